@@ -1,0 +1,52 @@
+# Everything runs in .venv, which the first target that needs it makes; nothing else has to be installed.
+# VENV=dir puts it elsewhere, PYTHON=exe chooses the interpreter (3.11 or newer), ARGS="..." goes to the program.
+
+VENV ?= .venv
+PYTHON ?= $(shell for exe in python3.13 python3.12 python3.11 python3; do \
+	$$exe -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$exe; break; }; done)
+BIN := $(VENV)/bin
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint format demo bench-fanout bench-feed docs clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+test: lint ## linters, types and every test; needs no service running
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.test ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself
+	$(BIN)/brokerpool demo $(ARGS)
+
+bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against the named peers
+	$(BIN)/python -m benchmarks.fanout $(ARGS)
+
+bench-feed: $(VENV)/.bench ## CPU of a decoded broker packet, against the official client
+	$(BIN)/python -m benchmarks.feed $(ARGS)
+
+docs: $(VENV)/.test ## write the generated pages and .env.example again
+	$(BIN)/python docs/generate.py
+
+clean: ## remove the environment and every cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each extra, so that an environment is brought up to date only when pyproject.toml changed.
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The gateway against its peers: CPU, delay and loss of fanning market data out to many WebSocket clients."""

@@ -1,0 +1,51 @@
+"""brokerpool keeps the connections between trading programs and their brokers."""
+
+from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
+from brokerpool.errors import (
+    BrokerError,
+    BrokerpoolError,
+    ErrorCode,
+    NotLiveError,
+    PoolClosedError,
+    PoolExhaustedError,
+    Refused,
+    SettingsError,
+    SubscriptionError,
+    UnknownInstrumentError,
+)
+from brokerpool.feed.connection import ConnectionState, SymbolState
+from brokerpool.feed.pool import Subscribed, WebSocketPool
+from brokerpool.feed.stream import PoolListener, TickStream
+from brokerpool.instruments import Instrument, TokenBook
+from brokerpool.ticks import DepthLevel, Mode, Tick
+
+__all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
+    # what flows
+    "Instrument",
+    "TokenBook",
+    "Mode",
+    "Tick",
+    "DepthLevel",
+    # the WebSocket pool
+    "WebSocketPool",
+    "Subscribed",
+    "PoolListener",
+    "TickStream",
+    "ConnectionState",
+    "SymbolState",
+
+    # brokers
+    "ZerodhaFeed",
+    "fetch_instruments",
+    # errors
+    "BrokerpoolError",
+    "ErrorCode",
+    "BrokerError",
+    "NotLiveError",
+    "PoolClosedError",
+    "PoolExhaustedError",
+    "Refused",
+    "SettingsError",
+    "SubscriptionError",
+    "UnknownInstrumentError",
+]

@@ -1,0 +1,123 @@
+"""What a broker must provide so that the pool can keep its feed: limits, an address and a codec."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from importlib import resources
+from typing import Any, NamedTuple, Protocol
+
+from brokerpool.instruments import Instrument, Token, TokenBook
+from brokerpool.ticks import Mode, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLimits:
+    """What one account may do on a broker's WebSocket feed; the figures live in the broker's `limits.toml`."""
+
+    #: Instruments that one socket carries.
+    symbols_per_connection: int
+    #: Sockets open at the same time.
+    max_connections: int
+    #: Instruments named in one control message.
+    batch_size: int
+    #: Control messages a second on one socket, and how many may leave at once after a rest.
+    control_messages_per_second: float
+    control_burst: int
+    #: Levels of the order book on each side.
+    depth_levels: int
+
+    @classmethod
+    def load(cls, broker: str) -> FeedLimits:
+        """Read the `[websocket]` table of the broker's `limits.toml`: each figure with source and date."""
+        text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
+        table: dict[str, dict[str, Any]] = tomllib.loads(text)["websocket"]
+        return cls(**{f.name: table[f.name]["value"] for f in fields(cls)})
+
+
+class Endpoint(NamedTuple):
+    """Where to dial and with which headers; both may carry secrets, so `repr` shows the host only."""
+
+    url: str
+    headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url.partition('?')[0]}>"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlBatch:
+    """One step from what the broker serves to what is wanted; each token stands in at most one part."""
+
+    drop: Sequence[Token] = ()
+    add: Mapping[Token, Mode] = field(default_factory=dict)
+    #: Tokens that are already subscribed and change their mode.
+    remode: Mapping[Token, Mode] = field(default_factory=dict)
+
+
+class NoticeKind(Enum):
+    """What a broker's text message is about."""
+
+    #: The broker refused something on a socket that stays open.
+    REFUSAL = "refusal"
+    #: Information for people, or an event (an order update) that this pool does not carry.
+    MESSAGE = "message"
+    #: Not understood; counted and skipped.
+    UNKNOWN = "unknown"
+
+
+class Notice(NamedTuple):
+    """A broker's text message, classified."""
+
+    kind: NoticeKind
+    text: str
+
+
+class FeedCodec(Protocol):
+    """The wire format of one socket: pure, and private to that socket, so that it may keep state."""
+
+    #: Packets that were left out, by reason; they never stop the packets after them.
+    skipped: dict[str, int]
+
+    def requests(self, batch: ControlBatch) -> list[str]:
+        """Return the text messages that carry out the batch, in the order in which they must leave."""
+        ...
+
+    def decode(
+        self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
+    ) -> list[Tick]:
+        """Return the ticks of one binary message, in order.
+
+        Only tokens in `routes` become ticks. What is malformed or unknown is counted in `skipped`;
+        this never raises, whatever the bytes are. An empty list may be a heartbeat.
+        """
+        ...
+
+    def notice(self, text: str) -> Notice:
+        """Classify one text message; never raises."""
+        ...
+
+
+class BrokerFeed(Protocol):
+    """One account's market-data feed at one broker."""
+
+    @property
+    def name(self) -> str:
+        """The broker's name as clients see it, in lower case."""
+        ...
+
+    @property
+    def limits(self) -> FeedLimits: ...
+
+    @property
+    def book(self) -> TokenBook: ...
+
+    async def endpoint(self) -> Endpoint:
+        """Return where to dial now; asked for again before every dial, so that fresh credentials are used."""
+        ...
+
+    def codec(self) -> FeedCodec:
+        """Return a new codec for a new socket."""
+        ...

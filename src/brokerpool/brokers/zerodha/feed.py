@@ -1,0 +1,66 @@
+"""One Zerodha account's market-data feed: where to dial, with which credentials, under which limits."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from brokerpool.brokers.base import Endpoint, FeedLimits
+from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.instruments import TokenBook
+
+#: Kite Connect documentation: every request names the API version; the agent is ours.
+HEADERS = {"X-Kite-Version": "3", "User-Agent": "brokerpool"}
+
+
+class ZerodhaFeed:
+    """The feed of one Kite Connect app and login; `repr` and errors never show the key or the token."""
+
+    def __init__(
+        self,
+        api_key: str,
+        access_token: str,
+        *,
+        ws_url: str = "wss://ws.kite.trade",
+        http_url: str = "https://api.kite.trade",
+        book: TokenBook | None = None,
+        limits: FeedLimits | None = None,
+    ) -> None:
+        self._api_key = api_key
+        self._access_token = access_token
+        self._ws_url = ws_url
+        self.http_url = http_url
+        self._book = book if book is not None else TokenBook()
+        self._limits = limits if limits is not None else FeedLimits.load("zerodha")
+
+    @property
+    def name(self) -> str:
+        """The broker's name as clients see it."""
+        return "zerodha"
+
+    @property
+    def limits(self) -> FeedLimits:
+        """What the account may do; Kite's published figures unless others were given."""
+        return self._limits
+
+    @property
+    def book(self) -> TokenBook:
+        """The instruments that can be asked for."""
+        return self._book
+
+    def renew(self, access_token: str) -> None:
+        """Use the token of a new login from the next dial on; Kite's tokens die every morning."""
+        self._access_token = access_token
+
+    async def endpoint(self) -> Endpoint:
+        """Return the address with the current credentials in its query, which is where Kite wants them."""
+        scheme, host, path, query, _ = urlsplit(self._ws_url)
+        credentials = urlencode({"api_key": self._api_key, "access_token": self._access_token})
+        query = f"{query}&{credentials}" if query else credentials
+        return Endpoint(urlunsplit((scheme, host, path or "/", query, "")), HEADERS)
+
+    def codec(self) -> KiteCodec:
+        """Return a new codec for a new socket."""
+        return KiteCodec()
+
+    def __repr__(self) -> str:
+        return f"<ZerodhaFeed {urlsplit(self._ws_url).hostname}, {len(self._book)} instruments>"

@@ -1,0 +1,256 @@
+"""Kite's daily instrument list, read into a token book under OpenAlgo's names without holding up the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import csv
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from functools import lru_cache
+from http import HTTPStatus
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from brokerpool.brokers.zerodha.feed import HEADERS
+from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.instruments import EXCHANGES, Instrument, TokenBook
+
+logger = logging.getLogger("brokerpool.brokers.zerodha")
+
+#: The list of 2026 has about 10 MB; one that never ends must not fill the memory.
+MAX_DUMP_BYTES = 128 * 1024 * 1024
+
+# About 400 rows or a few milliseconds: what is read before the event loop has its turn again.
+_SLICE_BYTES = 32 * 1024
+_DEFLATED_BYTES = 8 * 1024
+_LONGEST_LINE = 64 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+
+_COLUMNS = (
+    "instrument_token",
+    "tradingsymbol",
+    "name",
+    "expiry",
+    "strike",
+    "instrument_type",
+    "segment",
+    "exchange",
+)
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+
+_INDEX_EXCHANGES = {
+    "NSE": "NSE_INDEX",
+    "BSE": "BSE_INDEX",
+    "MCX": "MCX_INDEX",
+    "GLOBAL": "GLOBAL_INDEX",
+    "NSEIX": "GLOBAL_INDEX",
+}
+# Where OpenAlgo's name is more than Kite's without blanks and hyphens (docs.openalgo.in, symbol format).
+_INDEX_NAMES = {
+    ("NSE_INDEX", "NIFTY50"): "NIFTY",
+    ("NSE_INDEX", "NIFTYBANK"): "BANKNIFTY",
+    ("NSE_INDEX", "NIFTYFINSERVICE"): "FINNIFTY",
+    ("NSE_INDEX", "NIFTYNEXT50"): "NIFTYNXT50",
+    ("NSE_INDEX", "NIFTYMIDSELECT"): "MIDCPNIFTY",
+    ("BSE_INDEX", "SNSX50"): "SENSEX50",
+}
+
+
+_Pick: TypeAlias = Callable[[list[str]], tuple[str, ...]]
+
+
+class LoadedInstruments(NamedTuple):
+    """A token book and how many rows of the list had no place in it."""
+
+    book: TokenBook
+    skipped: int
+
+
+async def fetch_instruments(http_url: str = "https://api.kite.trade", *, timeout: float = 30.0) -> TokenBook:
+    """Return the book of today's `/instruments`, which Kite gives to everybody, within `timeout` seconds.
+
+    Raises BrokerError: BROKER_REFUSED_CREDENTIALS for an answer of 401 or 403, BROKER_UNREACHABLE for
+    everything else that leaves no list.
+    """
+    host = urlsplit(http_url).hostname
+    try:
+        dump = await _download(f"{http_url.rstrip('/')}/instruments", timeout)
+    except TimeoutError:
+        raise _fault(f"{host} did not deliver its instrument list within {timeout:g} s.") from None
+    except aiohttp.ClientError as error:
+        raise _fault(f"{host} did not deliver its instrument list ({type(error).__name__}).") from None
+    loaded = await load_instruments(dump)
+    if loaded.skipped:
+        logger.warning(
+            "%s: %d instruments; %d rows of the list could not be used",
+            host,
+            len(loaded.book),
+            loaded.skipped,
+        )
+    return loaded.book
+
+
+async def load_instruments(dump: bytes) -> LoadedInstruments:
+    """Return the instruments of a CSV file, gzipped or not; the loop has its turn every few milliseconds.
+
+    A row that cannot be used is counted and left out. Raises BrokerError when the file is cut off, lacks a
+    column or has no usable row.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+    table = _Table()
+    rest = ""
+    for piece in _inflated(dump):
+        *lines, rest = (rest + decoder.decode(piece)).split("\n")
+        if len(rest) > _LONGEST_LINE:
+            lines.append(rest)
+            rest = ""
+        table.read(lines)
+        await asyncio.sleep(0)
+    table.read([rest])
+    if not len(table.book):
+        raise _fault(f"The instrument list has no usable row; {table.skipped} could not be read.")
+    return LoadedInstruments(table.book, table.skipped)
+
+
+class _Table:
+    """The rows read so far; the first line names the columns."""
+
+    def __init__(self) -> None:
+        self.book = TokenBook()
+        self.skipped = 0
+        self._columns: _Pick | None = None
+
+    def read(self, lines: Iterable[str]) -> None:
+        rows = csv.reader(line for line in lines if line and line != "\r")
+        while True:
+            try:
+                row = next(rows)
+                if self._columns is None:
+                    self._columns = _columns(row)
+                    continue
+                token, *names = self._columns(row)
+                self.book.add(openalgo_instrument(*names), _token(token))
+            except StopIteration:
+                return
+            except (ValueError, IndexError, csv.Error):
+                self.skipped += 1
+
+
+def openalgo_instrument(
+    tradingsymbol: str, name: str, expiry: str, strike: str, kind: str, segment: str, exchange: str
+) -> Instrument:
+    """Return what OpenAlgo's clients call the instrument of one row (docs.openalgo.in, symbol format).
+
+    Equities keep Kite's trading symbol. Indices lose blanks and hyphens and go to an exchange of their own;
+    BSE's keep Kite's short codes but for SENSEX50. Contracts become NAME + DDMMMYY + FUT or strike and CE or
+    PE. Raises ValueError for a row that names nothing of this kind.
+    """
+    if segment == "INDICES":
+        exchange = _INDEX_EXCHANGES.get(exchange, exchange)
+        symbol = tradingsymbol.upper().replace(" ", "").replace("-", "")
+        symbol = _INDEX_NAMES.get((exchange, symbol), symbol)
+    elif kind in ("FUT", "CE", "PE"):
+        tail = kind if kind == "FUT" else _strike(strike) + kind
+        day, contract_codes = _expiry(expiry)
+        symbol = f"{name or _underlying(tradingsymbol, contract_codes, tail)}{day}{tail}"
+    else:
+        symbol = tradingsymbol
+    if not symbol or exchange not in EXCHANGES:
+        raise ValueError(f"{exchange}:{symbol} is not an instrument")
+    return Instrument(exchange, symbol)
+
+
+@lru_cache(maxsize=4096)
+def _expiry(text: str) -> tuple[str, tuple[str, str]]:
+    """Return DDMMMYY and Kite's two codes for contracts of that day, monthly (25APR) and weekly (25424)."""
+    expiry = date.fromisoformat(text)
+    year, month = f"{expiry.year % 100:02d}", _MONTHS[expiry.month - 1]
+    weekly = f"{year}{'123456789OND'[expiry.month - 1]}{expiry.day:02d}"
+    return f"{expiry.day:02d}{month}{year}", (year + month, weekly)
+
+
+def _strike(text: str) -> str:
+    strike = float(text)
+    if not 0 < strike < 1e9:  # also refuses nan and inf
+        raise ValueError(f"strike {text}")
+    return str(int(strike)) if strike.is_integer() else repr(strike)
+
+
+def _underlying(tradingsymbol: str, contract_codes: Iterable[str], tail: str) -> str:
+    # Older lists leave the name of a contract empty.
+    for code in contract_codes:
+        underlying = tradingsymbol.removesuffix(code + tail)
+        if underlying not in ("", tradingsymbol):
+            return underlying
+    raise ValueError(f"{tradingsymbol} does not end with its expiry and {tail}")
+
+
+def _token(text: str) -> int:
+    token = int(text)
+    if not 0 < token < 2**32:
+        raise ValueError(f"token {text}")
+    return token
+
+
+def _columns(header: list[str]) -> _Pick:
+    missing = [name for name in _COLUMNS if name not in header]
+    if missing:
+        raise _fault(f"The instrument list has no column {', '.join(missing)}.")
+    return itemgetter(*(header.index(name) for name in _COLUMNS))
+
+
+def _inflated(dump: bytes) -> Iterator[bytes]:
+    if not dump.startswith(_GZIP_MAGIC):
+        for start in range(0, len(dump), _SLICE_BYTES):
+            yield dump[start : start + _SLICE_BYTES]
+        return
+    inflater = zlib.decompressobj(wbits=31)
+    size = 0
+    try:
+        for start in range(0, len(dump), _DEFLATED_BYTES):
+            deflated, piece = dump[start : start + _DEFLATED_BYTES], b"."
+            while (deflated or piece) and not inflater.eof:
+                piece = inflater.decompress(deflated, _SLICE_BYTES)
+                deflated = inflater.unconsumed_tail
+                size += len(piece)
+                if size > MAX_DUMP_BYTES:
+                    raise _fault(f"The instrument list unpacks to more than {MAX_DUMP_BYTES} bytes.")
+                yield piece
+    except zlib.error as error:
+        raise _fault(f"The instrument list cannot be unpacked ({error}).") from None
+    if not inflater.eof:
+        raise _fault(f"The instrument list is cut off after {len(dump)} bytes.")
+
+
+async def _download(url: str, timeout: float) -> bytes:
+    # Unpacked by `load_instruments`, a little at a time; aiohttp would hand the loop whole megabytes.
+    async with (
+        aiohttp.ClientSession(
+            headers={**HEADERS, "Accept-Encoding": "gzip"},
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            auto_decompress=False,
+        ) as session,
+        session.get(url) as response,
+    ):
+        if response.status != HTTPStatus.OK:
+            refused = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+            raise BrokerError(
+                f"{response.url.host} answered HTTP {response.status} instead of its instrument list.",
+                code=ErrorCode.BROKER_REFUSED_CREDENTIALS if refused else ErrorCode.BROKER_UNREACHABLE,
+            )
+        dump = bytearray()
+        async for chunk in response.content.iter_any():
+            dump += chunk
+            if len(dump) > MAX_DUMP_BYTES:
+                raise _fault(f"The instrument list has more than {MAX_DUMP_BYTES} bytes.")
+        return bytes(dump)
+
+
+def _fault(message: str) -> BrokerError:
+    return BrokerError(message, code=ErrorCode.BROKER_UNREACHABLE)

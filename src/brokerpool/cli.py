@@ -1,0 +1,265 @@
+"""The `brokerpool` command: a thin edge that reads arguments, calls the parts and prints what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import urllib.request
+from collections.abc import Iterator
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"brokerpool: {missing.name} is not installed; the command needs: pip install 'brokerpool[gateway]'"
+    )
+
+from brokerpool.errors import BrokerpoolError, SettingsError
+from brokerpool.instruments import Instrument
+from brokerpool.settings import PoolSettings, Settings
+from brokerpool.ticks import Mode
+
+# The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
+# who imports none of them pays for none.
+
+FAULT = 1
+SETTINGS_FAULT = 2
+
+_HTTP_SECONDS = 5.0
+_NAMED_SYMBOLS = 20  # a list names this many symbols and counts the rest
+
+app = typer.Typer(
+    help="Keeps the connections between trading programs and their brokers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    # Typer's own tracebacks show local variables, which may be secrets.
+    pretty_exceptions_enable=False,
+)
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", help="Settings as NAME=value lines; without it .env here, if there is one."),
+]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings as a TOML file.")]
+
+
+class ModeName(Enum):
+    """The modes as arguments."""
+
+    LTP = "ltp"
+    QUOTE = "quote"
+    DEPTH = "depth"
+
+
+def main() -> None:
+    """Run the command; an error of ours becomes one line on stderr and exit code 1, of settings 2."""
+    try:
+        app()
+    except BrokerpoolError as error:
+        _fail(str(error), SETTINGS_FAULT if isinstance(error, SettingsError) else FAULT)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"brokerpool {version('brokerpool')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(env_file: EnvFile = None, config: Config = None) -> None:
+    """Run the gateway: OpenAlgo clients in front, the pool of broker connections behind.
+
+    The first line on stdout is JSON with ws_url and http_url, once clients are accepted; logs go to
+    stderr. SIGTERM and Ctrl-C drain and exit 0.
+    """
+    from brokerpool.gateway.server import run
+
+    settings = _settings(env_file, config)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    asyncio.run(run(settings))
+
+
+@app.command()
+def simulate(
+    broker: Annotated[str, typer.Option(help="The broker to be simulated: zerodha.")],
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="WebSocket port; 0 takes any free one.")] = 0,
+    symbols: Annotated[int, typer.Option(min=1, help="Instruments in the market.")] = 100,
+    rate: Annotated[float, typer.Option(min=0, help="Ticks a second over the whole market.")] = 100.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 0,
+    replay: Annotated[Path | None, typer.Option(help="Play this tape instead of a market.")] = None,
+    write_env: Annotated[
+        Path | None, typer.Option(help="Write the settings that make `serve` use the simulator.")
+    ] = None,
+) -> None:
+    """Run a broker on this machine, with the real wire protocol, the real limits and faults on command.
+
+    The first line on stdout is JSON with the addresses and the credentials. SIGTERM and Ctrl-C exit 0.
+    """
+    from brokerpool.simulator.run import simulate as run
+
+    try:
+        asyncio.run(
+            run(
+                broker=broker,
+                port=port,
+                symbols=symbols,
+                rate=rate,
+                seed=seed,
+                replay=replay,
+                write_env=write_env,
+            )
+        )
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="End after this time; without it, run until Ctrl-C.")
+    ] = None,
+) -> None:
+    """Show it all: simulator, gateway and a sample client on free ports, with live ticks and statistics."""
+    from brokerpool.demo import run
+
+    raise typer.Exit(asyncio.run(run(seconds, Console())))
+
+
+@app.command()
+def check(env_file: EnvFile = None, config: Config = None) -> None:
+    """Validate the settings and try what `serve` needs: both ports, the broker's HTTP API and its feed.
+
+    Lists all faults and exits with 2 if there are any. One broker connection is opened for a moment.
+    """
+    from brokerpool.preflight import faults
+
+    found = asyncio.run(faults(_settings(env_file, config)))
+    for fault in found:
+        typer.echo(f"brokerpool: {fault}", err=True)
+    if found:
+        raise typer.Exit(SETTINGS_FAULT)
+    typer.echo("The settings are valid, the ports are free and the broker answers.")
+
+
+@app.command()
+def plan(
+    symbols: Annotated[
+        list[str],
+        typer.Argument(help="EXCHANGE:SYMBOL, any number of them; or one file with one on each line."),
+    ],
+    mode: Annotated[
+        ModeName, typer.Option(case_sensitive=False, help="How much is wanted.")
+    ] = ModeName.QUOTE,
+    env_file: EnvFile = None,
+    config: Config = None,
+) -> None:
+    """Tell which connections symbols would take and what would be refused; dials nothing.
+
+    Exits with 0 when everything fits, else with 1.
+    """
+    from brokerpool.feed.placement import Placement
+
+    settings = PoolSettings.load(env_file=_env_file(env_file), config=config)
+    _warn(settings)
+    wanted = list(dict.fromkeys(_instruments(symbols)))
+    placement = Placement(
+        settings.broker, settings.max_symbols_per_websocket, settings.max_websocket_connections
+    )
+    staged = placement.plan(wanted)
+    placement.commit(staged)
+    table = Table("connection", "symbols", "room left")
+    for name, load in placement.loads.items():
+        table.add_row(name, str(load), str(placement.slot_size - load))
+    Console().print(table)
+    typer.echo(
+        f"{len(placement)} of {len(wanted)} symbols fit in mode {Mode[mode.name].label};"
+        f" the pool of {placement.max_slots} connections has room for {placement.room} more."
+    )
+    if staged.unplaced:
+        _fail(f"{len(staged.unplaced)} would be refused: {_named(staged.unplaced)}")
+
+
+@app.command()
+def stats(
+    url: Annotated[str, typer.Option(help="The gateway's http_url.")] = "http://127.0.0.1:5000",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it is.")] = False,
+) -> None:
+    """Show the statistics of a running gateway."""
+    from brokerpool.console import statistics
+
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/stats", timeout=_HTTP_SECONDS) as response:
+            answer = json.load(response)
+    except (OSError, ValueError) as error:
+        _fail(f"no gateway answers at {url} ({error}). Start one with `brokerpool serve`, or give --url.")
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        Console().print(statistics(answer))
+
+
+def _settings(env_file: Path | None, config: Path | None) -> Settings:
+    settings = Settings.load(env_file=_env_file(env_file), config=config)
+    _warn(settings)
+    return settings
+
+
+def _env_file(given: Path | None) -> Path | None:
+    default = Path(".env")
+    return given or (default if default.is_file() else None)
+
+
+def _warn(settings: PoolSettings) -> None:
+    from brokerpool.brokers.base import FeedLimits
+
+    limits = FeedLimits.load(settings.broker)
+    for warning in settings.warnings(
+        symbols_per_connection=limits.symbols_per_connection, max_connections=limits.max_connections
+    ):
+        typer.echo(f"brokerpool: {warning}", err=True)
+
+
+def _instruments(arguments: list[str]) -> Iterator[Instrument]:
+    """Read symbols from the arguments, or from the file that is the only argument."""
+    texts = arguments
+    if len(arguments) == 1 and Path(arguments[0]).is_file():
+        lines = Path(arguments[0]).read_text("utf-8").splitlines()
+        texts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    for text in texts:
+        try:
+            yield Instrument.parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+
+def _named(instruments: list[Instrument]) -> str:
+    named = ", ".join(map(str, instruments[:_NAMED_SYMBOLS]))
+    more = len(instruments) - _NAMED_SYMBOLS
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _fail(message: str, code: int = FAULT) -> NoReturn:
+    typer.echo(f"brokerpool: {message}", err=True)
+    sys.exit(code)

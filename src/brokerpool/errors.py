@@ -1,0 +1,153 @@
+"""The error catalogue: every code with its cause and the next step, and the exceptions that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from brokerpool.instruments import Instrument
+
+
+class Entry(NamedTuple):
+    """What the documentation says about one code."""
+
+    cause: str
+    action: str
+
+
+class ErrorCode(Enum):
+    """Stable codes; clients and scripts may rely on the names. The value is the catalogue's entry."""
+
+    # -- the pool -----------------------------------------------------------------------------------------
+    MAX_CAPACITY_REACHED = Entry(
+        "Every allowed connection is full, so the symbol has no place.",
+        "Unsubscribe what is no longer needed, or raise MAX_SYMBOLS_PER_WEBSOCKET or"
+        " MAX_WEBSOCKET_CONNECTIONS up to the broker's limit.",
+    )
+    SYMBOL_NOT_FOUND = Entry(
+        "The broker's instrument list has no such exchange and symbol.",
+        "Check the spelling (NSE:INFY, NFO:NIFTY24APR25FUT); contracts leave the list when they expire.",
+    )
+    POOL_CLOSED = Entry(
+        "The pool was closed before the call.",
+        "Open a new pool; a closed one is not opened again.",
+    )
+    NOT_LIVE_IN_TIME = Entry(
+        "Some symbols had no first tick within the time that the caller gave.",
+        "Look at the connection states in the error: a closed market sends none; a parked connection needs"
+        " new credentials.",
+    )
+    BROKER_UNREACHABLE = Entry(
+        "The broker did not answer, or not as its documentation says.",
+        "Check the network and the broker's status page; the pool keeps trying by itself.",
+    )
+    BROKER_REFUSED_CREDENTIALS = Entry(
+        "The broker answered 401 or 403: the access token is wrong or has expired.",
+        "Log in to the broker again and give the new access token; no dial is tried with the old one.",
+    )
+
+    # -- the process --------------------------------------------------------------------------------------
+    INVALID_SETTINGS = Entry(
+        "One or more settings are missing or out of range; the message lists all of them.",
+        "Correct the named settings in the environment, the .env file or the TOML file.",
+    )
+    ADDRESS_IN_USE = Entry(
+        "Another program listens on the address already.",
+        "Stop it, or set WEBSOCKET_PORT or BROKERPOOL_HTTP_PORT to another port (0 takes any free one).",
+    )
+
+    # -- the gateway's clients ----------------------------------------------------------------------------
+    INVALID_JSON = Entry("The frame is not a JSON object.", "Send one JSON object per frame.")
+    INVALID_ACTION = Entry(
+        "The action is missing or not one that this gateway knows.",
+        "Use authenticate, subscribe, unsubscribe, unsubscribe_all, subscribe_orders, unsubscribe_orders,"
+        " get_broker_info, get_supported_brokers or ping.",
+    )
+    INVALID_MODE = Entry("The mode is none of 1, 2, 3, LTP, Quote, Depth.", "Send one of these.")
+    INVALID_PARAMETERS = Entry(
+        "A field is missing or has the wrong type.", "Compare the request with the protocol page."
+    )
+    AUTHENTICATION_ERROR = Entry(
+        "The API key is missing or wrong.", "Send the key that BROKERPOOL_API_KEY holds."
+    )
+    NOT_AUTHENTICATED = Entry(
+        "The action needs authentication first.", "Send authenticate with the API key, then repeat."
+    )
+    CLIENT_SYMBOL_LIMIT = Entry(
+        "The client holds as many symbols as one client may.",
+        "Unsubscribe some, spread them over several clients, or raise BROKERPOOL_MAX_SYMBOLS_PER_CLIENT.",
+    )
+
+    @property
+    def cause(self) -> str:
+        return self.value.cause
+
+    @property
+    def action(self) -> str:
+        return self.value.action
+
+
+class BrokerpoolError(Exception):
+    """Base of all errors raised here; `code` is stable, the text says what happened and what to do next."""
+
+    code: ErrorCode
+
+    def __init__(self, message: str, *, code: ErrorCode | None = None) -> None:
+        if code is not None:
+            self.code = code
+        super().__init__(f"{self.code.name}: {message} {self.code.action}")
+
+
+class Refused(NamedTuple):
+    """One symbol of a batch that was not accepted, and why."""
+
+    instrument: Instrument
+    code: ErrorCode
+    message: str
+
+
+class SubscriptionError(BrokerpoolError):
+    """A batch was refused as a whole and nothing changed; `refused` lists the symbols at fault."""
+
+    def __init__(self, message: str, refused: Sequence[Refused]) -> None:
+        super().__init__(message)
+        self.refused = tuple(refused)
+
+
+class PoolExhaustedError(SubscriptionError):
+    """The batch does not fit into the connections that the pool may open."""
+
+    code = ErrorCode.MAX_CAPACITY_REACHED
+
+
+class UnknownInstrumentError(SubscriptionError):
+    """The batch names instruments that the broker does not list."""
+
+    code = ErrorCode.SYMBOL_NOT_FOUND
+
+
+class PoolClosedError(BrokerpoolError):
+    """The pool was closed before the call."""
+
+    code = ErrorCode.POOL_CLOSED
+
+
+class NotLiveError(BrokerpoolError):
+    """Symbols without a first tick when the caller's time was up; `states` tells how far each one came."""
+
+    code = ErrorCode.NOT_LIVE_IN_TIME
+
+    def __init__(self, message: str, states: Mapping[Instrument, str]) -> None:
+        super().__init__(message)
+        self.states = dict(states)
+
+
+class BrokerError(BrokerpoolError):
+    """The broker could not be reached or refused the credentials."""
+
+
+class SettingsError(BrokerpoolError):
+    """Settings at fault, all of them at once; values are never quoted, for they may be secrets."""
+
+    code = ErrorCode.INVALID_SETTINGS

@@ -1,0 +1,109 @@
+"""Who wants what: the one truth from which everything that is sent to the broker follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode
+
+_MODES = (Mode.DEPTH, Mode.QUOTE, Mode.LTP)
+
+
+def _modes(mask: int) -> frozenset[Mode]:
+    return frozenset(mode for mode in _MODES if mask >> mode & 1)
+
+
+class _Holding:
+    """One instrument's owners; `counts` makes the highest wanted mode a look-up whatever the crowd."""
+
+    __slots__ = ("counts", "owners")
+
+    def __init__(self) -> None:
+        self.owners: dict[str, int] = {}  # owner -> bit set of modes
+        self.counts = [0, 0, 0, 0]  # by mode; index 0 is not used
+
+
+class Demand:
+    """For each instrument, which owner wants which modes.
+
+    An owner may want several modes of one instrument and gives each up separately. Nothing that one
+    owner does changes what another holds, and a mode is counted once per owner, so that no count can
+    go below zero or stay behind.
+    """
+
+    def __init__(self) -> None:
+        self._holdings: dict[Instrument, _Holding] = {}
+        self._owners: dict[str, set[Instrument]] = {}
+
+    def want(self, owner: str, instrument: Instrument, mode: Mode) -> None:
+        """Add a want; adding it again changes nothing."""
+        holding = self._holdings.get(instrument)
+        if holding is None:
+            holding = self._holdings[instrument] = _Holding()
+        mask = holding.owners.get(owner, 0)
+        if mask >> mode & 1:
+            return
+        if not mask:
+            self._owners.setdefault(owner, set()).add(instrument)
+        holding.owners[owner] = mask | 1 << mode
+        holding.counts[mode] += 1
+
+    def release(self, owner: str, instrument: Instrument, modes: Iterable[Mode] = _MODES) -> bool:
+        """Give up the modes (all of them by default); tell whether the owner held any of these."""
+        holding = self._holdings.get(instrument)
+        mask = holding.owners.get(owner, 0) if holding else 0
+        if holding is None or not mask:
+            return False
+        left = mask
+        for mode in modes:
+            if left >> mode & 1:
+                left &= ~(1 << mode)
+                holding.counts[mode] -= 1
+        if left:
+            holding.owners[owner] = left
+        else:
+            self._forget(owner, instrument, holding)
+        return left != mask
+
+    def mode(self, instrument: Instrument) -> Mode | None:
+        """Return the highest mode that anybody wants, None when nobody wants the instrument."""
+        holding = self._holdings.get(instrument)
+        if holding is None:
+            return None
+        return next(mode for mode in _MODES if holding.counts[mode])
+
+    def held(self, owner: str, instrument: Instrument) -> frozenset[Mode]:
+        """Return the modes in which the owner wants the instrument."""
+        holding = self._holdings.get(instrument)
+        return _modes(holding.owners.get(owner, 0)) if holding else frozenset()
+
+    def instruments(self, owner: str | None = None) -> frozenset[Instrument]:
+        """Return what the owner wants, or what anybody wants."""
+        if owner is None:
+            return frozenset(self._holdings)
+        return frozenset(self._owners.get(owner, ()))
+
+    def count(self, owner: str) -> int:
+        """Return how many instruments the owner wants."""
+        return len(self._owners.get(owner, ()))
+
+    def owners(self, instrument: Instrument) -> Mapping[str, frozenset[Mode]]:
+        """Return who wants the instrument, and in which modes."""
+        holding = self._holdings.get(instrument)
+        return {owner: _modes(mask) for owner, mask in holding.owners.items()} if holding else {}
+
+    def __len__(self) -> int:
+        return len(self._holdings)
+
+    def __repr__(self) -> str:
+        return f"<Demand {len(self._holdings)} instruments of {len(self._owners)} owners>"
+
+    def _forget(self, owner: str, instrument: Instrument, holding: _Holding) -> None:
+        del holding.owners[owner]
+        if not holding.owners:
+            del self._holdings[instrument]
+        theirs = self._owners[owner]
+        theirs.discard(instrument)
+        if not theirs:
+            del self._owners[owner]

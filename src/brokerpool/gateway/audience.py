@@ -1,0 +1,96 @@
+"""Topics and audiences: who gets an instrument's frames, with clients of equal subscriptions as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from brokerpool.gateway.marketdata import FrameWriter
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode, Tick
+
+if TYPE_CHECKING:
+    from brokerpool.gateway.fanout import Subscriber
+
+#: One subscription: an instrument in one mode.
+Key: TypeAlias = tuple[Instrument, Mode]
+
+
+class Audience:
+    """Clients with the same subscriptions; the frames that wait for them are joined once for all."""
+
+    __slots__ = ("pending", "settled", "subscribers")
+
+    def __init__(self) -> None:
+        self.subscribers: set[Subscriber] = set()
+        #: Emptied, never replaced: topics keep its bound `append`.
+        self.pending: list[bytes] = []
+        #: The subscriptions under which other clients can find this audience; None while they change.
+        self.settled: frozenset[Key] | None = None
+
+
+class _Stream:
+    """One instrument in one mode: its encoder, and the pending lists that its frames go to."""
+
+    __slots__ = ("appends", "frame", "mode", "writer")
+
+    def __init__(self, instrument: Instrument, mode: Mode, broker: str) -> None:
+        self.mode = mode
+        self.writer = FrameWriter(instrument, mode, broker)
+        self.appends: dict[Audience, Callable[[bytes], None]] = {}
+        #: The newest frame, for clients that missed it.
+        self.frame = b""
+
+
+class Topic:
+    """One instrument: its last tick and the audiences of each mode."""
+
+    __slots__ = ("_broker", "_streams", "audiences", "instrument", "last", "turn")
+
+    def __init__(self, instrument: Instrument, broker: str) -> None:
+        self.instrument = instrument
+        self.last: Tick | None = None
+        #: The flush turn of the last tick.
+        self.turn = -1
+        self.audiences: set[Audience] = set()
+        self._broker = broker
+        self._streams: dict[Mode, _Stream] = {}
+
+    def join(self, audience: Audience, mode: Mode) -> None:
+        """Send frames of the mode to the audience from now on."""
+        stream = self._streams.get(mode)
+        if stream is None:
+            stream = self._streams[mode] = _Stream(self.instrument, mode, self._broker)
+        stream.appends[audience] = audience.pending.append
+        self.audiences.add(audience)
+
+    def leave(self, audience: Audience, mode: Mode) -> None:
+        """Send the audience no more frames of the mode."""
+        stream = self._streams[mode]
+        del stream.appends[audience]
+        if not stream.appends:
+            del self._streams[mode]
+        if not any(audience in s.appends for s in self._streams.values()):
+            self.audiences.discard(audience)
+
+    def publish(self, tick: Tick) -> None:
+        """Encode the tick for each mode that somebody listens to, and queue the frame for all of them.
+
+        A tick serves its own mode and the lower ones; who wants more waits for a fuller tick.
+        """
+        self.last = tick
+        for stream in self._streams.values():
+            if stream.mode <= tick.mode:
+                stream.frame = frame = stream.writer.frame(tick)
+                for append in stream.appends.values():
+                    append(frame)
+
+    def latest(self, mode: Mode) -> bytes | None:
+        """Return the newest frame of a mode that is listened to, None before its first tick."""
+        return self._streams[mode].frame or None
+
+    def snapshot(self, mode: Mode) -> bytes | None:
+        """Return the last known value in the mode, marked as a snapshot; None when there is none so full."""
+        if self.last is None or self.last.mode < mode:
+            return None
+        return self._streams[mode].writer.snapshot(self.last)

@@ -1,0 +1,273 @@
+"""Fan-out: a tick is encoded once per mode, and a client gets all its frames of a flush in one write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from brokerpool.feed.stream import PoolListener
+from brokerpool.gateway.audience import Audience, Key, Topic
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode, Tick
+
+#: After a flush that took t seconds the next one waits for this many t (up to the window), so that
+#: writing takes a bounded share of the time and a tick at light load leaves at once.
+_REST_PER_COST = 4.0
+#: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn.
+_TIMER_GRAIN = 0.001
+#: A client whose subscriptions have been left alone for this long may share another's buffer.
+_SETTLED_SECONDS = 0.25
+#: Subscriptions that are compared in one go; the rest waits for the next turn of the loop.
+_SETTLED_AT_ONCE = 10_000
+
+
+class Outlet(Protocol):
+    """Where a subscriber's frames go: a link."""
+
+    def send_frames(self, frames: bytes) -> None: ...
+
+
+class Subscriber:
+    """One client of the fan-out: its subscriptions, and where it stands when it cannot keep up."""
+
+    __slots__ = ("audience", "conflated", "delivered", "keys", "outlet", "paused_turn", "skipped")
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self.keys: set[Key] = set()
+        self.audience = Audience()
+        #: The turn in which writing was paused, None while the client keeps up.
+        self.paused_turn: int | None = None
+        self.skipped = 0
+        self.delivered = 0
+        #: Frames that were replaced by newer ones while the client was slow.
+        self.conflated = 0
+
+
+class Fanout(PoolListener):
+    """Brings each tick to every subscriber of its instrument, once per subscribed mode."""
+
+    def __init__(
+        self, broker: str, window: float = 0.002, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """`window` is the longest time in seconds that a frame may wait for others under load."""
+        self._broker = broker
+        self._window = window
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._topics: dict[Instrument, Topic] = {}
+        self._touched: set[Audience] = set()
+        self._turn = 0
+        self._not_before = 0.0
+        self._flush_handle: asyncio.Handle | None = None
+        self._unsettled: dict[Subscriber, None] = {}
+        self._settle_handle: asyncio.TimerHandle | None = None
+        self._settled: dict[frozenset[Key], Audience] = {}
+        self._subscribers: set[Subscriber] = set()
+        self._delivered_to_gone = 0
+        self._conflated_for_gone = 0
+
+    # -- subscriptions ------------------------------------------------------------------------------------
+
+    def admit(self, outlet: Outlet) -> Subscriber:
+        """Make a client known; it holds nothing yet."""
+        subscriber = Subscriber(outlet)
+        self._subscribers.add(subscriber)
+        return subscriber
+
+    def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+        """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""
+        key = (instrument, mode)
+        if key in subscriber.keys:
+            return
+        self._unshare(subscriber)
+        topic = self._topics.get(instrument)
+        if topic is None:
+            topic = self._topics[instrument] = Topic(instrument, self._broker)
+        subscriber.keys.add(key)
+        topic.join(subscriber.audience, mode)
+
+    def remove(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+        """Stop delivering; what was not held is ignored."""
+        key = (instrument, mode)
+        if key not in subscriber.keys:
+            return
+        self._unshare(subscriber)
+        subscriber.keys.discard(key)
+        self._leave(subscriber.audience, key)
+
+    def forget(self, subscriber: Subscriber) -> None:
+        """Drop a client that is gone."""
+        self._subscribers.discard(subscriber)
+        self._unsettled.pop(subscriber, None)
+        self._delivered_to_gone += subscriber.delivered
+        self._conflated_for_gone += subscriber.conflated
+        self._quit(subscriber, subscriber.audience)
+        subscriber.keys.clear()
+
+    def snapshot(self, keys: Iterable[Key]) -> bytes:
+        """Return the last known values as joined frames, marked as snapshots; b"" when there are none."""
+        frames = []
+        for instrument, mode in keys:
+            topic = self._topics.get(instrument)
+            frame = topic.snapshot(mode) if topic else None
+            if frame is not None:
+                frames.append(frame)
+        return b"".join(frames)
+
+    def stats(self) -> dict[str, int]:
+        """Return what was delivered since the start, and how it stands now."""
+        return {
+            "clients": len(self._subscribers),
+            "slow_clients": sum(s.paused_turn is not None for s in self._subscribers),
+            "symbols": len(self._topics),
+            "audiences": len({s.audience for s in self._subscribers if s.keys}),
+            "frames_delivered": self._delivered_to_gone + sum(s.delivered for s in self._subscribers),
+            "frames_conflated": self._conflated_for_gone + sum(s.conflated for s in self._subscribers),
+        }
+
+    def close(self) -> None:
+        """Stop the timers; nothing is delivered any more."""
+        for handle in (self._flush_handle, self._settle_handle):
+            if handle is not None:
+                handle.cancel()
+
+    # -- ticks --------------------------------------------------------------------------------------------
+
+    def ticked(self, ticks: list[Tick]) -> None:
+        topics = self._topics
+        turn = self._turn
+        touched = self._touched
+        for tick in ticks:
+            topic = topics.get(tick.instrument)
+            if topic is None:
+                continue
+            topic.publish(tick)
+            if topic.turn != turn:
+                topic.turn = turn
+                touched.update(topic.audiences)
+        if touched:
+            self._flush_when_due()
+
+    def flush(self) -> None:
+        """Write everything that waits: one write per client."""
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        if not self._touched:
+            return
+        began = self._clock()
+        # Counted up before writing: a client that is paused by this very flush has had all of it.
+        self._turn += 1
+        for audience in self._touched:
+            frames = audience.pending
+            count = len(frames)
+            joined = b"".join(frames)
+            frames.clear()
+            for subscriber in audience.subscribers:
+                if subscriber.paused_turn is None:
+                    subscriber.outlet.send_frames(joined)
+                    subscriber.delivered += count
+                else:
+                    subscriber.skipped += count
+        self._touched.clear()
+        ended = self._clock()
+        self._not_before = ended + min(self._window, _REST_PER_COST * (ended - began))
+
+    # -- slow clients -------------------------------------------------------------------------------------
+
+    def pause(self, subscriber: Subscriber) -> None:
+        """Write nothing more to a client whose buffer is full; newer values replace what it misses."""
+        if subscriber.paused_turn is None:
+            subscriber.paused_turn = self._turn
+
+    def resume(self, subscriber: Subscriber) -> None:
+        """Bring a client that has read its buffer up to date: the newest value of each symbol it missed."""
+        self.flush()  # what waits now is part of what it missed, and must not follow the newest values
+        since, subscriber.paused_turn = subscriber.paused_turn, None
+        if since is None:
+            return
+        frames = []
+        for instrument, mode in subscriber.keys:
+            topic = self._topics[instrument]
+            if topic.turn >= since and (frame := topic.latest(mode)) is not None:
+                frames.append(frame)
+        subscriber.conflated += max(0, subscriber.skipped - len(frames))
+        subscriber.skipped = 0
+        subscriber.delivered += len(frames)
+        if frames:
+            subscriber.outlet.send_frames(b"".join(frames))
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _flush_when_due(self) -> None:
+        rest = self._not_before - self._clock()
+        if rest <= 0:
+            self.flush()
+        elif self._flush_handle is None:
+            if rest < _TIMER_GRAIN:
+                self._flush_handle = self._loop.call_soon(self.flush)
+            else:
+                self._flush_handle = self._loop.call_later(rest, self.flush)
+
+    def _leave(self, audience: Audience, key: Key) -> None:
+        instrument, mode = key
+        topic = self._topics[instrument]
+        topic.leave(audience, mode)
+        if not topic.audiences:
+            del self._topics[instrument]
+
+    def _quit(self, subscriber: Subscriber, audience: Audience) -> None:
+        """Take a client out of its audience, and the audience out of the world when it was the last."""
+        self.flush()  # the audience's frames are meant for those who are in it now
+        audience.subscribers.discard(subscriber)
+        if audience.subscribers:
+            return
+        if audience.settled is not None:
+            del self._settled[audience.settled]
+            audience.settled = None
+        for key in subscriber.keys:
+            self._leave(audience, key)
+
+    def _unshare(self, subscriber: Subscriber) -> None:
+        """Give a client whose subscriptions are about to change an audience of its own."""
+        self._unsettled[subscriber] = None
+        if self._settle_handle is None:
+            self._settle_handle = self._loop.call_later(_SETTLED_SECONDS, self._settle)
+        old = subscriber.audience
+        old.subscribers.add(subscriber)
+        if old.settled is not None and len(old.subscribers) == 1:
+            del self._settled[old.settled]
+            old.settled = None
+        elif old.settled is not None:
+            self._move(subscriber, Audience())
+
+    def _settle(self) -> None:
+        """Let clients with equal subscriptions share one audience, and so one joined buffer."""
+        self._settle_handle = None
+        compared = 0
+        while self._unsettled and compared < _SETTLED_AT_ONCE:
+            subscriber, _ = self._unsettled.popitem()
+            if not subscriber.keys:
+                continue
+            compared += len(subscriber.keys)
+            keys = frozenset(subscriber.keys)
+            shared = self._settled.get(keys)
+            if shared is None:
+                subscriber.audience.settled = keys
+                self._settled[keys] = subscriber.audience
+            elif shared is not subscriber.audience:
+                self._move(subscriber, shared)
+        if self._unsettled:
+            self._settle_handle = self._loop.call_later(0.0, self._settle)
+
+    def _move(self, subscriber: Subscriber, audience: Audience) -> None:
+        old = subscriber.audience
+        if not audience.subscribers:
+            for instrument, mode in subscriber.keys:
+                self._topics[instrument].join(audience, mode)
+        audience.subscribers.add(subscriber)
+        subscriber.audience = audience
+        self._quit(subscriber, old)

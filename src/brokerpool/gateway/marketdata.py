@@ -1,0 +1,96 @@
+"""Ticks as OpenAlgo's clients read them: one finished WebSocket frame per tick and mode, encoded once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import DepthLevel, Mode, Tick
+from brokerpool.transport.frames import server_frame
+
+# The field order is the wire's order; clients that search the text expect symbol, exchange, ltp first.
+
+
+class _Ltp(msgspec.Struct, gc=False):
+    symbol: str
+    exchange: str
+    ltp: float
+    timestamp: int
+
+
+class _Quote(msgspec.Struct, gc=False):
+    symbol: str
+    exchange: str
+    ltp: float
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    last_trade_quantity: int
+    avg_trade_price: float
+    change: float
+    change_percent: float
+    oi: int
+    total_buy_quantity: int
+    total_sell_quantity: int
+    timestamp: int
+
+
+class _Book(msgspec.Struct, gc=False):
+    buy: tuple[DepthLevel, ...]
+    sell: tuple[DepthLevel, ...]
+
+
+class _Depth(_Quote, gc=False):
+    depth: _Book
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _data(tick: Tick, mode: Mode) -> _Ltp | _Quote | _Depth:
+    instrument = tick.instrument
+    if mode == Mode.LTP:
+        return _Ltp(instrument.symbol, instrument.exchange, tick.ltp, tick.timestamp)
+    quote = (
+        instrument.symbol,
+        instrument.exchange,
+        tick.ltp,
+        tick.open,
+        tick.high,
+        tick.low,
+        tick.close,
+        tick.volume,
+        tick.last_trade_quantity,
+        tick.avg_trade_price,
+        tick.change,
+        tick.change_percent,
+        tick.oi,
+        tick.total_buy_quantity,
+        tick.total_sell_quantity,
+        tick.timestamp,
+    )
+    if mode == Mode.QUOTE:
+        return _Quote(*quote)
+    return _Depth(*quote, _Book(tick.buy, tick.sell))
+
+
+class FrameWriter:
+    """Encodes the ticks of one instrument in one mode; what never changes is encoded when it is made."""
+
+    def __init__(self, instrument: Instrument, mode: Mode, broker: str) -> None:
+        self._mode = mode
+        symbol, exchange = _encode(instrument.symbol), _encode(instrument.exchange)
+        head = b'{"type":"market_data","symbol":%b,"exchange":%b,"mode":%d,"data":'
+        self._head = head % (symbol, exchange, mode)
+        self._tail = b',"broker":%b}' % _encode(broker)
+        self._snapshot_tail = b',"snapshot":true' + self._tail
+
+    def frame(self, tick: Tick) -> bytes:
+        """Return the tick as a finished WebSocket frame, trimmed to the mode."""
+        return server_frame(self._head + _encode(_data(tick, self._mode)) + self._tail)
+
+    def snapshot(self, tick: Tick) -> bytes:
+        """Return the same with `"snapshot":true`: the last known value, for one who has just joined."""
+        return server_frame(self._head + _encode(_data(tick, self._mode)) + self._snapshot_tail)

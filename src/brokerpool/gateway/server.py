@@ -1,0 +1,162 @@
+"""The gateway as a whole: two listeners, the pool behind them, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
+from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.fanout import Fanout
+from brokerpool.gateway.rest import RestServer, serve_rest
+from brokerpool.gateway.session import Session, SessionLimits
+from brokerpool.settings import Settings
+from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
+from brokerpool.transport.frames import GOING_AWAY
+
+logger = logging.getLogger("brokerpool.gateway")
+
+#: Clients of a gateway that stops are asked to come back spread over this many seconds.
+_RETURN_SECONDS = 5
+
+
+class Gateway:
+    """Serves OpenAlgo's clients from one account's pool."""
+
+    def __init__(self, settings: Settings, feed: BrokerFeed) -> None:
+        self._settings = settings
+        self._limits = SessionLimits(
+            auth_seconds=settings.auth_grace_seconds,
+            buffer_bytes=settings.client_buffer_bytes,
+            stuck_seconds=settings.client_stuck_seconds,
+            max_symbols=settings.max_symbols_per_client,
+        )
+        self._api_key = settings.api_key.get_secret_value()
+        self.pool = WebSocketPool(
+            feed,
+            max_symbols=settings.max_symbols_per_websocket,
+            max_connections=settings.max_websocket_connections,
+            linger=settings.linger_seconds,
+        )
+        self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
+        self.pool.listen(self._fanout)
+        self._links: LinkServer | None = None
+        self._rest: RestServer | None = None
+
+    @property
+    def ws_url(self) -> str:
+        """Where clients connect."""
+        assert self._links is not None
+        return f"ws://{_host(self._settings.websocket_host)}:{self._links.port}"
+
+    @property
+    def http_url(self) -> str:
+        """Where `/stats` and `/health` are."""
+        assert self._rest is not None
+        return f"http://{_host(self._settings.http_host)}:{self._rest.port}"
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return self._links.links if self._links else 0
+
+    async def start(self) -> None:
+        """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
+        settings = self._settings
+        with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
+            self._rest = await serve_rest(settings.http_host, settings.http_port, self.stats)
+        with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
+            self._links = await serve(
+                self._accept,
+                settings.websocket_host,
+                settings.websocket_port,
+                max_message_bytes=settings.max_message_bytes,
+                ping_interval=settings.ping_interval,
+                ping_timeout=settings.ping_timeout,
+            )
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the pool and of the gateway."""
+        return {**self.pool.get_pool_stats(), "gateway": self._fanout.stats()}
+
+    async def close(self) -> None:
+        """Tell the clients to come back, then end the broker connections; takes less than 10 s."""
+        if self._links is not None:
+            seconds = Random().randrange(_RETURN_SECONDS + 1)
+            await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
+        self._fanout.close()
+        await self.pool.close()
+        if self._rest is not None:
+            await self._rest.close()
+
+    def _accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
+        if self.clients >= self._settings.max_clients:
+            body = f"{self.clients} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
+            return Refusal(503, body.encode(), {"Retry-After": "5"})
+        return Session(self.pool, self._fanout, self._api_key, self._limits)
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; prints one line of JSON once clients are accepted.
+
+    Raises BrokerError when the broker's instrument list cannot be had, and BrokerpoolError with
+    ADDRESS_IN_USE when a port is taken.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(_serve(settings))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not serving.done():
+        serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _serve(settings: Settings) -> None:
+    feed = ZerodhaFeed(
+        settings.broker_api_key.get_secret_value(),
+        settings.broker_access_token.get_secret_value(),
+        ws_url=settings.broker_ws_url,
+        http_url=settings.broker_http_url,
+        book=await fetch_instruments(settings.broker_http_url),
+    )
+    gateway = Gateway(settings, feed)
+    try:
+        await gateway.start()
+        # The instrument list lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
+        print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
+        await asyncio.Event().wait()  # until cancelled
+    finally:
+        logger.info("stopping: %d clients are told to come back", gateway.clients)
+        await gateway.close()
+
+
+@contextlib.contextmanager
+def _address(setting: str, host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        code = ErrorCode.ADDRESS_IN_USE
+        raise BrokerpoolError(f"{setting}: {host}:{port} is taken.", code=code) from None
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,195 @@
+"""One client of the gateway: authenticates, subscribes, and is let go when it cannot keep up."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import itertools
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from brokerpool.errors import ErrorCode
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway import protocol
+from brokerpool.gateway.fanout import Fanout, Subscriber
+from brokerpool.gateway.protocol import Entry, Outcome, RequestError
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode
+from brokerpool.transport import Link, LinkHandler
+
+#: Close codes of our own (RFC 6455 leaves 4000-4999 to applications); 4401 is OpenAlgo's.
+AUTH_TIMEOUT = 4401
+SLOW_CONSUMER = 4408
+
+#: OpenAlgo names a user in some replies; one gateway serves one account.
+USER_ID = "default"
+SUPPORTED_BROKERS = ("zerodha",)
+
+_client_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one client may do and how long it may take."""
+
+    auth_seconds: float
+    buffer_bytes: int
+    stuck_seconds: float
+    max_symbols: int
+
+
+class Session(LinkHandler):
+    """Carries out one client's requests, strictly in order; none of them waits for the network."""
+
+    def __init__(self, pool: WebSocketPool, fanout: Fanout, api_key: str, limits: SessionLimits) -> None:
+        self.name = f"client-{next(_client_numbers)}"
+        self._pool = pool
+        self._fanout = fanout
+        self._api_key = api_key
+        self._limits = limits
+        self._authenticated = False
+        self._link: Link
+        self._subscriber: Subscriber
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # -- LinkHandler --------------------------------------------------------------------------------------
+
+    def opened(self, link: Link) -> None:
+        self._link = link
+        self._subscriber = self._fanout.admit(link)
+        link.limit_buffer(self._limits.buffer_bytes)
+        link.limit_socket_buffer(self._limits.buffer_bytes)
+        self._close_in(self._limits.auth_seconds, AUTH_TIMEOUT, "auth timeout")
+
+    def text(self, message: str) -> None:
+        self._take(message)
+
+    def binary(self, message: bytes | memoryview) -> None:
+        self._take(bytes(message))
+
+    def paused(self) -> None:
+        self._fanout.pause(self._subscriber)
+        if self._authenticated:
+            self._close_in(self._limits.stuck_seconds, SLOW_CONSUMER, "the client does not read")
+
+    def resumed(self) -> None:
+        if self._authenticated:
+            self._cancel_deadline()
+        self._fanout.resume(self._subscriber)
+
+    def closed(self, code: int, reason: str) -> None:
+        self._cancel_deadline()
+        self._fanout.forget(self._subscriber)
+        self._pool.release(self.name)
+
+    # -- requests -----------------------------------------------------------------------------------------
+
+    def _take(self, message: str | bytes) -> None:
+        try:
+            request = protocol.parse(message)
+            if not self._authenticated:
+                _check_allowed_before_authentication(request)
+            self._carry_out(request)
+        except RequestError as error:
+            self._reply(protocol.error(error.code, error.message))
+
+    def _carry_out(self, request: protocol.Request) -> None:
+        match request:
+            case protocol.Authenticate():
+                self._authenticate(request.api_key)
+            case protocol.Subscribe():
+                self._subscribe(request)
+            case protocol.Unsubscribe():
+                self._unsubscribe(request)
+            case protocol.UnsubscribeAll():
+                self._unsubscribe_all(request)
+            case protocol.Ping():
+                self._reply(protocol.pong(request, time.time_ns() // 1_000_000))
+            case protocol.BrokerInfo():
+                connected = self._pool.connected
+                self._reply(protocol.broker_info(self._pool.name, USER_ID, connected=connected))
+            case protocol.SupportedBrokers():
+                self._reply(protocol.supported_brokers(SUPPORTED_BROKERS))
+            case protocol.Orders():
+                self._reply(protocol.orders(request, "This gateway carries market data only"))
+
+    def _authenticate(self, api_key: str | None) -> None:
+        # Compared as bytes and in constant time: neither length nor prefix of the key can be measured.
+        if api_key is None or not hmac.compare_digest(api_key.encode(), self._api_key.encode()):
+            fault = "No API key was sent" if api_key is None else "The API key is wrong"
+            self._reply(protocol.refused_key(fault))
+            return
+        self._authenticated = True
+        self._cancel_deadline()
+        self._reply(protocol.authenticated(self._pool.name, USER_ID))
+
+    def _subscribe(self, request: protocol.Subscribe) -> None:
+        refused: dict[Instrument, tuple[ErrorCode, str]] = {}
+        wanted = dict.fromkeys(entry.instrument for entry in request.entries if not entry.fault)
+        demand = self._pool.demand
+        fresh = [instrument for instrument in wanted if not demand.held(self.name, instrument)]
+        held = demand.count(self.name)
+        for instrument in fresh[max(0, self._limits.max_symbols - held) :]:
+            message = f"a client may hold {self._limits.max_symbols} symbols and this one holds {held}"
+            refused[instrument] = ErrorCode.CLIENT_SYMBOL_LIMIT, message
+            del wanted[instrument]
+        result = self._pool.subscribe(wanted, request.mode, owner=self.name, partial=True)
+        refused.update((r.instrument, (r.code, r.message)) for r in result.refused)
+        for instrument in result.accepted:
+            self._fanout.add(self._subscriber, instrument, request.mode)
+        outcomes = [_outcome(entry, refused) for entry in request.entries]
+        self._reply(protocol.subscribed(request, outcomes, self._pool.depth_levels, self._pool.name))
+        known = self._fanout.snapshot((instrument, request.mode) for instrument in result.accepted)
+        if known:
+            self._link.send_frames(known)
+
+    def _unsubscribe(self, request: protocol.Unsubscribe) -> None:
+        for entry in request.entries:
+            if not entry.fault:
+                self._give_up(entry.instrument, tuple(Mode) if entry.mode is None else (entry.mode,))
+        outcomes = [_outcome(entry, {}) for entry in request.entries]
+        self._reply(protocol.unsubscribed(request, outcomes, self._pool.name))
+
+    def _unsubscribe_all(self, request: protocol.UnsubscribeAll) -> None:
+        instruments = sorted(self._pool.demand.instruments(self.name))
+        for instrument in instruments:
+            self._give_up(instrument, tuple(Mode))
+        outcomes = [Outcome(Entry(i.symbol, i.exchange, None)) for i in instruments]
+        self._reply(protocol.unsubscribed(request, outcomes, self._pool.name))
+
+    def _give_up(self, instrument: Instrument, modes: Iterable[Mode]) -> None:
+        for mode in modes:
+            self._fanout.remove(self._subscriber, instrument, mode)
+            self._pool.unsubscribe(instrument, mode, owner=self.name)
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _reply(self, message: bytes) -> None:
+        # Frames are held back by the fan-out; replies are bounded here, or a client could fill our memory
+        # by asking without ever reading.
+        if self._link.buffered > 2 * self._limits.buffer_bytes:
+            self._link.close(SLOW_CONSUMER, "replies are not read")
+            return
+        self._link.send_text(message)
+
+    def _close_in(self, seconds: float, code: int, reason: str) -> None:
+        self._cancel_deadline()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(seconds, self._link.close, code, reason)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _check_allowed_before_authentication(request: protocol.Request) -> None:
+    if not isinstance(request, protocol.Authenticate | protocol.Ping | protocol.SupportedBrokers):
+        raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first")
+
+
+def _outcome(entry: Entry, refused: Mapping[Instrument, tuple[ErrorCode, str]]) -> Outcome:
+    if entry.fault:
+        return Outcome(entry, ErrorCode.INVALID_PARAMETERS, entry.fault)
+    return Outcome(entry, *refused.get(entry.instrument, ()))

@@ -1,0 +1,310 @@
+"""Every setting: from TOML, an `.env` file and the environment, validated, all faults reported at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tomllib import TOMLDecodeError
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from brokerpool.errors import SettingsError
+
+#: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
+PREFIX = "BROKERPOOL_"
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=4_096, le=1_073_741_824)]
+Host = Annotated[str, Field(pattern=r"^\S+$", json_schema_extra={"allowed": "a host name or an address"})]
+WebSocketUrl = Annotated[
+    str, Field(pattern=r"^wss?://[^\s/]+", json_schema_extra={"allowed": "a ws:// or wss:// URL"})
+]
+HttpUrl = Annotated[
+    str, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"allowed": "an http:// or https:// URL"})
+]
+
+
+class _Named(BaseSettings):
+    """Settings under the names of the environment; the constructor reads nothing but its arguments."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True, env_ignore_empty=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        env_file: Path | None = None,
+        config: Path | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Self:
+        """Read the settings: the environment wins over `env_file`, which wins over `config` (TOML).
+
+        An empty value in the environment or in `env_file` counts as not given.
+        Raises SettingsError, which names every fault of all sources and never quotes a value.
+        """
+        from_toml = _read_toml(cls, config)
+        from_file = _read_env_file(cls, env_file)
+        from_environment = {name: value for name, value in environ.items() if value}
+        ours = {name for name in (*from_file, *from_environment) if name.startswith(PREFIX)}
+        faults = [_stranger(name) for name in sorted((ours | set(from_toml)) - NAMES)]
+        given: dict[str, Any] = {**from_toml, **from_file, **from_environment}
+        own = {name: given[name] for name in _names(cls) if name in given}
+        try:
+            settings = cls(**own)
+        except ValidationError as error:
+            faults += [_fault(cls, str(detail["loc"][0]), detail["type"]) for detail in error.errors()]
+        if faults:
+            raise SettingsError(_sentence(faults))
+        return settings
+
+
+class PoolSettings(_Named):
+    """The connections to the broker and what each may carry."""
+
+    broker: Literal["zerodha"] = Field(
+        "zerodha", alias="BROKERPOOL_BROKER", description="The broker whose feed is pooled."
+    )
+    max_symbols_per_websocket: Count = Field(
+        1000,
+        alias="MAX_SYMBOLS_PER_WEBSOCKET",
+        description="Symbols that one broker connection carries.",
+    )
+    max_websocket_connections: Count = Field(
+        3, alias="MAX_WEBSOCKET_CONNECTIONS", description="Broker connections open at the same time."
+    )
+    linger_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = Field(
+        30.0,
+        alias="BROKERPOOL_LINGER_SECONDS",
+        description="Seconds for which a broker connection without symbols stays open.",
+    )
+
+    def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
+        """Return one sentence for each setting above the broker's published limit; they are allowed."""
+        published = {
+            "MAX_SYMBOLS_PER_WEBSOCKET": (self.max_symbols_per_websocket, symbols_per_connection),
+            "MAX_WEBSOCKET_CONNECTIONS": (self.max_websocket_connections, max_connections),
+        }
+        return [
+            f"{name} is {value}, above the {limit} that {self.broker} publishes: expect the broker to refuse"
+            f" what is beyond it."
+            for name, (value, limit) in published.items()
+            if value > limit
+        ]
+
+
+class BrokerSettings(_Named):
+    """The account at the broker and where the broker is reached."""
+
+    broker_api_key: SecretStr = Field(
+        alias="BROKERPOOL_BROKER_API_KEY",
+        min_length=1,
+        description="The API key of the app at the broker.",
+    )
+    broker_access_token: SecretStr = Field(
+        alias="BROKERPOOL_BROKER_ACCESS_TOKEN",
+        min_length=1,
+        description="The access token of today's login; Zerodha's dies about 07:30 IST the next day.",
+    )
+    broker_ws_url: WebSocketUrl = Field(
+        "wss://ws.kite.trade",
+        alias="BROKERPOOL_BROKER_WS_URL",
+        description="The broker's WebSocket feed; change it for a simulator or a proxy.",
+    )
+    broker_http_url: HttpUrl = Field(
+        "https://api.kite.trade",
+        alias="BROKERPOOL_BROKER_HTTP_URL",
+        description="The broker's HTTP API, which serves the instrument list.",
+    )
+
+
+class GatewaySettings(_Named):
+    """The gateway's two listeners and what one client may ask of them."""
+
+    websocket_host: Host = Field(
+        "127.0.0.1", alias="WEBSOCKET_HOST", description="Address on which WebSocket clients are accepted."
+    )
+    websocket_port: Port = Field(
+        8765,
+        alias="WEBSOCKET_PORT",
+        description="Port on which WebSocket clients are accepted; 0 takes any free one.",
+    )
+    http_host: Host = Field(
+        "127.0.0.1", alias="BROKERPOOL_HTTP_HOST", description="Address of the HTTP listener (`/stats`)."
+    )
+    http_port: Port = Field(
+        5000,
+        alias="BROKERPOOL_HTTP_PORT",
+        description="Port of the HTTP listener; 0 takes any free one.",
+    )
+    api_key: SecretStr = Field(
+        alias="BROKERPOOL_API_KEY",
+        min_length=16,
+        description="The key with which clients authenticate at the gateway; make it up yourself.",
+    )
+    auth_grace_seconds: Seconds = Field(
+        15.0,
+        alias="WS_AUTH_GRACE_SECONDS",
+        description="Seconds that a new client has to authenticate before it is closed with code 4401.",
+    )
+    ping_interval: Seconds = Field(
+        20.0, alias="WS_PING_INTERVAL", description="Seconds between two WebSocket pings to a client."
+    )
+    ping_timeout: Seconds = Field(
+        20.0,
+        alias="WS_PING_TIMEOUT",
+        description="Seconds that a client has to answer a ping before it is dropped.",
+    )
+    flush_window_ms: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)] = Field(
+        2.0,
+        alias="BROKERPOOL_FLUSH_WINDOW_MS",
+        description="Milliseconds for which frames gather under load; 0 sends each at once.",
+    )
+    client_buffer_bytes: Bytes = Field(
+        1_048_576,
+        alias="BROKERPOOL_CLIENT_BUFFER_BYTES",
+        description="Bytes waiting for one client above which it gets newest values only.",
+    )
+    client_stuck_seconds: Seconds = Field(
+        30.0,
+        alias="BROKERPOOL_CLIENT_STUCK_SECONDS",
+        description="Seconds that a client may read nothing before it is closed with code 4408.",
+    )
+    max_clients: Count = Field(
+        1000,
+        alias="BROKERPOOL_MAX_CLIENTS",
+        description="Clients connected at the same time; one more is refused with HTTP 503.",
+    )
+    max_symbols_per_client: Count = Field(
+        3000, alias="BROKERPOOL_MAX_SYMBOLS_PER_CLIENT", description="Symbols that one client may hold."
+    )
+    max_message_bytes: Bytes = Field(
+        1_048_576,
+        alias="BROKERPOOL_MAX_MESSAGE_BYTES",
+        description="Bytes of one message from a client; a larger one closes it with code 1009.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO",
+        alias="BROKERPOOL_LOG_LEVEL",
+        description="The least severe log lines written to stderr.",
+    )
+
+
+class Settings(PoolSettings, BrokerSettings, GatewaySettings):
+    """Everything that `brokerpool serve` needs."""
+
+
+class Described(NamedTuple):
+    """One setting as the reference page shows it; `default` is None where a value must be given."""
+
+    name: str
+    default: str | None
+    allowed: str
+    meaning: str
+    secret: bool
+
+
+def describe(group: type[BaseSettings]) -> list[Described]:
+    """Return the settings of a group in the order in which the group declares them."""
+    properties: dict[str, dict[str, Any]] = group.model_json_schema()["properties"]
+    return [
+        Described(
+            name,
+            _plain(schema["default"]) if "default" in schema else None,
+            _allowed(schema),
+            schema["description"],
+            secret=schema.get("format") == "password",
+        )
+        for name, schema in properties.items()
+    ]
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """Say in words what the schema of one setting allows."""
+    if "allowed" in schema:
+        return str(schema["allowed"])
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return " or ".join(schema["enum"])
+    if schema.get("format") == "password":
+        least = schema["minLength"]
+        return f"a secret of at least {least} characters" if least > 1 else "a secret"
+    noun = "a whole number" if schema["type"] == "integer" else "a number"
+    most = _plain(schema["maximum"])
+    if "exclusiveMinimum" in schema:
+        return f"{noun} above {_plain(schema['exclusiveMinimum'])} and at most {most}"
+    return f"{noun} from {_plain(schema['minimum'])} to {most}"
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _names(group: type[_Named]) -> list[str]:
+    return [setting.name for setting in describe(group)]
+
+
+#: The name of every setting.
+NAMES = frozenset(_names(Settings))
+
+
+def _read_toml(group: type[_Named], path: Path | None) -> dict[str, Any]:
+    _must_exist(path)
+    try:
+        return TomlConfigSettingsSource(group, toml_file=path).toml_data
+    except (TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}.") from None
+
+
+def _read_env_file(group: type[_Named], path: Path | None) -> Mapping[str, str | None]:
+    _must_exist(path)
+    try:
+        return DotEnvSettingsSource(group, env_file=path).env_vars
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8 text.") from None
+
+
+def _must_exist(path: Path | None) -> None:
+    if path is not None and not path.is_file():
+        raise SettingsError(f"There is no file {path}.")
+
+
+def _fault(group: type[_Named], name: str, kind: str) -> str:
+    setting = next(setting for setting in describe(group) if setting.name == name)
+    if kind == "missing":
+        return f"{name} is missing; it is {setting.allowed}"
+    return f"{name} must be {setting.allowed}"
+
+
+def _stranger(name: str) -> str:
+    near = difflib.get_close_matches(name.upper(), NAMES, n=1)
+    return f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _sentence(faults: list[str]) -> str:
+    return f"{len(faults)} at fault:\n" + "".join(f"  - {fault}\n" for fault in faults)

@@ -1,0 +1,96 @@
+"""The control endpoint: what a test or a rehearsal sees of the simulated broker, and how it makes it fail.
+
+| request | does |
+| --- | --- |
+| `GET /sockets` | every open socket with its tokens and counters |
+| `GET /stats` | counters since the start |
+| `GET /faults` | the switches as they stand |
+| `POST /faults` | throws switches: a JSON object as in `faults.FaultOrder`; null turns one off |
+| `POST /sockets/N/kill` | drops the TCP connection |
+| `POST /sockets/N/close` | closes with the WebSocket handshake |
+| `POST /step` | `{"ticks": n}`: lets the market trade n times now |
+
+It has no login: it listens on loopback only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from aiohttp import web
+
+from brokerpool.simulator.faults import FaultOrder
+
+if TYPE_CHECKING:
+    from brokerpool.simulator.zerodha import KiteSimulator
+
+#: Larger steps are sent as several requests, so that none of them runs for minutes.
+MAX_STEP = 1_000_000
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class _Step(msgspec.Struct, forbid_unknown_fields=True):
+    ticks: Annotated[int, msgspec.Meta(ge=1, le=MAX_STEP)]
+
+
+def control_app(simulator: KiteSimulator) -> web.Application:
+    """Return the application that shows and steers the simulator."""
+    control = _Control(simulator)
+    app = web.Application(middlewares=[_telling_errors])
+    app.router.add_get("/sockets", control.sockets)
+    app.router.add_get("/stats", control.stats)
+    app.router.add_get("/faults", control.faults)
+    app.router.add_post("/faults", control.throw)
+    app.router.add_post("/sockets/{number:[0-9]+}/kill", control.kill)
+    app.router.add_post("/sockets/{number:[0-9]+}/close", control.close)
+    app.router.add_post("/step", control.step)
+    return app
+
+
+@web.middleware
+async def _telling_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except LookupError as error:
+        return web.json_response({"error": str(error.args[0])}, status=404)
+    except ValueError as error:
+        return web.json_response({"error": str(error)}, status=400)
+    except OSError as error:
+        return web.json_response({"error": f"the listener could not be opened: {error}"}, status=503)
+
+
+class _Control:
+    def __init__(self, simulator: KiteSimulator) -> None:
+        self._simulator = simulator
+
+    async def sockets(self, request: web.Request) -> web.Response:
+        return web.json_response(self._simulator.sockets())
+
+    async def stats(self, request: web.Request) -> web.Response:
+        return web.json_response(self._simulator.stats())
+
+    async def faults(self, request: web.Request) -> web.Response:
+        return web.json_response(self._simulator.faults.report())
+
+    async def throw(self, request: web.Request) -> web.Response:
+        await self._simulator.throw(FaultOrder.parse(await request.read()))
+        return web.json_response(self._simulator.faults.report())
+
+    async def kill(self, request: web.Request) -> web.Response:
+        self._simulator.kill(int(request.match_info["number"]))
+        return web.json_response({})
+
+    async def close(self, request: web.Request) -> web.Response:
+        self._simulator.close_socket(int(request.match_info["number"]))
+        return web.json_response({})
+
+    async def step(self, request: web.Request) -> web.Response:
+        try:
+            order = msgspec.json.decode(await request.read(), type=_Step)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise ValueError(f'{error}. Send {{"ticks": n}} with n from 1 to {MAX_STEP}.') from None
+        await self._simulator.step(order.ticks)
+        return web.json_response({"ticks": self._simulator.market.ticks})

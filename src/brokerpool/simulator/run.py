@@ -1,0 +1,94 @@
+"""`brokerpool simulate`: one simulated broker until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+from pathlib import Path
+
+from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.simulator.zerodha import KiteSimulator
+
+logger = logging.getLogger("brokerpool.simulator")
+
+#: Brokers that can be simulated.
+BROKERS = ("zerodha",)
+
+
+async def simulate(
+    *,
+    broker: str = "zerodha",
+    port: int = 0,
+    symbols: int = 100,
+    rate: float = 100.0,
+    seed: int = 0,
+    replay: Path | None = None,
+    write_env: Path | None = None,
+) -> None:
+    """Run a simulated broker until SIGINT or SIGTERM.
+
+    Prints one line of JSON with the addresses and credentials to stdout once it accepts clients; with
+    `write_env` also writes the settings that point `brokerpool serve` at it. Raises ValueError for a
+    broker, a count, a rate or a tape that it cannot use, OSError for a file, and BrokerpoolError when
+    the port is taken.
+    """
+    if broker not in BROKERS:
+        raise ValueError(f"{broker!r} cannot be simulated; brokers: {', '.join(BROKERS)}")
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stopped.set)
+    try:
+        simulator = KiteSimulator(port=port, symbols=symbols, rate=rate, seed=seed, replay=replay)
+        try:
+            await simulator.start()
+        except OSError as error:
+            message = f"the simulator cannot listen on port {port}: {error.strerror}."
+            raise BrokerpoolError(message, code=ErrorCode.ADDRESS_IN_USE) from None
+        try:
+            if write_env is not None:
+                write_settings(write_env, simulator)
+            announce(simulator)
+            logger.info("simulating %s: %d instruments", broker, len(simulator.listings))
+            await stopped.wait()
+        finally:
+            await simulator.close()
+    finally:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(signum)
+
+
+def announce(simulator: KiteSimulator) -> None:
+    """Print where the simulator listens and how to log in: scripts wait for this line."""
+    line = {
+        "broker": "zerodha",
+        "ws_url": simulator.ws_url,
+        "http_url": simulator.http_url,
+        "control_url": simulator.control_url,
+        "api_key": simulator.api_key,
+        "access_token": simulator.access_token,
+    }
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def write_settings(path: Path, simulator: KiteSimulator) -> None:
+    """Write the settings that make the gateway use the simulator, readable by the owner only."""
+    settings = {
+        "BROKERPOOL_BROKER": "zerodha",
+        "BROKERPOOL_BROKER_API_KEY": simulator.api_key,
+        "BROKERPOOL_BROKER_ACCESS_TOKEN": simulator.access_token,
+        "BROKERPOOL_BROKER_WS_URL": simulator.ws_url,
+        "BROKERPOOL_BROKER_HTTP_URL": simulator.http_url,
+        "BROKERPOOL_API_KEY": secrets.token_hex(16),
+    }
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        # The mode above is for a new file; an old one may be open to others.
+        os.fchmod(descriptor, 0o600)
+        file.writelines(f"{name}={value}\n" for name, value in settings.items())

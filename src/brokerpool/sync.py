@@ -1,0 +1,150 @@
+"""The blocking twin, for plain scripts and threads: the same pool on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from brokerpool.brokers.base import BrokerFeed
+from brokerpool.feed import pool as asynchronous
+from brokerpool.feed.connection import SymbolState
+from brokerpool.feed.pool import Instruments, Subscribed
+from brokerpool.feed.stream import PoolListener
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode, Tick
+
+T = TypeVar("T")
+
+#: Every call into the loop's thread ends within this many seconds, or raises TimeoutError.
+_CALL_SECONDS = 15.0
+
+
+class WebSocketPool:
+    """`brokerpool.WebSocketPool` with blocking methods; safe to use from any number of threads."""
+
+    def __init__(
+        self,
+        feed: BrokerFeed,
+        *,
+        max_symbols: int = 1000,
+        max_connections: int = 3,
+        linger: float = 30.0,
+    ) -> None:
+        self._make = partial(
+            asynchronous.WebSocketPool,
+            feed,
+            max_symbols=max_symbols,
+            max_connections=max_connections,
+            linger=linger,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
+        self._thread.start()
+        self._pool = self._call(self._make)
+        self._inboxes: list[_Inbox] = []
+
+    def subscribe(
+        self,
+        instruments: Instruments,
+        mode: Mode = Mode.QUOTE,
+        *,
+        owner: str = "default",
+        partial: bool = False,
+    ) -> Subscribed:
+        """Want the instruments in the mode; raises as the asynchronous method does."""
+        return self._call(lambda: self._pool.subscribe(instruments, mode, owner=owner, partial=partial))
+
+    def unsubscribe(
+        self, instruments: Instruments, mode: Mode | None = None, *, owner: str = "default"
+    ) -> tuple[Instrument, ...]:
+        """Give up the mode (all modes by default) and return what the owner did hold."""
+        return self._call(lambda: self._pool.unsubscribe(instruments, mode, owner=owner))
+
+    def state(self, instrument: Instrument) -> SymbolState | None:
+        """Tell how far a wanted instrument has come; None when nobody wants it."""
+        return self._call(lambda: self._pool.state(instrument))
+
+    def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
+        """Return once each instrument has had a tick. Raises NotLiveError after `timeout` seconds."""
+        self._run(self._pool.wait_live(instruments, timeout), timeout + _CALL_SECONDS)
+
+    def ticks(self, timeout: float | None = None, size: int = 10_000) -> Iterator[Tick]:
+        """Yield every tick from now on; ends when the pool closes or none comes for `timeout` seconds.
+
+        Holds up to `size` ticks for a consumer that is behind; the oldest go first.
+        """
+        inbox = _Inbox(size)
+        self._inboxes.append(inbox)
+        self._call(lambda: self._pool.listen(inbox))
+        return self._drain(inbox, timeout)
+
+    def get_pool_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the numbers of the pool."""
+        return self._call(self._pool.get_pool_stats)
+
+    def close(self) -> None:
+        """Close every connection and end the thread; a second call does nothing."""
+        if self._loop.is_closed():
+            return
+        for inbox in self._inboxes:
+            inbox.end()
+        self._run(self._pool.close(), _CALL_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CALL_SECONDS)
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _drain(self, inbox: _Inbox, timeout: float | None) -> Iterator[Tick]:
+        try:
+            while (tick := inbox.take(timeout)) is not None:
+                yield tick
+        finally:
+            self._inboxes.remove(inbox)
+            if not self._loop.is_closed():
+                self._call(lambda: self._pool.unlisten(inbox))
+
+    def _call(self, function: Callable[[], T]) -> T:
+        async def on_the_loop() -> T:
+            return function()
+
+        return self._run(on_the_loop(), _CALL_SECONDS)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
+
+
+class _Inbox(PoolListener):
+    """Hands ticks from the loop's thread to a consumer's."""
+
+    def __init__(self, size: int) -> None:
+        self._ticks: deque[Tick] = deque(maxlen=size)
+        self._changed = threading.Condition()
+        self._ended = False
+
+    def ticked(self, ticks: list[Tick]) -> None:
+        with self._changed:
+            self._ticks.extend(ticks)
+            self._changed.notify()
+
+    def end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def take(self, timeout: float | None) -> Tick | None:
+        """Return the next tick; None when there is none within `timeout` seconds, or ever again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ticks or self._ended, timeout)
+            return self._ticks.popleft() if self._ticks else None

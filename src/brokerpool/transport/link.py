@@ -1,0 +1,217 @@
+"""One open WebSocket, whichever side dialled: the seam behind which picows can be replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import cast
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from brokerpool.transport.frames import (
+    ABNORMAL,
+    BINARY,
+    CONTINUATION,
+    NO_CODE,
+    NORMAL,
+    PROTOCOL_ERROR,
+    TEXT,
+    MessageAssembler,
+    ProtocolError,
+    may_be_sent,
+)
+
+logger = logging.getLogger("brokerpool.transport")
+#: What picows has to say; its two lines for every connection that comes and goes are left out.
+picows_logger = logging.getLogger("brokerpool.transport.picows")
+picows_logger.setLevel(logging.WARNING)
+
+#: How long a close handshake may take before the TCP connection is dropped.
+CLOSE_SECONDS = 2.0
+
+_CLOSE_REASON_BYTES = 123  # RFC 6455 5.5: a control frame carries 125 bytes, two of them the code
+_OPCODES = {WSMsgType.TEXT: TEXT, WSMsgType.BINARY: BINARY, WSMsgType.CONTINUATION: CONTINUATION}
+
+
+class LinkHandler:
+    """What the owner of a link is told; every call comes on the event loop and must not block."""
+
+    def opened(self, link: Link) -> None:
+        """The handshake is done."""
+
+    def text(self, message: str) -> None:
+        """One whole text message."""
+
+    def binary(self, message: bytes | memoryview) -> None:
+        """One whole binary message; a memoryview is valid only during the call."""
+
+    def paused(self) -> None:
+        """More than the high-water mark waits to be written; what is sent now waits in memory."""
+
+    def resumed(self) -> None:
+        """The peer has read; writing is cheap again."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """The link has ended, said exactly once after `opened`; 1006 when the peer sent no close frame."""
+
+
+class Link(WSListener):
+    """One WebSocket connection; the owner hears of it through its LinkHandler."""
+
+    def __init__(self, handler: LinkHandler, max_message_bytes: int) -> None:
+        self._handler = handler
+        self._assembler = MessageAssembler(max_message_bytes)
+        self._transport: WSTransport | None = None
+        self._closing: tuple[int, str] | None = None
+        self._heard: tuple[int, str] | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._abandoned = False
+        #: Set by any frame of the peer; the server's keep-alive sweep clears it.
+        self.heard_since_ping = True
+
+    # -- for the owner ------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """True once closing has begun; nothing can be sent any more."""
+        return self._transport is None or self._closing is not None or self._transport.is_disconnected
+
+    @property
+    def peer(self) -> str:
+        """The other end's address, as in 127.0.0.1:53122."""
+        name = self._tcp.get_extra_info("peername") if self._transport else None
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unknown"
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in this process for the peer to read."""
+        return self._tcp.get_write_buffer_size() if self._transport else 0
+
+    def send_text(self, message: str | bytes) -> None:
+        """Send one text message; does nothing when the link is closed."""
+        if self._transport is not None and not self.closed:
+            self._transport.send(WSMsgType.TEXT, message)
+
+    def send_binary(self, message: bytes) -> None:
+        """Send one binary message; does nothing when the link is closed."""
+        if self._transport is not None and not self.closed:
+            self._transport.send(WSMsgType.BINARY, message)
+
+    def send_frames(self, frames: bytes) -> None:
+        """Write finished server frames (see `frames.server_frame`), any number of them, in one go."""
+        if not self.closed:
+            self._tcp.write(frames)
+
+    def ping(self) -> None:
+        """Send a ping and expect any frame in return."""
+        if self._transport is not None and not self.closed:
+            self.heard_since_ping = False
+            self._transport.send_ping()
+
+    def limit_buffer(self, high_water_bytes: int) -> None:
+        """Set how much may wait before `paused` is called; `resumed` follows at a quarter of it."""
+        self._tcp.set_write_buffer_limits(high=high_water_bytes, low=high_water_bytes // 4)
+
+    def limit_socket_buffer(self, size_bytes: int) -> None:
+        """Cap what the kernel holds back for a slow peer: it cannot be conflated any more."""
+        sock = self._tcp.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size_bytes)
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Begin the close handshake; the TCP connection is dropped when it takes over two seconds."""
+        if self._transport is None or self.closed:
+            return
+        self._closing = (code, reason)
+        self._send_close(code, reason)
+        self._drop_after(CLOSE_SECONDS)
+
+    def abort(self) -> None:
+        """Drop the TCP connection at once."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    def abandon(self) -> None:
+        """Give up a link whose handshake may still be under way: it never reaches its owner."""
+        self._abandoned = True
+        self.abort()
+
+    # -- called by picows ---------------------------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        if self._abandoned:
+            self.abort()
+            return
+        self._handler.opened(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        self.heard_since_ping = True
+        if self._closing is not None and kind != WSMsgType.CLOSE:
+            return
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._fail(ProtocolError(PROTOCOL_ERROR, "reserved bits set without an extension"))
+        elif kind == WSMsgType.BINARY and frame.fin and self._assembler.between_messages:
+            # The broker's ticks: handed over without a copy.
+            self._handler.binary(frame.get_payload_as_memoryview())
+        elif kind == WSMsgType.CLOSE:
+            self._take_close(frame)
+        elif kind in _OPCODES:
+            self._take_data(_OPCODES[kind], frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if not self._abandoned:
+            self._handler.closed(*(self._heard or self._closing or (ABNORMAL, "connection lost")))
+
+    def pause_writing(self) -> None:
+        self._handler.paused()
+
+    def resume_writing(self) -> None:
+        self._handler.resumed()
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    @property
+    def _tcp(self) -> asyncio.Transport:
+        return cast("WSTransport", self._transport).underlying_transport
+
+    def _take_data(self, opcode: int, frame: WSFrame) -> None:
+        try:
+            message = self._assembler.feed(opcode, frame.fin, frame.get_payload_as_bytes())
+        except ProtocolError as violation:
+            self._fail(violation)
+            return
+        if isinstance(message, str):
+            self._handler.text(message)
+        elif message is not None:
+            self._handler.binary(message)
+
+    def _take_close(self, frame: WSFrame) -> None:
+        code = cast("int", frame.get_close_code()) if frame.payload_size else NO_CODE
+        if frame.payload_size and not may_be_sent(code):
+            self._fail(ProtocolError(PROTOCOL_ERROR, f"close code {code}"))
+            return
+        self._heard = (code, frame.get_close_reason() or "")
+        if self._closing is None:
+            self._closing = self._heard
+            self._send_close(NORMAL if code == NO_CODE else code, "")
+        self._drop_after(CLOSE_SECONDS)
+        cast("WSTransport", self._transport).disconnect()
+
+    def _fail(self, violation: ProtocolError) -> None:
+        logger.info("closing %s with %d: %s", self.peer, violation.code, violation.reason)
+        self._closing = (violation.code, violation.reason)
+        self._send_close(violation.code, violation.reason)
+        self._drop_after(CLOSE_SECONDS)
+        cast("WSTransport", self._transport).disconnect()
+
+    def _send_close(self, code: int, reason: str) -> None:
+        text = reason.encode()[:_CLOSE_REASON_BYTES].decode("utf-8", "ignore")
+        cast("WSTransport", self._transport).send_close(cast("WSCloseCode", code), text)
+
+    def _drop_after(self, seconds: float) -> None:
+        if self._abort_timer is None:
+            self._abort_timer = asyncio.get_running_loop().call_later(seconds, self.abort)

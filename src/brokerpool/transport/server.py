@@ -1,0 +1,176 @@
+"""Listening: accepts WebSockets, pings them, and closes all of them in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from multidict import CIMultiDict
+from picows import (
+    WSListener,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
+from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class UpgradeRequest(NamedTuple):
+    """What a client asked for when it opened the connection."""
+
+    path: str
+    query: dict[str, str]
+    headers: Mapping[str, str]
+
+
+class Refusal(NamedTuple):
+    """An HTTP answer instead of a WebSocket."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = _NO_HEADERS
+
+
+class LinkServer:
+    """A listening WebSocket server and the links that it accepted."""
+
+    def __init__(
+        self,
+        accept: Callable[[UpgradeRequest], LinkHandler | Refusal],
+        max_message_bytes: int,
+        ping_interval: float,
+        ping_timeout: float,
+    ) -> None:
+        self._accept = accept
+        self._max_message_bytes = max_message_bytes
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._links: set[Link] = set()
+        self._empty = asyncio.Event()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def links(self) -> int:
+        """How many links are open."""
+        return len(self._links)
+
+    async def listen(self, host: str, port: int, handshake_timeout: float) -> None:
+        """Begin to accept; port 0 takes any free one. Raises OSError when the address is taken."""
+        self._server = await ws_create_server(
+            self._upgrade,
+            host,
+            port,
+            websocket_handshake_timeout=handshake_timeout,
+            max_frame_size=self._max_message_bytes,
+            logger_name=picows_logger,
+            backlog=1024,
+        )
+        self._schedule_pings()
+
+    async def close(self, code: int = GOING_AWAY, reason: str = "") -> None:
+        """Stop accepting, close every link with the code and wait until all are gone; takes at most 3 s."""
+        if self._server is None:
+            return
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._server.close()
+        for link in list(self._links):
+            link.close(code, reason)
+        if self._links:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), CLOSE_SECONDS + 1.0)
+
+    def joined(self, link: Link) -> None:
+        """Count a link whose handshake is done."""
+        self._links.add(link)
+        self._empty.clear()
+
+    def left(self, link: Link) -> None:
+        """Forget a link that has ended."""
+        self._links.discard(link)
+        if not self._links:
+            self._empty.set()
+
+    def _upgrade(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener:
+        # picows wants the bare word; Firefox and reverse proxies send "keep-alive, Upgrade".
+        if "upgrade" in request.headers.get("Connection", "").lower().replace(" ", "").split(","):
+            request.headers["Connection"] = "upgrade"
+        url = urlsplit(request.path.decode("latin-1"))
+        answer = self._accept(UpgradeRequest(url.path, dict(parse_qsl(url.query)), request.headers))
+        if isinstance(answer, Refusal):
+            response = WSUpgradeResponse()
+            response.version = b"HTTP/1.1"
+            response.status = HTTPStatus(answer.status)
+            response.headers = CIMultiDict(answer.headers)
+            response.body = answer.body
+            return WSUpgradeResponseWithListener(response, None)
+        return _AcceptedLink(answer, self._max_message_bytes, self)
+
+    def _schedule_pings(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(self._ping_interval, self._ping_all)
+
+    def _ping_all(self) -> None:
+        for link in self._links:
+            link.ping()
+        loop = asyncio.get_running_loop()
+        self._sweep = loop.call_later(self._ping_timeout, self._close_silent)
+
+    def _close_silent(self) -> None:
+        for link in list(self._links):
+            if not link.heard_since_ping:
+                link.close(INTERNAL_ERROR, f"no answer to a ping within {self._ping_timeout:g} s")
+        self._schedule_pings()
+
+
+class _AcceptedLink(Link):
+    """A link that its server knows from the handshake to the end."""
+
+    def __init__(self, handler: LinkHandler, max_message_bytes: int, server: LinkServer) -> None:
+        super().__init__(handler, max_message_bytes)
+        self._server = server
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._server.joined(self)
+        super().on_ws_connected(transport)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._server.left(self)
+        super().on_ws_disconnected(transport)
+
+
+async def serve(
+    accept: Callable[[UpgradeRequest], LinkHandler | Refusal],
+    host: str,
+    port: int,
+    *,
+    max_message_bytes: int = 1024 * 1024,
+    handshake_timeout: float = 5.0,
+    ping_interval: float = 20.0,
+    ping_timeout: float = 20.0,
+) -> LinkServer:
+    """Listen for WebSockets; `accept` gives each request a handler or an HTTP refusal.
+
+    A client that does not finish its handshake in `handshake_timeout` seconds, or is silent for
+    `ping_timeout` seconds after a ping, is disconnected. permessage-deflate is not negotiated: it costs
+    more per client than the frame itself. Raises OSError when the address is taken.
+    """
+    server = LinkServer(accept, max_message_bytes, ping_interval, ping_timeout)
+    await server.listen(host, port, handshake_timeout)
+    return server

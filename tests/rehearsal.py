@@ -1,0 +1,81 @@
+"""What tests of the pool and the gateway share: a feed for a simulator, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from brokerpool import Instrument, Mode, TokenBook, WebSocketPool, ZerodhaFeed
+from brokerpool.simulator.zerodha import KiteSimulator
+
+KITE_MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
+
+
+class Prompt(Random):
+    """Draws the lowest number, so that re-dials follow at once and tests need not wait for jitter."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+def feed(simulator: KiteSimulator) -> ZerodhaFeed:
+    """Return a feed that dials the simulator and knows what it lists."""
+    book = TokenBook((Instrument(row.exchange, row.tradingsymbol), row.token) for row in simulator.listings)
+    return ZerodhaFeed(
+        simulator.api_key,
+        simulator.access_token,
+        ws_url=simulator.ws_url,
+        http_url=simulator.http_url,
+        book=book,
+    )
+
+
+def instruments(simulator: KiteSimulator, count: int | None = None) -> list[Instrument]:
+    """Return the first instruments that the simulator lists."""
+    return [Instrument(row.exchange, row.tradingsymbol) for row in simulator.listings[:count]]
+
+
+def served(simulator: KiteSimulator) -> dict[int, Mode]:
+    """Return what the broker serves over all sockets: token -> mode."""
+    return {
+        int(token): KITE_MODES[mode]
+        for socket in simulator.sockets()
+        for token, mode in socket["tokens"].items()
+    }
+
+
+def demanded(pool: WebSocketPool) -> dict[Any, Mode | None]:
+    """Return what the pool's owners want: token -> highest mode."""
+    return {pool.feed.book.token(i): pool.demand.mode(i) for i in pool.demand.instruments()}
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Return once the condition holds; fail when it does not within `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110  (the condition is another party's state)
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s") from None
+
+
+@asynccontextmanager
+async def rehearsal(
+    *, max_symbols: int = 1000, max_connections: int = 3, linger: float = 30.0, **simulator: Any
+) -> AsyncIterator[tuple[KiteSimulator, WebSocketPool]]:
+    """Give a running simulator and a pool that uses it."""
+    async with KiteSimulator(**{"rate": 0, **simulator}) as broker:
+        pool = WebSocketPool(
+            feed(broker),
+            max_symbols=max_symbols,
+            max_connections=max_connections,
+            linger=linger,
+            random=Prompt(),
+        )
+        try:
+            yield broker, pool
+        finally:
+            await pool.close()

@@ -1,0 +1,285 @@
+"""Promises of the command line: help, exit codes, one clear line for an error, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from brokerpool import cli
+from brokerpool.settings import NAMES
+
+COMMAND = (sys.executable, "-m", "brokerpool")
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
+COMMANDS = ("serve", "simulate", "demo", "check", "plan", "stats")
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+
+class Ran:
+    """How a command ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Run a command in this process, in an empty directory, with no settings but those given."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str, **environ: str) -> Ran:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["brokerpool", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return run
+
+
+@contextmanager
+def server(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """Run one of the servers and give the first line that it prints."""
+    clean = {name: value for name, value in os.environ.items() if name not in NAMES}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**clean, **environ},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield process, json.loads(line)
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A simulated broker and a gateway that uses it: the settings file and the gateway's addresses."""
+    env_file = tmp_path_factory.mktemp("rehearsal") / "sim.env"
+    free = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0"}
+    with (
+        server("simulate", "--broker", "zerodha", "--write-env", str(env_file)),
+        server("serve", "--env-file", str(env_file), **free) as (_, addresses),
+    ):
+        yield env_file, addresses
+
+
+# -- help ------------------------------------------------------------------------------------------------
+
+
+def test_each_command_has_help(run: Any) -> None:
+    assert set(COMMANDS) == set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    for command in COMMANDS:
+        ran = run(command, "--help")
+        assert ran.code == 0
+        assert command in ran.out
+
+
+def test_each_command_and_option_is_on_the_reference_page() -> None:
+    text = REFERENCE.read_text("utf-8")
+    group = typer.main.get_command(cli.app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("--") and option != "--help":
+                    assert option in section, f"{name} {option}"
+
+
+def test_the_version_is_told(run: Any) -> None:
+    ran = run("--version")
+    assert ran.code == 0
+    assert ran.out.startswith("brokerpool ")
+
+
+def test_an_unknown_command_is_a_usage_error(run: Any) -> None:
+    assert run("fly").code == 2
+
+
+# -- settings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_wrong_settings_end_with_all_faults_and_code_2(run: Any, command: str) -> None:
+    ran = run(command, BROKERPOOL_API_KEY="too-short-key", BROKERPOOL_HTTP_PROT="1")
+    assert ran.code == 2
+    assert ran.err.startswith("brokerpool: INVALID_SETTINGS: 4 at fault")
+    assert "did you mean BROKERPOOL_HTTP_PORT" in ran.err
+    assert "too-short-key" not in ran.err + ran.out
+    assert "Traceback" not in ran.err
+
+
+def test_an_env_file_in_the_working_directory_is_read(run: Any, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_SYMBOLS_PER_WEBSOCKET=2\n")
+    assert "room for 5 more" in run("plan", "NSE:INFY").out
+
+
+def test_a_value_above_the_published_limit_is_told(run: Any) -> None:
+    ran = run("plan", "NSE:INFY", MAX_WEBSOCKET_CONNECTIONS="4")
+    assert ran.code == 0
+    assert "MAX_WEBSOCKET_CONNECTIONS is 4, above the 3" in ran.err
+
+
+# -- plan ------------------------------------------------------------------------------------------------
+
+
+def test_plan_spreads_2500_symbols_as_the_seed_does(run: Any, tmp_path: Path) -> None:
+    symbols = tmp_path / "symbols.txt"
+    symbols.write_text("# mine\n\n" + "".join(f"NSE:SIM{n}\n" for n in range(2500)))
+    ran = run("plan", str(symbols), "--mode", "Depth")
+    assert ran.code == 0
+    rows = [line.replace("│", " ").split() for line in ran.out.splitlines() if "zerodha-" in line]
+    assert [row[1:] for row in rows] == [["1000", "0"], ["1000", "0"], ["500", "500"]]
+    assert "2500 of 2500 symbols fit in mode Depth" in ran.out
+
+
+def test_plan_names_what_would_be_refused_and_ends_with_1(run: Any) -> None:
+    limits = {"MAX_SYMBOLS_PER_WEBSOCKET": "1", "MAX_WEBSOCKET_CONNECTIONS": "2"}
+    ran = run("plan", "NSE:INFY", "NSE:SBIN", "NSE:INFY", "NSE:TCS", **limits)
+    assert ran.code == 1
+    assert "2 of 3 symbols fit" in ran.out
+    assert "brokerpool: 1 would be refused: NSE:TCS" in ran.err
+
+
+def test_plan_refuses_a_text_that_is_no_symbol(run: Any) -> None:
+    ran = run("plan", "INFY")
+    assert ran.code == 2
+    assert "EXCHANGE:SYMBOL" in ran.err
+
+
+# -- stats, check and the servers ------------------------------------------------------------------------
+
+
+def test_stats_without_a_gateway_is_one_line(run: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    ran = run("stats", "--url", f"http://127.0.0.1:{port}")
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "no gateway answers" in ran.err
+
+
+def test_stats_shows_what_the_gateway_tells(run: Any, rehearsal: tuple[Path, dict[str, str]]) -> None:
+    _, addresses = rehearsal
+    ran = run("stats", "--url", addresses["http_url"])
+    assert ran.code == 0
+    assert "0 of at most 3 connections carry 0 symbols" in ran.out
+    ran = run("stats", "--url", addresses["http_url"], "--json")
+    assert json.loads(ran.out)["websocket"]["total_symbols"] == 0
+
+
+def test_check_passes_where_serve_would_start(run: Any, rehearsal: tuple[Path, dict[str, str]]) -> None:
+    env_file, _ = rehearsal
+    ran = run("check", "--env-file", str(env_file), WEBSOCKET_PORT="0", BROKERPOOL_HTTP_PORT="0")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_check_lists_every_fault_and_ends_with_2(run: Any, rehearsal: tuple[Path, dict[str, str]]) -> None:
+    env_file, addresses = rehearsal
+    ran = run(
+        "check",
+        "--env-file",
+        str(env_file),
+        WEBSOCKET_PORT=addresses["ws_url"].rpartition(":")[2],
+        BROKERPOOL_HTTP_PORT=addresses["http_url"].rpartition(":")[2],
+        BROKERPOOL_BROKER_HTTP_URL="http://127.0.0.1:9",
+        BROKERPOOL_BROKER_ACCESS_TOKEN="yesterdays-token",
+    )
+    assert ran.code == 2
+    for part in ("WEBSOCKET_PORT", "BROKERPOOL_HTTP_PORT", "BROKER_UNREACHABLE", "HTTP 403"):
+        assert part in ran.err
+    assert "yesterdays-token" not in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_serve_on_a_taken_port_is_one_line_and_ends_with_1(rehearsal: tuple[Path, dict[str, str]]) -> None:
+    env_file, addresses = rehearsal
+    taken = {"WEBSOCKET_PORT": addresses["ws_url"].rpartition(":")[2], "BROKERPOOL_HTTP_PORT": "0"}
+    ran = subprocess.run(
+        [*COMMAND, "serve", "--env-file", str(env_file)],
+        env={**os.environ, **taken},
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+    )
+    assert ran.returncode == 1
+    assert "brokerpool: ADDRESS_IN_USE: WEBSOCKET_PORT" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_servers_drain_and_exit_0_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    env_file = tmp_path / "sim.env"
+    free = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0"}
+    with server("simulate", "--broker", "zerodha", "--write-env", str(env_file)) as (simulate, _):
+        with server("serve", "--env-file", str(env_file), **free) as (serve, addresses):
+            with urllib.request.urlopen(f"{addresses['http_url']}/stats", timeout=STOP_SECONDS) as answer:
+                assert json.load(answer)["websocket"]["connections"] == 0
+            serve.send_signal(number)
+            assert serve.wait(STOP_SECONDS) == 0
+        simulate.send_signal(number)
+        assert simulate.wait(STOP_SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--broker", "nobody"), ("--broker", "zerodha", "--replay", "no-such-tape")]
+)
+def test_simulate_refuses_what_it_cannot_do_in_one_line(run: Any, arguments: tuple[str, ...]) -> None:
+    ran = run("simulate", *arguments)
+    assert ran.code == 1
+    assert ran.err.startswith("brokerpool: ")
+    assert ran.err.count("\n") == 1
+
+
+def test_the_demo_shows_ticks_and_ends_by_itself() -> None:
+    ran = subprocess.run(
+        [*COMMAND, "demo", "--seconds", "5"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "3 of at most 3 connections carry 12 symbols" in ran.stdout
+    assert ran.stdout.rstrip().endswith("ticks of 12 symbols arrived.")
+    assert ran.stderr == ""
+
+
+# -- the library -----------------------------------------------------------------------------------------
+
+
+def test_importing_the_library_loads_nothing_of_the_gateway_extra() -> None:
+    code = "import sys, brokerpool, brokerpool.sync; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"typer", "rich", "fastapi", "uvicorn"} & set(loaded.split())
+
+
+def test_a_missing_extra_is_named() -> None:
+    code = "import sys; sys.modules['typer'] = None; import brokerpool.cli"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "pip install 'brokerpool[gateway]'" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -1,0 +1,310 @@
+"""The fan-out with outlets that collect in memory; real sockets are in the gateway's own tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from itertools import permutations
+from typing import Any
+
+from brokerpool.gateway.fanout import Fanout, Subscriber
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import DepthLevel, Mode, Tick
+
+INFY = Instrument("NSE", "INFY")
+SBIN = Instrument("NSE", "SBIN")
+
+
+class Inbox:
+    """Takes frames apart as a client's library would."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.frames: list[dict[str, Any]] = []
+
+    def send_frames(self, frames: bytes) -> None:
+        self.writes += 1
+        while frames:
+            short = frames[1] < 126
+            start = 2 if short else 4
+            size = frames[1] if short else int.from_bytes(frames[2:4], "big")
+            self.frames.append(json.loads(frames[start : start + size]))
+            frames = frames[start + size :]
+
+    def prices(self, instrument: Instrument = INFY, mode: Mode | None = None) -> list[float]:
+        return [
+            f["data"]["ltp"]
+            for f in self.frames
+            if f["symbol"] == instrument.symbol and mode in (None, f["mode"])
+        ]
+
+
+class Clock:
+    """Time that stands still, so that flushes cost nothing and every tick leaves at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def tick(ltp: float, instrument: Instrument = INFY, mode: Mode = Mode.DEPTH) -> Tick:
+    level = DepthLevel(ltp, 10, 2)
+    return Tick(instrument, mode, ltp, 1_790_000_000_123, volume=7, buy=(level,) * 5, sell=(level,) * 5)
+
+
+def run(test: Callable[[Fanout], Awaitable[None]], clock: Callable[[], float] | None = None) -> None:
+    async def main() -> None:
+        fanout = Fanout("zerodha", 0.002, clock or Clock())
+        await test(fanout)
+        fanout.close()
+
+    asyncio.run(main())
+
+
+def client(fanout: Fanout, *keys: tuple[Instrument, Mode]) -> tuple[Inbox, Subscriber]:
+    inbox = Inbox()
+    subscriber = fanout.admit(inbox)
+    for instrument, mode in keys:
+        fanout.add(subscriber, instrument, mode)
+    return inbox, subscriber
+
+
+async def settled() -> None:
+    """Let clients with equal subscriptions come together."""
+    await asyncio.sleep(0.3)
+
+
+def test_each_mode_gets_its_core_members_with_fixed_types() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, _ = client(fanout, *((INFY, mode) for mode in Mode))
+        fanout.ticked([tick(1573.0)])
+        ltp, quote, depth = sorted(inbox.frames, key=lambda f: f["mode"])
+        assert ltp["data"] == {
+            "symbol": "INFY",
+            "exchange": "NSE",
+            "ltp": 1573.0,
+            "timestamp": 1_790_000_000_123,
+        }
+        assert {k: type(v) for k, v in quote["data"].items()} == {
+            **dict.fromkeys(("symbol", "exchange"), str),
+            **dict.fromkeys(("ltp", "open", "high", "low", "close", "avg_trade_price"), float),
+            **dict.fromkeys(("change", "change_percent"), float),
+            **dict.fromkeys(("volume", "last_trade_quantity", "oi", "timestamp"), int),
+            **dict.fromkeys(("total_buy_quantity", "total_sell_quantity"), int),
+        }
+        assert depth["data"]["depth"]["buy"] == [{"price": 1573.0, "quantity": 10, "orders": 2}] * 5
+        for frame in (ltp, quote, depth):
+            assert list(frame) == ["type", "symbol", "exchange", "mode", "data", "broker"]
+
+    run(test)
+
+
+def test_one_frame_per_tick_client_and_subscribed_mode() -> None:
+    async def test(fanout: Fanout) -> None:
+        both, _ = client(fanout, (INFY, Mode.LTP), (INFY, Mode.DEPTH), (INFY, Mode.DEPTH))
+        low, _ = client(fanout, (INFY, Mode.LTP))
+        for price in (1.0, 2.0):
+            fanout.ticked([tick(price)])
+        assert both.prices(mode=Mode.LTP) == both.prices(mode=Mode.DEPTH) == [1.0, 2.0]
+        assert len(both.frames) == 4
+        assert [f["mode"] for f in low.frames] == [1, 1]
+
+    run(test)
+
+
+def test_a_tick_serves_its_own_mode_and_the_lower_ones_only() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, _ = client(fanout, *((INFY, mode) for mode in Mode))
+        fanout.ticked([tick(1.0, mode=Mode.QUOTE)])
+        assert sorted(f["mode"] for f in inbox.frames) == [1, 2]
+
+    run(test)
+
+
+def test_five_clients_in_mixed_modes_leave_in_every_order_and_the_rest_keep_what_they_hold() -> None:
+    held = [(Mode.LTP,), (Mode.QUOTE,), (Mode.DEPTH,), (Mode.LTP, Mode.DEPTH), (Mode.LTP, Mode.QUOTE)]
+
+    async def test(fanout: Fanout) -> None:
+        for order in permutations(range(5)):
+            clients = [client(fanout, *((INFY, mode) for mode in modes)) for modes in held]
+            present = set(range(5))
+            for leaver in order:
+                fanout.ticked([tick(1.0)])
+                for n in present:
+                    assert sorted(f["mode"] for f in clients[n][0].frames) == sorted(held[n])
+                for inbox, _ in clients:
+                    inbox.frames.clear()
+                fanout.forget(clients[leaver][1])
+                present.discard(leaver)
+            fanout.ticked([tick(1.0)])
+            assert not any(inbox.frames for inbox, _ in clients)
+        assert fanout.stats()["symbols"] == 0
+
+    run(test)
+
+
+def test_clients_with_equal_subscriptions_share_one_audience_and_part_again() -> None:
+    async def test(fanout: Fanout) -> None:
+        keys = ((INFY, Mode.LTP), (SBIN, Mode.QUOTE))
+        first, one = client(fanout, *keys)
+        second, _ = client(fanout, *reversed(keys))
+        await settled()
+        assert fanout.stats()["audiences"] == 1
+        fanout.ticked([tick(1.0), tick(2.0, SBIN)])
+        assert first.frames == second.frames
+        assert len(first.frames) == 2
+
+        fanout.remove(one, SBIN, Mode.QUOTE)
+        fanout.ticked([tick(3.0), tick(4.0, SBIN)])
+        assert fanout.stats()["audiences"] == 2
+        assert first.prices() == [1.0, 3.0]
+        assert first.prices(SBIN) == [2.0]
+        assert second.prices(SBIN) == [2.0, 4.0]
+
+        fanout.add(one, SBIN, Mode.QUOTE)
+        await settled()
+        assert fanout.stats()["audiences"] == 1
+        fanout.forget(one)
+        fanout.ticked([tick(5.0)])
+        assert second.prices() == [1.0, 3.0, 5.0]
+        assert first.prices() == [1.0, 3.0]
+
+    run(test)
+
+
+def test_frames_that_wait_when_a_client_moves_reach_exactly_those_they_were_meant_for() -> None:
+    async def test(fanout: Fanout) -> None:
+        clock.now += 1
+        inbox, one = client(fanout, (INFY, Mode.LTP))
+        other, _ = client(fanout, (INFY, Mode.LTP))
+        await settled()
+        fanout._not_before = clock.now + 1  # busy: frames gather
+        fanout.ticked([tick(1.0)])
+        assert inbox.frames == []
+        fanout.add(one, SBIN, Mode.LTP)
+        fanout.flush()
+        assert inbox.prices() == other.prices() == [1.0]
+
+    clock = Clock()
+    run(test, clock)
+
+
+def test_at_light_load_a_tick_leaves_at_once_and_under_load_frames_leave_together() -> None:
+    class CostlyClock(Clock):
+        def __call__(self) -> float:
+            self.now += 0.0005  # every look at the clock costs, so a flush seems to take long
+            return self.now
+
+    async def test(fanout: Fanout) -> None:
+        inbox, _ = client(fanout, (INFY, Mode.LTP))
+        fanout.ticked([tick(1.0)])
+        assert inbox.prices() == [1.0], "at once"
+        fanout.ticked([tick(2.0)])
+        fanout.ticked([tick(3.0)])
+        assert inbox.prices() == [1.0], "gathered"
+        await asyncio.sleep(0.01)
+        assert inbox.prices() == [1.0, 2.0, 3.0], "and gone after the window"
+        assert inbox.writes == 2
+
+    run(test, CostlyClock())
+
+
+def test_a_long_read_is_flushed_inside_and_not_only_when_it_ends() -> None:
+    class Reading(Clock):
+        def __call__(self) -> float:
+            self.now += 0.0001
+            return self.now
+
+    async def test(fanout: Fanout) -> None:
+        inbox, _ = client(fanout, (INFY, Mode.LTP))
+        for n in range(100):  # the loop gets no turn in between
+            fanout.ticked([tick(float(n))])
+        assert len(inbox.frames) > 90, "frames do not pile up behind a read that does not end"
+
+    run(test, Reading())
+
+
+def test_a_slow_client_gets_the_newest_value_of_each_symbol_and_delays_nobody() -> None:
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
+        quick, _ = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
+        await settled()
+        fanout.ticked([tick(1.0), tick(10.0, SBIN)])
+        fanout.pause(subscriber)
+        for price in (2.0, 3.0, 4.0):
+            fanout.ticked([tick(price)])
+        assert slow.prices() == [1.0]
+        assert quick.prices() == [1.0, 2.0, 3.0, 4.0]
+        fanout.resume(subscriber)
+        assert slow.prices() == [1.0, 4.0]
+        assert slow.prices(SBIN) == [10.0], "what did not change is not sent again"
+        assert fanout.stats()["frames_conflated"] == 2
+        fanout.ticked([tick(5.0)])
+        assert slow.prices() == [1.0, 4.0, 5.0]
+
+    run(test)
+
+
+def test_values_that_wait_when_a_slow_client_resumes_do_not_follow_newer_ones() -> None:
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, (INFY, Mode.LTP))
+        fanout.pause(subscriber)
+        fanout.ticked([tick(1.0)])
+        fanout._not_before = 1.0  # busy: the next ticks wait
+        fanout.ticked([tick(2.0)])
+        fanout.ticked([tick(3.0)])
+        fanout.resume(subscriber)
+        fanout.flush()
+        assert slow.prices() == [3.0]
+
+    run(test)
+
+
+def test_a_client_paused_by_its_own_write_gets_nothing_twice() -> None:
+    async def test(fanout: Fanout) -> None:
+        class Full(Inbox):
+            def send_frames(self, frames: bytes) -> None:
+                super().send_frames(frames)
+                fanout.pause(subscriber)
+
+        inbox = Full()
+        subscriber = fanout.admit(inbox)
+        fanout.add(subscriber, INFY, Mode.LTP)
+        fanout.ticked([tick(1.0)])
+        fanout.resume(subscriber)
+        assert inbox.prices() == [1.0]
+
+    run(test)
+
+
+def test_a_newcomer_gets_the_last_value_marked_as_a_snapshot() -> None:
+    async def test(fanout: Fanout) -> None:
+        client(fanout, (INFY, Mode.QUOTE))
+        fanout.ticked([tick(1.0)])
+        inbox, _ = client(fanout, (INFY, Mode.QUOTE))
+        inbox.send_frames(fanout.snapshot([(INFY, Mode.QUOTE)]))
+        assert inbox.prices() == [1.0]
+        assert inbox.frames[0]["snapshot"] is True
+        assert fanout.snapshot([(SBIN, Mode.LTP)]) == b""
+
+    run(test)
+
+
+def test_nothing_is_kept_of_clients_and_symbols_that_are_gone() -> None:
+    async def test(fanout: Fanout) -> None:
+        for _ in range(50):
+            _, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.DEPTH))
+            fanout.ticked([tick(1.0), tick(1.0, SBIN)])
+            fanout.remove(subscriber, SBIN, Mode.DEPTH)
+            fanout.forget(subscriber)
+        await settled()
+        numbers = fanout.stats()
+        assert (numbers["clients"], numbers["symbols"], numbers["audiences"]) == (0, 0, 0)
+        assert not fanout._settled
+        assert not fanout._unsettled
+        assert numbers["frames_delivered"] == 100
+
+    run(test)

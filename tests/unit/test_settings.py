@@ -1,0 +1,166 @@
+"""Promises of the settings: precedence, all faults at once, secrets that never show."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import brokerpool.brokers
+from brokerpool.errors import SettingsError
+from brokerpool.settings import NAMES, PoolSettings, Settings, describe
+
+SECRETS = {
+    "BROKERPOOL_API_KEY": "gateway-key-0123456789",
+    "BROKERPOOL_BROKER_API_KEY": "broker-key-0123",
+    "BROKERPOOL_BROKER_ACCESS_TOKEN": "access-token-0123",
+}
+
+
+def load(environ: dict[str, str] | None = None, **files: Path) -> Settings:
+    return Settings.load(environ={**SECRETS, **(environ or {})}, **files)
+
+
+def faults_of(environ: dict[str, str], **files: Path) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environ=environ, **files)
+    return str(caught.value)
+
+
+def test_the_defaults_are_those_of_the_seed_and_of_openalgo() -> None:
+    settings = load()
+    assert settings.max_symbols_per_websocket == 1000
+    assert settings.max_websocket_connections == 3
+    assert (settings.websocket_host, settings.websocket_port) == ("127.0.0.1", 8765)
+    assert settings.auth_grace_seconds == 15
+    assert (settings.ping_interval, settings.ping_timeout) == (20, 20)
+    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 5000)
+    assert (settings.broker_ws_url, settings.broker_http_url) == (
+        "wss://ws.kite.trade",
+        "https://api.kite.trade",
+    )
+
+
+def test_the_environment_wins_over_the_env_file_which_wins_over_toml(tmp_path: Path) -> None:
+    env_file, config = tmp_path / "a.env", tmp_path / "a.toml"
+    env_file.write_text("WEBSOCKET_PORT=2\nBROKERPOOL_HTTP_PORT=2\n")
+    config.write_text("WEBSOCKET_PORT = 3\nBROKERPOOL_HTTP_PORT = 3\nBROKERPOOL_MAX_CLIENTS = 3\n")
+    settings = load({"WEBSOCKET_PORT": "1"}, env_file=env_file, config=config)
+    assert (settings.websocket_port, settings.http_port, settings.max_clients) == (1, 2, 3)
+
+
+def test_an_empty_value_counts_as_not_given(tmp_path: Path) -> None:
+    env_file = tmp_path / "a.env"
+    env_file.write_text("WEBSOCKET_PORT=7\nBROKERPOOL_HTTP_PORT=\n")
+    settings = load({"WEBSOCKET_PORT": ""}, env_file=env_file)
+    assert (settings.websocket_port, settings.http_port) == (7, 5000)
+
+
+def test_every_fault_of_every_source_is_reported_at_once(tmp_path: Path) -> None:
+    env_file, config = tmp_path / "a.env", tmp_path / "a.toml"
+    env_file.write_text("WEBSOCKET_PORT=65536\nBROKERPOOL_HTTP_PROT=5001\nBROKER=someone-elses\n")
+    config.write_text('MAX_SYMBOLS_PER_WEBSOCKET = 0\nflush = 1\nBROKERPOOL_LOG_LEVEL = "LOUD"\n')
+    text = faults_of(
+        {"BROKERPOOL_API_KEY": "short", "BROKERPOOL_FLUSH_WINDOW_MS": "nan", "WS_PING_INTERVAL": "0"},
+        env_file=env_file,
+        config=config,
+    )
+    assert "10 at fault" in text
+    for expected in (
+        "BROKERPOOL_HTTP_PROT is not a setting; did you mean BROKERPOOL_HTTP_PORT?",
+        "flush is not a setting",
+        "WEBSOCKET_PORT must be a whole number from 0 to 65535",
+        "MAX_SYMBOLS_PER_WEBSOCKET must be a whole number from 1 to 1000000",
+        "BROKERPOOL_LOG_LEVEL must be DEBUG or INFO or WARNING or ERROR",
+        "BROKERPOOL_API_KEY must be a secret of at least 16 characters",
+        "BROKERPOOL_FLUSH_WINDOW_MS must be a number from 0 to 50",
+        "WS_PING_INTERVAL must be a number above 0 and at most 3600",
+        "BROKERPOOL_BROKER_API_KEY is missing",
+        "BROKERPOOL_BROKER_ACCESS_TOKEN is missing",
+    ):
+        assert expected in text
+
+
+def test_strangers_in_the_environment_are_left_alone() -> None:
+    assert load({"PATH": "/bin", "DATABASE_URL": "sqlite://", "broker": "x"}).broker == "zerodha"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("env_file", None, "There is no file"),
+        ("config", None, "There is no file"),
+        ("config", b"WEBSOCKET_PORT 1", "is not TOML"),
+        ("config", b"\xff\xfe", "is not TOML"),
+        ("env_file", b"\xff\xfe=1", "is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_fault(
+    tmp_path: Path, name: str, content: bytes | None, expected: str
+) -> None:
+    path = tmp_path / "given"
+    if content is not None:
+        path.write_bytes(content)
+    assert expected in faults_of(SECRETS, **{name: path})
+
+
+def test_secrets_show_neither_in_repr_nor_in_dumps() -> None:
+    settings = load()
+    for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert not any(secret in shown for secret in SECRETS.values())
+    assert settings.api_key.get_secret_value() == SECRETS["BROKERPOOL_API_KEY"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(NAMES)), st.text("abc#=-.:/%", min_size=1).map(lambda text: f"q7{text}x9")
+    )
+)
+def test_no_fault_quotes_a_value(environ: dict[str, str]) -> None:
+    try:
+        Settings.load(environ=environ)
+    except SettingsError as error:
+        shown = "".join(traceback.format_exception(error))
+        assert not any(value in shown for value in environ.values())
+
+
+def test_the_constructor_does_not_quote_values_either() -> None:
+    with pytest.raises(ValueError, match="BROKERPOOL_API_KEY") as caught:
+        Settings(**{**SECRETS, "BROKERPOOL_API_KEY": "tiny-secret"})  # type: ignore[arg-type]  # as text
+    assert "tiny-secret" not in str(caught.value)
+
+
+def test_settings_do_not_change_once_loaded() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().max_clients = 5
+
+
+def test_planning_needs_no_secret_and_knows_the_other_settings() -> None:
+    assert (
+        PoolSettings.load(environ={"MAX_WEBSOCKET_CONNECTIONS": "2", **SECRETS}).max_websocket_connections
+        == 2
+    )
+
+
+def test_values_above_the_published_limits_are_allowed_with_a_warning() -> None:
+    settings = load({"MAX_SYMBOLS_PER_WEBSOCKET": "3001", "MAX_WEBSOCKET_CONNECTIONS": "4"})
+    above = settings.warnings(symbols_per_connection=3000, max_connections=3)
+    assert [text.split()[0] for text in above] == ["MAX_SYMBOLS_PER_WEBSOCKET", "MAX_WEBSOCKET_CONNECTIONS"]
+    assert "3001, above the 3000" in above[0]
+    assert load().warnings(symbols_per_connection=3000, max_connections=3) == []
+
+
+def test_every_setting_says_what_it_means_and_what_is_allowed() -> None:
+    for setting in describe(Settings):
+        assert setting.meaning.endswith("."), setting.name
+        assert setting.allowed, setting.name
+        assert setting.secret == (setting.default is None), setting.name
+
+
+def test_the_brokers_that_may_be_chosen_are_those_with_a_folder() -> None:
+    folders = {path.parent.name for path in Path(brokerpool.brokers.__path__[0]).glob("*/limits.toml")}
+    allowed = next(setting.allowed for setting in describe(Settings) if setting.name == "BROKERPOOL_BROKER")
+    assert set(allowed.split(" or ")) == folders

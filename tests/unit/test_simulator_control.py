@@ -1,0 +1,197 @@
+"""The control endpoint shows and steers what the simulator does, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from brokerpool.simulator import KiteSimulator
+
+DEADLINE = 5.0
+
+
+class Control:
+    """A client of the control endpoint, and a dialler."""
+
+    def __init__(self, broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
+        self.broker = broker
+        self._session = session
+
+    def dial(self) -> connect:
+        url = f"{self.broker.ws_url}?api_key={self.broker.api_key}&access_token={self.broker.access_token}"
+        return connect(url)
+
+    async def get(self, path: str) -> Any:
+        async with self._session.get(path) as response:
+            assert response.status == 200
+            return await response.json()
+
+    async def post(self, path: str, body: str | None = None) -> tuple[int, Any]:
+        async with self._session.post(path, data=body) as response:
+            return response.status, await response.json()
+
+    async def throw(self, **switches: object) -> Any:
+        status, faults = await self.post("/faults", json.dumps(switches))
+        assert status == 200
+        return faults
+
+
+def with_control(scenario: Callable[[Control], Awaitable[None]], **options: Any) -> None:
+    async def run() -> None:
+        async with (
+            KiteSimulator(**{"rate": 0, **options}) as broker,
+            aiohttp.ClientSession(broker.control_url) as session,
+        ):
+            await scenario(Control(broker, session))
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+async def subscribed(client: ClientConnection, *tokens: int) -> None:
+    await client.send(json.dumps({"a": "subscribe", "v": tokens}))
+    await packet(client)
+
+
+async def packet(client: ClientConnection) -> bytes | str:
+    async with asyncio.timeout(DEADLINE):
+        while (message := await client.recv()) == b"\x00":
+            pass
+    return message
+
+
+def test_sockets_are_listed_with_their_tokens_and_counters():
+    async def scenario(control: Control) -> None:
+        async with control.dial() as client:
+            await subscribed(client, 408065, 738561)
+            await client.send('{"a": "mode", "v": ["full", [738561]]}')
+            await packet(client)
+            (listed,) = await control.get("/sockets")
+        assert listed["id"] == 1
+        assert listed["tokens"] == {"408065": "quote", "738561": "full"}
+        assert listed["control_messages"] == 2
+        assert listed["violations"] == 0
+        assert (listed["frames_sent"], listed["frames_dropped"]) == (2, 0)
+        assert listed["opened"] == pytest.approx(1_795_341_600.0)
+
+    with_control(scenario, clock=lambda: 1_795_341_600.0)
+
+
+def test_stats_count_from_the_start():
+    async def scenario(control: Control) -> None:
+        async with control.dial() as client:
+            await subscribed(client, 408065)
+            await control.post("/step", '{"ticks": 200}')
+            await packet(client)
+        stats = await control.get("/stats")
+        assert stats["dials"] == 1
+        assert stats["ticks_sent"] == 2
+        assert stats["snapshots_sent"] == 1
+        assert stats["market_ticks"] == 200
+        assert stats["control_messages"] == stats["peak_control_messages_per_second"] == 1
+        assert stats["peak_tokens_per_socket"] == 1
+
+    with_control(scenario)
+
+
+def test_a_step_says_where_the_market_stands():
+    async def scenario(control: Control) -> None:
+        assert await control.post("/step", '{"ticks": 30}') == (200, {"ticks": 30})
+        assert await control.post("/step", '{"ticks": 12}') == (200, {"ticks": 42})
+        for body in ("", "{}", '{"ticks": 0}', '{"ticks": 1, "back": true}'):
+            status, answer = await control.post("/step", body)
+            assert status == 400
+            assert "from 1 to 1000000" in answer["error"]
+
+    with_control(scenario)
+
+
+def test_sockets_can_be_killed_and_closed():
+    async def scenario(control: Control) -> None:
+        killed, closed = await control.dial(), await control.dial()
+        assert await control.post("/sockets/1/kill") == (200, {})
+        assert await control.post("/sockets/2/close") == (200, {})
+        async with asyncio.timeout(DEADLINE):
+            await killed.wait_closed()
+            await closed.wait_closed()
+        assert (killed.close_code, closed.close_code) == (1006, 1001)
+        status, answer = await control.post("/sockets/7/kill")
+        assert status == 404
+        assert "no socket 7 is open" in answer["error"]
+
+    with_control(scenario)
+
+
+def test_switches_are_thrown_and_cleared():
+    async def scenario(control: Control) -> None:
+        assert (await control.get("/faults"))["refuse"] is None
+        faults = await control.throw(refuse={"status": 429, "retry_after": 3}, latency_ms=1)
+        assert faults == await control.get("/faults")
+        assert faults["refuse"] == {"status": 429, "retry_after": 3, "count": None}
+        with pytest.raises(InvalidStatus) as refused:
+            await control.dial()
+        assert refused.value.response.headers["Retry-After"] == "3"
+        await control.throw(refuse=None)
+        async with control.dial():
+            pass
+
+    with_control(scenario)
+
+
+def test_the_broker_goes_down_and_up():
+    async def scenario(control: Control) -> None:
+        assert (await control.throw(down=True))["down"] is True
+        with pytest.raises(ConnectionRefusedError):
+            await control.dial()
+        assert (await control.throw(down=False))["down"] is False
+        async with control.dial():
+            pass
+
+    with_control(scenario)
+
+
+def test_a_token_expires_and_is_renewed_without_being_shown():
+    async def scenario(control: Control) -> None:
+        clients = [await control.dial() for _ in range(2)]
+        await control.throw(expire_token={"close_sockets": True})
+        for client in clients:
+            await asyncio.wait_for(client.wait_closed(), DEADLINE)
+        with pytest.raises(InvalidStatus):
+            await control.dial()
+        faults = await control.throw(access_token="of-tomorrow")
+        assert faults["token_expired"] is False
+        assert "of-tomorrow" not in str(faults)
+        assert control.broker.access_token == "of-tomorrow"
+        async with control.dial():
+            pass
+
+    with_control(scenario)
+
+
+def test_the_newest_sockets_are_dropped():
+    async def scenario(control: Control) -> None:
+        clients = [await control.dial() for _ in range(3)]
+        await control.throw(drop_newest=1)
+        await asyncio.wait_for(clients[2].wait_closed(), DEADLINE)
+        assert [listed["id"] for listed in await control.get("/sockets")] == [1, 2]
+        for client in clients:
+            await client.close()
+
+    with_control(scenario)
+
+
+def test_an_unknown_switch_is_refused_and_nothing_of_the_order_is_done():
+    async def scenario(control: Control) -> None:
+        status, answer = await control.post("/faults", '{"down": true, "explode": 1}')
+        assert status == 400
+        assert "unknown field `explode`" in answer["error"]
+        assert "drop_newest" in answer["error"]
+        assert (await control.get("/faults"))["down"] is False
+
+    with_control(scenario)

@@ -1,0 +1,77 @@
+"""Fault orders: understood whole or refused with a reason; counted down where they have a count."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import UNSET
+
+from brokerpool.simulator import FaultOrder, Faults, Malformation, Malformed, Mute, Refuse
+
+
+def test_a_field_that_is_left_out_changes_nothing_and_null_clears():
+    order = FaultOrder.parse(b'{"mute": null, "latency_ms": 10}')
+    assert order.mute is None
+    assert order.latency_ms == 10
+    assert order.refuse is UNSET
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "Input data was truncated"),
+        (b"[]", "Expected `object`"),
+        (b'{"explode": true}', "unknown field `explode`. Switches: refuse, refuse_http, mute,"),
+        (b'{"refuse": {"status": 200}}', "status"),
+        (b'{"refuse": {"status": 499}}', "499 is not a registered HTTP status"),
+        (b'{"refuse": {"status": 429, "count": 0}}', "count"),
+        (b'{"refuse": {"status": 429, "extra": 0}}', "unknown field `extra`"),
+        (b'{"mute": {"sockets": "some"}}', "sockets"),
+        (b'{"malformed": {"kind": "ugly"}}', "ugly"),
+        (b'{"access_token": ""}', "access_token"),
+        (b'{"drop_newest": 0}', "drop_newest"),
+        (b'{"down": 1}', "down"),
+        (b'{"latency_ms": -1}', "latency_ms"),
+        (b"[" * 100_000, "Switches"),
+    ],
+)
+def test_an_order_that_is_not_understood_is_refused_with_the_reason(body: bytes, reason: str):
+    with pytest.raises(ValueError, match=reason):
+        FaultOrder.parse(body)
+
+
+def test_a_refusal_with_a_count_ends_by_itself():
+    faults = Faults()
+    faults.refuse = Refuse(429, retry_after=7, count=2)
+    assert [faults.dial_refusal() is not None for _ in range(3)] == [True, True, False]
+    faults.refuse_http = Refuse(503)
+    assert all(faults.http_refusal() for _ in range(10))
+
+
+def test_malformed_frames_are_counted_down():
+    faults = Faults()
+    faults.malformed = Malformed(Malformation.TRUNCATED, frames=2)
+    assert [faults.malformation() for _ in range(3)] == [Malformation.TRUNCATED] * 2 + [None]
+
+
+def test_a_mute_takes_all_sockets_or_the_named_ones():
+    faults = Faults()
+    assert not faults.muted(1)
+    faults.mute = Mute([2], heartbeats=False)
+    assert (faults.muted(1), faults.muted(2), faults.silent(2)) == (False, True, True)
+    faults.mute = Mute()
+    assert faults.muted(1)
+    assert not faults.silent(1)
+
+
+def test_the_report_shows_every_switch():
+    faults = Faults(latency_ms=5)
+    faults.malformed = Malformed(Malformation.UNKNOWN_TOKEN, frames=2)
+    assert faults.report() == {
+        "refuse": None,
+        "refuse_http": None,
+        "mute": None,
+        "malformed": {"kind": "unknown_token", "frames": 2},
+        "token_expired": False,
+        "down": False,
+        "latency_ms": 5,
+    }
