@@ -1,4 +1,4 @@
-"""An OpenAlgo strategy that runs against brokerpool without a change: tells when a price leaves its recent range.
+"""An OpenAlgo strategy that runs against brokerpool as it is: tells when a price leaves its recent range.
 
     BROKERPOOL_API_KEY=... python examples/openalgo_strategy.py --seconds 30 NSE:INFY NSE:SBIN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .measure import Sample, spread
+from .measure import DISTURBED, Sample, spread
 from .scenarios import Scenario
 from .targets import TARGETS, Runs, Verdict
 
@@ -44,7 +44,9 @@ def _row(peer: str, found: Sequence[Sample]) -> str:
     cpu, low, high = spread([sample.cpu_us for sample in found])
     memory = spread([sample.rss_mb[-1] for sample in found])[0]
     lost = sum(s.lost for s in found) / max(sum(s.lost + s.received for s in found), 1)
-    mark = " (load-bound)" if mid("load") > 0.95 else ""
+    mark = " load-bound" if mid("load") > 0.95 else ""
+    if mid("foreign") > DISTURBED:
+        mark += " disturbed by others"
     return (
         f"{peer:12}{cpu:9.3f} ({low:.3f}-{high:.3f})  {mid('system_share'):>5.0%}"
         f" {mid('frames_per_s'):>11,.0f} {mid('core'):>5.0%} {mid('load'):>5.0%}"

@@ -33,7 +33,6 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "TickStream",
     "ConnectionState",
     "SymbolState",
-
     # brokers
     "ZerodhaFeed",
     "fetch_instruments",

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from brokerpool.console import pool_line, statistics
 from brokerpool.settings import NAMES
-from brokerpool.transport import Link, LinkHandler, dial
+from brokerpool.transport import DialError, Link, LinkHandler, dial
 
 START_SECONDS = 30.0
 STOP_SECONDS = 12.0
@@ -80,16 +80,14 @@ class SampleClient(LinkHandler):
 
 
 async def run(seconds: float | None, console: Console) -> int:
-    """Run until `seconds` have passed or somebody interrupts; return the exit code.
+    """Show ticks for `seconds`, or until somebody interrupts; return the exit code, 0 when ticks arrived.
 
-    It is 0 when ticks arrived. Everything that was started is stopped before this returns.
+    Everything that was started is stopped before this returns, also when a part of it fails.
     """
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, over.set)
-    if seconds is not None:
-        loop.call_later(seconds, over.set)
     with TemporaryDirectory(prefix="brokerpool-demo-") as folder:
         env_file = Path(folder) / "simulator.env"
         api_key = secrets.token_hex(16)
@@ -107,9 +105,16 @@ async def run(seconds: float | None, console: Console) -> int:
             console.print(f"The gateway accepts clients at {gateway['ws_url']}")
             console.print(f"Its statistics are at {gateway['http_url']}/stats")
             client = SampleClient(api_key)
-            link = await dial(gateway["ws_url"], client)
-            async with aiohttp.ClientSession(gateway["http_url"]) as http:
-                await _show(client, http, over, console)
+            try:
+                link = await dial(gateway["ws_url"], client)
+                if seconds is not None:
+                    loop.call_later(seconds, over.set)
+                async with aiohttp.ClientSession(gateway["http_url"]) as http:
+                    await _show(client, http, over, console)
+            except (DialError, aiohttp.ClientError) as error:
+                sys.exit(f"brokerpool: the gateway does not answer: {error}")
+            if client.ended.is_set():
+                sys.exit("brokerpool: the gateway closed the sample client's connection")
             link.close()
     console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
     return 0 if client.ticks else 1

@@ -192,7 +192,7 @@ class GatewaySettings(_Named):
     client_stuck_seconds: Seconds = Field(
         30.0,
         alias="BROKERPOOL_CLIENT_STUCK_SECONDS",
-        description="Seconds that a client may read nothing before it is closed with code 4408.",
+        description="Seconds that a client may stay behind before it is closed with code 4408.",
     )
     max_clients: Count = Field(
         1000,

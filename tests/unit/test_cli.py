@@ -21,7 +21,7 @@ from brokerpool import cli
 from brokerpool.settings import NAMES
 
 COMMAND = (sys.executable, "-m", "brokerpool")
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
+DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = ("serve", "simulate", "demo", "check", "plan", "stats")
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -103,7 +103,7 @@ def test_each_command_has_help(run: Any) -> None:
 
 
 def test_each_command_and_option_is_on_the_reference_page() -> None:
-    text = REFERENCE.read_text("utf-8")
+    text = (DOCS / "reference" / "command-line.md").read_text("utf-8")
     group = typer.main.get_command(cli.app)
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
@@ -193,7 +193,11 @@ def test_stats_shows_what_the_gateway_tells(run: Any, rehearsal: tuple[Path, dic
     assert ran.code == 0
     assert "0 of at most 3 connections carry 0 symbols" in ran.out
     ran = run("stats", "--url", addresses["http_url"], "--json")
-    assert json.loads(ran.out)["websocket"]["total_symbols"] == 0
+    answer = json.loads(ran.out)
+    assert answer["websocket"]["total_symbols"] == 0
+    explained = "".join(page.read_text("utf-8") for page in (DOCS / "topics").glob("*.md"))
+    for group, numbers in answer.items():
+        assert [name for name in (group, *numbers) if f"`{name}`" not in explained] == []
 
 
 def test_check_passes_where_serve_would_start(run: Any, rehearsal: tuple[Path, dict[str, str]]) -> None:
@@ -220,19 +224,29 @@ def test_check_lists_every_fault_and_ends_with_2(run: Any, rehearsal: tuple[Path
     assert "Traceback" not in ran.err
 
 
-def test_serve_on_a_taken_port_is_one_line_and_ends_with_1(rehearsal: tuple[Path, dict[str, str]]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"WEBSOCKET_PORT": "taken"}, "ADDRESS_IN_USE: WEBSOCKET_PORT"),
+        ({"BROKERPOOL_BROKER_HTTP_URL": "http://127.0.0.1:9"}, "BROKER_UNREACHABLE: 127.0.0.1"),
+    ],
+)
+def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
+    rehearsal: tuple[Path, dict[str, str]], wrong: dict[str, str], expected: str
+) -> None:
     env_file, addresses = rehearsal
-    taken = {"WEBSOCKET_PORT": addresses["ws_url"].rpartition(":")[2], "BROKERPOOL_HTTP_PORT": "0"}
+    taken = addresses["ws_url"].rpartition(":")[2]
+    environ = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0", "BROKERPOOL_LOG_LEVEL": "ERROR", **wrong}
     ran = subprocess.run(
         [*COMMAND, "serve", "--env-file", str(env_file)],
-        env={**os.environ, **taken},
+        env={**os.environ, **{name: taken if value == "taken" else value for name, value in environ.items()}},
         capture_output=True,
         text=True,
         timeout=START_SECONDS,
     )
-    assert ran.returncode == 1
-    assert "brokerpool: ADDRESS_IN_USE: WEBSOCKET_PORT" in ran.stderr
-    assert "Traceback" not in ran.stderr
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"brokerpool: {expected}")
+    assert ran.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -261,7 +275,7 @@ def test_simulate_refuses_what_it_cannot_do_in_one_line(run: Any, arguments: tup
 
 def test_the_demo_shows_ticks_and_ends_by_itself() -> None:
     ran = subprocess.run(
-        [*COMMAND, "demo", "--seconds", "5"], capture_output=True, text=True, timeout=60, check=True
+        [*COMMAND, "demo", "--seconds", "3"], capture_output=True, text=True, timeout=60, check=True
     )
     assert "3 of at most 3 connections carry 12 symbols" in ran.stdout
     assert ran.stdout.rstrip().endswith("ticks of 12 symbols arrived.")

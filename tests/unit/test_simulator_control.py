@@ -13,8 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from brokerpool.simulator import KiteSimulator
-
-DEADLINE = 5.0
+from tests.unit.simulator_client import DEADLINE, ask, dialling, shape
 
 
 class Control:
@@ -25,8 +24,7 @@ class Control:
         self._session = session
 
     def dial(self) -> connect:
-        url = f"{self.broker.ws_url}?api_key={self.broker.api_key}&access_token={self.broker.access_token}"
-        return connect(url)
+        return dialling(self.broker)
 
     async def get(self, path: str) -> Any:
         async with self._session.get(path) as response:
@@ -55,23 +53,16 @@ def with_control(scenario: Callable[[Control], Awaitable[None]], **options: Any)
 
 
 async def subscribed(client: ClientConnection, *tokens: int) -> None:
-    await client.send(json.dumps({"a": "subscribe", "v": tokens}))
-    await packet(client)
+    await ask(client, "subscribe", tokens)
+    await shape(client)
 
 
-async def packet(client: ClientConnection) -> bytes | str:
-    async with asyncio.timeout(DEADLINE):
-        while (message := await client.recv()) == b"\x00":
-            pass
-    return message
-
-
-def test_sockets_are_listed_with_their_tokens_and_counters():
+def test_sockets_are_listed_with_their_tokens_and_counters() -> None:
     async def scenario(control: Control) -> None:
         async with control.dial() as client:
             await subscribed(client, 408065, 738561)
-            await client.send('{"a": "mode", "v": ["full", [738561]]}')
-            await packet(client)
+            await ask(client, "mode", ["full", [738561]])
+            await shape(client)
             (listed,) = await control.get("/sockets")
         assert listed["id"] == 1
         assert listed["tokens"] == {"408065": "quote", "738561": "full"}
@@ -83,12 +74,12 @@ def test_sockets_are_listed_with_their_tokens_and_counters():
     with_control(scenario, clock=lambda: 1_795_341_600.0)
 
 
-def test_stats_count_from_the_start():
+def test_stats_count_from_the_start() -> None:
     async def scenario(control: Control) -> None:
         async with control.dial() as client:
             await subscribed(client, 408065)
             await control.post("/step", '{"ticks": 200}')
-            await packet(client)
+            await shape(client)
         stats = await control.get("/stats")
         assert stats["dials"] == 1
         assert stats["ticks_sent"] == 2
@@ -100,7 +91,7 @@ def test_stats_count_from_the_start():
     with_control(scenario)
 
 
-def test_a_step_says_where_the_market_stands():
+def test_a_step_says_where_the_market_stands() -> None:
     async def scenario(control: Control) -> None:
         assert await control.post("/step", '{"ticks": 30}') == (200, {"ticks": 30})
         assert await control.post("/step", '{"ticks": 12}') == (200, {"ticks": 42})
@@ -112,7 +103,7 @@ def test_a_step_says_where_the_market_stands():
     with_control(scenario)
 
 
-def test_sockets_can_be_killed_and_closed():
+def test_sockets_can_be_killed_and_closed() -> None:
     async def scenario(control: Control) -> None:
         killed, closed = await control.dial(), await control.dial()
         assert await control.post("/sockets/1/kill") == (200, {})
@@ -128,7 +119,7 @@ def test_sockets_can_be_killed_and_closed():
     with_control(scenario)
 
 
-def test_switches_are_thrown_and_cleared():
+def test_switches_are_thrown_and_cleared() -> None:
     async def scenario(control: Control) -> None:
         assert (await control.get("/faults"))["refuse"] is None
         faults = await control.throw(refuse={"status": 429, "retry_after": 3}, latency_ms=1)
@@ -144,7 +135,7 @@ def test_switches_are_thrown_and_cleared():
     with_control(scenario)
 
 
-def test_the_broker_goes_down_and_up():
+def test_the_broker_goes_down_and_up() -> None:
     async def scenario(control: Control) -> None:
         assert (await control.throw(down=True))["down"] is True
         with pytest.raises(ConnectionRefusedError):
@@ -156,7 +147,7 @@ def test_the_broker_goes_down_and_up():
     with_control(scenario)
 
 
-def test_a_token_expires_and_is_renewed_without_being_shown():
+def test_a_token_expires_and_is_renewed_without_being_shown() -> None:
     async def scenario(control: Control) -> None:
         clients = [await control.dial() for _ in range(2)]
         await control.throw(expire_token={"close_sockets": True})
@@ -174,7 +165,7 @@ def test_a_token_expires_and_is_renewed_without_being_shown():
     with_control(scenario)
 
 
-def test_the_newest_sockets_are_dropped():
+def test_the_newest_sockets_are_dropped() -> None:
     async def scenario(control: Control) -> None:
         clients = [await control.dial() for _ in range(3)]
         await control.throw(drop_newest=1)
@@ -186,7 +177,7 @@ def test_the_newest_sockets_are_dropped():
     with_control(scenario)
 
 
-def test_an_unknown_switch_is_refused_and_nothing_of_the_order_is_done():
+def test_an_unknown_switch_is_refused_and_nothing_of_the_order_is_done() -> None:
     async def scenario(control: Control) -> None:
         status, answer = await control.post("/faults", '{"down": true, "explode": 1}')
         assert status == 400

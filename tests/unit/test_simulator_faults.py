@@ -8,7 +8,7 @@ from msgspec import UNSET
 from brokerpool.simulator import FaultOrder, Faults, Malformation, Malformed, Mute, Refuse
 
 
-def test_a_field_that_is_left_out_changes_nothing_and_null_clears():
+def test_a_field_that_is_left_out_changes_nothing_and_null_clears() -> None:
     order = FaultOrder.parse(b'{"mute": null, "latency_ms": 10}')
     assert order.mute is None
     assert order.latency_ms == 10
@@ -34,12 +34,12 @@ def test_a_field_that_is_left_out_changes_nothing_and_null_clears():
         (b"[" * 100_000, "Switches"),
     ],
 )
-def test_an_order_that_is_not_understood_is_refused_with_the_reason(body: bytes, reason: str):
+def test_an_order_that_is_not_understood_is_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         FaultOrder.parse(body)
 
 
-def test_a_refusal_with_a_count_ends_by_itself():
+def test_a_refusal_with_a_count_ends_by_itself() -> None:
     faults = Faults()
     faults.refuse = Refuse(429, retry_after=7, count=2)
     assert [faults.dial_refusal() is not None for _ in range(3)] == [True, True, False]
@@ -47,13 +47,13 @@ def test_a_refusal_with_a_count_ends_by_itself():
     assert all(faults.http_refusal() for _ in range(10))
 
 
-def test_malformed_frames_are_counted_down():
+def test_malformed_frames_are_counted_down() -> None:
     faults = Faults()
     faults.malformed = Malformed(Malformation.TRUNCATED, frames=2)
     assert [faults.malformation() for _ in range(3)] == [Malformation.TRUNCATED] * 2 + [None]
 
 
-def test_a_mute_takes_all_sockets_or_the_named_ones():
+def test_a_mute_takes_all_sockets_or_the_named_ones() -> None:
     faults = Faults()
     assert not faults.muted(1)
     faults.mute = Mute([2], heartbeats=False)
@@ -63,7 +63,7 @@ def test_a_mute_takes_all_sockets_or_the_named_ones():
     assert not faults.silent(1)
 
 
-def test_the_report_shows_every_switch():
+def test_the_report_shows_every_switch() -> None:
     faults = Faults(latency_ms=5)
     faults.malformed = Malformed(Malformation.UNKNOWN_TOKEN, frames=2)
     assert faults.report() == {

@@ -11,6 +11,8 @@ from typing import Any
 
 import aiohttp
 
+from brokerpool.brokers.zerodha.instruments import fetch_instruments
+from brokerpool.instruments import Instrument
 from brokerpool.simulator import KiteSimulator, Refuse
 
 
@@ -37,7 +39,7 @@ async def get(session: aiohttp.ClientSession, path: str, *keys: str, **extra: An
         return response.status, await response.json()
 
 
-def test_the_instrument_file_is_compressed_and_needs_no_login():
+def test_the_instrument_file_is_compressed_and_needs_no_login() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
         for path, count in (("/instruments", 1_000), ("/instruments/NSE", 888), ("/instruments/CDS", 12)):
             async with session.get(path, headers={"Authorization": "none"}) as response:
@@ -54,7 +56,25 @@ def test_the_instrument_file_is_compressed_and_needs_no_login():
     with_broker(scenario, symbols=1_000)
 
 
-def test_an_unknown_exchange_is_an_input_error():
+def test_the_adapter_finds_every_listing_in_the_instrument_file() -> None:
+    async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
+        book = await fetch_instruments(broker.http_url)
+        assert len(book) == len(broker.listings) == 3_000
+        assert {book.token(instrument) for instrument in book} == {row.token for row in broker.listings}
+        for instrument, token in (
+            ("NSE:INFY", 408065),
+            ("NSE_INDEX:NIFTY", 256265),
+            ("NSE_INDEX:BANKNIFTY", 260105),
+            ("NFO:NIFTY24NOV26FUT", (40_000 << 8) + 2),
+            ("NFO:NIFTY24NOV2623400CE", (40_006 << 8) + 2),
+            ("CDS:USDINR24NOV26FUT", (1_000 << 8) + 3),
+        ):
+            assert book.token(Instrument.parse(instrument)) == token
+
+    with_broker(scenario, symbols=3_000)
+
+
+def test_an_unknown_exchange_is_an_input_error() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
         status, body = await get(session, "/instruments/MOON")
         assert (status, body["error_type"]) == (400, "InputException")
@@ -62,7 +82,7 @@ def test_an_unknown_exchange_is_an_input_error():
     with_broker(scenario)
 
 
-def test_quotes_have_kites_shape_and_unknown_instruments_are_missing():
+def test_quotes_have_kites_shape_and_unknown_instruments_are_missing() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
         await broker.step(500)
         quote = broker.market.quotes[408065]
@@ -101,7 +121,7 @@ def test_quotes_have_kites_shape_and_unknown_instruments_are_missing():
     with_broker(scenario)
 
 
-def test_a_request_names_no_more_instruments_than_the_broker_allows():
+def test_a_request_names_no_more_instruments_than_the_broker_allows() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
         keys = [listing.key for listing in broker.listings]
         for path, most in (("/quote", 500), ("/quote/ohlc", 1_000), ("/quote/ltp", 1_000)):
@@ -116,7 +136,7 @@ def test_a_request_names_no_more_instruments_than_the_broker_allows():
     with_broker(scenario, symbols=1_100)
 
 
-def test_quotes_need_the_credentials_of_today():
+def test_quotes_need_the_credentials_of_today() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
         for header in ("", "token", f"token {broker.api_key}:wrong", f"Bearer {broker.access_token}"):
             status, body = await get(session, "/quote/ltp", "NSE:INFY", headers={"Authorization": header})
@@ -130,7 +150,7 @@ def test_quotes_need_the_credentials_of_today():
     with_broker(scenario)
 
 
-def test_requests_are_refused_on_command_and_while_the_broker_is_down():
+def test_requests_are_refused_on_command_and_while_the_broker_is_down() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
         broker.faults.refuse_http = Refuse(429, retry_after=7, count=1)
         async with session.get("/quote/ltp?i=NSE:INFY") as response:
@@ -144,7 +164,7 @@ def test_requests_are_refused_on_command_and_while_the_broker_is_down():
     with_broker(scenario)
 
 
-def test_latency_delays_answers():
+def test_latency_delays_answers() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
         broker.faults.latency_ms = 50
         loop = asyncio.get_running_loop()

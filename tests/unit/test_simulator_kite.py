@@ -1,4 +1,4 @@
-"""The simulated Kite over real sockets, asked by a WebSocket client that is not ours."""
+"""The simulated Kite over real sockets: its packets, its limits, its heartbeat and its rate."""
 
 from __future__ import annotations
 
@@ -7,75 +7,25 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
 
-from brokerpool.simulator import KiteSimulator, Malformation, Malformed, Mute, Refuse
-from brokerpool.simulator.kite_wire import packet_token, packets
-
-DEADLINE = 5.0
-
-
-def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 30))
-
-
-def dialling(broker: KiteSimulator, **changed: str) -> connect:
-    query = {"api_key": broker.api_key, "access_token": broker.access_token, **changed}
-    url = broker.ws_url + "?" + "&".join(f"{name}={value}" for name, value in query.items())
-    return connect(url, max_size=None, ping_interval=None)
+from brokerpool.simulator import KiteSimulator
+from tests.unit.simulator_client import (
+    DEADLINE,
+    answer,
+    ask,
+    dialling,
+    error,
+    refusal,
+    run,
+    shape,
+    tokens_of,
+    until,
+)
 
 
-async def refusal(broker: KiteSimulator, **changed: str) -> InvalidStatus:
-    with pytest.raises(InvalidStatus) as refused:
-        await dialling(broker, **changed)
-    return refused.value
-
-
-async def ask(client: ClientConnection, action: str, value: object) -> None:
-    await client.send(json.dumps({"a": action, "v": value}))
-
-
-async def answer(client: ClientConnection) -> bytes | str:
-    """The next message that is not a heartbeat."""
-    async with asyncio.timeout(DEADLINE):
-        while (message := await client.recv()) == b"\x00":
-            pass
-    return message
-
-
-async def error(client: ClientConnection) -> str:
-    message = await answer(client)
-    assert isinstance(message, str)
-    notice = json.loads(message)
-    assert notice["type"] == "error"
-    return str(notice["data"])
-
-
-async def shape(client: ClientConnection) -> list[tuple[int, int]]:
-    """Token and length of every packet in the next binary message."""
-    message = await answer(client)
-    assert isinstance(message, bytes)
-    return [(packet_token(packet) or 0, len(packet)) for packet in packets(message)]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1_000):
-        if condition():
-            return
-        await asyncio.sleep(DEADLINE / 1_000)
-    raise TimeoutError("the condition did not come true in time")
-
-
-def tokens_of(broker: KiteSimulator, count: int | None = None) -> list[int]:
-    return [listing.token for listing in broker.listings[:count]]
-
-
-def test_wrong_or_missing_credentials_get_403():
+def test_wrong_or_missing_credentials_get_403() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0) as broker:
             wrong = await refusal(broker, access_token="wrong")
@@ -87,7 +37,7 @@ def test_wrong_or_missing_credentials_get_403():
     run(scenario)
 
 
-def test_a_fourth_socket_gets_429_and_the_three_stay():
+def test_a_fourth_socket_gets_429_and_the_three_stay() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0) as broker:
             clients = [await dialling(broker) for _ in range(3)]
@@ -111,7 +61,7 @@ def test_a_fourth_socket_gets_429_and_the_three_stay():
     run(scenario)
 
 
-def test_the_3001st_token_gets_the_brokers_error_and_nothing_else_changes():
+def test_the_3001st_token_gets_the_brokers_error_and_nothing_else_changes() -> None:
     async def scenario() -> None:
         async with KiteSimulator(symbols=3_010, rate=0, snapshot=False) as broker, dialling(broker) as client:
             tokens = tokens_of(broker)
@@ -133,7 +83,7 @@ def test_the_3001st_token_gets_the_brokers_error_and_nothing_else_changes():
     run(scenario)
 
 
-def test_a_subscribe_begins_with_quotes_and_the_mode_decides_the_packet():
+def test_a_subscribe_begins_with_quotes_and_the_mode_decides_the_packet() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0) as broker, dialling(broker) as client:
             equity = 408065
@@ -153,7 +103,7 @@ def test_a_subscribe_begins_with_quotes_and_the_mode_decides_the_packet():
     run(scenario)
 
 
-def test_an_index_has_its_own_packets():
+def test_an_index_has_its_own_packets() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0) as broker, dialling(broker) as client:
             await ask(client, "subscribe", [256265])
@@ -164,7 +114,7 @@ def test_an_index_has_its_own_packets():
     run(scenario)
 
 
-def test_requests_that_arrive_together_are_answered_with_one_packet_a_token():
+def test_requests_that_arrive_together_are_answered_with_one_packet_a_token() -> None:
     async def scenario() -> None:
         async with KiteSimulator(symbols=1_200, rate=0) as broker, dialling(broker) as client:
             tokens = [token for token in tokens_of(broker) if token & 0xFF != 9]
@@ -179,7 +129,7 @@ def test_requests_that_arrive_together_are_answered_with_one_packet_a_token():
     run(scenario)
 
 
-def test_duplicates_are_sent_once_and_unknown_tokens_not_at_all():
+def test_duplicates_are_sent_once_and_unknown_tokens_not_at_all() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0) as broker, dialling(broker) as client:
             await ask(client, "subscribe", [408065, 408065, 999])
@@ -192,7 +142,7 @@ def test_duplicates_are_sent_once_and_unknown_tokens_not_at_all():
     run(scenario)
 
 
-def test_malformed_requests_get_an_error_and_the_socket_stays():
+def test_malformed_requests_get_an_error_and_the_socket_stays() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0) as broker, dialling(broker) as client:
             for request in ("", "}{", '{"a":"subscribe","v":{}}', b'{"a":"subscribe","v":[1]}'):
@@ -205,7 +155,7 @@ def test_malformed_requests_get_an_error_and_the_socket_stays():
     run(scenario)
 
 
-def test_an_idle_socket_gets_a_heartbeat_of_one_byte():
+def test_an_idle_socket_gets_a_heartbeat_of_one_byte() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0, heartbeat_seconds=0.1) as broker, dialling(broker) as client:
             began = time.monotonic()
@@ -216,7 +166,7 @@ def test_an_idle_socket_gets_a_heartbeat_of_one_byte():
     run(scenario)
 
 
-def test_without_snapshots_the_first_packet_is_the_first_tick():
+def test_without_snapshots_the_first_packet_is_the_first_tick() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0, snapshot=False) as broker, dialling(broker) as client:
             await ask(client, "subscribe", [408065])
@@ -228,7 +178,7 @@ def test_without_snapshots_the_first_packet_is_the_first_tick():
     run(scenario)
 
 
-def test_ticks_of_one_moment_leave_in_one_frame():
+def test_ticks_of_one_moment_leave_in_one_frame() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0, snapshot=False) as broker, dialling(broker) as client:
             await ask(client, "subscribe", tokens_of(broker))
@@ -241,7 +191,7 @@ def test_ticks_of_one_moment_leave_in_one_frame():
 
 
 @pytest.mark.parametrize("rate", [40, 10_000])
-def test_the_rate_is_kept(rate: int):
+def test_the_rate_is_kept(rate: int) -> None:
     async def scenario() -> None:
         async with (
             KiteSimulator(symbols=500, rate=rate, snapshot=False) as broker,
@@ -264,7 +214,7 @@ def test_the_rate_is_kept(rate: int):
     run(scenario)
 
 
-def test_a_client_that_does_not_read_costs_bounded_memory_and_is_counted():
+def test_a_client_that_does_not_read_costs_bounded_memory_and_is_counted() -> None:
     async def scenario() -> None:
         async with KiteSimulator(symbols=1_000, rate=0) as broker:
             stuck = await dialling(broker)
@@ -290,147 +240,13 @@ def test_a_client_that_does_not_read_costs_bounded_memory_and_is_counted():
     run(scenario)
 
 
-def test_a_killed_and_a_closed_socket_end_as_told():
-    async def scenario() -> None:
-        async with KiteSimulator(rate=0) as broker:
-            killed, closed = await dialling(broker), await dialling(broker)
-            broker.kill(1)
-            broker.close_socket(2)
-            await asyncio.wait_for(asyncio.gather(killed.wait_closed(), closed.wait_closed()), DEADLINE)
-            assert (killed.close_code, closed.close_code) == (1006, 1001)
-            await until(lambda: not broker.sockets())
-            with pytest.raises(LookupError, match="no socket 1 is open"):
-                broker.kill(1)
-
-    run(scenario)
-
-
-def test_the_newest_sockets_can_be_dropped():
-    async def scenario() -> None:
-        async with KiteSimulator(rate=0) as broker:
-            clients = [await dialling(broker) for _ in range(3)]
-            broker.drop_newest(2)
-            await until(lambda: [status["id"] for status in broker.sockets()] == [1])
-            for client in clients:
-                await client.close()
-
-    run(scenario)
-
-
-def test_dials_are_refused_on_command_with_a_hint_when_to_come_again():
-    async def scenario() -> None:
-        async with KiteSimulator(rate=0) as broker:
-            broker.faults.refuse = Refuse(429, retry_after=7, count=2)
-            for _ in range(2):
-                refused = await refusal(broker)
-                assert refused.response.status_code == 429
-                assert refused.response.headers["Retry-After"] == "7"
-            async with dialling(broker):
-                assert broker.stats()["refusals"] == {"429": 2}
-
-    run(scenario)
-
-
-def test_a_muted_socket_stays_open_and_says_nothing():
-    async def scenario() -> None:
-        broker = KiteSimulator(rate=0, heartbeat_seconds=0.05)
-        async with broker, dialling(broker) as muted, dialling(broker) as other:
-            for client in (muted, other):
-                await ask(client, "subscribe", [408065])
-                assert await shape(client) == [(408065, 44)]
-            broker.faults.mute = Mute([1])
-            await broker.step(100)
-            assert await shape(other) == [(408065, 44)]
-            assert await asyncio.wait_for(muted.recv(), DEADLINE) == b"\x00"
-            assert broker.sockets()[0]["ticks_muted"] == 1
-
-            broker.faults.mute = Mute([1], heartbeats=False)
-            silent, talking = (status["frames_sent"] for status in broker.sockets())
-            await until(lambda: broker.sockets()[1]["frames_sent"] >= talking + 4)
-            assert broker.sockets()[0]["frames_sent"] == silent
-            await asyncio.wait_for(await muted.ping(), DEADLINE)
-
-            broker.faults.mute = None
-            await broker.step(100)
-            assert await shape(muted) == [(408065, 44)]
-
-    run(scenario)
-
-
-def test_an_expired_token_is_refused_until_a_new_one_comes():
-    async def scenario() -> None:
-        async with KiteSimulator(rate=0) as broker:
-            old = broker.access_token
-            first = await dialling(broker)
-            broker.expire_token()
-            assert (await refusal(broker)).response.status_code == 403
-            assert len(broker.sockets()) == 1
-            broker.expire_token(close_sockets=True)
-            await asyncio.wait_for(first.wait_closed(), DEADLINE)
-            broker.renew_token("fresh")
-            assert (await refusal(broker, access_token=old)).response.status_code == 403
-            async with dialling(broker):
-                pass
-
-    run(scenario)
-
-
-def test_a_broker_that_is_down_refuses_tcp_and_comes_back_on_the_same_port():
-    async def scenario() -> None:
-        async with KiteSimulator(rate=0) as broker:
-            url = broker.ws_url
-            client = await dialling(broker)
-            await broker.down()
-            await asyncio.wait_for(client.wait_closed(), DEADLINE)
-            assert client.close_code == 1006
-            with pytest.raises(ConnectionRefusedError):
-                await dialling(broker)
-            await broker.down()
-            await broker.up()
-            await broker.up()
-            assert broker.ws_url == url
-            async with dialling(broker):
-                pass
-
-    run(scenario)
-
-
-@pytest.mark.parametrize("kind", list(Malformation))
-def test_the_next_frames_are_spoilt_and_those_after_are_not(kind: Malformation):
-    async def scenario() -> None:
-        async with KiteSimulator(rate=0) as broker, dialling(broker) as client:
-            await ask(client, "subscribe", [408065])
-            assert await shape(client) == [(408065, 44)]
-            broker.faults.malformed = Malformed(kind, frames=2)
-            for _ in range(2):
-                await broker.step(100)
-                assert await shape(client) != [(408065, 44)]
-            await broker.step(100)
-            assert await shape(client) == [(408065, 44)]
-
-    run(scenario)
-
-
-def test_latency_delays_requests_and_keeps_their_order():
-    async def scenario() -> None:
-        async with KiteSimulator(rate=0, latency_ms=100) as broker, dialling(broker) as client:
-            began = time.monotonic()
-            await ask(client, "subscribe", [408065])
-            await ask(client, "mode", ["full", [408065]])
-            first = await shape(client)
-            assert 0.1 <= time.monotonic() - began < 1.0
-            assert first == [(408065, 184)] or await shape(client) == [(408065, 184)]
-
-    run(scenario)
-
-
-def test_no_secret_shows_in_the_representation():
+def test_no_secret_shows_in_the_representation() -> None:
     broker = KiteSimulator(access_token="s3cret", api_key="k3y")
     assert "s3cret" not in repr(broker)
     assert "k3y" not in repr(broker)
 
 
-def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open():
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             broker = KiteSimulator(port=taken.getsockname()[1])
@@ -440,7 +256,7 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open():
     run(scenario)
 
 
-def test_the_broker_ends_with_clients_connected():
+def test_the_broker_ends_with_clients_connected() -> None:
     async def scenario() -> None:
         async with KiteSimulator() as broker:
             client = await dialling(broker)
@@ -453,7 +269,7 @@ def test_the_broker_ends_with_clients_connected():
     run(scenario)
 
 
-def test_the_frame_count_is_big_endian():
+def test_the_frame_count_is_big_endian() -> None:
     async def scenario() -> None:
         async with KiteSimulator(rate=0) as broker, dialling(broker) as client:
             await ask(client, "subscribe", tokens_of(broker, 7))

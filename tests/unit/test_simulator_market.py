@@ -19,21 +19,21 @@ def market(symbols: int = 200, seed: int = 7) -> Market:
     return Market(listings(symbols, TODAY), seed=seed, clock=lambda: 1_795_341_600.0)
 
 
-def test_the_same_seed_gives_the_same_trades():
+def test_the_same_seed_gives_the_same_trades() -> None:
     first = [copy(quote) for quote in market().advance(2_000)]
     again = [copy(quote) for quote in market().advance(2_000)]
     assert first == again
     assert [copy(quote) for quote in market(seed=8).advance(2_000)] != first
 
 
-def test_every_instrument_trades_once_a_round():
+def test_every_instrument_trades_once_a_round() -> None:
     walk = market(symbols=200)
     for _ in range(3):
         assert len({quote.token for quote in walk.advance(200)}) == 200
     assert walk.ticks == 600
 
 
-def test_quotes_stay_consistent_and_fit_the_wire():
+def test_quotes_stay_consistent_and_fit_the_wire() -> None:
     for quote in market().advance(20_000):
         assert 0 < quote.low <= quote.ltp <= quote.high < 2**31
         assert quote.change == quote.ltp - quote.close
@@ -53,7 +53,7 @@ def test_quotes_stay_consistent_and_fit_the_wire():
         assert all(0 <= orders < 2**16 for orders in quote.depth[2::3])
 
 
-def test_a_full_volume_counter_begins_a_new_day():
+def test_a_full_volume_counter_begins_a_new_day() -> None:
     walk = market(symbols=1)
     quote = next(iter(walk.quotes.values()))
     quote.volume = 2**32 - 1
@@ -62,7 +62,7 @@ def test_a_full_volume_counter_begins_a_new_day():
     assert traded.average == traded.ltp
 
 
-def test_listings_start_with_known_names_and_have_unique_tokens():
+def test_listings_start_with_known_names_and_have_unique_tokens() -> None:
     rows = listings(3_000, TODAY)
     assert len(rows) == 3_000
     assert len({row.token for row in rows}) == 3_000
@@ -75,7 +75,7 @@ def test_listings_start_with_known_names_and_have_unique_tokens():
     assert next(row for row in rows if row.exchange == "CDS").tradingsymbol == "USDINR26NOVFUT"
 
 
-def test_a_longer_list_has_the_same_equities_first():
+def test_a_longer_list_has_the_same_equities_first() -> None:
     short, long = listings(40, TODAY), listings(100_000, TODAY)
     assert long[:36] == short[:36]
     assert all(row.price > 0 for row in long)
@@ -83,12 +83,12 @@ def test_a_longer_list_has_the_same_equities_first():
 
 
 @pytest.mark.parametrize("count", [0, -1, 100_001])
-def test_a_senseless_number_of_instruments_is_refused(count: int):
+def test_a_senseless_number_of_instruments_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match="1 to 100000"):
         listings(count, TODAY)
 
 
-def test_a_market_needs_listings_with_tokens_of_their_own():
+def test_a_market_needs_listings_with_tokens_of_their_own() -> None:
     row = listings(1, TODAY)
     with pytest.raises(ValueError, match="at least one"):
         Market([], seed=0, clock=lambda: 0.0)
@@ -96,13 +96,13 @@ def test_a_market_needs_listings_with_tokens_of_their_own():
         Market(row * 2, seed=0, clock=lambda: 0.0)
 
 
-def test_contracts_expire_on_the_last_tuesday_of_a_month():
+def test_contracts_expire_on_the_last_tuesday_of_a_month() -> None:
     assert monthly_expiries(TODAY, 3) == [date(2026, 11, 24), date(2026, 12, 29), date(2027, 1, 26)]
     assert monthly_expiries(date(2026, 11, 24), 1) == [date(2026, 11, 24)]
     assert monthly_expiries(date(2026, 11, 25), 1) == [date(2026, 12, 29)]
 
 
-def test_the_instrument_file_has_the_brokers_columns():
+def test_the_instrument_file_has_the_brokers_columns() -> None:
     rows = list(csv.DictReader(io.StringIO(instruments_csv(listings(200, TODAY)).decode())))
     assert tuple(rows[0]) == COLUMNS
     assert rows[1] == {

@@ -26,7 +26,7 @@ asyncio.run(simulate(broker="zerodha", symbols=50, rate=500, seed=3, write_env=e
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_it_announces_itself_and_ends_on_a_signal(tmp_path: Path, signum: signal.Signals):
+def test_it_announces_itself_and_ends_on_a_signal(tmp_path: Path, signum: signal.Signals) -> None:
     env = tmp_path / "sim.env"
     env.touch(0o644)
     command = [sys.executable, "-W", "error", "-c", SCRIPT, str(env)]
@@ -59,7 +59,7 @@ def test_it_announces_itself_and_ends_on_a_signal(tmp_path: Path, signum: signal
                 process.kill()
 
 
-def test_a_taken_port_is_told_with_what_to_do_next():
+def test_a_taken_port_is_told_with_what_to_do_next() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(BrokerpoolError, match=f"cannot listen on port {port}") as refused:
@@ -67,12 +67,12 @@ def test_a_taken_port_is_told_with_what_to_do_next():
     assert refused.value.code is ErrorCode.ADDRESS_IN_USE
 
 
-def test_only_known_brokers_are_simulated():
+def test_only_known_brokers_are_simulated() -> None:
     with pytest.raises(ValueError, match="brokers: zerodha"):
         asyncio.run(simulate(broker="moonbroker"))
 
 
-def test_signal_handlers_are_given_back(tmp_path: Path):
+def test_signal_handlers_are_given_back(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(FileNotFoundError):
         asyncio.run(simulate(replay=tmp_path / "missing"))

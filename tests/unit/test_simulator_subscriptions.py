@@ -20,13 +20,13 @@ def ask(socket: Subscriptions, action: str, value: object) -> Outcome:
     return socket.handle(json.dumps({"a": action, "v": value}))
 
 
-def test_a_subscribe_begins_in_quote_mode():
+def test_a_subscribe_begins_in_quote_mode() -> None:
     socket = subscriptions()
     assert ask(socket, "subscribe", [1, 2]).added == [1, 2]
     assert socket.modes == {1: Mode.QUOTE, 2: Mode.QUOTE}
 
 
-def test_the_mode_changes_only_for_subscribed_tokens():
+def test_the_mode_changes_only_for_subscribed_tokens() -> None:
     socket = subscriptions()
     ask(socket, "subscribe", [1, 2])
     assert ask(socket, "mode", ["full", [1, 3]]).remoded == [1]
@@ -35,7 +35,7 @@ def test_the_mode_changes_only_for_subscribed_tokens():
     assert socket.modes == {1: Mode.DEPTH, 2: Mode.LTP}
 
 
-def test_a_batch_that_would_cross_the_limit_is_refused_whole():
+def test_a_batch_that_would_cross_the_limit_is_refused_whole() -> None:
     socket = subscriptions()
     ask(socket, "subscribe", [1, 2, 3])
     refused = ask(socket, "subscribe", [4, 5, 6])
@@ -45,7 +45,7 @@ def test_a_batch_that_would_cross_the_limit_is_refused_whole():
     assert ask(socket, "subscribe", [4, 5]).added == [4, 5]
 
 
-def test_a_duplicate_counts_against_the_limit_and_is_served_once():
+def test_a_duplicate_counts_against_the_limit_and_is_served_once() -> None:
     socket = subscriptions()
     assert ask(socket, "subscribe", [1, 1, 1]).added == [1]
     ask(socket, "mode", ["full", [1]])
@@ -57,7 +57,7 @@ def test_a_duplicate_counts_against_the_limit_and_is_served_once():
     assert socket.entries == 0
 
 
-def test_tokens_that_the_broker_does_not_list_are_ignored():
+def test_tokens_that_the_broker_does_not_list_are_ignored() -> None:
     socket = subscriptions()
     assert ask(socket, "subscribe", [1, 1000, -5, 2**70]) == Outcome(added=[1])
     assert ask(socket, "unsubscribe", [1000]) == Outcome()
@@ -86,7 +86,7 @@ def test_tokens_that_the_broker_does_not_list_are_ignored():
         "[" * 100_000,
     ],
 )
-def test_a_malformed_request_gets_an_error_and_changes_nothing(text: str):
+def test_a_malformed_request_gets_an_error_and_changes_nothing(text: str) -> None:
     socket = subscriptions()
     outcome = socket.handle(text)
     assert outcome.error
@@ -95,7 +95,7 @@ def test_a_malformed_request_gets_an_error_and_changes_nothing(text: str):
 
 
 @given(st.text() | st.builds(json.dumps, st.recursive(st.none() | st.integers() | st.text(), st.lists)))
-def test_no_text_makes_it_raise(text: str):
+def test_no_text_makes_it_raise(text: str) -> None:
     subscriptions().handle(text)
 
 
@@ -107,7 +107,7 @@ _REQUESTS = st.one_of(
 
 
 @given(st.lists(_REQUESTS, max_size=30))
-def test_the_limit_holds_and_the_outcomes_tell_every_change(requests: list[tuple[str, object]]):
+def test_the_limit_holds_and_the_outcomes_tell_every_change(requests: list[tuple[str, object]]) -> None:
     socket = subscriptions(limit=10)
     mirror: set[int] = set()
     for action, value in requests:

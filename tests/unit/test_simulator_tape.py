@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import connect
 
 from brokerpool.simulator import KiteSimulator
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.kite_wire import frame, packet_token, packets, record
 from brokerpool.simulator.tape import Header, Recorded, TapeReader, TapeWriter
 from brokerpool.ticks import Mode
+from tests.unit.simulator_client import answer, ask, dialling, run, shape, until
 
 INFY, NIFTY, RELIANCE, STRANGER = 408065, 256265, 738561, 77_777_665
 
@@ -34,7 +34,7 @@ def recorded_tape(path: Path) -> Path:
     return path
 
 
-def test_a_tape_is_read_back_as_it_was_written(tmp_path: Path):
+def test_a_tape_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     tape = TapeReader(recorded_tape(tmp_path / "a.tape"))
     assert tape.header.instruments[0] == (STRANGER, "NSE", "STRANGER")
     for _ in range(2):
@@ -45,14 +45,14 @@ def test_a_tape_is_read_back_as_it_was_written(tmp_path: Path):
     assert tape.bad_lines == 0
 
 
-def test_a_tape_is_plain_lines_of_json(tmp_path: Path):
+def test_a_tape_is_plain_lines_of_json(tmp_path: Path) -> None:
     header, _, second, *_ = recorded_tape(tmp_path / "a.tape").read_text().splitlines()
     assert json.loads(header)["tape"] == 1
     line = json.loads(second)
     assert len(base64.b64decode(line["frame"])) == 2 + 186 + 34 + 186
 
 
-def test_damaged_lines_are_skipped_and_counted(tmp_path: Path):
+def test_damaged_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.tape"
     good = '{"ms":1,"frame":"AAA="}\n'
     path.write_text(f'{{"tape":1}}\n{good}\n{{"ms":-1,"frame":""}}\nnoise\n{{"ms":1}}\n{good}')
@@ -63,26 +63,23 @@ def test_damaged_lines_are_skipped_and_counted(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["", "noise", '{"tape":2}', '{"tape":1,"instruments":[[-1,"NSE","X"]]}'])
-def test_a_file_without_a_header_is_not_a_tape(tmp_path: Path, text: str):
+def test_a_file_without_a_header_is_not_a_tape(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.tape"
     path.write_text(text)
     with pytest.raises(ValueError, match="is not a tape"):
         KiteSimulator(replay=path)
 
 
-def test_a_tape_plays_at_its_times_in_the_mode_subscribed(tmp_path: Path):
+def test_a_tape_plays_at_its_times_in_the_mode_subscribed(tmp_path: Path) -> None:
     async def scenario() -> None:
         broker = KiteSimulator(replay=recorded_tape(tmp_path / "a.tape"), repeat=True, snapshot=False)
         async with (
             broker,
-            connect(f"{broker.ws_url}?api_key={broker.api_key}&access_token={broker.access_token}") as client,
+            dialling(broker) as client,
         ):
-            for request in (
-                {"a": "subscribe", "v": [INFY, NIFTY, STRANGER]},
-                {"a": "mode", "v": ["ltp", [INFY]]},
-                {"a": "mode", "v": ["full", [STRANGER]]},
-            ):
-                await client.send(json.dumps(request))
+            await ask(client, "subscribe", [INFY, NIFTY, STRANGER])
+            await ask(client, "mode", ["ltp", [INFY]])
+            await ask(client, "mode", ["full", [STRANGER]])
             expected = {
                 (INFY, 8, 100): 0.0,
                 (NIFTY, 28, 200): 0.0,
@@ -94,7 +91,7 @@ def test_a_tape_plays_at_its_times_in_the_mode_subscribed(tmp_path: Path):
             seen: list[tuple[int, int, int]] = []
             began = 0.0
             while seen != list(expected):
-                message = await asyncio.wait_for(client.recv(), 5.0)
+                message = await answer(client)
                 assert isinstance(message, bytes)
                 for packet in packets(message):
                     packed = (packet_token(packet) or 0, len(packet), int.from_bytes(packet[4:8], "big"))
@@ -104,37 +101,30 @@ def test_a_tape_plays_at_its_times_in_the_mode_subscribed(tmp_path: Path):
                     if began:
                         assert time.monotonic() - began >= expected[packed] - 0.05
 
-    asyncio.run(asyncio.wait_for(scenario(), 30))
+    run(scenario)
 
 
-def test_a_tape_that_is_not_repeated_ends_and_leaves_its_last_packets(tmp_path: Path):
+def test_a_tape_that_is_not_repeated_ends_and_leaves_its_last_packets(tmp_path: Path) -> None:
     async def scenario() -> None:
         broker = KiteSimulator(symbols=10, replay=recorded_tape(tmp_path / "a.tape"), repeat=False)
         assert [row.key for row in broker.listings if row.token == STRANGER] == ["NSE:STRANGER"]
         assert len(broker.listings) == 11
         async with broker:
-            for _ in range(1_000):
-                if broker.stats()["replayed_packets"] == 6:
-                    break
-                await asyncio.sleep(0.005)
-            async with connect(
-                f"{broker.ws_url}?api_key={broker.api_key}&access_token={broker.access_token}"
-            ) as client:
-                await client.send(json.dumps({"a": "subscribe", "v": [INFY, STRANGER, 1]}))
-                message = await asyncio.wait_for(client.recv(), 5.0)
-            assert isinstance(message, bytes)
-            assert [packet_token(packet) for packet in packets(message)] == [INFY, STRANGER]
+            await until(lambda: broker.stats()["replayed_packets"] == 6)
+            async with dialling(broker) as client:
+                await ask(client, "subscribe", [INFY, STRANGER, 1])
+                assert [token for token, _ in await shape(client)] == [INFY, STRANGER]
             with pytest.raises(ValueError, match="a tape is playing"):
                 await broker.step(1)
 
-    asyncio.run(asyncio.wait_for(scenario(), 30))
+    run(scenario)
 
 
-def test_an_empty_tape_ends_at_once(tmp_path: Path):
+def test_an_empty_tape_ends_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         with TapeWriter(tmp_path / "a.tape", Header()):
             pass
         async with KiteSimulator(replay=tmp_path / "a.tape") as broker:
             await asyncio.wait_for(asyncio.gather(*broker._tasks[1:]), 5.0)
 
-    asyncio.run(scenario())
+    run(scenario)

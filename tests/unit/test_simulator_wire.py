@@ -82,20 +82,20 @@ def rewritten(message: bytes, ticks: list[dict[str, Any]]) -> bytes:
 
 
 @pytest.mark.parametrize("vector", WRITABLE, ids=lambda vector: vector["name"])
-def test_what_the_official_sdk_read_becomes_the_same_bytes(vector: dict[str, Any]):
+def test_what_the_official_sdk_read_becomes_the_same_bytes(vector: dict[str, Any]) -> None:
     message = bytes.fromhex(vector["frame_hex"])
     assert rewritten(message, vector["expected"]).hex() == message.hex()
 
 
 @pytest.mark.parametrize("name", ["ltpMode_binary", "quoteMode_binary", "fullMode_binary"])
-def test_recorded_frames_are_written_again_byte_for_byte(name: str):
+def test_recorded_frames_are_written_again_byte_for_byte(name: str) -> None:
     path = f"kiteconnectjs/{name}.packet"
     message = recorded(path).read_bytes()
     assert rewritten(message, sdk_values(path)) == message
 
 
 @pytest.mark.parametrize("name", ["ticker_quote", "ticker_full"])
-def test_recorded_packets_are_written_again_byte_for_byte(name: str):
+def test_recorded_packets_are_written_again_byte_for_byte(name: str) -> None:
     path = f"gokiteconnect/{name}.packet"
     packet = base64.b64decode(recorded(path).read_text())
     (tick,) = sdk_values(path)
@@ -114,14 +114,14 @@ def sdk_values(path: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("vector", WRITABLE, ids=lambda vector: vector["name"])
-def test_a_message_is_split_where_it_was_joined(vector: dict[str, Any]):
+def test_a_message_is_split_where_it_was_joined(vector: dict[str, Any]) -> None:
     message = bytes.fromhex(vector["frame_hex"])
     found = list(packets(message))
     assert [packet_token(packet) for packet in found] == [t["instrument_token"] for t in vector["expected"]]
     assert frame([len(packet).to_bytes(2, "big") + packet for packet in found]) == message
 
 
-def test_splitting_stops_where_a_message_was_cut():
+def test_splitting_stops_where_a_message_was_cut() -> None:
     message = bytes.fromhex(next(v["frame_hex"] for v in VECTORS if v["name"] == "mixed_frame_4"))
     whole = list(packets(message))
     for end in range(len(message)):
@@ -130,7 +130,7 @@ def test_splitting_stops_where_a_message_was_cut():
         assert len(found) < len(whole)
 
 
-def test_a_full_packet_trims_to_what_a_lower_mode_is_sent():
+def test_a_full_packet_trims_to_what_a_lower_mode_is_sent() -> None:
     for token in (408065, 256265):
         quote = Quote(token, 157370, 7, 157037, 1192471, 256443, 363009, 1, 2, 3, 4, 5, 6, 7, 8, 9, change=-3)
         full = record(quote, Mode.DEPTH)[2:]
@@ -139,7 +139,7 @@ def test_a_full_packet_trims_to_what_a_lower_mode_is_sent():
         assert trimmed(full[:8], Mode.DEPTH)[2:] == full[:8]
 
 
-def test_each_malformation_is_wrong_in_its_own_way():
+def test_each_malformation_is_wrong_in_its_own_way() -> None:
     records = [record(Quote(408065, 1), Mode.LTP), record(Quote(408065, 2), Mode.QUOTE)]
     assert [len(p) for p in packets(malformed(Malformation.TRUNCATED, records))] == [8]
     assert [len(p) for p in packets(malformed(Malformation.WRONG_LENGTH, records))] == [9, 45]

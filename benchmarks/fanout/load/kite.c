@@ -166,7 +166,7 @@ int run_kite(const struct options *options)
         for (int i = 0; i < known; i++)
             if (ready[2 + i].revents & ~POLLOUT) receive(&sinks[i], &readers[i], options);
         if (ready[1].revents && feed.sink_count < MAX_SOCKETS) {
-            int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            int fd = accept_one(listener);
             if (fd >= 0) sinks[feed.sink_count++].fd = fd;
         }
         for (char *line = next_command(ready[0].revents != 0); line; line = next_command(false))

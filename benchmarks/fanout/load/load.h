@@ -68,6 +68,7 @@ uint32_t histogram_at(const struct histogram *h, double q);
 
 int dial(int port, int receive_buffer);
 int listen_any(int *port);
+int accept_one(int listener);
 /* Writes everything, waiting for room up to 10 s; false when the peer is gone. */
 bool send_all(int fd, const void *data, size_t size);
 

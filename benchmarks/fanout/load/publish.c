@@ -20,7 +20,7 @@ static int write_quote(char *out, size_t room, int symbol, uint32_t stamp, uint3
                     "{\"type\":\"market_data\",\"symbol\":\"SYM%05d\",\"exchange\":\"NSE\",\"mode\":2,\"data\":{"
                     "\"symbol\":\"SYM%05d\",\"exchange\":\"NSE\",\"ltp\":1512.35,\"open\":1500.15,\"high\":1540.95,"
                     "\"low\":1499.85,\"close\":1498.25,\"volume\":%u,\"last_trade_quantity\":%u,\"avg_trade_price\":1512.35,"
-                    "\"change\":14.1,\"change_percent\":0.9411,\"oi\":0,\"total_buy_quantity\":90211,"
+                    "\"change\":3.5,\"change_percent\":0.2336058735191056,\"oi\":0,\"total_buy_quantity\":90211,"
                     "\"total_sell_quantity\":120034,\"timestamp\":1790000000123},\"broker\":\"zerodha\"}",
                     symbol, symbol, stamp, count);
 }

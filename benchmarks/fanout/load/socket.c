@@ -40,6 +40,14 @@ int listen_any(int *port)
     return fd;
 }
 
+int accept_one(int listener)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
+    /* else a frame waits 40 ms for the acknowledgement of the one before */
+    if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
 bool send_all(int fd, const void *data, size_t size)
 {
     const char *at = data;

@@ -49,6 +49,8 @@ class Session(LinkHandler):
         self._api_key = api_key
         self._limits = limits
         self._authenticated = False
+        self._slow = False
+        self._unread = 0  # bytes of replies to a client that is slow
         self._link: Link
         self._subscriber: Subscriber
         self._deadline: asyncio.TimerHandle | None = None
@@ -69,11 +71,14 @@ class Session(LinkHandler):
         self._take(bytes(message))
 
     def paused(self) -> None:
+        self._slow = True
         self._fanout.pause(self._subscriber)
         if self._authenticated:
             self._close_in(self._limits.stuck_seconds, SLOW_CONSUMER, "the client does not read")
 
     def resumed(self) -> None:
+        self._slow = False
+        self._unread = 0
         if self._authenticated:
             self._cancel_deadline()
         self._fanout.resume(self._subscriber)
@@ -166,11 +171,13 @@ class Session(LinkHandler):
     # -- inside -------------------------------------------------------------------------------------------
 
     def _reply(self, message: bytes) -> None:
-        # Frames are held back by the fan-out; replies are bounded here, or a client could fill our memory
+        # Ticks are held back by the fan-out; replies are bounded here, or a client could fill our memory
         # by asking without ever reading.
-        if self._link.buffered > 2 * self._limits.buffer_bytes:
-            self._link.close(SLOW_CONSUMER, "replies are not read")
-            return
+        if self._slow:
+            self._unread += len(message)
+            if self._unread > self._limits.buffer_bytes:
+                self._link.close(SLOW_CONSUMER, "replies are not read")
+                return
         self._link.send_text(message)
 
     def _close_in(self, seconds: float, code: int, reason: str) -> None:

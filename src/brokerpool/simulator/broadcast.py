@@ -8,6 +8,7 @@ import logging
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.kite_socket import KiteSocket, Venue
 from brokerpool.simulator.kite_wire import packet_token, packets, record, trimmed
+from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.tape import TapeReader
 from brokerpool.ticks import Mode
@@ -99,7 +100,8 @@ class TapeBroadcast:
             if token is None:
                 continue
             self._played += 1
-            self._latest[token] = packet
+            if token in self._latest or len(self._latest) < MOST_LISTINGS:
+                self._latest[token] = packet
             listeners = venue.audience.listeners.get(token, {})
             for socket, mode in listeners.items():
                 socket.put(token, trimmed(packet, mode))

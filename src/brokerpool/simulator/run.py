@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -34,8 +35,8 @@ async def simulate(
 
     Prints one line of JSON with the addresses and credentials to stdout once it accepts clients; with
     `write_env` also writes the settings that point `brokerpool serve` at it. Raises ValueError for a
-    broker, a count, a rate or a tape that it cannot use, OSError for a file, and BrokerpoolError when
-    the port is taken.
+    broker, a count, a rate or a tape that it cannot use, OSError for a file or a port that is not
+    allowed, and BrokerpoolError for a port that is taken.
     """
     if broker not in BROKERS:
         raise ValueError(f"{broker!r} cannot be simulated; brokers: {', '.join(BROKERS)}")
@@ -48,7 +49,9 @@ async def simulate(
         try:
             await simulator.start()
         except OSError as error:
-            message = f"the simulator cannot listen on port {port}: {error.strerror}."
+            if error.errno != errno.EADDRINUSE:
+                raise
+            message = f"the simulator cannot listen on port {port}."
             raise BrokerpoolError(message, code=ErrorCode.ADDRESS_IN_USE) from None
         try:
             if write_env is not None:

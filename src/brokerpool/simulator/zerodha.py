@@ -135,12 +135,12 @@ class KiteSimulator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self._control.close()
+        await self._http.close()
         async with self._switching:
             server, self._server = self._server, None
         if server is not None:
             await server.close()
-        await self._control.close()
-        await self._http.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

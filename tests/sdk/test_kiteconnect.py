@@ -1,0 +1,264 @@
+"""The official kiteconnect 5.2.2 at our simulator receives what our codec receives there, field by field."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from brokerpool.brokers.base import ControlBatch
+from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.instruments import Instrument, Token
+from brokerpool.simulator import KiteSimulator
+from brokerpool.ticks import DepthLevel, Mode, Tick
+from brokerpool.transport import DialError, Link, LinkHandler, dial
+
+CLIENT = Path(__file__).with_name("kiteconnect_client.py")
+TOKENS = 3_000
+ROUNDS = 2
+MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
+DEADLINE = 30.0
+FUTURE = "USDINR26NOVFUT"
+
+
+class Seen(NamedTuple):
+    """What both clients saw of one market."""
+
+    #: By token, in order.
+    by_sdk: dict[int, list[dict[str, Any]]]
+    by_us: dict[int, list[Tick]]
+    modes: dict[int, Mode]
+    over_limit: list[Any]
+    fourth_socket: list[Any]
+    our_fourth_socket: int | None
+    wrong_token: list[Any]
+    sockets: list[dict[str, Any]]
+    #: By name of the SDK's method.
+    http: dict[str, Any]
+    broker: KiteSimulator
+
+
+class Receiver(LinkHandler):
+    """Our own client: the adapter's codec on our transport."""
+
+    def __init__(self, modes: Mapping[int, Mode]) -> None:
+        self._batch = ControlBatch(add=dict(modes.items()))
+        self._codec = KiteCodec()
+        self._routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in modes}
+        self.ticks: list[Tick] = []
+
+    def opened(self, link: Link) -> None:
+        for request in self._codec.requests(self._batch):
+            link.send_text(request)
+
+    def binary(self, message: bytes | memoryview) -> None:
+        self.ticks += self._codec.decode(message, self._routes, 0)
+
+
+class Sdk:
+    """The process in which the SDK runs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def tell(self, line: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(line).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def ask(self, *command: object) -> Any:
+        assert self._process.stdout is not None
+        await self.tell(command)
+        answer = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE)
+        assert answer, "the SDK's process has ended"
+        return json.loads(answer)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(6_000):
+        if condition():
+            return
+        await asyncio.sleep(DEADLINE / 6_000)
+    raise AssertionError(f"not within {DEADLINE} s")
+
+
+async def watch(broker: KiteSimulator) -> Seen:
+    tokens = [listing.token for listing in broker.listings]
+    modes = {token: Mode(number % 3 + 1) for number, token in enumerate(tokens[:TOKENS])}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(CLIENT),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=2**27,
+        env={**os.environ, "TZ": "Asia/Kolkata"},
+    )
+    try:
+        sdk = Sdk(process)
+        account = {"api_key": broker.api_key, "access_token": broker.access_token}
+        await sdk.tell({"ws_url": broker.ws_url, "http_url": broker.http_url, **account})
+        named = {name: [t for t, m in modes.items() if m == mode] for name, mode in MODES.items()}
+        await sdk.ask("connect", named)
+        url = f"{broker.ws_url}?api_key={broker.api_key}&access_token={broker.access_token}"
+        receiver = Receiver(modes)
+        links = [await dial(url, receiver)]
+        wanted = {str(token): name for name, of_mode in named.items() for token in of_mode}
+        await until(lambda: [socket["tokens"] for socket in broker.sockets()] == [wanted, wanted])
+
+        await broker.step(len(tokens) * ROUNDS)
+        from_sdk = await sdk.ask("ticks", TOKENS * ROUNDS)
+        await until(lambda: len(receiver.ticks) >= TOKENS * ROUNDS)
+
+        over_limit = await sdk.ask("subscribe", tokens[TOKENS:])
+        links.append(await dial(url, LinkHandler()))
+        fourth = await sdk.ask("dial_again", broker.access_token)
+        with pytest.raises(DialError) as refused:
+            await dial(url, LinkHandler())
+        wrong = await sdk.ask("dial_again", "wrong")
+        http = {
+            name: await sdk.ask("http", name, *arguments)
+            for name, arguments in {
+                "instruments": (),
+                "quote": (["NSE:INFY", "NSE:NIFTY 50", f"CDS:{FUTURE}", "NSE:NOPE"],),
+                "ohlc": (["NSE:INFY"],),
+                "ltp": ([listing.key for listing in broker.listings[:1_000]],),
+            }.items()
+        }
+        http["too many"] = await sdk.ask("http", "quote", [row.key for row in broker.listings[:501]])
+        sockets = broker.sockets()
+        broker.expire_token()
+        http["expired"] = await sdk.ask("http", "ltp", ["NSE:INFY"])
+        for link in links:
+            link.close()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+    by_sdk, by_us = defaultdict(list), defaultdict(list)
+    for tick in from_sdk:
+        by_sdk[tick["instrument_token"]].append(tick)
+    for ours in receiver.ticks:
+        by_us[int(ours.instrument.symbol)].append(ours)
+    status = refused.value.status
+    return Seen(by_sdk, by_us, modes, over_limit, fourth, status, wrong, sockets, http, broker)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    async def scenario() -> Seen:
+        # One second further with each call: every round of the market has times of its own.
+        times = itertools.count(1_795_341_600)
+        async with KiteSimulator(
+            symbols=TOKENS + 1, rate=0, snapshot=False, clock=lambda: float(next(times))
+        ) as broker:
+            return await watch(broker)
+
+    return asyncio.run(asyncio.wait_for(scenario(), 90))
+
+
+def as_sdk(tick: Tick, token: int) -> dict[str, Any]:
+    """Our tick in the SDK's words."""
+    index = token & 0xFF == 9
+    told: dict[str, Any] = {
+        "tradable": not index,
+        "mode": {mode: name for name, mode in MODES.items()}[tick.mode],
+        "instrument_token": token,
+        "last_price": tick.ltp,
+    }
+    if tick.mode == Mode.LTP:
+        return told
+    told["ohlc"] = {"open": tick.open, "high": tick.high, "low": tick.low, "close": tick.close}
+    told["change"] = tick.change_percent
+    if tick.mode == Mode.DEPTH:
+        told["exchange_timestamp"] = tick.timestamp // 1000
+    if index:
+        return told
+    told |= {
+        "last_traded_quantity": tick.last_trade_quantity,
+        "average_traded_price": tick.avg_trade_price,
+        "volume_traded": tick.volume,
+        "total_buy_quantity": tick.total_buy_quantity,
+        "total_sell_quantity": tick.total_sell_quantity,
+    }
+    if tick.mode == Mode.DEPTH:
+        told |= {
+            "last_trade_time": tick.last_trade_time // 1000,
+            "oi": tick.oi,
+            "oi_day_high": tick.oi_day_high,
+            "oi_day_low": tick.oi_day_low,
+            "depth": {"buy": [level(each) for each in tick.buy], "sell": [level(each) for each in tick.sell]},
+        }
+    return told
+
+
+def level(each: DepthLevel) -> dict[str, Any]:
+    return {"quantity": each.quantity, "price": each.price, "orders": each.orders}
+
+
+def test_both_receive_the_same_ticks_of_3000_tokens_in_three_modes(seen: Seen) -> None:
+    assert len(seen.modes) == TOKENS
+    assert set(seen.by_sdk) == set(seen.by_us) == set(seen.modes)
+    assert {token & 0xFF for token in seen.modes} == {1, 2, 3, 9}
+    compared = 0
+    for token, ticks in seen.by_us.items():
+        assert len(ticks) == ROUNDS
+        assert {tick.mode for tick in ticks} == {seen.modes[token]}
+        assert seen.by_sdk[token] == [as_sdk(tick, token) for tick in ticks]
+        compared += len(ticks)
+    assert compared == TOKENS * ROUNDS
+
+
+def test_each_mode_and_kind_was_among_them(seen: Seen) -> None:
+    kinds = {(tick.mode, token & 0xFF) for token, ticks in seen.by_us.items() for tick in ticks}
+    assert kinds == set(itertools.product(Mode, (1, 2, 3, 9)))
+    assert any(tick.last_trade_time for ticks in seen.by_us.values() for tick in ticks)
+    assert any(tick.oi for ticks in seen.by_us.values() for tick in ticks)
+    assert all(len(t.buy) == 5 for ticks in seen.by_us.values() for t in ticks if t.buy)
+
+
+def test_the_3001st_token_is_refused_and_the_rest_stays(seen: Seen) -> None:
+    assert seen.over_limit == [0, "Can't subscribe to more than 3000 instruments."]
+    assert [len(socket["tokens"]) for socket in seen.sockets] == [TOKENS, TOKENS, 0]
+
+
+def test_a_fourth_socket_is_refused_with_429(seen: Seen) -> None:
+    code, reason = seen.fourth_socket
+    assert code == 1006
+    assert "WebSocket connection upgrade failed (429" in reason
+    assert seen.our_fourth_socket == 429
+
+
+def test_a_wrong_access_token_is_refused_with_403(seen: Seen) -> None:
+    code, reason = seen.wrong_token
+    assert code == 1006
+    assert "WebSocket connection upgrade failed (403" in reason
+
+
+def test_the_sdks_http_client_reads_instruments_and_quotes(seen: Seen) -> None:
+    rows = seen.http["instruments"]
+    assert [row["instrument_token"] for row in rows] == [row.token for row in seen.broker.listings]
+    assert {row["expiry"] for row in rows} == {"", "2026-11-24", "2026-12-29", "2027-01-26"}
+    quotes = seen.broker.market.quotes
+    infy = seen.http["quote"]["NSE:INFY"]
+    assert set(seen.http["quote"]) == {"NSE:INFY", "NSE:NIFTY 50", f"CDS:{FUTURE}"}
+    assert infy["last_price"] == quotes[408065].ltp / 100
+    assert infy["volume"] == quotes[408065].volume
+    # Read without a zone by a process in India's.
+    assert infy["timestamp"] == quotes[408065].exchange_time
+    assert seen.http["ohlc"]["NSE:INFY"]["ohlc"] == infy["ohlc"]
+    assert len(seen.http["ltp"]) == 1_000
+
+
+def test_the_sdks_http_client_knows_the_errors(seen: Seen) -> None:
+    assert seen.http["too many"][:2] == ["InputException", 400]
+    assert seen.http["expired"][:2] == ["TokenException", 403]

@@ -1,0 +1,254 @@
+"""Kite's packets: the official SDK's values, and nothing lost beside a packet that is broken."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from brokerpool.brokers.base import ControlBatch, Notice, NoticeKind
+from brokerpool.brokers.zerodha import KiteCodec
+from brokerpool.instruments import Instrument, Token
+from brokerpool.ticks import Mode, Tick
+
+ROOT = Path(__file__).parents[2]
+VECTORS = json.loads((ROOT / "tests/fixtures/kite_ticker_vectors.json").read_text())["vectors"]
+RECORDED = ROOT.parent / "shared/fixtures/from-fetch"
+
+INFY = 408065
+RECEIVED_MS = 1_790_000_000_123
+INDICES = 9
+SDK_MODES = {Mode.LTP: "ltp", Mode.QUOTE: "quote", Mode.DEPTH: "full"}
+
+
+def routes_for(expected: list[dict[str, Any]]) -> dict[Token, Instrument]:
+    return {e["instrument_token"]: Instrument("NSE", str(e["instrument_token"])) for e in expected}
+
+
+def ist(milliseconds: int) -> str:
+    """The naive local time that the SDK returns when the process runs in India."""
+    local = datetime.fromtimestamp(milliseconds / 1000, ZoneInfo("Asia/Kolkata"))
+    return local.replace(tzinfo=None).isoformat()
+
+
+def as_sdk(tick: Tick) -> dict[str, Any]:
+    """The dictionary that `KiteTicker` hands out for this tick."""
+    token = int(tick.instrument.symbol)
+    tradable = token & 0xFF != INDICES
+    data: dict[str, Any] = {
+        "tradable": tradable,
+        "mode": SDK_MODES[tick.mode],
+        "instrument_token": token,
+        "last_price": tick.ltp,
+    }
+    if tick.mode == Mode.LTP:
+        return data
+    data["ohlc"] = {"open": tick.open, "high": tick.high, "low": tick.low, "close": tick.close}
+    data["change"] = tick.change_percent
+    if tick.mode == Mode.DEPTH:
+        data["exchange_timestamp"] = ist(tick.timestamp)
+    if not tradable:
+        return data
+    data |= {
+        "last_traded_quantity": tick.last_trade_quantity,
+        "average_traded_price": tick.avg_trade_price,
+        "volume_traded": tick.volume,
+        "total_buy_quantity": tick.total_buy_quantity,
+        "total_sell_quantity": tick.total_sell_quantity,
+    }
+    if tick.mode == Mode.DEPTH:
+        data |= {
+            "last_trade_time": ist(tick.last_trade_time),
+            "oi": tick.oi,
+            "oi_day_high": tick.oi_day_high,
+            "oi_day_low": tick.oi_day_low,
+            "depth": {
+                side: [{"quantity": v.quantity, "price": v.price, "orders": v.orders} for v in levels]
+                for side, levels in (("buy", tick.buy), ("sell", tick.sell))
+            },
+        }
+    return data
+
+
+def frame(*packets: bytes) -> bytes:
+    return struct.pack(">H", len(packets)) + b"".join(struct.pack(">H", len(p)) + p for p in packets)
+
+
+def ltp(token: int, price: int) -> bytes:
+    return struct.pack(">Ii", token, price)
+
+
+def full(token: int, *, exchange_time: int = 0, last: int = 0, close: int = 0) -> bytes:
+    head = struct.pack(">IiIiIIIiiii", token, last, 0, 0, 0, 0, 0, 0, 0, 0, close)
+    return head + struct.pack(">IIIII", 0, 0, 0, 0, exchange_time) + bytes(120)
+
+
+def decode(payload: bytes, *tokens: int) -> tuple[list[Tick], dict[str, int]]:
+    codec = KiteCodec()
+    routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in tokens or (INFY,)}
+    return codec.decode(payload, routes, RECEIVED_MS), codec.skipped
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])
+@pytest.mark.parametrize("form", [bytes, memoryview])
+def test_every_frame_decodes_to_what_the_official_sdk_returns(vector, form):
+    ticks = KiteCodec().decode(
+        form(bytes.fromhex(vector["frame_hex"])), routes_for(vector["expected"]), RECEIVED_MS
+    )
+    assert [as_sdk(tick) for tick in ticks] == vector["expected"]
+
+
+def recorded_frames() -> list[tuple[str, bytes]]:
+    frames = []
+    for path in sorted(RECORDED.glob("*/*.packet")):
+        content = path.read_bytes()
+        # The three of the JavaScript client are whole frames, the two of the Go client one packet in base64.
+        whole = content if path.parent.name == "kiteconnectjs" else frame(base64.b64decode(content))
+        frames.append((f"{path.parent.name}/{path.name}", whole))
+    return frames
+
+
+def test_recorded_packets_decode_to_what_the_official_sdk_returns():
+    frames = recorded_frames()
+    if not frames:
+        pytest.skip(f"the recorded packets are not on this machine ({RECORDED} is absent)")
+    expected = json.loads((RECORDED / "kite_expected.json").read_text())["expected"]
+    assert {name for name, _ in frames} == set(expected)
+    for name, payload in frames:
+        ticks = KiteCodec().decode(payload, routes_for(expected[name]), RECEIVED_MS)
+        assert [as_sdk(tick) for tick in ticks] == expected[name], name
+
+
+def test_a_packet_without_exchange_time_bears_the_time_of_its_receipt():
+    for payload in (frame(ltp(INFY, 1)), frame(full(INFY)), frame(ltp(INFY, 1), ltp(INFY, 2))):
+        ticks, _ = decode(payload)
+        assert {tick.timestamp for tick in ticks} == {RECEIVED_MS}
+    (tick,), _ = decode(frame(full(INFY, exchange_time=1_625_461_887)))
+    assert tick.timestamp == 1_625_461_887_000
+    assert tick.last_trade_time == 0
+
+
+def test_prices_are_signed_as_spreads_and_crude_oil_were():
+    (tick,), _ = decode(frame(full(INFY, last=-3763, close=1827)))
+    assert (tick.ltp, tick.close, tick.change) == (-37.63, 18.27, -55.9)
+
+
+def test_the_change_is_exact_and_not_the_difference_of_two_rounded_prices():
+    (tick,), _ = decode(frame(full(INFY, last=157370, close=156780)))
+    assert tick.change == 5.9
+    assert tick.ltp - tick.close != 5.9
+
+
+def test_an_index_has_an_empty_book_and_no_volume():
+    nifty = 256265
+    (tick,), _ = decode(
+        frame(struct.pack(">IiiiiiiI", nifty, 2340685, 2344195, 2329595, 2334445, 2326485, 0, 1)), nifty
+    )
+    assert tick.mode == Mode.DEPTH
+    assert (tick.open, tick.high, tick.low, tick.close) == (23344.45, 23441.95, 23295.95, 23264.85)
+    assert (tick.volume, tick.buy, tick.sell, tick.change) == (0, (), (), 142.0)
+
+
+def test_new_session_prices_replace_the_remembered_ones():
+    codec = KiteCodec()
+    routes: dict[Token, Instrument] = {INFY: Instrument("NSE", "INFY")}
+    closes = [
+        codec.decode(frame(full(INFY, close=close)), routes, RECEIVED_MS)[0].close
+        for close in (100, 100, 250, 100)
+    ]
+    assert closes == [1.0, 1.0, 2.5, 1.0]
+
+
+def test_the_session_prices_remembered_are_bounded():
+    codec = KiteCodec()
+    instrument = Instrument("NSE", "ANY")
+    for start in range(256, 40 * 3000 * 256, 3000 * 256):
+        tokens = range(start, start + 3000 * 256, 256)
+        packets = [struct.pack(">IiIiIIIiiii", t, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1) for t in tokens]
+        assert len(codec.decode(frame(*packets), dict.fromkeys(tokens, instrument), RECEIVED_MS)) == 3000
+    assert len(codec._sessions) <= 8192
+
+
+def test_packets_of_tokens_that_are_not_routed_are_counted_and_the_others_kept():
+    other = 256 + 1
+    for packets in ([ltp(other, 1)], [ltp(INFY, 7), ltp(other, 1), ltp(INFY, 8)], [full(other), full(INFY)]):
+        ticks, skipped = decode(frame(*packets))
+        assert len(ticks) == len(packets) - 1
+        assert skipped == {"unknown_token": 1, "unknown_length": 0, "truncated": 0}
+
+
+def test_a_packet_of_unknown_length_between_good_ones_costs_only_itself():
+    quote = bytes.fromhex(next(v for v in VECTORS if v["name"] == "quote_nse")["frame_hex"])[4:]
+    for bad in (b"", b"abc", bytes(12), bytes(183), bytes(1000)):
+        ticks, skipped = decode(frame(ltp(INFY, 100), quote, quote, bad, quote, full(INFY, last=300)))
+        assert [tick.ltp for tick in ticks] == [1.0, 1573.7, 1573.7, 1573.7, 3.0]
+        assert skipped == {"unknown_token": 0, "unknown_length": 1, "truncated": 0}
+
+
+def test_the_packets_before_the_cut_of_a_frame_are_kept():
+    whole = frame(ltp(INFY, 100), ltp(INFY, 200), full(INFY, last=300))
+    for end in range(4, len(whole)):
+        ticks, skipped = decode(whole[:end])
+        assert [tick.ltp for tick in ticks] == [1.0, 2.0][: (end - 2) // 10]
+        assert skipped["truncated"] == 1
+
+
+def test_a_heartbeat_and_an_empty_frame_are_neither_ticks_nor_faults():
+    for payload in (b"", b"\0", b"\1", b"\0\0"):
+        assert decode(payload) == ([], {"unknown_token": 0, "unknown_length": 0, "truncated": 0})
+
+
+def test_a_batch_drops_first_then_adds_and_always_names_the_mode():
+    batch = ControlBatch(
+        drop=[5, 6],
+        add={1: Mode.DEPTH, 2: Mode.QUOTE, 3: Mode.LTP},
+        remode={4: Mode.DEPTH},
+    )
+    assert KiteCodec().requests(batch) == [
+        '{"a":"unsubscribe","v":[5,6]}',
+        '{"a":"subscribe","v":[1,2,3]}',
+        '{"a":"mode","v":["ltp",[3]]}',
+        '{"a":"mode","v":["quote",[2]]}',
+        '{"a":"mode","v":["full",[1,4]]}',
+    ]
+    assert KiteCodec().requests(ControlBatch()) == []
+    assert KiteCodec().requests(ControlBatch(remode={9: Mode.QUOTE})) == ['{"a":"mode","v":["quote",[9]]}']
+
+
+LIMIT_ERROR = "Can't subscribe to more than 3000 instruments."
+
+
+@pytest.mark.parametrize(
+    ("text", "notice"),
+    [
+        (f'{{"type":"error","data":"{LIMIT_ERROR}"}}', Notice(NoticeKind.REFUSAL, LIMIT_ERROR)),
+        ('{"type":"message","data":"Market opens late."}', Notice(NoticeKind.MESSAGE, "Market opens late.")),
+        (
+            '{"type":"order","data":{"order_id":"1"}}',
+            Notice(NoticeKind.MESSAGE, '{"type":"order","data":{"order_id":"1"}}'),
+        ),
+        ('{"type":"error"}', Notice(NoticeKind.REFUSAL, '{"type":"error"}')),
+        ('{"type":["error"]}', Notice(NoticeKind.UNKNOWN, '{"type":["error"]}')),
+        (
+            '{"type":"instruments_meta","data":{}}',
+            Notice(NoticeKind.UNKNOWN, '{"type":"instruments_meta","data":{}}'),
+        ),
+        ("[1]", Notice(NoticeKind.UNKNOWN, "[1]")),
+        ("pong", Notice(NoticeKind.UNKNOWN, "pong")),
+        ("", Notice(NoticeKind.UNKNOWN, "")),
+        ("\ud800", Notice(NoticeKind.UNKNOWN, "\ud800")),
+    ],
+)
+def test_text_messages_are_classified(text, notice):
+    assert KiteCodec().notice(text) == notice
+
+
+def test_the_text_of_a_notice_is_bounded():
+    for text in ("x" * 10_000, '{"type":"error","data":"' + "x" * 10_000 + '"}', "[" * 100_000):
+        assert len(KiteCodec().notice(text).text) == 500
