@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .load_process import LoadError
 from .meters import cpu_seconds, machine_busy, read_process, rss
 from .peers import PEERS, Cores, Rig
 from .scenarios import Scenario
@@ -27,7 +28,7 @@ class Neighbours:
         self._others = self._read()
 
     def _read(self) -> float:
-        parts = (self._rig.pid, self._rig.clients.pid, self._rig.feed.pid)
+        parts = (self._rig.server.pid, self._rig.clients.pid, self._rig.feed.pid)
         return machine_busy() - sum(map(cpu_seconds, parts)) - time.process_time()
 
     def share(self) -> float:
@@ -78,31 +79,39 @@ def run(program: Path, cores: Cores, scenario: Scenario, peer: str) -> Sample:
     """Start the peer, load it, return the figures; raises LoadError when any part gives up."""
     with ExitStack() as stack:
         rig = PEERS[peer](stack, program, cores, scenario)
-        time.sleep(0.3)  # connections and collectors come to rest
-        rig.feed.tell(f"run {scenario.rate}")
-        time.sleep(scenario.warmup)
-        sample = _window(rig, scenario, peer)
-        if scenario.pairs:
-            _stall(rig, scenario, sample)
-        fed = rig.feed.ask("halt")
-        sample.behind_ms = fed["behind_us"] / 1000
-        if scenario.settles:
-            rest = rig.clients.ask("settle " + " ".join(map(str, fed["made"])))
-            sample.lost = rest["lost"] + rest["outstanding"]
-        return sample
+        try:
+            return _loaded(rig, scenario, peer)
+        except (LoadError, OSError) as error:  # OSError: a process that ended cannot be read any more
+            raise rig.server.failure(str(error)) from None
+
+
+def _loaded(rig: Rig, scenario: Scenario, peer: str) -> Sample:
+    time.sleep(0.3)  # connections and collectors come to rest
+    rig.feed.tell(f"run {scenario.rate}")
+    time.sleep(scenario.warmup)
+    sample = _window(rig, scenario, peer)
+    if scenario.pairs:
+        _stall(rig, scenario, sample)
+    fed = rig.feed.ask("halt")
+    sample.behind_ms = fed["behind_us"] / 1000
+    if scenario.settles:
+        rest = rig.clients.ask("settle " + " ".join(map(str, fed["made"])))
+        sample.lost = rest["lost"] + rest["outstanding"]
+        sample.repeated = rest["repeated"]
+    return sample
 
 
 def _window(rig: Rig, scenario: Scenario, peer: str) -> Sample:
-    before, feed, neighbours = read_process(rig.pid), cpu_seconds(rig.feed.pid), Neighbours(rig)
+    before, feed, neighbours = read_process(rig.server.pid), cpu_seconds(rig.feed.pid), Neighbours(rig)
     memory = []
     rig.clients.tell("start")
     end = time.monotonic() + scenario.window
     while (left := end - time.monotonic()) > 0:
-        memory.append(rss(rig.pid))
+        memory.append(rss(rig.server.pid))
         time.sleep(min(RSS_EVERY, left))
     counted = rig.clients.ask("stop")
     load = counted["cpu_ns"] / 1e9 + cpu_seconds(rig.feed.pid) - feed
-    foreign, after = neighbours.share(), read_process(rig.pid)
+    foreign, after = neighbours.share(), read_process(rig.server.pid)
     seconds, frames, serving = counted["seconds"], max(counted["frames"], 1), counted["watched_cpu_ns"] / 1e9
     user, system = after.user - before.user, after.system - before.system
     return Sample(
@@ -154,17 +163,21 @@ def _stall(rig: Rig, scenario: Scenario, sample: Sample) -> None:
 
 def _pair(rig: Rig, scenario: Scenario) -> _Pair:
     neighbours = Neighbours(rig)
-    found = []
-    for command in ("resume", "stall"):
-        rig.clients.tell(command)
-        time.sleep(scenario.warmup)
-        rig.clients.tell("start")
-        time.sleep(scenario.window)
-        found.append(rig.clients.ask("stop")["p99_us"] / 1000)
+    reading = _p99_after(rig, scenario, "resume")
+    stalled = _p99_after(rig, scenario, "stall")
     rig.clients.tell("start")
     rig.clients.tell("resume")
     time.sleep(0.5)
-    return _Pair(*found, rig.clients.ask("stop")["stallable_lost"], neighbours.share())
+    return _Pair(reading, stalled, rig.clients.ask("stop")["stallable_lost"], neighbours.share())
+
+
+def _p99_after(rig: Rig, scenario: Scenario, command: str) -> float:
+    rig.clients.tell(command)
+    time.sleep(scenario.warmup)
+    rig.clients.tell("start")
+    time.sleep(scenario.window)
+    p99_us: int = rig.clients.ask("stop")["p99_us"]
+    return p99_us / 1000
 
 
 def spread(values: list[float]) -> tuple[float, float, float]:

@@ -47,7 +47,7 @@ class Cores:
 class Rig:
     """A running system under test with its subscribed clients and a feed that waits for "run"."""
 
-    pid: int
+    server: ServingProcess
     clients: LoadProcess
     feed: LoadProcess
 
@@ -58,12 +58,13 @@ class ServingProcess:
     def __init__(
         self, stack: ExitStack, core: int, command: list[str], env: Mapping[str, str] | None = None
     ) -> None:
-        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fanout-")))
-        self._log = stack.enter_context((self.folder / "stderr").open("w+"))
+        self._name = " ".join(command)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fanout-")))
+        self._log = stack.enter_context((folder / "stderr").open("w+"))
         with on_core(core):
             # Its own working directory: no .env of the checkout may change what is measured.
             self._process = subprocess.Popen(
-                command, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=self._log, text=True
+                command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=self._log, text=True
             )
         stack.callback(self._stop)
 
@@ -86,7 +87,7 @@ class ServingProcess:
     def failure(self, what: str) -> LoadError:
         """Return the error that says what went wrong, with the end of the log."""
         self._log.seek(0)
-        return LoadError(f"{' '.join(map(str, self._process.args))} {what}:\n{self._log.read()[-3000:]}")  # type: ignore[arg-type]  # a list, as given above
+        return LoadError(f"{self._name}: {what}\n{self._log.read()[-3000:]}")
 
     def _stop(self) -> None:
         self._process.terminate()
@@ -194,7 +195,7 @@ def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
             pass
     except LoadError as error:
         raise server.failure(str(error)) from None
-    return Rig(server.pid, clients, kite)
+    return Rig(server, clients, kite)
 
 
 def rig_nats(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
@@ -223,7 +224,7 @@ def rig_nats(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
         stack, program, cores, scenario, "publish", dialect="nats", port=urlsplit(ports["nats"][0]).port
     )
     feed.answer()
-    return Rig(server.pid, clients, feed)
+    return Rig(server, clients, feed)
 
 
 def rig_websockets(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
@@ -235,7 +236,7 @@ def rig_websockets(stack: ExitStack, program: Path, cores: Cores, scenario: Scen
     clients.answer(60)
     feed = _feed(stack, program, cores, scenario, "publish", dialect="lines", port=ports["feed_port"])
     feed.answer()
-    return Rig(server.pid, clients, feed)
+    return Rig(server, clients, feed)
 
 
 PEERS: Mapping[str, Callable[[ExitStack, Path, Cores, Scenario], Rig]] = {

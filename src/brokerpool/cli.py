@@ -98,7 +98,10 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
         level=settings.log_level,
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
-    asyncio.run(run(settings))
+    try:
+        asyncio.run(run(settings))
+    except OSError as error:
+        _fail(f"cannot listen: {error.strerror or error}")
 
 
 @app.command()

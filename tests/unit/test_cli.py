@@ -228,6 +228,7 @@ def test_check_lists_every_fault_and_ends_with_2(run: Any, rehearsal: tuple[Path
     ("wrong", "expected"),
     [
         ({"WEBSOCKET_PORT": "taken"}, "ADDRESS_IN_USE: WEBSOCKET_PORT"),
+        ({"WEBSOCKET_HOST": "192.0.2.1"}, "cannot listen: "),
         ({"BROKERPOOL_BROKER_HTTP_URL": "http://127.0.0.1:9"}, "BROKER_UNREACHABLE: 127.0.0.1"),
     ],
 )

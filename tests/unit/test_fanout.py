@@ -193,23 +193,41 @@ def test_frames_that_wait_when_a_client_moves_reach_exactly_those_they_were_mean
 
 
 def test_at_light_load_a_tick_leaves_at_once_and_under_load_frames_leave_together() -> None:
-    class CostlyClock(Clock):
-        def __call__(self) -> float:
-            self.now += 0.0005  # every look at the clock costs, so a flush seems to take long
-            return self.now
+    class Costly(Inbox):
+        def send_frames(self, frames: bytes) -> None:
+            super().send_frames(frames)
+            clock.now += 0.01  # a flush that takes long is what load looks like
 
     async def test(fanout: Fanout) -> None:
-        inbox, _ = client(fanout, (INFY, Mode.LTP))
+        inbox = Costly()
+        fanout.add(fanout.admit(inbox), INFY, Mode.LTP)
         fanout.ticked([tick(1.0)])
         assert inbox.prices() == [1.0], "at once"
         fanout.ticked([tick(2.0)])
+        clock.now += 0.0019
         fanout.ticked([tick(3.0)])
         assert inbox.prices() == [1.0], "gathered"
-        await asyncio.sleep(0.01)
-        assert inbox.prices() == [1.0, 2.0, 3.0], "and gone after the window"
+        clock.now += 0.0002
+        fanout.ticked([tick(4.0)])
+        assert inbox.prices() == [1.0, 2.0, 3.0, 4.0], "and gone together when 2 ms are over"
         assert inbox.writes == 2
 
-    run(test, CostlyClock())
+    clock = Clock()
+    run(test, clock)
+
+
+def test_frames_that_were_gathered_leave_also_when_no_further_tick_comes() -> None:
+    async def test(fanout: Fanout) -> None:
+        for rest in (0.0005, 0.002):
+            inbox, subscriber = client(fanout, (INFY, Mode.LTP))
+            fanout._not_before = rest
+            fanout.ticked([tick(1.0)])
+            assert inbox.prices() == []
+            await asyncio.sleep(0.01)
+            assert inbox.prices() == [1.0]
+            fanout.forget(subscriber)
+
+    run(test)
 
 
 def test_a_long_read_is_flushed_inside_and_not_only_when_it_ends() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from brokerpool.gateway.marketdata import FrameWriter
@@ -23,7 +22,7 @@ class Audience:
 
     def __init__(self) -> None:
         self.subscribers: set[Subscriber] = set()
-        #: Emptied, never replaced: topics keep its bound `append`.
+        #: Emptied, never replaced: streams keep a reference to it.
         self.pending: list[bytes] = []
         #: The subscriptions under which other clients can find this audience; None while they change.
         self.settled: frozenset[Key] | None = None
@@ -32,12 +31,12 @@ class Audience:
 class _Stream:
     """One instrument in one mode: its encoder, and the pending lists that its frames go to."""
 
-    __slots__ = ("appends", "frame", "mode", "writer")
+    __slots__ = ("frame", "inboxes", "mode", "writer")
 
     def __init__(self, instrument: Instrument, mode: Mode, broker: str) -> None:
         self.mode = mode
         self.writer = FrameWriter(instrument, mode, broker)
-        self.appends: dict[Audience, Callable[[bytes], None]] = {}
+        self.inboxes: dict[Audience, list[bytes]] = {}
         #: The newest frame, for clients that missed it.
         self.frame = b""
 
@@ -61,16 +60,16 @@ class Topic:
         stream = self._streams.get(mode)
         if stream is None:
             stream = self._streams[mode] = _Stream(self.instrument, mode, self._broker)
-        stream.appends[audience] = audience.pending.append
+        stream.inboxes[audience] = audience.pending
         self.audiences.add(audience)
 
     def leave(self, audience: Audience, mode: Mode) -> None:
         """Send the audience no more frames of the mode."""
         stream = self._streams[mode]
-        del stream.appends[audience]
-        if not stream.appends:
+        del stream.inboxes[audience]
+        if not stream.inboxes:
             del self._streams[mode]
-        if not any(audience in s.appends for s in self._streams.values()):
+        if not any(audience in s.inboxes for s in self._streams.values()):
             self.audiences.discard(audience)
 
     def publish(self, tick: Tick) -> None:
@@ -82,8 +81,8 @@ class Topic:
         for stream in self._streams.values():
             if stream.mode <= tick.mode:
                 stream.frame = frame = stream.writer.frame(tick)
-                for append in stream.appends.values():
-                    append(frame)
+                for inbox in stream.inboxes.values():
+                    inbox.append(frame)
 
     def latest(self, mode: Mode) -> bytes | None:
         """Return the newest frame of a mode that is listened to, None before its first tick."""

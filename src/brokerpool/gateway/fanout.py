@@ -14,7 +14,7 @@ from brokerpool.ticks import Mode, Tick
 
 #: After a flush that took t seconds the next one waits for this many t (up to the window), so that
 #: writing takes a bounded share of the time and a tick at light load leaves at once.
-_REST_PER_COST = 4.0
+_REST_PER_COST = 2.0
 #: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn.
 _TIMER_GRAIN = 0.001
 #: A client whose subscriptions have been left alone for this long may share another's buffer.
@@ -26,7 +26,8 @@ _SETTLED_AT_ONCE = 10_000
 class Outlet(Protocol):
     """Where a subscriber's frames go: a link."""
 
-    def send_frames(self, frames: bytes) -> None: ...
+    @property
+    def send_frames(self) -> Callable[[bytes], object]: ...
 
 
 class Subscriber:
@@ -58,7 +59,8 @@ class Fanout(PoolListener):
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._topics: dict[Instrument, Topic] = {}
-        self._touched: set[Audience] = set()
+        self._audiences: set[Audience] = set()
+        self._touched: list[Topic] = []  # those that ticked since the last flush
         self._turn = 0
         self._not_before = 0.0
         self._flush_handle: asyncio.Handle | None = None
@@ -94,6 +96,7 @@ class Fanout(PoolListener):
         key = (instrument, mode)
         if key not in subscriber.keys:
             return
+        self.flush()  # while the topic still knows whom it has frames for
         self._unshare(subscriber)
         subscriber.keys.discard(key)
         self._leave(subscriber.audience, key)
@@ -123,7 +126,7 @@ class Fanout(PoolListener):
             "clients": len(self._subscribers),
             "slow_clients": sum(s.paused_turn is not None for s in self._subscribers),
             "symbols": len(self._topics),
-            "audiences": len({s.audience for s in self._subscribers if s.keys}),
+            "audiences": len(self._audiences),
             "frames_delivered": self._delivered_to_gone + sum(s.delivered for s in self._subscribers),
             "frames_conflated": self._conflated_for_gone + sum(s.conflated for s in self._subscribers),
         }
@@ -139,7 +142,6 @@ class Fanout(PoolListener):
     def ticked(self, ticks: list[Tick]) -> None:
         topics = self._topics
         turn = self._turn
-        touched = self._touched
         for tick in ticks:
             topic = topics.get(tick.instrument)
             if topic is None:
@@ -147,8 +149,8 @@ class Fanout(PoolListener):
             topic.publish(tick)
             if topic.turn != turn:
                 topic.turn = turn
-                touched.update(topic.audiences)
-        if touched:
+                self._touched.append(topic)
+        if self._touched:
             self._flush_when_due()
 
     def flush(self) -> None:
@@ -161,8 +163,10 @@ class Fanout(PoolListener):
         began = self._clock()
         # Counted up before writing: a client that is paused by this very flush has had all of it.
         self._turn += 1
-        for audience in self._touched:
+        for audience in self._touched_audiences():
             frames = audience.pending
+            if not frames:
+                continue
             count = len(frames)
             joined = b"".join(frames)
             frames.clear()
@@ -200,6 +204,12 @@ class Fanout(PoolListener):
         if frames:
             subscriber.outlet.send_frames(b"".join(frames))
 
+    def _touched_audiences(self) -> Iterable[Audience]:
+        """Return at least those that have frames waiting; a union that would be dearer is not made."""
+        if sum(len(topic.audiences) for topic in self._touched) > len(self._audiences):
+            return self._audiences
+        return set().union(*(topic.audiences for topic in self._touched))
+
     # -- inside -------------------------------------------------------------------------------------------
 
     def _flush_when_due(self) -> None:
@@ -225,6 +235,7 @@ class Fanout(PoolListener):
         audience.subscribers.discard(subscriber)
         if audience.subscribers:
             return
+        self._audiences.discard(audience)
         if audience.settled is not None:
             del self._settled[audience.settled]
             audience.settled = None
@@ -238,6 +249,7 @@ class Fanout(PoolListener):
             self._settle_handle = self._loop.call_later(_SETTLED_SECONDS, self._settle)
         old = subscriber.audience
         old.subscribers.add(subscriber)
+        self._audiences.add(old)
         if old.settled is not None and len(old.subscribers) == 1:
             del self._settled[old.settled]
             old.settled = None
@@ -269,5 +281,6 @@ class Fanout(PoolListener):
             for instrument, mode in subscriber.keys:
                 self._topics[instrument].join(audience, mode)
         audience.subscribers.add(subscriber)
+        self._audiences.add(audience)
         subscriber.audience = audience
         self._quit(subscriber, old)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -67,6 +68,9 @@ class Link(WSListener):
         self._heard: tuple[int, str] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self._abandoned = False
+        #: Writes finished server frames (see `frames.server_frame`), any number of them, in one go; does
+        #: nothing unless the link is open. An attribute, because the fan-out calls it for every client.
+        self.send_frames: Callable[[bytes], object] = _discard
         #: Set by any frame of the peer; the server's keep-alive sweep clears it.
         self.heard_since_ping = True
 
@@ -97,11 +101,6 @@ class Link(WSListener):
         """Send one binary message; does nothing when the link is closed."""
         if self._transport is not None and not self.closed:
             self._transport.send(WSMsgType.BINARY, message)
-
-    def send_frames(self, frames: bytes) -> None:
-        """Write finished server frames (see `frames.server_frame`), any number of them, in one go."""
-        if not self.closed:
-            self._tcp.write(frames)
 
     def ping(self) -> None:
         """Send a ping and expect any frame in return."""
@@ -143,6 +142,7 @@ class Link(WSListener):
         if self._abandoned:
             self.abort()
             return
+        self.send_frames = transport.underlying_transport.write
         self._handler.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -161,6 +161,7 @@ class Link(WSListener):
             self._take_data(_OPCODES[kind], frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.send_frames = _discard
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         if not self._abandoned:
@@ -209,9 +210,14 @@ class Link(WSListener):
         cast("WSTransport", self._transport).disconnect()
 
     def _send_close(self, code: int, reason: str) -> None:
+        self.send_frames = _discard  # RFC 6455 5.5.1: nothing may follow a close frame
         text = reason.encode()[:_CLOSE_REASON_BYTES].decode("utf-8", "ignore")
         cast("WSTransport", self._transport).send_close(cast("WSCloseCode", code), text)
 
     def _drop_after(self, seconds: float) -> None:
         if self._abort_timer is None:
             self._abort_timer = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+
+def _discard(frames: bytes) -> None:
+    pass

@@ -109,9 +109,8 @@ class KiteCodec:
             if run is not None:
                 return run
         ticks: list[Tick] = []
-        payload = memoryview(
-            payload
-        )  # its slices are no copies, however often packets of two kinds alternate
+        if isinstance(payload, bytes):
+            payload = memoryview(payload)  # so that slices are no copies, however often two kinds alternate
         offset = 2
         try:
             while left:
@@ -164,16 +163,21 @@ class KiteCodec:
                 self.skipped["unknown_token"] += 1
                 continue
             divisor = _DIVISORS[token & 0xFF]
-            mode, timestamp = (
-                (_DEPTH_MODE, sent[0] * 1000 or received_ms) if sent else (_QUOTE_MODE, received_ms)
+            ltp, previous = last / divisor, close / divisor
+            ticks.append(
+                Tick(
+                    instrument,
+                    _DEPTH_MODE if sent else _QUOTE_MODE,
+                    ltp,
+                    (sent and sent[0] * 1000) or received_ms,
+                    open_ / divisor,
+                    high / divisor,
+                    low / divisor,
+                    previous,
+                    change=(last - close) / divisor,
+                    change_percent=(ltp - previous) * 100.0 / previous if close else 0.0,
+                )
             )
-            ltp, close_ = last / divisor, close / divisor
-            change = {
-                "change": (last - close) / divisor,
-                "change_percent": (ltp - close_) * 100.0 / close_ if close else 0.0,
-            }
-            prices = (open_ / divisor, high / divisor, low / divisor, close_)
-            ticks.append(Tick(instrument, mode, ltp, timestamp, *prices, **change))
         return True
 
     def _read_quote(
