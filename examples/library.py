@@ -10,7 +10,7 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from brokerpool import Mode, WebSocketPool, ZerodhaFeed
+from brokerpool import Mode, QuoteTick, WebSocketPool, ZerodhaFeed
 from brokerpool.brokers.zerodha import fetch_instruments
 from brokerpool.settings import BrokerSettings
 
@@ -30,7 +30,8 @@ async def watch(symbols: Sequence[str], seconds: float) -> None:
             try:
                 async with asyncio.timeout(seconds):
                     async for tick in ticks:
-                        print(f"{tick.instrument} {tick.ltp:.2f} ({tick.change_percent:+.2f} %)", flush=True)
+                        change = f" ({tick.change_percent:+.2f} %)" if isinstance(tick, QuoteTick) else ""
+                        print(f"{tick.instrument} {tick.ltp:.2f}{change}", flush=True)
             except TimeoutError:
                 print(pool.get_pool_stats()["websocket"])
 

@@ -111,8 +111,10 @@ def _window(rig: Rig, scenario: Scenario, peer: str) -> Sample:
         time.sleep(min(RSS_EVERY, left))
     counted = rig.clients.ask("stop")
     load = counted["cpu_ns"] / 1e9 + cpu_seconds(rig.feed.pid) - feed
+    if counted["frames"] == 0:
+        raise LoadError("no frame reached any client")
     foreign, after = neighbours.share(), read_process(rig.server.pid)
-    seconds, frames, serving = counted["seconds"], max(counted["frames"], 1), counted["watched_cpu_ns"] / 1e9
+    seconds, frames, serving = counted["seconds"], counted["frames"], counted["watched_cpu_ns"] / 1e9
     user, system = after.user - before.user, after.system - before.system
     return Sample(
         scenario.key,

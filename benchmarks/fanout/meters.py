@@ -51,8 +51,12 @@ def rss(pid: int) -> float:
 
 
 def _status(path: Path) -> dict[str, int]:
+    """Return the numbers of a status file; raises ProcessLookupError when the process has ended."""
     entries = (line.split() for line in path.read_text().splitlines())
-    return {e[0].rstrip(":"): int(e[1]) for e in entries if len(e) > 1 and e[1].isdigit()}
+    numbers = {e[0].rstrip(":"): int(e[1]) for e in entries if len(e) > 1 and e[1].isdigit()}
+    if "VmRSS" not in numbers:
+        raise ProcessLookupError(f"process {path.parent.name} has ended by itself")
+    return numbers
 
 
 def machine_busy() -> float:

@@ -17,7 +17,7 @@ from brokerpool.feed.connection import ConnectionState, SymbolState
 from brokerpool.feed.pool import Subscribed, WebSocketPool
 from brokerpool.feed.stream import PoolListener, TickStream
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.ticks import DepthLevel, Mode, Tick
+from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     # what flows
@@ -25,6 +25,8 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "TokenBook",
     "Mode",
     "Tick",
+    "QuoteTick",
+    "DepthTick",
     "DepthLevel",
     # the WebSocket pool
     "WebSocketPool",

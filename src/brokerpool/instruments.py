@@ -12,7 +12,8 @@ Token: TypeAlias = int | str
 
 #: Exchange codes that OpenAlgo's clients use.
 EXCHANGES = frozenset(
-    "NSE NFO CDS BSE BFO BCD MCX NCDEX NCO NSE_INDEX BSE_INDEX MCX_INDEX GLOBAL_INDEX CRYPTO".split()
+    {"NSE", "BSE", "NFO", "BFO", "CDS", "BCD", "MCX", "NCDEX", "NCO", "CRYPTO"}
+    | {"NSE_INDEX", "BSE_INDEX", "MCX_INDEX", "GLOBAL_INDEX"}
 )
 
 
@@ -38,7 +39,7 @@ class Instrument(msgspec.Struct, frozen=True, cache_hash=True, gc=False, order=T
 
 
 class TokenBook:
-    """Both directions of a broker's instrument list; each instrument has one token and each token one instrument."""
+    """Both directions of a broker's instrument list: one token an instrument, one instrument a token."""
 
     def __init__(self, entries: Iterable[tuple[Instrument, Token]] = ()) -> None:
         self._tokens: dict[Instrument, Token] = {}

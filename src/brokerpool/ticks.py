@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import ClassVar
 
 import msgspec
 
@@ -34,18 +35,25 @@ class DepthLevel(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):
-    """What a broker said about one instrument at one moment.
+    """What a broker said about one instrument at one moment; more of it in QuoteTick and DepthTick.
 
-    Prices are in rupees, quantities in units, times in epoch milliseconds (UTC). `mode` tells which
-    fields the broker sent: LTP fills the first four, QUOTE all but the last block, DEPTH everything.
-    A field the broker did not send is 0 (or an empty book); nothing is ever made up.
+    Prices are in rupees, quantities in units, times in epoch milliseconds (UTC). A class has the fields
+    that its mode carries and no others, so that nothing is ever made up; what a broker leaves out inside
+    a mode is 0 or empty.
     """
 
+    mode: ClassVar[Mode] = Mode.LTP
+
     instrument: Instrument
-    mode: Mode
     ltp: float
     #: The exchange's time where the packet carries it, else the moment the packet was received.
     timestamp: int
+
+
+class QuoteTick(Tick, frozen=True, gc=False):
+    """A tick with the day's prices and quantities."""
+
+    mode: ClassVar[Mode] = Mode.QUOTE
 
     open: float = 0.0
     high: float = 0.0
@@ -55,10 +63,17 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     volume: int = 0
     last_trade_quantity: int = 0
     avg_trade_price: float = 0.0
+    #: From the previous close, in rupees and in percent.
     change: float = 0.0
     change_percent: float = 0.0
     total_buy_quantity: int = 0
     total_sell_quantity: int = 0
+
+
+class DepthTick(QuoteTick, frozen=True, gc=False):
+    """A tick with everything: the order book, best level first, and the open interest."""
+
+    mode: ClassVar[Mode] = Mode.DEPTH
 
     last_trade_time: int = 0
     oi: int = 0

@@ -12,7 +12,7 @@ from kiteconnect import KiteTicker
 
 from brokerpool.brokers.zerodha import KiteCodec
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import Tick
+from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
 RECEIVED_MS = 1_790_000_000_123
 EXCHANGE_TOKENS = (0, 1, 1594, 2**24 - 1)
@@ -58,10 +58,12 @@ def assert_same(official: dict[str, Any], tick: Tick) -> None:
     assert official["instrument_token"] == int(tick.instrument.symbol)
     assert official["last_price"] == tick.ltp
     if "ohlc" in official:
+        assert isinstance(tick, QuoteTick)
         ohlc = {"open": tick.open, "high": tick.high, "low": tick.low, "close": tick.close}
         assert official["ohlc"] == ohlc
         assert official["change"] == tick.change_percent
     if "volume_traded" in official:
+        assert isinstance(tick, QuoteTick)
         assert official["last_traded_quantity"] == tick.last_trade_quantity
         assert official["average_traded_price"] == tick.avg_trade_price
         assert official["volume_traded"] == tick.volume
@@ -71,6 +73,7 @@ def assert_same(official: dict[str, Any], tick: Tick) -> None:
         sent = tick.timestamp if tick.timestamp != RECEIVED_MS else 0
         assert same_time(official["exchange_timestamp"], sent)
     if "depth" in official:
+        assert isinstance(tick, DepthTick)
         assert same_time(official["last_trade_time"], tick.last_trade_time)
         assert (official["oi"], official["oi_day_high"], official["oi_day_low"]) == (
             tick.oi,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.kite_wire import Malformation, frame, malformed, packets, record, trimmed
 from brokerpool.simulator.listings import divisor
-from brokerpool.ticks import DepthLevel, Mode, Tick
+from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 RECEIVED = 1_795_341_600_123
 
@@ -61,8 +61,7 @@ def said(quote: Quote, mode: Mode) -> Tick:
     """The tick that a packet of this mode must become."""
     unit = divisor(quote.token)
     ltp, close = quote.ltp / unit, quote.close / unit
-    tick = Tick(Instrument("NSE", f"T{quote.token}"), mode, ltp, RECEIVED)
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {"timestamp": RECEIVED}
     if mode >= Mode.QUOTE:
         fields |= {name: getattr(quote, name) / unit for name in ("open", "high", "low", "close")}
         fields["change"] = (quote.ltp - quote.close) / unit
@@ -88,7 +87,8 @@ def said(quote: Quote, mode: Mode) -> Tick:
             "buy": levels[:5],
             "sell": levels[5:],
         }
-    return msgspec.structs.replace(tick, **fields)
+    kind = {Mode.LTP: Tick, Mode.QUOTE: QuoteTick, Mode.DEPTH: DepthTick}[mode]
+    return kind(instrument=Instrument("NSE", f"T{quote.token}"), ltp=ltp, **fields)
 
 
 def quote_of(tick: Tick, token: int) -> Quote:
@@ -98,28 +98,19 @@ def quote_of(tick: Tick, token: int) -> Quote:
     def units(price: float) -> int:
         return round(price * unit)
 
-    quote = Quote(
-        token,
-        units(tick.ltp),
-        tick.last_trade_quantity,
-        units(tick.avg_trade_price),
-        tick.volume,
-        tick.total_buy_quantity,
-        tick.total_sell_quantity,
-        units(tick.open),
-        units(tick.high),
-        units(tick.low),
-        units(tick.close),
-        tick.last_trade_time // 1000,
-        tick.oi,
-        tick.oi_day_high,
-        tick.oi_day_low,
-        tick.timestamp // 1000 if tick.mode == Mode.DEPTH else 0,
-        change=units(tick.change),
-    )
-    if tick.buy:
+    quote = Quote(token, units(tick.ltp))
+    if isinstance(tick, QuoteTick):
+        quote.open, quote.high, quote.low = units(tick.open), units(tick.high), units(tick.low)
+        quote.close, quote.change = units(tick.close), units(tick.change)
+        quote.last_quantity, quote.average = tick.last_trade_quantity, units(tick.avg_trade_price)
+        quote.volume = tick.volume
+        quote.buy_total, quote.sell_total = tick.total_buy_quantity, tick.total_sell_quantity
+    if isinstance(tick, DepthTick):
+        quote.exchange_time, quote.last_trade_time = tick.timestamp // 1000, tick.last_trade_time // 1000
+        quote.oi, quote.oi_high, quote.oi_low = tick.oi, tick.oi_day_high, tick.oi_day_low
         rows = [(level.quantity, units(level.price), level.orders) for level in tick.buy + tick.sell]
-        quote.depth = tuple(itertools.chain.from_iterable(rows))
+        if rows:
+            quote.depth = tuple(itertools.chain.from_iterable(rows))
     return quote
 
 

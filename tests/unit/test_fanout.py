@@ -10,7 +10,7 @@ from typing import Any
 
 from brokerpool.gateway.fanout import Fanout, Subscriber
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import DepthLevel, Mode, Tick
+from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 INFY = Instrument("NSE", "INFY")
 SBIN = Instrument("NSE", "SBIN")
@@ -51,8 +51,12 @@ class Clock:
 
 
 def tick(ltp: float, instrument: Instrument = INFY, mode: Mode = Mode.DEPTH) -> Tick:
-    level = DepthLevel(ltp, 10, 2)
-    return Tick(instrument, mode, ltp, 1_790_000_000_123, volume=7, buy=(level,) * 5, sell=(level,) * 5)
+    book = (DepthLevel(ltp, 10, 2),) * 5
+    full = DepthTick(instrument, ltp, 1_790_000_000_123, volume=7, buy=book, sell=book)
+    if mode == Mode.DEPTH:
+        return full
+    kind = QuoteTick if mode == Mode.QUOTE else Tick
+    return kind(**{name: getattr(full, name) for name in kind.__struct_fields__})
 
 
 def run(test: Callable[[Fanout], Awaitable[None]], clock: Callable[[], float] | None = None) -> None:

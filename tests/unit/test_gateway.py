@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -28,7 +29,7 @@ SMALL = {"BROKERPOOL_CLIENT_BUFFER_BYTES": "4096", "BROKERPOOL_CLIENT_STUCK_SECO
 
 @asynccontextmanager
 async def gateway(
-    simulator: dict[str, Any] | None = None, **environ: str
+    simulator: dict[str, Any] | None = None, /, **environ: str
 ) -> AsyncIterator[tuple[KiteSimulator, Gateway]]:
     async with KiteSimulator(**{"rate": 0, "symbols": 30, **(simulator or {})}) as broker:
         environ = {
@@ -62,14 +63,22 @@ class Client:
     async def reply(self) -> dict[str, Any]:
         async with asyncio.timeout(5):
             while True:
-                frame = json.loads(await self.connection.recv())
+                frame: dict[str, Any] = json.loads(await self.connection.recv())
                 if frame.get("type") != "market_data":
-                    return frame  # type: ignore[no-any-return]  (JSON)
+                    return frame
                 self.ticks.append(frame)
 
     async def subscribe(self, *symbols: str, mode: int | str = 1) -> dict[str, Any]:
         wanted = [{"symbol": symbol, "exchange": "NSE"} for symbol in symbols]
         return await self.ask(action="subscribe", symbols=wanted, mode=mode)
+
+    async def take(self, count: int) -> list[dict[str, Any]]:
+        """Return the next ticks, at least so many."""
+        ticks = await self.drain()
+        async with asyncio.timeout(5):
+            while len(ticks) < count:
+                ticks += await self.drain()
+        return ticks
 
     async def drain(self) -> list[dict[str, Any]]:
         """Return every tick that was sent before now: the answer to a ping comes behind them."""
@@ -212,26 +221,22 @@ def test_five_clients_on_one_symbol_leave_in_every_order_and_each_keeps_what_it_
                 present = list(range(5))
                 for leaver in order:
                     highest = max(mode for n in present for mode in held[n])
-                    await until(lambda mode=highest: list(served(broker).values()) == [mode])
+                    await until(partial(_serves, broker, highest))
                     for session in sessions:
                         session.ticks.clear()
                     await broker.step(3)
-                    await until(lambda: True)
                     for n in present:
-                        ticks = await _ticks(sessions[n], 3 * len(held[n]))
+                        ticks = await sessions[n].take(3 * len(held[n]))
                         assert sorted(t["mode"] for t in ticks) == sorted(held[n] * 3)
                     await sessions[leaver].connection.close()
                     present.remove(leaver)
                 await until(lambda: served(broker) == {})
 
-    async def _ticks(session: Client, count: int) -> list[dict[str, Any]]:
-        ticks = await session.drain()
-        async with asyncio.timeout(5):
-            while len(ticks) < count:
-                ticks += await session.drain()
-        return ticks
-
     asyncio.run(main())
+
+
+def _serves(broker: KiteSimulator, mode: int) -> bool:
+    return list(served(broker).values()) == [mode]
 
 
 def test_limits_on_clients_symbols_and_message_size_are_told() -> None:
@@ -279,12 +284,12 @@ def test_a_client_that_does_not_read_gets_newest_values_when_it_does_and_delays_
                 await until(lambda: len(served(broker)) == 5)
                 for _ in range(100):
                     await broker.step(100)
-                    assert len(await _all(quick, 100)) == 100, "the quick client gets every tick"
+                    assert len(await quick.take(100)) == 100, "the quick client gets every tick"
                     if served_by.stats()["gateway"]["slow_clients"]:
                         break
                 assert served_by.stats()["gateway"]["slow_clients"] == 1
                 await broker.step(100)
-                newest = {t["symbol"]: t["data"] for t in await _all(quick, 100)}
+                newest = {t["symbol"]: t["data"] for t in await quick.take(100)}
                 seen: dict[str, Any] = {}
                 async with asyncio.timeout(5):
                     while seen != newest:
@@ -293,13 +298,6 @@ def test_a_client_that_does_not_read_gets_newest_values_when_it_does_and_delays_
                             seen[frame["symbol"]] = frame["data"]
                 assert served_by.stats()["gateway"]["frames_conflated"] > 0
                 writer.close()
-
-    async def _all(session: Client, count: int) -> list[dict[str, Any]]:
-        ticks = await session.drain()
-        async with asyncio.timeout(5):
-            while len(ticks) < count:
-                ticks += await session.drain()
-        return ticks
 
     asyncio.run(main())
 

@@ -15,7 +15,7 @@ import pytest
 from brokerpool.brokers.base import ControlBatch, Notice, NoticeKind
 from brokerpool.brokers.zerodha import KiteCodec
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import Mode, Tick
+from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/fixtures/kite_ticker_vectors.json").read_text())["vectors"]
@@ -47,11 +47,11 @@ def as_sdk(tick: Tick) -> dict[str, Any]:
         "instrument_token": token,
         "last_price": tick.ltp,
     }
-    if tick.mode == Mode.LTP:
+    if not isinstance(tick, QuoteTick):
         return data
     data["ohlc"] = {"open": tick.open, "high": tick.high, "low": tick.low, "close": tick.close}
     data["change"] = tick.change_percent
-    if tick.mode == Mode.DEPTH:
+    if isinstance(tick, DepthTick):
         data["exchange_timestamp"] = ist(tick.timestamp)
     if not tradable:
         return data
@@ -62,7 +62,7 @@ def as_sdk(tick: Tick) -> dict[str, Any]:
         "total_buy_quantity": tick.total_buy_quantity,
         "total_sell_quantity": tick.total_sell_quantity,
     }
-    if tick.mode == Mode.DEPTH:
+    if isinstance(tick, DepthTick):
         data |= {
             "last_trade_time": ist(tick.last_trade_time),
             "oi": tick.oi,
@@ -89,7 +89,7 @@ def full(token: int, *, exchange_time: int = 0, last: int = 0, close: int = 0) -
     return head + struct.pack(">IIIII", 0, 0, 0, 0, exchange_time) + bytes(120)
 
 
-def decode(payload: bytes, *tokens: int) -> tuple[list[Tick], dict[str, int]]:
+def decode(payload: bytes, *tokens: int) -> tuple[list[Any], dict[str, int]]:
     codec = KiteCodec()
     routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in tokens or (INFY,)}
     return codec.decode(payload, routes, RECEIVED_MS), codec.skipped
@@ -158,11 +158,10 @@ def test_an_index_has_an_empty_book_and_no_volume():
 def test_new_session_prices_replace_the_remembered_ones():
     codec = KiteCodec()
     routes: dict[Token, Instrument] = {INFY: Instrument("NSE", "INFY")}
-    closes = [
-        codec.decode(frame(full(INFY, close=close)), routes, RECEIVED_MS)[0].close
-        for close in (100, 100, 250, 100)
+    ticks: list[Any] = [
+        codec.decode(frame(full(INFY, close=close)), routes, RECEIVED_MS)[0] for close in (100, 100, 250, 100)
     ]
-    assert closes == [1.0, 1.0, 2.5, 1.0]
+    assert [tick.close for tick in ticks] == [1.0, 1.0, 2.5, 1.0]
 
 
 def test_the_session_prices_remembered_are_bounded():

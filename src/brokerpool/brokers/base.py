@@ -15,7 +15,7 @@ from brokerpool.ticks import Mode, Tick
 
 @dataclass(frozen=True, slots=True)
 class FeedLimits:
-    """What one account may do on a broker's WebSocket feed; the figures live in the broker's `limits.toml`."""
+    """What one account may do on a broker's WebSocket feed; from the broker's `limits.toml`."""
 
     #: Instruments that one socket carries.
     symbols_per_connection: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import DepthLevel, Mode, Tick
+from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 from brokerpool.transport.frames import server_frame
 
 # The field order is the wire's order; clients that search the text expect symbol, exchange, ltp first.
@@ -49,13 +49,16 @@ class _Depth(_Quote, gc=False):
 _encode = msgspec.json.Encoder().encode
 
 
-def _data(tick: Tick, mode: Mode) -> _Ltp | _Quote | _Depth:
-    instrument = tick.instrument
-    if mode == Mode.LTP:
-        return _Ltp(instrument.symbol, instrument.exchange, tick.ltp, tick.timestamp)
-    quote = (
-        instrument.symbol,
-        instrument.exchange,
+def _ltp(tick: Tick) -> _Ltp:
+    return _Ltp(tick.instrument.symbol, tick.instrument.exchange, tick.ltp, tick.timestamp)
+
+
+def _quote_members(
+    tick: QuoteTick,
+) -> tuple[str, str, float, float, float, float, float, int, int, float, float, float, int, int, int, int]:
+    return (
+        tick.instrument.symbol,
+        tick.instrument.exchange,
         tick.ltp,
         tick.open,
         tick.high,
@@ -66,14 +69,20 @@ def _data(tick: Tick, mode: Mode) -> _Ltp | _Quote | _Depth:
         tick.avg_trade_price,
         tick.change,
         tick.change_percent,
-        tick.oi,
+        tick.oi if isinstance(tick, DepthTick) else 0,
         tick.total_buy_quantity,
         tick.total_sell_quantity,
         tick.timestamp,
     )
-    if mode == Mode.QUOTE:
-        return _Quote(*quote)
-    return _Depth(*quote, _Book(tick.buy, tick.sell))
+
+
+def _data(tick: Tick, mode: Mode) -> _Ltp | _Quote | _Depth:
+    """Return the members of the mode; the tick's own mode is that one or a higher one."""
+    if mode == Mode.DEPTH and isinstance(tick, DepthTick):
+        return _Depth(*_quote_members(tick), _Book(tick.buy, tick.sell))
+    if mode == Mode.QUOTE and isinstance(tick, QuoteTick):
+        return _Quote(*_quote_members(tick))
+    return _ltp(tick)
 
 
 class FrameWriter:

@@ -11,13 +11,12 @@ import msgspec
 
 from brokerpool.brokers.base import ControlBatch, Notice, NoticeKind
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import DepthLevel, Mode, Tick
+from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 # The low byte of a token is the segment, and the segment says how many wire units make a rupee: 3 is CDS,
 # 6 BCD, 12 NCO (as in kiteconnect 5.2.2; older SDKs take NCO for 100). Integers, because int / int is both
 # exact and quicker than int / float.
 _DIVISORS = tuple({3: 10_000_000, 6: 10_000, 12: 10_000}.get(segment, 100) for segment in range(256))
-_PAISE_SEGMENTS = bytes(segment for segment in range(256) if _DIVISORS[segment] == 100)
 
 # Each row starts with the packet's own length, so that one unpacking both checks and reads a packet.
 _LTP = struct.Struct(">HIi")
@@ -29,11 +28,9 @@ _OHLC = struct.Struct(">iiii")
 
 _frame_head = struct.Struct(">HH").unpack_from
 _length_at = struct.Struct(">H").unpack_from
-_ltp_pairs = struct.Struct(">xxIi").iter_unpack
 _ltp_frame = struct.Struct(">HHIi").unpack
 
 # A member of an Enum is looked up through its metaclass, which would be a quarter of an LTP packet's cost.
-_LTP_MODE, _QUOTE_MODE, _DEPTH_MODE = Mode.LTP, Mode.QUOTE, Mode.DEPTH
 
 _Row: TypeAlias = tuple[Any, ...]
 #: What the ticks of one session share: its four prices on the wire, the divisor, the prices, the raw close.
@@ -46,7 +43,6 @@ _Kind: TypeAlias = tuple[int, Callable[..., _Row], Callable[..., Iterator[_Row]]
 # A socket carries 3000 instruments; contracts that come and go must not add up for ever.
 _MAX_SESSIONS = 8192
 _MAX_NOTICE = 500
-_LONG_RUN = 32
 
 _MODE_NAMES = {Mode.LTP: "ltp", Mode.QUOTE: "quote", Mode.DEPTH: "full"}
 _NOTICE_KINDS = {"error": NoticeKind.REFUSAL, "order": NoticeKind.MESSAGE, "message": NoticeKind.MESSAGE}
@@ -99,15 +95,11 @@ class KiteCodec:
         if size == 12:  # One LTP packet and nothing else: all that small watch lists get, so the short way.
             count, length, token, last = _ltp_frame(payload)
             if count == 1 and length == 8 and token in routes:
-                return [Tick(routes[token], _LTP_MODE, last / _DIVISORS[token & 0xFF], received_ms)]
+                return [Tick(routes[token], last / _DIVISORS[token & 0xFF], received_ms)]
         if size < 4:
             self.skipped["truncated"] += size > 1 and bytes(payload[:2]) != b"\0\0"
             return []
         left, length = _frame_head(payload)
-        if length == 8 and left >= _LONG_RUN and size == 2 + left * _LTP.size:
-            run = _ltp_run(bytes(payload), routes, received_ms)
-            if run is not None:
-                return run
         ticks: list[Tick] = []
         if isinstance(payload, bytes):
             payload = memoryview(payload)  # so that slices are no copies, however often two kinds alternate
@@ -147,7 +139,7 @@ class KiteCodec:
             if length != 8:
                 return False
             try:
-                ticks.append(Tick(routes[token], _LTP_MODE, last / _DIVISORS[token & 0xFF], received_ms))
+                ticks.append(Tick(routes[token], last / _DIVISORS[token & 0xFF], received_ms))
             except KeyError:
                 self.skipped["unknown_token"] += 1
         return True
@@ -165,9 +157,8 @@ class KiteCodec:
             divisor = _DIVISORS[token & 0xFF]
             ltp, previous = last / divisor, close / divisor
             ticks.append(
-                Tick(
+                (DepthTick if sent else QuoteTick)(
                     instrument,
-                    _DEPTH_MODE if sent else _QUOTE_MODE,
                     ltp,
                     (sent and sent[0] * 1000) or received_ms,
                     open_ / divisor,
@@ -204,9 +195,8 @@ class KiteCodec:
             except ZeroDivisionError:
                 percent = 0.0
             ticks.append(
-                Tick(
+                QuoteTick(
                     instrument,
-                    _QUOTE_MODE,
                     ltp,
                     received_ms,
                     open_,
@@ -256,9 +246,8 @@ class KiteCodec:
             except ZeroDivisionError:
                 percent = 0.0
             ticks.append(
-                Tick(
+                DepthTick(
                     instrument,
-                    _DEPTH_MODE,
                     ltp,
                     exchange_time * 1000 or received_ms,
                     open_,
@@ -316,24 +305,6 @@ _KINDS: dict[int, _Kind] = {
         (_FULL, KiteCodec._read_full),
     )
 }
-
-
-def _ltp_run(frame: bytes, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick] | None:
-    """Return the ticks of a frame that is one long run of routed LTP packets in paise, None if it is not.
-
-    All lengths and all segments are looked at in one go, which leaves nothing to be checked for each packet.
-    """
-    stride = _LTP.size
-    lengths_differ = frame[3::stride].strip(b"\x08") or frame[2::stride].strip(b"\0")
-    if lengths_differ or frame[7::stride].translate(None, _PAISE_SEGMENTS):
-        return None
-    try:
-        return [
-            Tick(routes[token], _LTP_MODE, last / 100, received_ms)
-            for token, last in _ltp_pairs(memoryview(frame)[2:])
-        ]
-    except KeyError:
-        return None  # the long way counts what is unknown
 
 
 def _message(action: str, value: list[Any]) -> str:
