@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dotenv import dotenv_values
+
+from brokerpool import fetch_instruments
 
 START_SECONDS = 30
 STOP_SECONDS = 15
@@ -80,6 +83,12 @@ def api_key(folder: Path) -> str:
     key = dotenv_values(folder / "sim.env")["BROKERPOOL_API_KEY"]
     assert key
     return key
+
+
+def listed(broker: Running) -> dict[int, dict[str, str]]:
+    """Return what the simulator lists, in the clients' spelling, by token."""
+    book = asyncio.run(fetch_instruments(broker.said["http_url"]))
+    return {int(book.token(i) or 0): {"symbol": i.symbol, "exchange": i.exchange} for i in book}
 
 
 def get(url: str, **headers: str) -> Any:

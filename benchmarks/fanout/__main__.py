@@ -95,7 +95,7 @@ def _shown(sample: Sample) -> Sample:
 
 
 def main() -> int:
-    """Return 0 when every target is met, 1 when one is missed, 2 when it could not be measured."""
+    """Return 0 when every target is met, 1 when one is missed, 2 when one could not be measured."""
     arguments = _arguments()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
@@ -114,7 +114,9 @@ def main() -> int:
     if arguments.quick:
         print("\nOne short run each: no figures to rely on, and no target is judged by the exit code.")
         return 0
-    return 1 if any(verdict.kept is False for verdict in found) else 0
+    if any(verdict.kept is False for verdict in found):
+        return 1
+    return 2 if any(verdict.kept is None for verdict in found) else 0
 
 
 if __name__ == "__main__":

@@ -161,6 +161,7 @@ def _stall(rig: Rig, scenario: Scenario, sample: Sample) -> None:
     sample.reading_p99_ms = [pair.reading_p99_ms for pair in quietest]
     sample.stalled_p99_ms = [pair.stalled_p99_ms for pair in quietest]
     sample.stalled_lost = sum(pair.stalled_lost for pair in quietest)
+    sample.foreign = statistics.median(pair.foreign for pair in quietest)
 
 
 def _pair(rig: Rig, scenario: Scenario) -> _Pair:

@@ -84,12 +84,12 @@ SCENARIOS = (
     ),
     Scenario(
         "memory",
-        "saturation for 12 s, 100 clients x all of 1,000 symbols",
+        "saturation for 15 s, 100 clients x all of 1,000 symbols",
         ("ours",),
         clients=100,
         symbols=1000,
-        warmup=3.0,
-        window=12.0,
+        warmup=5.0,
+        window=15.0,
         rounds=1,
     ),
     Scenario(

@@ -116,6 +116,7 @@ async def run(seconds: float | None, console: Console) -> int:
             if client.ended.is_set():
                 sys.exit("brokerpool: the gateway closed the sample client's connection")
             link.close()
+            await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
     console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
     return 0 if client.ticks else 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from http import HTTPStatus
 
@@ -46,11 +47,23 @@ async def _feed(settings: Settings) -> str | None:
         http_url=settings.broker_http_url,
     )
     endpoint = await feed.endpoint()
+    probe = _Probe()
     try:
-        link = await dial(endpoint.url, LinkHandler(), headers=endpoint.headers)
+        link = await dial(endpoint.url, probe, headers=endpoint.headers)
     except DialError as error:
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
             return None  # the account has all its connections open: the broker and the login are fine
         return f"BROKERPOOL_BROKER_WS_URL: {error}."
     link.close()
+    await probe.gone.wait()  # bounded: the link drops the TCP connection when the peer is slow
     return None
+
+
+class _Probe(LinkHandler):
+    """Notices when the connection has ended."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    def closed(self, code: int, reason: str) -> None:
+        self.gone.set()
