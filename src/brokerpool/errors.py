@@ -40,7 +40,7 @@ class ErrorCode(Enum):
     )
     BROKER_UNREACHABLE = Entry(
         "The broker did not answer, or not as its documentation says.",
-        "Check the network and the broker's status page; the pool keeps trying by itself.",
+        "Check the network and the broker's status page.",
     )
     BROKER_REFUSED_CREDENTIALS = Entry(
         "The broker answered 401 or 403: the access token is wrong or has expired.",
@@ -73,6 +73,10 @@ class ErrorCode(Enum):
     )
     NOT_AUTHENTICATED = Entry(
         "The action needs authentication first.", "Send authenticate with the API key, then repeat."
+    )
+    ORDERS_NOT_CARRIED = Entry(
+        "The client asked for order updates, and this gateway carries market data only.",
+        "Take order updates from the broker or from OpenAlgo's own server.",
     )
     CLIENT_SYMBOL_LIMIT = Entry(
         "The client holds as many symbols as one client may.",

@@ -55,6 +55,7 @@ class DemandMachine(RuleBasedStateMachine):
             for instrument in INSTRUMENTS:
                 held = {m for o, i, m in self.model if (o, i) == (owner, instrument)}
                 assert self.demand.held(owner, instrument) == held
+                assert self.demand.holds(owner, instrument) is bool(held)
                 assert self.demand.owners(instrument).get(owner, frozenset()) == held
 
     @invariant()

@@ -182,13 +182,16 @@ def test_a_request_without_symbols_is_refused(members: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("outcomes", "status"),
     [
-        ([Outcome(Entry("A", "NSE", None))], "success"),
+        ([Outcome(Entry("A", "NSE", None, Instrument("NSE", "A")))], "success"),
         ([], "success"),
         (
-            [Outcome(Entry("A", "NSE", None)), Outcome(Entry("B", "", None), ErrorCode.INVALID_PARAMETERS)],
+            [
+                Outcome(Entry("A", "NSE", None, Instrument("NSE", "A"))),
+                Outcome(Entry("B", "", None, Instrument("", "B")), ErrorCode.INVALID_PARAMETERS),
+            ],
             "partial",
         ),
-        ([Outcome(Entry("B", "", None), ErrorCode.INVALID_PARAMETERS)], "error"),
+        ([Outcome(Entry("B", "", None, Instrument("", "B")), ErrorCode.INVALID_PARAMETERS)], "error"),
     ],
 )
 def test_an_unsubscribe_tells_success_partial_and_error_apart(outcomes: list[Outcome], status: str) -> None:
@@ -220,3 +223,18 @@ def test_whatever_a_client_sends_becomes_a_request_or_a_coded_error(message: str
         json.loads(protocol.error(error.code, error.message))
     else:
         assert isinstance(request, protocol.Request)
+
+
+def test_a_wish_for_order_updates_is_not_acknowledged_as_if_they_would_come() -> None:
+    wish = ask(action="subscribe_orders", request_id=3)
+    assert isinstance(wish, protocol.Orders)
+    reply = json.loads(protocol.orders(wish))
+    assert (reply["type"], reply["status"], reply["code"]) == (
+        "subscribe_orders",
+        "error",
+        "ORDERS_NOT_CARRIED",
+    )
+    assert reply["request_id"] == 3
+    leave = ask(action="unsubscribe_orders")
+    assert isinstance(leave, protocol.Orders)
+    assert json.loads(protocol.orders(leave))["status"] == "success"

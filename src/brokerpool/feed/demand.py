@@ -73,6 +73,11 @@ class Demand:
             return None
         return next(mode for mode in _MODES if holding.counts[mode])
 
+    def holds(self, owner: str, instrument: Instrument) -> bool:
+        """Tell whether the owner wants the instrument in any mode."""
+        holding = self._holdings.get(instrument)
+        return holding is not None and owner in holding.owners
+
     def held(self, owner: str, instrument: Instrument) -> frozenset[Mode]:
         """Return the modes in which the owner wants the instrument."""
         holding = self._holdings.get(instrument)

@@ -20,7 +20,7 @@ _TIMER_GRAIN = 0.001
 #: A client whose subscriptions have been left alone for this long may share another's buffer.
 _SETTLED_SECONDS = 0.25
 #: Subscriptions that are compared in one go; the rest waits for the next turn of the loop.
-_SETTLED_AT_ONCE = 10_000
+_SETTLED_AT_ONCE = 3_000
 
 
 class Outlet(Protocol):

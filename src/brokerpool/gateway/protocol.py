@@ -33,13 +33,10 @@ class Entry:
     symbol: str
     exchange: str
     mode: Mode | None
+    #: What is meant: exchanges are upper case, symbols are taken as they are.
+    instrument: Instrument
     #: Why the entry cannot be carried out; None when it can.
     fault: str | None = None
-
-    @property
-    def instrument(self) -> Instrument:
-        """The instrument meant: exchanges are upper case, symbols are taken as they are."""
-        return Instrument(self.exchange.upper(), self.symbol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +157,20 @@ def _entries(frame: dict[str, Any], default: Mode | None) -> list[Entry]:
 
 def _entry(item: object, default: Mode | None) -> Entry:
     if not isinstance(item, dict):
-        return Entry("", "", default, "an entry of symbols must be an object with symbol and exchange")
+        return _faulty("", "", default, "an entry of symbols must be an object with symbol and exchange")
     symbol, exchange = item.get("symbol"), item.get("exchange")
     if not isinstance(symbol, str) or not isinstance(exchange, str) or not symbol or not exchange:
         symbol, exchange = (part if isinstance(part, str) else "" for part in (symbol, exchange))
-        return Entry(symbol, exchange, default, "symbol and exchange must be texts that are not empty")
+        return _faulty(symbol, exchange, default, "symbol and exchange must be texts that are not empty")
     try:
-        return Entry(symbol, exchange, _mode(item["mode"]) if "mode" in item else default)
+        mode = _mode(item["mode"]) if "mode" in item else default
     except RequestError as error:
-        return Entry(symbol, exchange, default, error.message)
+        return _faulty(symbol, exchange, default, error.message)
+    return Entry(symbol, exchange, mode, Instrument(exchange.upper(), symbol))
+
+
+def _faulty(symbol: str, exchange: str, mode: Mode | None, fault: str) -> Entry:
+    return Entry(symbol, exchange, mode, Instrument(exchange, symbol), fault)
 
 
 # -- replies ----------------------------------------------------------------------------------------------
@@ -231,9 +233,16 @@ def supported_brokers(brokers: Sequence[str]) -> bytes:
     )
 
 
-def orders(request: Orders, message: str) -> bytes:
-    kind = "subscribe_orders" if request.wanted else "unsubscribe_orders"
-    return _reply({"type": kind, "status": "success", "message": message}, request.request_id)
+def orders(request: Orders) -> bytes:
+    """The answer to a wish for order updates: typed, because clients wait for the type, and honest."""
+    if not request.wanted:
+        text = "No order updates are sent"
+        return _reply(
+            {"type": "unsubscribe_orders", "status": "success", "message": text}, request.request_id
+        )
+    code = ErrorCode.ORDERS_NOT_CARRIED
+    members = {"type": "subscribe_orders", "status": "error", "code": code.name, "message": code.cause}
+    return _reply(members, request.request_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class Session(LinkHandler):
             case protocol.SupportedBrokers():
                 self._reply(protocol.supported_brokers(SUPPORTED_BROKERS))
             case protocol.Orders():
-                self._reply(protocol.orders(request, "This gateway carries market data only"))
+                self._reply(protocol.orders(request))
 
     def _authenticate(self, api_key: str | None) -> None:
         # Compared as bytes and in constant time: neither length nor prefix of the key can be measured.
@@ -133,7 +133,7 @@ class Session(LinkHandler):
         refused: dict[Instrument, tuple[ErrorCode, str]] = {}
         wanted = dict.fromkeys(entry.instrument for entry in request.entries if not entry.fault)
         demand = self._pool.demand
-        fresh = [instrument for instrument in wanted if not demand.held(self.name, instrument)]
+        fresh = [instrument for instrument in wanted if not demand.holds(self.name, instrument)]
         held = demand.count(self.name)
         for instrument in fresh[max(0, self._limits.max_symbols - held) :]:
             message = f"a client may hold {self._limits.max_symbols} symbols and this one holds {held}"
@@ -160,7 +160,7 @@ class Session(LinkHandler):
         instruments = sorted(self._pool.demand.instruments(self.name))
         for instrument in instruments:
             self._give_up(instrument, tuple(Mode))
-        outcomes = [Outcome(Entry(i.symbol, i.exchange, None)) for i in instruments]
+        outcomes = [Outcome(Entry(i.symbol, i.exchange, None, i)) for i in instruments]
         self._reply(protocol.unsubscribed(request, outcomes, self._pool.name))
 
     def _give_up(self, instrument: Instrument, modes: Iterable[Mode]) -> None:
