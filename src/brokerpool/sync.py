@@ -94,6 +94,7 @@ class WebSocketPool:
         for inbox in self._inboxes:
             inbox.end()
         self._run(self._pool.close(), _CALL_SECONDS)
+        self._run(self._loop.shutdown_default_executor(), _CALL_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CALL_SECONDS)
         self._loop.close()

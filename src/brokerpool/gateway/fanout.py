@@ -204,12 +204,6 @@ class Fanout(PoolListener):
         if frames:
             subscriber.outlet.send_frames(b"".join(frames))
 
-    def _touched_audiences(self) -> Iterable[Audience]:
-        """Return at least those that have frames waiting; a union that would be dearer is not made."""
-        if sum(len(topic.audiences) for topic in self._touched) > len(self._audiences):
-            return self._audiences
-        return set().union(*(topic.audiences for topic in self._touched))
-
     # -- inside -------------------------------------------------------------------------------------------
 
     def _flush_when_due(self) -> None:
@@ -221,6 +215,12 @@ class Fanout(PoolListener):
                 self._flush_handle = self._loop.call_soon(self.flush)
             else:
                 self._flush_handle = self._loop.call_later(rest, self.flush)
+
+    def _touched_audiences(self) -> Iterable[Audience]:
+        """Return at least those that have frames waiting; a union that would be dearer is not made."""
+        if sum(len(topic.audiences) for topic in self._touched) > len(self._audiences):
+            return self._audiences
+        return set().union(*(topic.audiences for topic in self._touched))
 
     def _leave(self, audience: Audience, key: Key) -> None:
         instrument, mode = key

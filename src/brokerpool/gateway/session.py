@@ -146,7 +146,7 @@ class Session(LinkHandler):
         outcomes = [_outcome(entry, refused) for entry in request.entries]
         self._reply(protocol.subscribed(request, outcomes, self._pool.depth_levels, self._pool.name))
         known = self._fanout.snapshot((instrument, request.mode) for instrument in result.accepted)
-        if known:
+        if known and not self._slow:
             self._link.send_frames(known)
 
     def _unsubscribe(self, request: protocol.Unsubscribe) -> None:

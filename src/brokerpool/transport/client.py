@@ -16,6 +16,9 @@ from brokerpool.transport.link import Link, LinkHandler, picows_logger
 
 #: A broker's message may carry a whole instrument universe; more than this is a fault.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+#: What the kernel may hold for us: a reader that falls behind shall push back on the broker rather than
+#: work through tens of megabytes of old prices.
+RECEIVE_BUFFER_BYTES = 1024 * 1024
 
 
 class DialError(Exception):
@@ -47,6 +50,7 @@ async def dial(
         )
         sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=0.25)
         sockets.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         return sock
 
     opened = False

@@ -1,0 +1,96 @@
+"""The blocking twin, from plain threads, against a simulator that runs in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from brokerpool import Mode, PoolExhaustedError, SymbolState, sync
+from brokerpool.simulator.zerodha import KiteSimulator
+from tests.rehearsal import feed, instruments
+
+
+@pytest.fixture
+def broker() -> Iterator[KiteSimulator]:
+    """A simulated broker that trades 500 times a second."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def make() -> KiteSimulator:
+        simulator = KiteSimulator(symbols=20, rate=500)
+        await simulator.start()
+        return simulator
+
+    simulator = asyncio.run_coroutine_threadsafe(make(), loop).result(10)
+    yield simulator
+    asyncio.run_coroutine_threadsafe(simulator.close(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+def test_a_script_without_async_gets_ticks_and_unsubscribes(broker: KiteSimulator) -> None:
+    with sync.WebSocketPool(feed(broker)) as pool:
+        ticks = pool.ticks(timeout=5)
+        (infy,) = pool.subscribe("NSE:INFY", Mode.LTP).accepted
+        pool.wait_live(infy)
+        assert pool.state(infy) is SymbolState.LIVE
+        seen = [next(ticks) for _ in range(5)]
+        assert {tick.instrument for tick in seen} == {infy}
+        assert pool.get_pool_stats()["websocket"]["total_symbols"] == 1
+        assert pool.unsubscribe(infy) == (infy,)
+        assert pool.state(infy) is None
+        assert list(pool.ticks(timeout=0.2)) == [], "nothing comes, and the wait ends in time"
+
+
+def test_errors_come_through_as_they_are(broker: KiteSimulator) -> None:
+    with (
+        sync.WebSocketPool(feed(broker), max_symbols=2, max_connections=1) as pool,
+        pytest.raises(PoolExhaustedError, match="1 symbols do not fit"),
+    ):
+        pool.subscribe(instruments(broker, 3))
+
+
+def test_a_consumer_in_another_thread_ends_when_the_pool_closes(broker: KiteSimulator) -> None:
+    pool = sync.WebSocketPool(feed(broker))
+    pool.subscribe("NSE:INFY")
+    seen: list[object] = []
+    ticks = pool.ticks()
+    consumer = threading.Thread(target=lambda: seen.extend(ticks))
+    consumer.start()
+    pool.wait_live("NSE:INFY")
+    pool.close()
+    consumer.join(5)
+    assert not consumer.is_alive()
+    assert seen
+
+
+def test_many_threads_may_subscribe_at_once(broker: KiteSimulator) -> None:
+    with sync.WebSocketPool(feed(broker)) as pool:
+        every = instruments(broker)
+
+        def work(owner: str) -> None:
+            for instrument in every:
+                pool.subscribe(instrument, owner=owner)
+                pool.unsubscribe(instrument, owner=owner)
+            pool.subscribe(every[0], owner=owner)
+
+        threads = [threading.Thread(target=work, args=(f"thread-{n}",)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert pool.get_pool_stats()["websocket"]["total_symbols"] == 1
+
+
+def test_closing_twice_does_nothing_and_leaves_no_thread(broker: KiteSimulator) -> None:
+    before = threading.active_count()
+    pool = sync.WebSocketPool(feed(broker))
+    pool.subscribe("NSE:INFY")
+    pool.close()
+    pool.close()
+    assert threading.active_count() == before
