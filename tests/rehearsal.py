@@ -63,11 +63,20 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 @asynccontextmanager
+async def no_task_dies() -> AsyncIterator[None]:
+    """Fail when anything inside raised where nobody could catch it: in a task, a timer or a callback."""
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    yield
+    assert not raised, raised
+
+
+@asynccontextmanager
 async def rehearsal(
     *, max_symbols: int = 1000, max_connections: int = 3, linger: float = 30.0, **simulator: Any
 ) -> AsyncIterator[tuple[KiteSimulator, WebSocketPool]]:
     """Give a running simulator and a pool that uses it."""
-    async with KiteSimulator(**{"rate": 0, **simulator}) as broker:
+    async with no_task_dies(), KiteSimulator(**{"rate": 0, **simulator}) as broker:
         pool = WebSocketPool(
             feed(broker),
             max_symbols=max_symbols,

@@ -9,8 +9,8 @@ from brokerpool.brokers.base import ControlBatch
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.ticks import Mode
 
-CAPACITY = 5
-tokens = st.integers(1, 8)
+CAPACITY = 3
+tokens = st.integers(1, 5)
 modes = st.sampled_from(list(Mode))
 
 

@@ -270,6 +270,33 @@ def test_a_slow_client_gets_the_newest_value_of_each_symbol_and_delays_nobody() 
     run(test)
 
 
+def test_a_client_that_missed_a_single_tick_gets_it_when_it_resumes() -> None:
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, (INFY, Mode.LTP))
+        fanout.ticked([tick(1.0)])
+        fanout.pause(subscriber)
+        fanout.ticked([tick(2.0)])
+        fanout.resume(subscriber)
+        assert slow.prices() == [1.0, 2.0]
+
+    run(test)
+
+
+def test_no_frame_of_a_symbol_comes_after_it_was_given_up() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
+        fanout._not_before = 1.0  # busy: frames wait
+        fanout.ticked([tick(1.0)])
+        fanout.remove(subscriber, INFY, Mode.LTP)
+        assert inbox.prices() == [1.0], "what came before goes before"
+        fanout.ticked([tick(2.0), tick(2.0, SBIN)])
+        fanout.flush()
+        assert inbox.prices() == [1.0]
+        assert inbox.prices(SBIN) == [2.0]
+
+    run(test)
+
+
 def test_values_that_wait_when_a_slow_client_resumes_do_not_follow_newer_ones() -> None:
     async def test(fanout: Fanout) -> None:
         slow, subscriber = client(fanout, (INFY, Mode.LTP))

@@ -21,7 +21,7 @@ from brokerpool import BrokerpoolError, ErrorCode, Mode
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha import KiteSimulator
-from tests.rehearsal import feed, served, until
+from tests.rehearsal import feed, no_task_dies, served, until
 
 KEY = "a-key-for-the-gateway"
 SMALL = {"BROKERPOOL_CLIENT_BUFFER_BYTES": "4096", "BROKERPOOL_CLIENT_STUCK_SECONDS": "0.5"}
@@ -31,7 +31,7 @@ SMALL = {"BROKERPOOL_CLIENT_BUFFER_BYTES": "4096", "BROKERPOOL_CLIENT_STUCK_SECO
 async def gateway(
     simulator: dict[str, Any] | None = None, /, **environ: str
 ) -> AsyncIterator[tuple[KiteSimulator, Gateway]]:
-    async with KiteSimulator(**{"rate": 0, "symbols": 30, **(simulator or {})}) as broker:
+    async with no_task_dies(), KiteSimulator(**{"rate": 0, "symbols": 30, **(simulator or {})}) as broker:
         environ = {
             "BROKERPOOL_API_KEY": KEY,
             "BROKERPOOL_BROKER_API_KEY": broker.api_key,
@@ -316,7 +316,9 @@ def test_a_client_that_never_reads_is_closed_with_4408_and_costs_bounded_memory(
 
 def test_a_client_that_asks_and_never_reads_the_answers_is_closed() -> None:
     async def main() -> None:
-        async with gateway(**SMALL) as (_, served_by):
+        # Not the stuck client's deadline, but the bound on what is kept for it.
+        limits = {**SMALL, "BROKERPOOL_CLIENT_STUCK_SECONDS": "60"}
+        async with gateway(**limits) as (_, served_by):
             _, writer = await _raw_client(served_by, [])
             text = _masked(json.dumps({"action": "ping", "timestamp": "x" * 3000}).encode())
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from itertools import islice
 
 import pytest
@@ -16,6 +18,7 @@ from brokerpool import (
     PoolExhaustedError,
     PoolListener,
     SymbolState,
+    TokenBook,
     UnknownInstrumentError,
     WebSocketPool,
     ZerodhaFeed,
@@ -24,6 +27,7 @@ from brokerpool.simulator.faults import Malformed, Mute, Refuse
 from brokerpool.simulator.kite_wire import Malformation
 from tests.rehearsal import demanded, feed, instruments, rehearsal, served, until
 
+WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 NOWHERE = Instrument("NSE", "NOSUCHNAME")
 
 
@@ -375,5 +379,41 @@ def test_the_errors_and_the_repr_never_show_credentials() -> None:
             await until(lambda: states(pool) == ["parked"])
             shown = f"{pool!r} {pool.get_pool_stats()} {pool.feed!r} {await pool.feed.endpoint()!r}"
             assert "secret" not in shown
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_is_slow_to_close_never_sees_one_socket_more_than_allowed() -> None:
+    async def main() -> None:
+        open_now = peak = accepted = 0
+
+        async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """Complete the handshake and answer nothing after it, a close frame included."""
+            nonlocal open_now, peak, accepted
+            request = (await reader.readuntil(b"\r\n\r\n")).decode()
+            key = next(
+                line.split()[1] for line in request.split("\r\n") if line.startswith("Sec-WebSocket-Key")
+            )
+            digest = base64.b64encode(hashlib.sha1(f"{key}{WEBSOCKET_GUID}".encode()).digest())
+            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            writer.write(head + b"Sec-WebSocket-Accept: " + digest + b"\r\n\r\n")
+            open_now, accepted = open_now + 1, accepted + 1
+            peak = max(peak, open_now)
+            await reader.read(-1)
+            open_now -= 1
+            writer.close()
+
+        server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+        book = TokenBook([(Instrument("NSE", "A"), 1), (Instrument("NSE", "B"), 2)])
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        pool = WebSocketPool(ZerodhaFeed("k", "t", ws_url=url, book=book), max_connections=1, linger=0)
+        async with server, pool:
+            pool.subscribe("NSE:A")
+            await until(lambda: states(pool) == ["live"])
+            pool.unsubscribe("NSE:A")
+            await until(lambda: states(pool) == [])
+            pool.subscribe("NSE:B")  # while the old socket is still open at the broker
+            await until(lambda: accepted == 2)
+            assert peak == 1
 
     asyncio.run(main())
