@@ -68,9 +68,15 @@ def run(test: Callable[[Fanout], Awaitable[None]], clock: Callable[[], float] | 
     asyncio.run(main())
 
 
+def admitted(fanout: Fanout, inbox: Inbox) -> Subscriber:
+    subscriber = Subscriber(inbox)
+    fanout.admit(subscriber)
+    return subscriber
+
+
 def client(fanout: Fanout, *keys: tuple[Instrument, Mode]) -> tuple[Inbox, Subscriber]:
     inbox = Inbox()
-    subscriber = fanout.admit(inbox)
+    subscriber = admitted(fanout, inbox)
     for instrument, mode in keys:
         fanout.add(subscriber, instrument, mode)
     return inbox, subscriber
@@ -204,7 +210,7 @@ def test_at_light_load_a_tick_leaves_at_once_and_under_load_frames_leave_togethe
 
     async def test(fanout: Fanout) -> None:
         inbox = Costly()
-        fanout.add(fanout.admit(inbox), INFY, Mode.LTP)
+        fanout.add(admitted(fanout, inbox), INFY, Mode.LTP)
         fanout.ticked([tick(1.0)])
         assert inbox.prices() == [1.0], "at once"
         fanout.ticked([tick(2.0)])
@@ -320,7 +326,7 @@ def test_a_client_paused_by_its_own_write_gets_nothing_twice() -> None:
                 fanout.pause(subscriber)
 
         inbox = Full()
-        subscriber = fanout.admit(inbox)
+        subscriber = admitted(fanout, inbox)
         fanout.add(subscriber, INFY, Mode.LTP)
         fanout.ticked([tick(1.0)])
         fanout.resume(subscriber)

@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from brokerpool import BrokerpoolError, ErrorCode, Mode
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
+from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha import KiteSimulator
 from tests.rehearsal import feed, no_task_dies, served, until
 
@@ -418,6 +419,33 @@ def test_whatever_bytes_come_over_tcp_no_other_client_notices(raw: bytes) -> Non
                 writer.write(raw)
                 assert (await healthy.ask(action="ping"))["type"] == "pong"
                 writer.close()
+
+    asyncio.run(main())
+
+
+def test_m10_clients_are_told_when_symbols_lose_their_feed_and_when_it_is_back() -> None:
+    async def main() -> None:
+        limits = {"MAX_SYMBOLS_PER_WEBSOCKET": "2"}
+        async with gateway(**limits) as (broker, served_by), client(served_by) as session:
+            await session.subscribe("INFY", "SBIN", "TCS")
+            await until(lambda: len(served(broker)) == 3)
+            assert (await session.ask(action="ping"))["type"] == "pong", "a first connect is no news"
+            broker.faults.refuse = Refuse(503)
+            broker.kill(next(s["id"] for s in broker.sockets() if len(s["tokens"]) == 2))
+            lost = await session.reply()
+            assert (lost["type"], lost["status"], lost["symbols_down"]) == ("feed_status", "degraded", 2)
+            assert "waiting" in lost["message"]
+            for socket in broker.sockets():
+                broker.kill(socket["id"])
+            gone = await session.reply()
+            assert (gone["status"], gone["symbols_down"]) == ("down", 3)
+            async with client(served_by, key=None) as stranger:
+                broker.faults.refuse = None
+                back = await session.reply()
+                while back["status"] != "live":
+                    back = await session.reply()
+                assert back["symbols_down"] == 0
+                assert (await stranger.ask(action="ping"))["type"] == "pong", "strangers are told nothing"
 
     asyncio.run(main())
 

@@ -101,6 +101,8 @@ class Connection(LinkHandler):
         self.traffic = Traffic()
         #: Why the last socket ended or was refused, for people.
         self.last_fault = ""
+        #: True from the loss of a socket, or a refusal, until the next socket is open.
+        self.down = False
         self._feed = feed
         self._observer = observer
         self._dial = dial
@@ -208,6 +210,7 @@ class Connection(LinkHandler):
             self._refused(str(error), parks=error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS)
             return 0.0
         up_since = self._monotonic()
+        self.down = False
         self._become(ConnectionState.LIVE, f"connected to {link.peer}")
         try:
             await self._write(link)
@@ -253,6 +256,7 @@ class Connection(LinkHandler):
     def _refused(self, reason: str, *, parks: bool) -> None:
         self.traffic.refusals += 1
         self.last_fault = reason
+        self.down = True
         if parks:
             self._become(ConnectionState.PARKED, f"{reason}; no dial until there are new credentials")
 
@@ -294,6 +298,7 @@ class Connection(LinkHandler):
     def closed(self, code: int, reason: str) -> None:
         lost = list(self._routes.values())
         self.last_fault = f"socket closed with {code} {reason}".rstrip()
+        self.down = True
         self._targets.reset()
         self._awaiting.clear()
         self._silence_checks.clear()

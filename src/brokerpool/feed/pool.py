@@ -153,6 +153,11 @@ class WebSocketPool:
         return any(c.state is ConnectionState.LIVE for c in self._connections.values())
 
     @property
+    def symbols_down(self) -> int:
+        """Symbols whose connection was lost or refused and is not open again yet."""
+        return sum(len(self._placement.load(c.name)) for c in self._connections.values() if c.down)
+
+    @property
     def depth_levels(self) -> int:
         """Levels of the order book on each side that the broker's feed carries."""
         return self.feed.limits.depth_levels

@@ -73,11 +73,15 @@ class Fanout(PoolListener):
 
     # -- subscriptions ------------------------------------------------------------------------------------
 
-    def admit(self, outlet: Outlet) -> Subscriber:
+    def admit(self, subscriber: Subscriber) -> None:
         """Make a client known; it holds nothing yet."""
-        subscriber = Subscriber(outlet)
         self._subscribers.add(subscriber)
-        return subscriber
+
+    def tell_all(self, frame: bytes) -> None:
+        """Write one frame to every client, behind the ticks that came before it."""
+        self.flush()
+        for subscriber in self._subscribers:
+            subscriber.outlet.send_frames(frame)
 
     def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
         """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""

@@ -233,6 +233,19 @@ def supported_brokers(brokers: Sequence[str]) -> bytes:
     )
 
 
+def feed_status(broker: str, status: str, symbols_down: int, reason: str) -> bytes:
+    """News of the broker's feed, which no request asked for; clients that do not know the type ignore it."""
+    return _reply(
+        {
+            "type": "feed_status",
+            "status": status,
+            "broker": broker,
+            "symbols_down": symbols_down,
+            "message": reason,
+        }
+    )
+
+
 def orders(request: Orders) -> bytes:
     """The answer to a wish for order updates: typed, because clients wait for the type, and honest."""
     if not request.wanted:

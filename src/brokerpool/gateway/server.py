@@ -18,6 +18,7 @@ from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.fanout import Fanout
+from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.rest import RestServer, serve_rest
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.settings import Settings
@@ -50,6 +51,7 @@ class Gateway:
         )
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
+        self.pool.listen(FeedStatus(self.pool, self._fanout))
         self._links: LinkServer | None = None
         self._rest: RestServer | None = None
 

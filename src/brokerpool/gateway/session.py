@@ -59,7 +59,7 @@ class Session(LinkHandler):
 
     def opened(self, link: Link) -> None:
         self._link = link
-        self._subscriber = self._fanout.admit(link)
+        self._subscriber = Subscriber(link)
         link.limit_buffer(self._limits.buffer_bytes)
         link.limit_socket_buffer(self._limits.buffer_bytes)
         self._close_in(self._limits.auth_seconds, AUTH_TIMEOUT, "auth timeout")
@@ -126,6 +126,7 @@ class Session(LinkHandler):
             self._reply(protocol.refused_key(fault))
             return
         self._authenticated = True
+        self._fanout.admit(self._subscriber)
         self._cancel_deadline()
         self._reply(protocol.authenticated(self._pool.name, USER_ID))
 
