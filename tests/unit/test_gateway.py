@@ -62,12 +62,20 @@ class Client:
         return await self.reply()
 
     async def reply(self) -> dict[str, Any]:
+        return await self._next("reply")
+
+    async def news(self) -> dict[str, Any]:
+        """Return the next `feed_status` frame."""
+        return await self._next("news")
+
+    async def _next(self, wanted: str) -> dict[str, Any]:
         async with asyncio.timeout(5):
             while True:
                 frame: dict[str, Any] = json.loads(await self.connection.recv())
-                if frame.get("type") != "market_data":
+                if frame.get("type") == "market_data":
+                    self.ticks.append(frame)
+                elif wanted == ("news" if frame.get("type") == "feed_status" else "reply"):
                     return frame
-                self.ticks.append(frame)
 
     async def subscribe(self, *symbols: str, mode: int | str = 1) -> dict[str, Any]:
         wanted = [{"symbol": symbol, "exchange": "NSE"} for symbol in symbols]
@@ -432,18 +440,17 @@ def test_m10_clients_are_told_when_symbols_lose_their_feed_and_when_it_is_back()
             assert (await session.ask(action="ping"))["type"] == "pong", "a first connect is no news"
             broker.faults.refuse = Refuse(503)
             broker.kill(next(s["id"] for s in broker.sockets() if len(s["tokens"]) == 2))
-            lost = await session.reply()
-            assert (lost["type"], lost["status"], lost["symbols_down"]) == ("feed_status", "degraded", 2)
+            lost = await session.news()
+            assert (lost["status"], lost["symbols_down"]) == ("degraded", 2)
             assert "waiting" in lost["message"]
             for socket in broker.sockets():
                 broker.kill(socket["id"])
-            gone = await session.reply()
+            gone = await session.news()
             assert (gone["status"], gone["symbols_down"]) == ("down", 3)
             async with client(served_by, key=None) as stranger:
                 broker.faults.refuse = None
-                back = await session.reply()
-                while back["status"] != "live":
-                    back = await session.reply()
+                while (back := await session.news())["status"] != "live":
+                    pass
                 assert back["symbols_down"] == 0
                 assert (await stranger.ask(action="ping"))["type"] == "pong", "strangers are told nothing"
 
