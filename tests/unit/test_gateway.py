@@ -4,105 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from itertools import permutations
-from typing import Any
 
 import aiohttp
 import pytest
 import websockets
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from brokerpool import BrokerpoolError, ErrorCode, Mode
-from brokerpool.gateway.server import Gateway
-from brokerpool.settings import Settings
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha import KiteSimulator
-from tests.rehearsal import feed, no_task_dies, served, until
-
-KEY = "a-key-for-the-gateway"
-SMALL = {"BROKERPOOL_CLIENT_BUFFER_BYTES": "4096", "BROKERPOOL_CLIENT_STUCK_SECONDS": "0.5"}
-
-
-@asynccontextmanager
-async def gateway(
-    simulator: dict[str, Any] | None = None, /, **environ: str
-) -> AsyncIterator[tuple[KiteSimulator, Gateway]]:
-    async with no_task_dies(), KiteSimulator(**{"rate": 0, "symbols": 30, **(simulator or {})}) as broker:
-        environ = {
-            "BROKERPOOL_API_KEY": KEY,
-            "BROKERPOOL_BROKER_API_KEY": broker.api_key,
-            "BROKERPOOL_BROKER_ACCESS_TOKEN": broker.access_token,
-            "WEBSOCKET_PORT": "0",
-            "BROKERPOOL_HTTP_PORT": "0",
-            **environ,
-        }
-        served_by = Gateway(Settings.load(environ=environ), feed(broker))
-        await served_by.start()
-        try:
-            yield broker, served_by
-        finally:
-            await served_by.close()
-
-
-class Client:
-    """A client as small as the protocol allows."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-        self.ticks: list[dict[str, Any]] = []
-
-    async def ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and return its reply; ticks that come before it are kept."""
-        await self.connection.send(json.dumps(request))
-        return await self.reply()
-
-    async def reply(self) -> dict[str, Any]:
-        return await self._next("reply")
-
-    async def news(self) -> dict[str, Any]:
-        """Return the next `feed_status` frame."""
-        return await self._next("news")
-
-    async def _next(self, wanted: str) -> dict[str, Any]:
-        async with asyncio.timeout(5):
-            while True:
-                frame: dict[str, Any] = json.loads(await self.connection.recv())
-                if frame.get("type") == "market_data":
-                    self.ticks.append(frame)
-                elif wanted == ("news" if frame.get("type") == "feed_status" else "reply"):
-                    return frame
-
-    async def subscribe(self, *symbols: str, mode: int | str = 1) -> dict[str, Any]:
-        wanted = [{"symbol": symbol, "exchange": "NSE"} for symbol in symbols]
-        return await self.ask(action="subscribe", symbols=wanted, mode=mode)
-
-    async def take(self, count: int) -> list[dict[str, Any]]:
-        """Return the next ticks, at least so many."""
-        ticks = await self.drain()
-        async with asyncio.timeout(5):
-            while len(ticks) < count:
-                ticks += await self.drain()
-        return ticks
-
-    async def drain(self) -> list[dict[str, Any]]:
-        """Return every tick that was sent before now: the answer to a ping comes behind them."""
-        await self.ask(action="ping")
-        ticks, self.ticks = self.ticks, []
-        return ticks
-
-
-@asynccontextmanager
-async def client(served_by: Gateway, *, key: str | None = KEY) -> AsyncIterator[Client]:
-    async with connect(served_by.ws_url, compression=None, max_queue=None) as connection:
-        session = Client(connection)
-        if key is not None:
-            assert (await session.ask(action="authenticate", api_key=key))["status"] == "success"
-        yield session
+from tests.gateway_client import KEY, Client, client, gateway
+from tests.rehearsal import served, until
 
 
 def test_authentication_answers_at_once_while_the_broker_is_down() -> None:
@@ -276,157 +190,6 @@ def test_limits_on_clients_symbols_and_message_size_are_told() -> None:
             assert two.connection.close_code == 1009
             await until(lambda: served_by.clients == 1)
             assert (await one.ask(action="ping"))["type"] == "pong", "no other client notices"
-
-    asyncio.run(main())
-
-
-def test_a_client_that_does_not_read_gets_newest_values_when_it_does_and_delays_nobody() -> None:
-    async def main() -> None:
-        async with gateway({"symbols": 5, "snapshot": False}, BROKERPOOL_CLIENT_BUFFER_BYTES="8192") as (
-            broker,
-            served_by,
-        ):
-            rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
-            async with client(served_by) as quick:
-                reader, writer = await _raw_client(served_by, rows)
-                await quick.ask(action="subscribe", symbols=rows, mode=3)
-                await until(lambda: len(served(broker)) == 5)
-                for _ in range(100):
-                    await broker.step(100)
-                    assert len(await quick.take(100)) == 100, "the quick client gets every tick"
-                    if served_by.stats()["gateway"]["slow_clients"]:
-                        break
-                assert served_by.stats()["gateway"]["slow_clients"] == 1
-                await broker.step(100)
-                newest = {t["symbol"]: t["data"] for t in await quick.take(100)}
-                seen: dict[str, Any] = {}
-                async with asyncio.timeout(5):
-                    while seen != newest:
-                        frame = await _frame(reader)
-                        if frame.get("type") == "market_data":
-                            seen[frame["symbol"]] = frame["data"]
-                assert served_by.stats()["gateway"]["frames_conflated"] > 0
-                writer.close()
-
-    asyncio.run(main())
-
-
-def test_a_client_that_never_reads_is_closed_with_4408_and_costs_bounded_memory() -> None:
-    async def main() -> None:
-        async with gateway({"symbols": 5, "rate": 5000}, **SMALL) as (broker, served_by):
-            rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
-            _, writer = await _raw_client(served_by, rows)
-            await until(lambda: served_by.stats()["gateway"]["slow_clients"] == 1)
-            await until(lambda: served_by.clients == 0, seconds=5)
-            writer.close()
-
-    asyncio.run(main())
-
-
-def test_a_client_that_asks_and_never_reads_the_answers_is_closed() -> None:
-    async def main() -> None:
-        # Not the stuck client's deadline, but the bound on what is kept for it.
-        limits = {**SMALL, "BROKERPOOL_CLIENT_STUCK_SECONDS": "60"}
-        async with gateway(**limits) as (_, served_by):
-            _, writer = await _raw_client(served_by, [])
-            text = _masked(json.dumps({"action": "ping", "timestamp": "x" * 3000}).encode())
-
-            async def ask_for_ever() -> None:
-                while True:
-                    writer.write(text)
-                    await writer.drain()
-
-            asking = asyncio.create_task(ask_for_ever())
-            await until(lambda: served_by.clients == 0)
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-            writer.close()
-
-    asyncio.run(main())
-
-
-async def _raw_client(
-    served_by: Gateway, rows: list[dict[str, str]]
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, subscribe, and read nothing: a library would read on its own."""
-    host, port = served_by.ws_url.removeprefix("ws://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
-    writer.write(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(_masked(json.dumps({"action": "authenticate", "api_key": KEY}).encode()))
-    if rows:
-        writer.write(_masked(json.dumps({"action": "subscribe", "symbols": rows, "mode": 3}).encode()))
-    return reader, writer
-
-
-def _masked(payload: bytes, opcode: int = 1) -> bytes:
-    size = len(payload)
-    head = (
-        bytes((0x80 | opcode, 0x80 | size))
-        if size < 126
-        else bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
-    )
-    return head + bytes(4) + payload
-
-
-async def _frame(reader: asyncio.StreamReader) -> dict[str, Any]:
-    head = await reader.readexactly(2)
-    size = head[1] if head[1] < 126 else int.from_bytes(await reader.readexactly(2), "big")
-    payload = await reader.readexactly(size)
-    return json.loads(payload) if head[0] == 0x81 else {}
-
-
-garbage = (
-    st.binary(max_size=300)
-    | st.text(max_size=100)
-    | st.dictionaries(
-        st.sampled_from(["action", "symbols", "symbol", "exchange", "mode", "request_id"]),
-        st.sampled_from(["subscribe", "unsubscribe", "authenticate", "ping", "\ud800"[:0]])
-        | st.integers()
-        | st.none()
-        | st.lists(st.text(max_size=3) | st.none(), max_size=3)
-        | st.lists(
-            st.dictionaries(st.sampled_from(["symbol", "exchange", "mode"]), st.text(max_size=5)), max_size=3
-        ),
-    ).map(json.dumps)
-)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(garbage, min_size=1, max_size=40))
-def test_whatever_a_client_sends_no_task_dies_and_no_other_client_notices(frames: list[str | bytes]) -> None:
-    async def main() -> None:
-        async with gateway({"symbols": 3}) as (broker, served_by), client(served_by) as healthy:
-            await healthy.subscribe("INFY")
-            await until(lambda: served(broker))
-            async with client(served_by) as odd:
-                for frame in frames:
-                    await odd.connection.send(frame)
-                assert (await odd.ask(action="ping", _pingId="last"))["status"] in ("success", "error")
-            await broker.step(30)
-            assert await healthy.drain()
-            assert served_by.pool.connected
-
-    asyncio.run(main())
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.binary(min_size=1, max_size=400))
-def test_whatever_bytes_come_over_tcp_no_other_client_notices(raw: bytes) -> None:
-    async def main() -> None:
-        async with gateway({"symbols": 3}) as (_, served_by), client(served_by) as healthy:
-            host, port = served_by.ws_url.removeprefix("ws://").split(":")
-            for handshake in (False, True):
-                if handshake:
-                    _, writer = await _raw_client(served_by, [])
-                else:
-                    _, writer = await asyncio.open_connection(host, int(port))
-                writer.write(raw)
-                assert (await healthy.ask(action="ping"))["type"] == "pong"
-                writer.close()
 
     asyncio.run(main())
 

@@ -1,0 +1,129 @@
+"""A gateway on a simulated broker in this process, and a client of it as small as the protocol allows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from brokerpool.gateway.server import Gateway
+from brokerpool.settings import Settings
+from brokerpool.simulator.zerodha import KiteSimulator
+from tests.rehearsal import feed, no_task_dies
+
+KEY = "a-key-for-the-gateway"
+
+
+@asynccontextmanager
+async def gateway(
+    simulator: dict[str, Any] | None = None, /, **environ: str
+) -> AsyncIterator[tuple[KiteSimulator, Gateway]]:
+    async with no_task_dies(), KiteSimulator(**{"rate": 0, "symbols": 30, **(simulator or {})}) as broker:
+        environ = {
+            "BROKERPOOL_API_KEY": KEY,
+            "BROKERPOOL_BROKER_API_KEY": broker.api_key,
+            "BROKERPOOL_BROKER_ACCESS_TOKEN": broker.access_token,
+            "WEBSOCKET_PORT": "0",
+            "BROKERPOOL_HTTP_PORT": "0",
+            **environ,
+        }
+        served_by = Gateway(Settings.load(environ=environ), feed(broker))
+        await served_by.start()
+        try:
+            yield broker, served_by
+        finally:
+            await served_by.close()
+
+
+class Client:
+    """A client as small as the protocol allows."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.ticks: list[dict[str, Any]] = []
+
+    async def ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request and return its reply; ticks that come before it are kept."""
+        await self.connection.send(json.dumps(request))
+        return await self.reply()
+
+    async def reply(self) -> dict[str, Any]:
+        return await self._next("reply")
+
+    async def news(self) -> dict[str, Any]:
+        """Return the next `feed_status` frame."""
+        return await self._next("news")
+
+    async def _next(self, wanted: str) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            while True:
+                frame: dict[str, Any] = json.loads(await self.connection.recv())
+                if frame.get("type") == "market_data":
+                    self.ticks.append(frame)
+                elif wanted == ("news" if frame.get("type") == "feed_status" else "reply"):
+                    return frame
+
+    async def subscribe(self, *symbols: str, mode: int | str = 1) -> dict[str, Any]:
+        wanted = [{"symbol": symbol, "exchange": "NSE"} for symbol in symbols]
+        return await self.ask(action="subscribe", symbols=wanted, mode=mode)
+
+    async def take(self, count: int) -> list[dict[str, Any]]:
+        """Return the next ticks, at least so many."""
+        ticks = await self.drain()
+        async with asyncio.timeout(5):
+            while len(ticks) < count:
+                ticks += await self.drain()
+        return ticks
+
+    async def drain(self) -> list[dict[str, Any]]:
+        """Return every tick that was sent before now: the answer to a ping comes behind them."""
+        await self.ask(action="ping")
+        ticks, self.ticks = self.ticks, []
+        return ticks
+
+
+@asynccontextmanager
+async def client(served_by: Gateway, *, key: str | None = KEY) -> AsyncIterator[Client]:
+    async with connect(served_by.ws_url, compression=None, max_queue=None) as connection:
+        session = Client(connection)
+        if key is not None:
+            assert (await session.ask(action="authenticate", api_key=key))["status"] == "success"
+        yield session
+
+
+async def raw_client(
+    served_by: Gateway, rows: list[dict[str, str]]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, subscribe, and read nothing: a library would read on its own."""
+    host, port = served_by.ws_url.removeprefix("ws://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(masked(json.dumps({"action": "authenticate", "api_key": KEY}).encode()))
+    if rows:
+        writer.write(masked(json.dumps({"action": "subscribe", "symbols": rows, "mode": 3}).encode()))
+    return reader, writer
+
+
+def masked(payload: bytes, opcode: int = 1) -> bytes:
+    size = len(payload)
+    head = (
+        bytes((0x80 | opcode, 0x80 | size))
+        if size < 126
+        else bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
+    )
+    return head + bytes(4) + payload
+
+
+async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any]:
+    head = await reader.readexactly(2)
+    size = head[1] if head[1] < 126 else int.from_bytes(await reader.readexactly(2), "big")
+    payload = await reader.readexactly(size)
+    return json.loads(payload) if head[0] == 0x81 else {}
