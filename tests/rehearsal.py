@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from brokerpool import Instrument, Mode, TokenBook, WebSocketPool, ZerodhaFeed
+from brokerpool.brokers.base import FeedLimits
 from brokerpool.simulator.zerodha import KiteSimulator
 
 KITE_MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
@@ -21,8 +23,8 @@ class Prompt(Random):
         return a
 
 
-def feed(simulator: KiteSimulator) -> ZerodhaFeed:
-    """Return a feed that dials the simulator and knows what it lists."""
+def feed(simulator: KiteSimulator, **limits: Any) -> ZerodhaFeed:
+    """Return a feed that dials the simulator and knows what it lists; `limits` replace Kite's figures."""
     book = TokenBook((Instrument(row.exchange, row.tradingsymbol), row.token) for row in simulator.listings)
     return ZerodhaFeed(
         simulator.api_key,
@@ -30,6 +32,7 @@ def feed(simulator: KiteSimulator) -> ZerodhaFeed:
         ws_url=simulator.ws_url,
         http_url=simulator.http_url,
         book=book,
+        limits=replace(FeedLimits.load("zerodha"), **limits),
     )
 
 

@@ -34,9 +34,10 @@ def test_the_limits_are_the_published_ones_unless_others_are_given():
         batch_size=200,
         control_messages_per_second=20.0,
         control_burst=10,
+        silence_seconds=5.0,
         depth_levels=5,
     )
-    tight = FeedLimits(1, 1, 1, 1.0, 1, 5)
+    tight = FeedLimits(1, 1, 1, 1.0, 1, 5.0, 5)
     assert feed(limits=tight).limits == tight
 
 

@@ -17,9 +17,11 @@ from brokerpool import (
     WebSocketPool,
     ZerodhaFeed,
 )
+from brokerpool.brokers.base import Endpoint
 from brokerpool.simulator.faults import Malformed, Mute, Refuse
 from brokerpool.simulator.kite_wire import Malformation
-from tests.rehearsal import demanded, feed, instruments, rehearsal, served, until
+from brokerpool.simulator.zerodha import KiteSimulator
+from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, rehearsal, served, until
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 NOWHERE = Instrument("NSE", "NOSUCHNAME")
@@ -185,5 +187,65 @@ def test_a_broker_that_is_slow_to_close_never_sees_one_socket_more_than_allowed(
             pool.subscribe("NSE:B")  # while the old socket is still open at the broker
             await until(lambda: accepted == 2)
             assert peak == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("heartbeats", [False, True])
+def test_a_socket_without_heartbeats_is_replaced_and_a_quiet_one_with_heartbeats_is_left_alone(
+    heartbeats: bool,
+) -> None:
+    told: list[str] = []
+
+    class Listener(PoolListener):
+        def connection_changed(self, name: str, state: str, reason: str) -> None:
+            told.append(f"{state}: {reason}")
+
+    async def main() -> None:
+        async with (
+            no_task_dies(),
+            KiteSimulator(symbols=3, rate=0, heartbeat_seconds=0.1) as broker,
+            WebSocketPool(feed(broker, silence_seconds=0.4), random=Prompt()) as pool,
+        ):
+            (infy,) = instruments(broker, 1)
+            pool.subscribe(infy)
+            await pool.wait_live(infy)
+            pool.listen(Listener())
+            first = broker.sockets()[0]["id"]
+            broker.faults.mute = Mute(sockets=[first], heartbeats=heartbeats)
+            if heartbeats:
+                await asyncio.sleep(1.0)  # more than twice the limit
+                assert [socket["id"] for socket in broker.sockets()] == [first]
+                assert told == []
+                return
+            began = asyncio.get_running_loop().time()
+            await until(lambda: broker.sockets() and broker.sockets()[0]["id"] != first, seconds=3)
+            await pool.wait_live(infy)
+            assert asyncio.get_running_loop().time() - began < 1.0
+            assert told[0].startswith("stale: nothing came for 0.4 s")
+            assert broker.stats()["dials"] == 2
+
+    asyncio.run(main())
+
+
+def test_a_fault_of_our_own_does_not_end_the_supervision_of_a_socket(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Faulty(ZerodhaFeed):
+        asked = 0
+
+        async def endpoint(self) -> Endpoint:
+            self.asked += 1
+            if self.asked == 1:
+                raise RuntimeError("a bug")
+            return await super().endpoint()
+
+    async def main() -> None:
+        async with no_task_dies(), KiteSimulator(symbols=3, rate=0) as broker:
+            faulty = Faulty(broker.api_key, broker.access_token, ws_url=broker.ws_url, book=feed(broker).book)
+            async with WebSocketPool(faulty, random=Prompt()) as pool:
+                pool.subscribe(instruments(broker, 1))
+                await pool.wait_live(instruments(broker, 1))
+                assert "unexpected error" in caplog.text
 
     asyncio.run(main())

@@ -26,6 +26,8 @@ class FeedLimits:
     #: Control messages a second on one socket, and how many may leave at once after a rest.
     control_messages_per_second: float
     control_burst: int
+    #: Seconds without any message, heartbeats included, after which a socket counts as dead.
+    silence_seconds: float
     #: Levels of the order book on each side.
     depth_levels: int
 

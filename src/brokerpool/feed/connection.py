@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from brokerpool.brokers.base import BrokerFeed, FeedCodec, NoticeKind
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
+from brokerpool.feed.liveness import Liveness
 from brokerpool.feed.pacing import Pacer
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.instruments import Instrument, Token
@@ -34,6 +35,8 @@ class ConnectionState(Enum):
     IDLE = "idle"
     DIALLING = "dialling"
     LIVE = "live"
+    #: Open, and silent for longer than the broker ever is; about to be replaced.
+    STALE = "stale"
     #: Between two dials.
     WAITING = "waiting"
     #: Refused by the broker's login (401, 403): no dial until there are new credentials.
@@ -114,6 +117,7 @@ class Connection(LinkHandler):
         self._routes: dict[Token, Instrument] = {}
         self._awaiting: dict[Instrument, float] = {}  # sent, no tick yet -> when
         self._silence_checks: deque[tuple[float, list[Instrument]]] = deque()
+        self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
         self._codec: FeedCodec = feed.codec()
         self._changed = asyncio.Event()
         self._down = asyncio.Event()
@@ -175,8 +179,7 @@ class Connection(LinkHandler):
         """End the socket and the task; takes a few seconds at most and leaves nothing behind."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
         self._become(ConnectionState.CLOSED, "closed by the pool")
 
     # -- the life of the socket ---------------------------------------------------------------------------
@@ -185,7 +188,12 @@ class Connection(LinkHandler):
         while True:
             # A permit is held until the socket is really gone, so that the broker never counts one too many.
             async with self._permits:
-                retry_after = await self._one_socket()
+                try:
+                    retry_after = await self._one_socket()
+                except Exception:  # a fault of ours must not end the supervision of the socket
+                    logger.exception("%s: unexpected error", self.name)
+                    self._refused("unexpected error, see the log", parks=False)
+                    retry_after = 0.0
             if self.state is ConnectionState.PARKED:
                 await self._renewed.wait()
                 continue
@@ -210,6 +218,7 @@ class Connection(LinkHandler):
             self._refused(str(error), parks=error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS)
             return 0.0
         up_since = self._monotonic()
+        self._liveness = Liveness(self._feed.limits.silence_seconds, up_since)
         self.down = False
         self._become(ConnectionState.LIVE, f"connected to {link.peer}")
         try:
@@ -226,6 +235,9 @@ class Connection(LinkHandler):
         limits = self._feed.limits
         pacer = Pacer(limits.control_messages_per_second, limits.control_burst)
         while not self._down.is_set():
+            if self._liveness.dead(self._monotonic()):
+                self._give_up(link)
+                return
             self._changed.clear()
             batch = self._targets.next_batch(limits.batch_size)
             if batch is None:
@@ -242,8 +254,10 @@ class Connection(LinkHandler):
                 self.traffic.control_messages += 1
 
     async def _rest(self) -> None:
-        """Wait for a change; meanwhile report symbols whose first tick stays out."""
-        due = self._silence_checks[0][0] if self._silence_checks else None
+        """Wait for a change or the socket's deadline; meanwhile report symbols whose first tick stays out."""
+        due = self._liveness.deadline
+        if self._silence_checks:
+            due = min(due, self._silence_checks[0][0])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(due):
                 await self._changed.wait()
@@ -252,6 +266,13 @@ class Connection(LinkHandler):
             silent = [i for i in instruments if self._awaiting.get(i, due) + SILENT_SECONDS <= due]
             if silent:
                 self._observer.symbols_changed(silent, SymbolState.SILENT)
+
+    def _give_up(self, link: Link) -> None:
+        """Drop a socket that is silent: a broker that cannot be reached would never close it."""
+        self.last_fault = f"nothing came for {self._liveness.limit:g} s, not even a heartbeat"
+        self.down = True
+        self._become(ConnectionState.STALE, self.last_fault)
+        link.abort()
 
     def _refused(self, reason: str, *, parks: bool) -> None:
         self.traffic.refusals += 1
@@ -275,12 +296,14 @@ class Connection(LinkHandler):
     # -- LinkHandler --------------------------------------------------------------------------------------
 
     def binary(self, message: bytes | memoryview) -> None:
+        now = self._monotonic()
+        self._liveness.heard(now)
         ticks = self._codec.decode(message, self._routes, int(self._wall_clock() * 1000))
         if not ticks:
             self.traffic.heartbeats += 1
             return
         self.traffic.ticks += len(ticks)
-        self.traffic.last_tick_at = self._monotonic()
+        self.traffic.last_tick_at = now
         if self._awaiting:
             awaiting = self._awaiting
             first = [t.instrument for t in ticks if awaiting.pop(t.instrument, None) is not None]
@@ -289,6 +312,7 @@ class Connection(LinkHandler):
         self._observer.ticked(ticks)
 
     def text(self, message: str) -> None:
+        self._liveness.heard(self._monotonic())
         notice = self._codec.notice(message)
         if notice.kind is NoticeKind.REFUSAL:
             self.traffic.refusals += 1
@@ -297,8 +321,9 @@ class Connection(LinkHandler):
 
     def closed(self, code: int, reason: str) -> None:
         lost = list(self._routes.values())
-        self.last_fault = f"socket closed with {code} {reason}".rstrip()
-        self.down = True
+        if not self.down:
+            self.last_fault = f"socket closed with {code} {reason}".rstrip()
+            self.down = True
         self._targets.reset()
         self._awaiting.clear()
         self._silence_checks.clear()

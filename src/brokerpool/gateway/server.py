@@ -116,6 +116,7 @@ async def run(settings: Settings) -> None:
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(_serve(settings))
@@ -147,6 +148,15 @@ async def _serve(settings: Settings) -> None:
     finally:
         logger.info("stopping: %d clients are told to come back", gateway.clients)
         await gateway.close()
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # picows keeps a client's late handshake as an exception that nobody collects; the connection was closed
+    # as it should be, and a port scanner must not fill the log with tracebacks.
+    if isinstance(context.get("exception"), TimeoutError) and "future" in context:
+        logger.debug("a client did not finish its handshake in time")
+        return
+    loop.default_exception_handler(context)
 
 
 @contextlib.contextmanager
