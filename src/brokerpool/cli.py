@@ -182,13 +182,16 @@ def plan(
 
     Exits with 0 when everything fits, else with 1.
     """
-    from brokerpool.feed.placement import Placement
+    from brokerpool.feed.placement import POLICIES, Placement
 
     settings = PoolSettings.load(env_file=_env_file(env_file), config=config)
     _warn(settings)
     wanted = list(dict.fromkeys(_instruments(symbols)))
     placement = Placement(
-        settings.broker, settings.max_symbols_per_websocket, settings.max_websocket_connections
+        settings.broker,
+        settings.max_symbols_per_websocket,
+        settings.max_websocket_connections,
+        POLICIES[settings.placement],
     )
     staged = placement.plan(wanted)
     placement.commit(staged)

@@ -97,6 +97,11 @@ class PoolSettings(_Named):
     max_websocket_connections: Count = Field(
         3, alias="MAX_WEBSOCKET_CONNECTIONS", description="Broker connections open at the same time."
     )
+    placement: Literal["fill-first", "least-loaded"] = Field(
+        "fill-first",
+        alias="BROKERPOOL_PLACEMENT",
+        description="Whether symbols fill one broker connection after the other or spread evenly over all.",
+    )
     linger_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = Field(
         30.0,
         alias="BROKERPOOL_LINGER_SECONDS",

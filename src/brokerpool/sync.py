@@ -34,6 +34,7 @@ class WebSocketPool:
         max_symbols: int = 1000,
         max_connections: int = 3,
         linger: float = 30.0,
+        placement: str = "fill-first",
     ) -> None:
         self._make = partial(
             asynchronous.WebSocketPool,
@@ -41,6 +42,7 @@ class WebSocketPool:
             max_symbols=max_symbols,
             max_connections=max_connections,
             linger=linger,
+            placement=placement,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)

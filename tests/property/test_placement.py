@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from brokerpool.feed.placement import Placement
+from brokerpool.feed.placement import Placement, fill_first, least_loaded
 from brokerpool.instruments import Instrument
 
 SIZE, SLOTS = 4, 3
@@ -14,9 +14,11 @@ batches = st.lists(st.sampled_from(universe), max_size=10)
 
 
 class PlacementMachine(RuleBasedStateMachine):
+    policy = staticmethod(fill_first)
+
     def __init__(self) -> None:
         super().__init__()
-        self.placement = Placement("ws", SIZE, SLOTS)
+        self.placement = Placement("ws", SIZE, SLOTS, self.policy)
         self.placed: dict[Instrument, str] = {}
         self.names: set[str] = set()
         self.closed: set[str] = set()
@@ -29,12 +31,10 @@ class PlacementMachine(RuleBasedStateMachine):
         fresh = [i for i in dict.fromkeys(batch) if i not in self.placed]
         room = self.placement.room
         assert plan.unplaced == fresh[room:], "what finds no room is exactly what is beyond it, in order"
-        for name in plan.assignments:
-            if name not in before:
-                assert all(load == SIZE for load in self.placement.loads.values()) or sum(
-                    len(instruments) for n, instruments in plan.assignments.items() if n in before
-                ) == sum(SIZE - load for load in before.values()), "a new slot only when the others are full"
-                assert name not in self.closed, "a name is never used again"
+        assert not self.closed.intersection(plan.assignments), "a name is never used again"
+        if self.policy is fill_first and not set(plan.assignments) <= set(before):
+            left = {n: SIZE - load - len(plan.assignments.get(n, ())) for n, load in before.items()}
+            assert not any(left.values()), "a new slot only when the others are full"
         self.placement.commit(plan)
         for name, instruments in plan.assignments.items():
             self.placed.update(dict.fromkeys(instruments, name))
@@ -65,7 +65,23 @@ class PlacementMachine(RuleBasedStateMachine):
         assert self.placement.room == SIZE * SLOTS - len(self.placed)
 
 
+class LeastLoadedMachine(PlacementMachine):
+    policy = staticmethod(least_loaded)
+
+
 TestPlacement = PlacementMachine.TestCase
+TestLeastLoaded = LeastLoadedMachine.TestCase
+
+
+def test_least_loaded_spreads_a_batch_evenly_and_then_tops_up_the_emptiest() -> None:
+    placement = Placement("ws", 100, 3, least_loaded)
+    many = [Instrument("NSE", f"S{n}") for n in range(150)]
+    placement.commit(placement.plan(many[:30]))
+    assert placement.loads == {"ws-1": 10, "ws-2": 10, "ws-3": 10}
+    for instrument in [i for i in many[:30] if placement.slot(i) == "ws-2"]:
+        placement.remove(instrument)
+    placement.commit(placement.plan(many[30:42]))
+    assert placement.loads == {"ws-1": 11, "ws-2": 11, "ws-3": 10}
 
 
 def test_2500_symbols_make_three_connections_of_1000_1000_and_500() -> None:

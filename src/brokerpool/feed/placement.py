@@ -1,9 +1,11 @@
-"""Which connection carries which instrument: fill the open ones, open another only when they are full."""
+"""Which connection carries which instrument; a batch is planned first, so that it can be refused whole."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import heapq
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from brokerpool.instruments import Instrument
 
@@ -18,16 +20,57 @@ class Plan:
     unplaced: list[Instrument]
 
 
+#: Hands instruments out to slots, given as (name, room) with the oldest first; never more than there is room.
+Policy: TypeAlias = Callable[[Sequence[Instrument], Sequence[tuple[str, int]]], dict[str, list[Instrument]]]
+
+
+def fill_first(
+    instruments: Sequence[Instrument], rooms: Sequence[tuple[str, int]]
+) -> dict[str, list[Instrument]]:
+    """Fill the open slots, and take another only when they are full: as few connections as possible."""
+    assignments: dict[str, list[Instrument]] = {}
+    taken = 0
+    for name, room in rooms:
+        share = list(instruments[taken : taken + room])
+        if share:
+            assignments[name] = share
+            taken += len(share)
+    return assignments
+
+
+def least_loaded(
+    instruments: Sequence[Instrument], rooms: Sequence[tuple[str, int]]
+) -> dict[str, list[Instrument]]:
+    """Give each instrument to the slot with the most room: the loss of a connection touches the fewest."""
+    assignments: dict[str, list[Instrument]] = {}
+    most_room_first = [(-room, order, name) for order, (name, room) in enumerate(rooms) if room]
+    heapq.heapify(most_room_first)
+    for instrument in instruments:
+        if not most_room_first:
+            break
+        taken, order, name = most_room_first[0]
+        assignments.setdefault(name, []).append(instrument)
+        if taken + 1:
+            heapq.heapreplace(most_room_first, (taken + 1, order, name))
+        else:
+            heapq.heappop(most_room_first)
+    return assignments
+
+
+POLICIES: dict[str, Policy] = {"fill-first": fill_first, "least-loaded": least_loaded}
+
+
 class Placement:
     """Assigns instruments to at most `max_slots` named slots of `slot_size` places each.
 
     A slot's name is never used again, so that it means the same connection in every log line.
     """
 
-    def __init__(self, prefix: str, slot_size: int, max_slots: int) -> None:
+    def __init__(self, prefix: str, slot_size: int, max_slots: int, policy: Policy = fill_first) -> None:
         if slot_size < 1 or max_slots < 1:
             raise ValueError("a placement needs at least one slot with one place")
         self._prefix = prefix
+        self._policy = policy
         self.slot_size = slot_size
         self.max_slots = max_slots
         self._slots: dict[str, set[Instrument]] = {}
@@ -35,22 +78,15 @@ class Placement:
         self._named = 0
 
     def plan(self, instruments: Iterable[Instrument]) -> Plan:
-        """Stage a batch: instruments that have a place keep it, the others take the first room there is."""
+        """Stage a batch: instruments that have a place keep it, the others go where the policy says."""
         waiting = [i for i in dict.fromkeys(instruments) if i not in self._where]
         rooms = [(name, self.slot_size - len(held)) for name, held in self._slots.items()]
         rooms += [
             (f"{self._prefix}-{self._named + n}", self.slot_size)
             for n in range(1, self.max_slots - len(self._slots) + 1)
         ]
-        assignments: dict[str, list[Instrument]] = {}
-        taken = 0
-        for name, room in rooms:
-            if taken == len(waiting):
-                break
-            if room:
-                assignments[name] = waiting[taken : taken + room]
-                taken += len(assignments[name])
-        return Plan(assignments, waiting[taken:])
+        room = sum(room for _, room in rooms)
+        return Plan(self._policy(waiting[:room], rooms), waiting[room:])
 
     def commit(self, plan: Plan) -> None:
         """Carry out a plan that was made since the last change."""

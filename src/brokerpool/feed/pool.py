@@ -24,7 +24,7 @@ from brokerpool.errors import (
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection, ConnectionState, Dial, SymbolState
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.placement import Placement, Plan
+from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.stream import PoolListener, TickStream
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode, Tick
@@ -60,18 +60,23 @@ class WebSocketPool:
         max_symbols: int = 1000,
         max_connections: int = 3,
         linger: float = 30.0,
+        placement: str = "fill-first",
         random: Random | None = None,
         dial: Dial = transport.dial,
     ) -> None:
         """Make a pool for one account; nothing is dialled before the first subscribe.
 
-        `linger` is how many seconds a connection stays open after its last symbol has gone.
+        `linger` is how many seconds a connection stays open after its last symbol has gone; `placement`
+        is "fill-first" (as few connections as possible) or "least-loaded" (evenly over all of them).
+        Raises ValueError for another placement and for limits below 1.
         """
         self.name = feed.name
         #: The broker's side; to be read only.
         self.feed = feed
         self._demand = Demand()
-        self._placement = Placement(feed.name, max_symbols, max_connections)
+        if placement not in POLICIES:
+            raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
+        self._placement = Placement(feed.name, max_symbols, max_connections, POLICIES[placement])
         self._connections: dict[str, Connection] = {}
         self._tokens: dict[Instrument, Token] = {}
         self._linger = linger

@@ -48,6 +48,7 @@ class Gateway:
             max_symbols=settings.max_symbols_per_websocket,
             max_connections=settings.max_websocket_connections,
             linger=settings.linger_seconds,
+            placement=settings.placement,
         )
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
