@@ -31,7 +31,7 @@ def loads(pool: WebSocketPool) -> list[int]:
 
 def test_the_seeds_defaults_make_2500_symbols_three_connections_and_refuse_3001_with_numbers() -> None:
     async def main() -> None:
-        async with rehearsal(symbols=3001) as (broker, pool):
+        async with rehearsal(symbols=3001, linger=0.3) as (broker, pool):
             every = instruments(broker)
             pool.subscribe(every[:2500])
             assert loads(pool) == [1000, 1000, 500]
@@ -53,6 +53,9 @@ def test_the_seeds_defaults_make_2500_symbols_three_connections_and_refuse_3001_
             assert stats["violations"] == {"tokens": 0, "sockets": 0}
             assert stats["largest_batch"] <= 200
             assert stats["peak_duplicate_tokens"] == 0
+            pool.unsubscribe(every[30:3000])
+            await until(lambda: len(broker.sockets()) == 1)
+            assert loads(pool) == [30], "from 3000 to 30: the two empty connections are closed"
 
     asyncio.run(main())
 
