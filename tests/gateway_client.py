@@ -96,29 +96,31 @@ async def client(served_by: Gateway, *, key: str | None = KEY) -> AsyncIterator[
 
 
 async def raw_client(
-    served_by: Gateway, rows: list[dict[str, str]]
+    ws_url: str, rows: list[dict[str, str]], key: str = KEY
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, subscribe, and read nothing: a library would read on its own."""
-    host, port = served_by.ws_url.removeprefix("ws://").split(":")
+    """Connect, subscribe in Depth mode, and read nothing: a library would read on its own."""
+    host, port = ws_url.removeprefix("ws://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
     writer.write(
         b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")
-    writer.write(masked(json.dumps({"action": "authenticate", "api_key": KEY}).encode()))
+    writer.write(masked(json.dumps({"action": "authenticate", "api_key": key}).encode()))
     if rows:
         writer.write(masked(json.dumps({"action": "subscribe", "symbols": rows, "mode": 3}).encode()))
     return reader, writer
 
 
 def masked(payload: bytes, opcode: int = 1) -> bytes:
+    """Return a client's frame; the mask is zero, which leaves the payload as it is."""
     size = len(payload)
-    head = (
-        bytes((0x80 | opcode, 0x80 | size))
-        if size < 126
-        else bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
-    )
+    if size < 126:
+        head = bytes((0x80 | opcode, 0x80 | size))
+    elif size < 65536:
+        head = bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big")
     return head + bytes(4) + payload
 
 

@@ -23,7 +23,7 @@ def test_a_client_that_does_not_read_gets_newest_values_when_it_does_and_delays_
         ):
             rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
             async with client(served_by) as quick:
-                reader, writer = await raw_client(served_by, rows)
+                reader, writer = await raw_client(served_by.ws_url, rows)
                 await quick.ask(action="subscribe", symbols=rows, mode=3)
                 await until(lambda: len(served(broker)) == 5)
                 for _ in range(100):
@@ -50,7 +50,7 @@ def test_a_client_that_never_reads_is_closed_with_4408_and_costs_bounded_memory(
     async def main() -> None:
         async with gateway({"symbols": 5, "rate": 5000}, **SMALL) as (broker, served_by):
             rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
-            _, writer = await raw_client(served_by, rows)
+            _, writer = await raw_client(served_by.ws_url, rows)
             await until(lambda: served_by.stats()["gateway"]["slow_clients"] == 1)
             await until(lambda: served_by.clients == 0, seconds=5)
             writer.close()
@@ -63,7 +63,7 @@ def test_a_client_that_asks_and_never_reads_the_answers_is_closed() -> None:
         # Not the stuck client's deadline, but the bound on what is kept for it.
         limits = {**SMALL, "BROKERPOOL_CLIENT_STUCK_SECONDS": "60"}
         async with gateway(**limits) as (_, served_by):
-            _, writer = await raw_client(served_by, [])
+            _, writer = await raw_client(served_by.ws_url, [])
             text = masked(json.dumps({"action": "ping", "timestamp": "x" * 3000}).encode())
 
             async def ask_for_ever() -> None:
@@ -122,7 +122,7 @@ def test_whatever_bytes_come_over_tcp_no_other_client_notices(raw: bytes) -> Non
             host, port = served_by.ws_url.removeprefix("ws://").split(":")
             for handshake in (False, True):
                 if handshake:
-                    _, writer = await raw_client(served_by, [])
+                    _, writer = await raw_client(served_by.ws_url, [])
                 else:
                     _, writer = await asyncio.open_connection(host, int(port))
                 writer.write(raw)
