@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from brokerpool import BrokerpoolError, ErrorCode, Mode
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha import KiteSimulator
-from tests.gateway_client import KEY, Client, client, gateway
+from tests.gateway_client import KEY, Client, client, gateway, raw_client
 from tests.rehearsal import served, until
 
 
@@ -81,6 +81,39 @@ def test_a_client_may_send_everything_behind_its_authentication_without_waiting(
             await connection.send(json.dumps({"action": "subscribe", "symbol": "INFY", "exchange": "NSE"}))
             assert json.loads(await connection.recv())["type"] == "auth", "the first frame is the reply"
             assert json.loads(await connection.recv())["type"] == "subscribe"
+
+    asyncio.run(main())
+
+
+def test_requests_behind_a_long_one_are_answered_in_order() -> None:
+    async def main() -> None:
+        async with gateway({"symbols": 1500}) as (broker, served_by), client(served_by) as session:
+            rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
+            await session.connection.send(json.dumps({"action": "subscribe", "symbols": rows, "mode": 1}))
+            await session.connection.send(json.dumps({"action": "unsubscribe", "symbols": rows[:700]}))
+            await session.connection.send(json.dumps({"action": "ping"}))
+            await session.connection.send(json.dumps({"action": "unsubscribe_all"}))
+            replies = [await session.reply() for _ in range(4)]
+            assert [r["type"] for r in replies] == ["subscribe", "unsubscribe", "pong", "unsubscribe_all"]
+            assert len(replies[0]["subscriptions"]) == 1500
+            assert [len(replies[n]["successful"]) for n in (1, 3)] == [700, 800]
+            await until(lambda: served(broker) == {})
+
+    asyncio.run(main())
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_long_request_holds_nothing() -> None:
+    async def main() -> None:
+        async with gateway({"symbols": 3000}) as (broker, served_by):
+            rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
+            for _ in range(5):
+                _, writer = await raw_client(served_by.ws_url, rows)
+                await until(lambda: len(served_by.pool.demand) > 0)
+                writer.transport.abort()
+                await until(lambda: len(served_by.pool.demand) == 0)
+            await asyncio.sleep(0.05)  # a slice that was still to come would have come
+            assert len(served_by.pool.demand) == 0
+            assert served_by.stats()["gateway"]["symbols"] == 0
 
     asyncio.run(main())
 

@@ -6,8 +6,10 @@ import asyncio
 import hmac
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.pool import WebSocketPool
@@ -21,12 +23,20 @@ from brokerpool.transport import Link, LinkHandler
 #: Close codes of our own (RFC 6455 leaves 4000-4999 to applications); 4401 is OpenAlgo's.
 AUTH_TIMEOUT = 4401
 SLOW_CONSUMER = 4408
+POLICY_VIOLATION = 1008
 
 #: OpenAlgo names a user in some replies; one gateway serves one account.
 USER_ID = "default"
 SUPPORTED_BROKERS = ("zerodha",)
 
 _client_numbers = itertools.count(1)
+
+T = TypeVar("T")
+_DONE = object()
+#: Symbols of one request that are dealt with before ticks and other clients have their turn: about 2 ms.
+_SLICE = 250
+#: Requests that may wait behind a long one.
+_INBOX_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,11 @@ class SessionLimits:
 
 
 class Session(LinkHandler):
-    """Carries out one client's requests, strictly in order; none of them waits for the network."""
+    """Carries out one client's requests, strictly in order; none of them waits for the network.
+
+    A long list of symbols is worked off in slices, one a turn of the event loop, so that nobody's ticks
+    wait for it; what the client sends meanwhile waits its turn.
+    """
 
     def __init__(self, pool: WebSocketPool, fanout: Fanout, api_key: str, limits: SessionLimits) -> None:
         self.name = f"client-{next(_client_numbers)}"
@@ -54,6 +68,10 @@ class Session(LinkHandler):
         self._link: Link
         self._subscriber: Subscriber
         self._deadline: asyncio.TimerHandle | None = None
+        self._inbox: deque[str | bytes] = deque()
+        self._inbox_bytes = 0
+        self._steps: Iterator[None] | None = None  # what is left of the present request
+        self._turn: asyncio.Handle | None = None  # when it goes on
 
     # -- LinkHandler --------------------------------------------------------------------------------------
 
@@ -85,30 +103,55 @@ class Session(LinkHandler):
 
     def closed(self, code: int, reason: str) -> None:
         self._cancel_deadline()
+        if self._turn is not None:
+            self._turn.cancel()
         self._fanout.forget(self._subscriber)
         self._pool.release(self.name)
 
     # -- requests -----------------------------------------------------------------------------------------
 
     def _take(self, message: str | bytes) -> None:
+        """Carry out a message now, or when those before it are done."""
+        self._inbox.append(message)
+        self._inbox_bytes += len(message)
+        if self._turn is None:
+            self._go_on()
+        elif self._inbox_bytes > _INBOX_BYTES:
+            self._link.close(POLICY_VIOLATION, "too many requests at once")
+
+    def _go_on(self) -> None:
+        """Work until a long request has had its share of this turn of the loop; the rest waits."""
+        self._turn = None
+        while self._steps is not None or self._inbox:
+            if self._steps is None:
+                message = self._inbox.popleft()
+                self._inbox_bytes -= len(message)
+                self._steps = self._begin(message)
+            if next(self._steps, _DONE) is _DONE:
+                self._steps = None
+            else:
+                self._turn = asyncio.get_running_loop().call_soon(self._go_on)
+                return
+
+    def _begin(self, message: str | bytes) -> Iterator[None]:
         try:
             request = protocol.parse(message)
             if not self._authenticated:
                 _check_allowed_before_authentication(request)
-            self._carry_out(request)
+            yield from self._carry_out(request)
         except RequestError as error:
             self._reply(protocol.error(error.code, error.message))
 
-    def _carry_out(self, request: protocol.Request) -> None:
+    def _carry_out(self, request: protocol.Request) -> Iterator[None]:
         match request:
             case protocol.Authenticate():
                 self._authenticate(request.api_key)
             case protocol.Subscribe():
-                self._subscribe(request)
+                yield from self._subscribe(request)
             case protocol.Unsubscribe():
-                self._unsubscribe(request)
+                yield from self._unsubscribe(request)
             case protocol.UnsubscribeAll():
-                self._unsubscribe_all(request)
+                yield from self._unsubscribe_all(request)
             case protocol.Ping():
                 self._reply(protocol.pong(request, time.time_ns() // 1_000_000))
             case protocol.BrokerInfo():
@@ -130,7 +173,7 @@ class Session(LinkHandler):
         self._cancel_deadline()
         self._reply(protocol.authenticated(self._pool.name, USER_ID))
 
-    def _subscribe(self, request: protocol.Subscribe) -> None:
+    def _subscribe(self, request: protocol.Subscribe) -> Iterator[None]:
         refused: dict[Instrument, tuple[ErrorCode, str]] = {}
         wanted = dict.fromkeys(entry.instrument for entry in request.entries if not entry.fault)
         demand = self._pool.demand
@@ -140,27 +183,38 @@ class Session(LinkHandler):
             message = f"a client may hold {self._limits.max_symbols} symbols and this one holds {held}"
             refused[instrument] = ErrorCode.CLIENT_SYMBOL_LIMIT, message
             del wanted[instrument]
-        result = self._pool.subscribe(wanted, request.mode, owner=self.name, partial=True)
-        refused.update((r.instrument, (r.code, r.message)) for r in result.refused)
-        for instrument in result.accepted:
-            self._fanout.add(self._subscriber, instrument, request.mode)
+        accepted: list[Instrument] = []
+        for part in _slices([*wanted]):
+            result = self._pool.subscribe(part, request.mode, owner=self.name, partial=True)
+            refused.update((r.instrument, (r.code, r.message)) for r in result.refused)
+            for instrument in result.accepted:
+                self._fanout.add(self._subscriber, instrument, request.mode)
+            accepted += result.accepted
+            if len(part) == _SLICE:
+                yield
         outcomes = [_outcome(entry, refused) for entry in request.entries]
         self._reply(protocol.subscribed(request, outcomes, self._pool.depth_levels, self._pool.name))
-        known = self._fanout.snapshot((instrument, request.mode) for instrument in result.accepted)
+        known = self._fanout.snapshot((instrument, request.mode) for instrument in accepted)
         if known and not self._slow:
             self._link.send_frames(known)
 
-    def _unsubscribe(self, request: protocol.Unsubscribe) -> None:
-        for entry in request.entries:
-            if not entry.fault:
-                self._give_up(entry.instrument, tuple(Mode) if entry.mode is None else (entry.mode,))
+    def _unsubscribe(self, request: protocol.Unsubscribe) -> Iterator[None]:
+        for part in _slices(request.entries):
+            for entry in part:
+                if not entry.fault:
+                    self._give_up(entry.instrument, tuple(Mode) if entry.mode is None else (entry.mode,))
+            if len(part) == _SLICE:
+                yield
         outcomes = [_outcome(entry, {}) for entry in request.entries]
         self._reply(protocol.unsubscribed(request, outcomes, self._pool.name))
 
-    def _unsubscribe_all(self, request: protocol.UnsubscribeAll) -> None:
+    def _unsubscribe_all(self, request: protocol.UnsubscribeAll) -> Iterator[None]:
         instruments = sorted(self._pool.demand.instruments(self.name))
-        for instrument in instruments:
-            self._give_up(instrument, tuple(Mode))
+        for part in _slices(instruments):
+            for instrument in part:
+                self._give_up(instrument, tuple(Mode))
+            if len(part) == _SLICE:
+                yield
         outcomes = [Outcome(Entry(i.symbol, i.exchange, None, i)) for i in instruments]
         self._reply(protocol.unsubscribed(request, outcomes, self._pool.name))
 
@@ -195,6 +249,10 @@ class Session(LinkHandler):
 def _check_allowed_before_authentication(request: protocol.Request) -> None:
     if not isinstance(request, protocol.Authenticate | protocol.Ping | protocol.SupportedBrokers):
         raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first")
+
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
 
 
 def _outcome(entry: Entry, refused: Mapping[Instrument, tuple[ErrorCode, str]]) -> Outcome:
