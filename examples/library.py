@@ -10,8 +10,7 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from brokerpool import Mode, QuoteTick, WebSocketPool, ZerodhaFeed
-from brokerpool.brokers.zerodha import fetch_instruments
+from brokerpool import Mode, QuoteTick, WebSocketPool, ZerodhaFeed, fetch_instruments
 from brokerpool.settings import BrokerSettings
 
 

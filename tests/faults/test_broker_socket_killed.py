@@ -11,6 +11,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests import processes
+from tests.rehearsal import until
 
 SYMBOLS, PER_CONNECTION, RATE = 300, 100, 20_000
 
@@ -66,7 +67,7 @@ def test_only_its_symbols_pause_and_they_are_live_again_within_3_seconds(tmp_pat
             async with connect(gateway.said["ws_url"], compression=None, max_queue=None) as connection:
                 await _subscribe(connection, processes.api_key(tmp_path), [*names.values()])
                 listening = asyncio.create_task(observer.listen(connection))
-                await _until(lambda: len(observer.last) == SYMBOLS)
+                await until(lambda: len(observer.last) == SYMBOLS, seconds=20)
                 observer.reset()
                 killed = (await asyncio.to_thread(_sockets, control))[1]
                 await asyncio.to_thread(processes.post, f"{control}/sockets/{killed['id']}/kill")
@@ -92,9 +93,3 @@ def test_only_its_symbols_pause_and_they_are_live_again_within_3_seconds(tmp_pat
         assert stats["dials"] == 4
         assert stats["peak_duplicate_tokens"] == 0, "nothing is subscribed twice at the broker"
         assert stats["violations"] == {"tokens": 0, "sockets": 0}
-
-
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  (another task's state)
-            await asyncio.sleep(0.01)

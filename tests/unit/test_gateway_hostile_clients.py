@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brokerpool.transport import Link
 from tests.gateway_client import client, gateway, masked, raw_client, read_frame
 from tests.rehearsal import served, until
 
@@ -46,19 +49,33 @@ def test_a_client_that_does_not_read_gets_newest_values_when_it_does_and_delays_
     asyncio.run(main())
 
 
-def test_a_client_that_never_reads_is_closed_with_4408_and_costs_bounded_memory() -> None:
+def test_a_client_that_never_reads_is_closed_with_4408_and_costs_bounded_memory(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "brokerpool.gateway")
+
     async def main() -> None:
+        peak = 0
         async with gateway({"symbols": 5, "rate": 5000}, **SMALL) as (broker, served_by):
             rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
             _, writer = await raw_client(served_by.ws_url, rows)
             await until(lambda: served_by.stats()["gateway"]["slow_clients"] == 1)
-            await until(lambda: served_by.clients == 0, seconds=5)
+            (subscriber,) = served_by._fanout._subscribers
+            link = subscriber.outlet
+            assert isinstance(link, Link)
+            while served_by.clients:
+                peak = max(peak, link.buffered)
+                await asyncio.sleep(0.01)
+            assert 0 < peak < 4096 + 64 * 1024, "its limit, and the one flush that crossed it"
             writer.close()
 
     asyncio.run(main())
+    assert "left: 4408 the client does not read" in caplog.text
 
 
-def test_a_client_that_asks_and_never_reads_the_answers_is_closed() -> None:
+def test_a_client_that_asks_and_never_reads_the_answers_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "brokerpool.gateway")
+
     async def main() -> None:
         # Not the stuck client's deadline, but the bound on what is kept for it.
         limits = {**SMALL, "BROKERPOOL_CLIENT_STUCK_SECONDS": "60"}
@@ -73,6 +90,7 @@ def test_a_client_that_asks_and_never_reads_the_answers_is_closed() -> None:
 
             asking = asyncio.create_task(ask_for_ever())
             await until(lambda: served_by.clients == 0)
+            assert "left: 4408 replies are not read" in caplog.text
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             writer.close()

@@ -21,7 +21,6 @@ from brokerpool import (
 )
 from tests.rehearsal import demanded, instruments, rehearsal, served, until
 
-WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 NOWHERE = Instrument("NSE", "NOSUCHNAME")
 
 

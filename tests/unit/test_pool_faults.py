@@ -24,7 +24,6 @@ from brokerpool.simulator.zerodha import KiteSimulator
 from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, rehearsal, served, until
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-NOWHERE = Instrument("NSE", "NOSUCHNAME")
 
 
 def states(pool: WebSocketPool) -> list[str]:

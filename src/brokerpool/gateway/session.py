@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from brokerpool.gateway.protocol import Entry, Outcome, RequestError
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link, LinkHandler
+
+logger = logging.getLogger("brokerpool.gateway")
 
 #: Close codes of our own (RFC 6455 leaves 4000-4999 to applications); 4401 is OpenAlgo's.
 AUTH_TIMEOUT = 4401
@@ -102,6 +105,7 @@ class Session(LinkHandler):
         self._fanout.resume(self._subscriber)
 
     def closed(self, code: int, reason: str) -> None:
+        logger.info("%s left: %d %s", self.name, code, reason)
         self._cancel_deadline()
         if self._turn is not None:
             self._turn.cancel()
