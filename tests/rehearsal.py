@@ -32,7 +32,8 @@ def feed(simulator: KiteSimulator, **limits: Any) -> ZerodhaFeed:
         ws_url=simulator.ws_url,
         http_url=simulator.http_url,
         book=book,
-        limits=replace(FeedLimits.load("zerodha"), **limits),
+        # Without a budget for dials: a test that cuts sockets by the dozen need not wait for it.
+        limits=replace(FeedLimits.load("zerodha"), **{"dials": (), **limits}),
     )
 
 

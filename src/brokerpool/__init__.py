@@ -1,5 +1,6 @@
 """brokerpool keeps the connections between trading programs and their brokers."""
 
+from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import (
     BrokerError,
@@ -13,10 +14,14 @@ from brokerpool.errors import (
     SubscriptionError,
     UnknownInstrumentError,
 )
-from brokerpool.feed.connection import ConnectionState, SymbolState
+from brokerpool.feed.filler import Filler
+from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool import Subscribed, WebSocketPool
+from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.stream import PoolListener, TickStream
+from brokerpool.hours import MarketHours
 from brokerpool.instruments import Instrument, TokenBook
+from brokerpool.monitor.journal import Journal
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
@@ -35,7 +40,14 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "TickStream",
     "ConnectionState",
     "SymbolState",
+    "Gap",
+    "Filler",
+    "MarketHours",
+    # what happened
+    "Journal",
     # brokers
+    "Credentials",
+    "Login",
     "ZerodhaFeed",
     "fetch_instruments",
     # errors

@@ -199,9 +199,10 @@ def plan(
     for name, load in placement.loads.items():
         table.add_row(name, str(load), str(placement.slot_size - load))
     Console().print(table)
+    room = placement.capacity - len(placement)
     typer.echo(
         f"{len(placement)} of {len(wanted)} symbols fit in mode {Mode[mode.name].label};"
-        f" the pool of {placement.max_slots} connections has room for {placement.room} more."
+        f" the pool of {placement.max_slots} connections has room for {room} more."
     )
     if staged.unplaced:
         _fail(f"{len(staged.unplaced)} would be refused: {_named(staged.unplaced)}")

@@ -12,8 +12,8 @@ from typing import Any, Self, TypeVar
 
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.feed import pool as asynchronous
-from brokerpool.feed.connection import SymbolState
 from brokerpool.feed.pool import Instruments, Subscribed
+from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick

@@ -29,7 +29,7 @@ class PlacementMachine(RuleBasedStateMachine):
         plan = self.placement.plan(batch)
         assert self.placement.loads == before, "a plan changes nothing"
         fresh = [i for i in dict.fromkeys(batch) if i not in self.placed]
-        room = self.placement.room
+        room = self.placement.capacity - len(self.placement)
         assert plan.unplaced == fresh[room:], "what finds no room is exactly what is beyond it, in order"
         assert not self.closed.intersection(plan.assignments), "a name is never used again"
         if self.policy is fill_first and not set(plan.assignments) <= set(before):
@@ -62,7 +62,7 @@ class PlacementMachine(RuleBasedStateMachine):
     def no_limit_is_ever_exceeded(self) -> None:
         assert len(self.placement.loads) <= SLOTS
         assert all(load <= SIZE for load in self.placement.loads.values())
-        assert self.placement.room == SIZE * SLOTS - len(self.placed)
+        assert self.placement.capacity - len(self.placement) == SIZE * SLOTS - len(self.placed)
 
 
 class LeastLoadedMachine(PlacementMachine):

@@ -8,63 +8,73 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokerpool.brokers.base import RateWindow
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.pacing import Pacer
 
-rates = st.floats(0.5, 100)
-bursts = st.integers(1, 20)
+windows = st.lists(
+    st.builds(RateWindow, st.integers(1, 10), st.sampled_from([0.25, 1.0, 7.0])), min_size=1, max_size=3
+)
 
 
-@given(rates, bursts, st.lists(st.floats(0, 5), max_size=60))
-def test_no_window_of_any_length_holds_more_messages_than_rate_and_burst_allow(
-    rate: float, burst: int, pauses: list[float]
+@given(windows, st.lists(st.sampled_from([0.0, 0.01, 0.3, 2.0]), max_size=60))
+def test_no_window_wherever_it_begins_holds_more_than_it_may(
+    windows: list[RateWindow], pauses: list[float]
 ) -> None:
-    pacer = Pacer(rate, burst)
-    now, sent = 0.0, []
+    pacer = Pacer(windows)
+    now, left = 0.0, []
     for pause in pauses:
         now += pause
         now += pacer.delay(now)
         pacer.spend(now)
-        sent.append(now)
-    for first in range(len(sent)):
-        for last in range(first, len(sent)):
-            assert last - first + 1 <= burst + (sent[last] - sent[first]) * rate + 1e-6
+        left.append(now)
+    for most, seconds in windows:
+        for first in left:
+            assert sum(first <= at < first + seconds - 1e-6 for at in left) <= most
 
 
-@given(rates, bursts)
-def test_a_burst_leaves_at_once_and_the_next_message_waits_one_interval(rate: float, burst: int) -> None:
-    pacer = Pacer(rate, burst)
-    for _ in range(burst):
+@given(windows)
+def test_the_smallest_window_leaves_at_once_and_the_next_one_waits(windows: list[RateWindow]) -> None:
+    pacer = Pacer(windows)
+    smallest = min(window.most for window in windows)
+    for _ in range(smallest):
         assert pacer.delay(100.0) == 0
         pacer.spend(100.0)
-    assert pacer.delay(100.0) == pytest.approx(1 / rate)
+    assert pacer.delay(100.0) == max(w.seconds for w in windows if w.most == smallest)
 
 
-@given(rates, bursts, st.floats(0, 1000))
-def test_the_delay_that_is_told_is_enough(rate: float, burst: int, start: float) -> None:
-    pacer = Pacer(rate, burst)
+@given(windows, st.floats(0, 1000))
+def test_the_delay_that_is_told_is_enough(windows: list[RateWindow], start: float) -> None:
+    pacer = Pacer(windows)
     now = start
-    for _ in range(burst + 5):
+    for _ in range(15):
         now += pacer.delay(now)
         assert pacer.delay(now) == 0, "woken up in time and sent back to sleep"
         pacer.spend(now)
 
 
-@pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (1, 0)])
-def test_a_pacer_that_could_never_send_is_refused(rate: float, burst: int) -> None:
-    with pytest.raises(ValueError, match="positive rate"):
-        Pacer(rate, burst)
+def test_without_windows_everything_passes() -> None:
+    pacer = Pacer()
+    for _ in range(1000):
+        assert pacer.delay(1.0) == 0
+        pacer.spend(1.0)
+
+
+@pytest.mark.parametrize("window", [RateWindow(0, 1.0), RateWindow(1, 0.0), RateWindow(1, -1.0)])
+def test_a_window_that_would_never_let_anything_pass_is_refused(window: RateWindow) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Pacer([window])
 
 
 @given(st.integers(), st.integers(1, 40))
 def test_delays_stay_inside_a_range_that_doubles_up_to_the_cap(seed: int, tries: int) -> None:
-    backoff = Backoff(Random(seed), base=1.0, cap=60.0)
+    backoff = Backoff(Random(seed), base=1.0)
     for n in range(tries):
         assert 0 <= backoff.next() <= min(60.0, 2.0**n)
 
 
 def test_back_off_goes_on_for_ever_and_stays_at_the_cap() -> None:
-    backoff = Backoff(Random(1), cap=60.0)
+    backoff = Backoff(Random(1))
     delays = [backoff.next() for _ in range(10_000)]
     assert max(delays) <= 60
     assert 28 < sum(delays[100:]) / len(delays[100:]) < 32, "full jitter: the mean is half the cap"

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from brokerpool.brokers.base import BrokerFeed, FeedLimits
+from brokerpool import Credentials
+from brokerpool.brokers.base import BrokerFeed, FeedLimits, RateWindow
 from brokerpool.brokers.zerodha import KiteCodec, ZerodhaFeed
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.transport import DialError, LinkHandler, Refusal, UpgradeRequest, dial, serve
@@ -32,12 +33,15 @@ def test_the_limits_are_the_published_ones_unless_others_are_given():
         symbols_per_connection=3000,
         max_connections=3,
         batch_size=200,
-        control_messages_per_second=20.0,
-        control_burst=10,
+        control_messages=(RateWindow(10, 0.5),),
+        account_messages=(RateWindow(20, 0.5),),
+        pings_counted=False,
+        dials=(RateWindow(3, 1), RateWindow(30, 60)),
+        socket_life_seconds=0,
         silence_seconds=5.0,
         depth_levels=5,
     )
-    tight = FeedLimits(1, 1, 1, 1.0, 1, 5.0, 5)
+    tight = FeedLimits(1, 1, 1, (RateWindow(1, 1.0),), (), True, (), 60.0, 5.0, 5)
     assert feed(limits=tight).limits == tight
 
 
@@ -68,7 +72,7 @@ def test_a_dial_arrives_with_the_current_credentials_whatever_their_characters()
             zerodha = feed(ws_url=f"ws://127.0.0.1:{server.port}")
             for token in (None, "second"):
                 if token is not None:
-                    zerodha.renew(token)
+                    zerodha.login.renew(Credentials(token))
                 url, headers = await zerodha.endpoint()
                 with pytest.raises(DialError) as caught:
                     await dial(url, LinkHandler(), headers=headers)

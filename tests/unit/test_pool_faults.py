@@ -9,6 +9,7 @@ import hashlib
 import pytest
 
 from brokerpool import (
+    Credentials,
     Instrument,
     Mode,
     PoolListener,
@@ -39,9 +40,7 @@ def test_refused_credentials_park_the_connection_with_no_more_dials_until_they_a
             await asyncio.sleep(0.2)  # with this jitter a re-dial would follow within milliseconds
             assert broker.stats()["dials"] == 1
             broker.renew_token("tomorrow")
-            assert isinstance(pool.feed, ZerodhaFeed)
-            pool.feed.renew("tomorrow")
-            pool.renew()
+            pool.feed.login.renew(Credentials("tomorrow"))
             await pool.wait_live(instruments(broker, 1))
             assert broker.stats()["dials"] == 2
 
@@ -106,7 +105,7 @@ def test_spoilt_frames_are_counted_and_the_next_ticks_come_through(kind: Malform
 
 
 def test_a_muted_symbol_is_reported_as_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brokerpool.feed.connection.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("brokerpool.feed.arrivals.SILENT_SECONDS", 0.3)
     told: list[SymbolState] = []
 
     class Listener(PoolListener):

@@ -9,8 +9,16 @@ from enum import Enum
 from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
+from brokerpool.brokers.login import Login
 from brokerpool.instruments import Instrument, Token, TokenBook
 from brokerpool.ticks import Mode, Tick
+
+
+class RateWindow(NamedTuple):
+    """At most so many of something within any so many seconds."""
+
+    most: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +31,16 @@ class FeedLimits:
     max_connections: int
     #: Instruments named in one control message.
     batch_size: int
-    #: Control messages a second on one socket, and how many may leave at once after a rest.
-    control_messages_per_second: float
-    control_burst: int
+    #: Control messages on one socket.
+    control_messages: tuple[RateWindow, ...]
+    #: Control messages over all sockets of the account.
+    account_messages: tuple[RateWindow, ...]
+    #: Whether the broker counts pings and pongs as control messages.
+    pings_counted: bool
+    #: Dials of the account, those that are refused included.
+    dials: tuple[RateWindow, ...]
+    #: Seconds after which the broker ends a socket of its own accord; 0 when it does not.
+    socket_life_seconds: float
     #: Seconds without any message, heartbeats included, after which a socket counts as dead.
     silence_seconds: float
     #: Levels of the order book on each side.
@@ -36,7 +51,9 @@ class FeedLimits:
         """Read the `[websocket]` table of the broker's `limits.toml`: each figure with source and date."""
         text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
         table: dict[str, dict[str, Any]] = tomllib.loads(text)["websocket"]
-        return cls(**{f.name: table[f.name]["value"] for f in fields(cls)})
+        values = {f.name: table[f.name]["value"] for f in fields(cls)}
+        windows = {n: tuple(RateWindow(*w) for w in v) for n, v in values.items() if isinstance(v, list)}
+        return cls(**{**values, **windows})
 
 
 class Endpoint(NamedTuple):
@@ -77,6 +94,17 @@ class Notice(NamedTuple):
     text: str
 
 
+class Farewell(Enum):
+    """Why the broker ended a socket, as far as it said so."""
+
+    #: Nothing that calls for more than another dial.
+    LOST = "lost"
+    #: Another socket of the account took its place: whoever dials again at once throws that one out.
+    EVICTED = "evicted"
+    #: The credentials are not valid any more.
+    CREDENTIALS = "credentials"
+
+
 class FeedCodec(Protocol):
     """The wire format of one socket: pure, and private to that socket, so that it may keep state."""
 
@@ -101,6 +129,10 @@ class FeedCodec(Protocol):
         """Classify one text message; never raises."""
         ...
 
+    def farewell(self, code: int, reason: str) -> Farewell:
+        """Classify the end of the socket, from its close frame and from what was decoded before."""
+        ...
+
 
 class BrokerFeed(Protocol):
     """One account's market-data feed at one broker."""
@@ -115,6 +147,11 @@ class BrokerFeed(Protocol):
 
     @property
     def book(self) -> TokenBook: ...
+
+    @property
+    def login(self) -> Login:
+        """The account's credentials; `endpoint` uses the present version."""
+        ...
 
     async def endpoint(self) -> Endpoint:
         """Return where to dial now; asked for again before every dial, so that fresh credentials are used."""

@@ -1,66 +1,41 @@
-"""One broker socket: dials, restores, reports, and dials again; what it must carry is given by the pool."""
+"""One broker socket: dials, restores, reports, and dials again; what it must carry is given by its lane."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
-from brokerpool.brokers.base import BrokerFeed, FeedCodec, NoticeKind
+from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, NoticeKind
 from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.feed.account import Account
+from brokerpool.feed.arrivals import Arrivals
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
-from brokerpool.feed.liveness import Liveness
+from brokerpool.feed.dialling import Seat
+from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Pacer
 from brokerpool.feed.reconcile import Reconciler
+from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument, Token
+from brokerpool.monitor.journal import Event
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import DialError, Link, LinkHandler
 
 logger = logging.getLogger("brokerpool.feed")
 
 DIAL_SECONDS = 10.0
-#: A symbol whose first tick has not come this long after it was sent is reported as silent.
-SILENT_SECONDS = 10.0
-
-
-class ConnectionState(Enum):
-    """Where a connection stands; the value is what statistics and logs show."""
-
-    IDLE = "idle"
-    DIALLING = "dialling"
-    LIVE = "live"
-    #: Open, and silent for longer than the broker ever is; about to be replaced.
-    STALE = "stale"
-    #: Between two dials.
-    WAITING = "waiting"
-    #: Refused by the broker's login (401, 403): no dial until there are new credentials.
-    PARKED = "parked"
-    CLOSED = "closed"
-
-
-class SymbolState(Enum):
-    """How far a wanted symbol has come; the value is what statistics and logs show."""
-
-    ACCEPTED = "accepted"
-    SENT = "sent"
-    #: Its first tick has come.
-    LIVE = "live"
-    #: Sent some time ago, and no tick yet: a closed market, a quiet symbol, or a silent refusal.
-    SILENT = "silent"
+_TOO_MANY_REQUESTS = 429
 
 
 class ConnectionObserver(Protocol):
-    """Whom a connection tells: the pool."""
+    """Whom a connection tells: its lane."""
 
-    def ticked(self, ticks: list[Tick]) -> None: ...
+    def ticked(self, connection: Connection, ticks: list[Tick]) -> None: ...
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None: ...
-    def connection_changed(self, connection: Connection, reason: str) -> None: ...
+    def symbols_lost(self, instruments: list[Instrument], reason: str) -> None: ...
+    def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None: ...
 
 
 class Dial(Protocol):
@@ -92,12 +67,12 @@ class Connection(LinkHandler):
         self,
         name: str,
         feed: BrokerFeed,
+        account: Account,
         observer: ConnectionObserver,
         *,
         dial: Dial,
         backoff: Backoff,
-        permits: asyncio.Semaphore,
-        wall_clock: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float],
     ) -> None:
         self.name = name
         self.state = ConnectionState.IDLE
@@ -107,24 +82,36 @@ class Connection(LinkHandler):
         #: True from the loss of a socket, or a refusal, until the next socket is open.
         self.down = False
         self._feed = feed
+        self._account = account
         self._observer = observer
         self._dial = dial
         self._backoff = backoff
-        self._permits = permits
         self._wall_clock = wall_clock
         self._monotonic = asyncio.get_running_loop().time
+        #: Monotonic seconds since which nothing has been delivered; None while the socket is live.
+        self.out_since: float | None = self._monotonic()
+        #: Monotonic seconds at which the present socket was opened.
+        self.opened_at = 0.0
+        #: The version of the credentials with which it was opened.
+        self.version = 0
         self._targets = Reconciler()
         self._routes: dict[Token, Instrument] = {}
-        self._awaiting: dict[Instrument, float] = {}  # sent, no tick yet -> when
-        self._silence_checks: deque[tuple[float, list[Instrument]]] = deque()
+        self._arrivals = Arrivals()
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
+        self._pacer = Pacer()
         self._codec: FeedCodec = feed.codec()
+        self._link: Link | None = None
         self._changed = asyncio.Event()
         self._down = asyncio.Event()
-        self._renewed = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    # -- for the pool -------------------------------------------------------------------------------------
+    # -- for the lane -------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> bool:
+        """True while the socket is open and nothing speaks against it."""
+        return self.state is ConnectionState.LIVE and not self.down
 
     def want(self, token: Token, instrument: Instrument, mode: Mode) -> None:
         """Carry the instrument in this mode from now on; returns at once."""
@@ -138,23 +125,42 @@ class Connection(LinkHandler):
         """Stop carrying the token; ticks that are still under way are not passed on."""
         instrument = self._routes.pop(token, None)
         if instrument is not None:
-            self._awaiting.pop(instrument, None)
+            self._arrivals.drop(instrument)
         self._targets.drop(token)
         self._changed.set()
 
-    def renew(self) -> None:
-        """Dial again if parked: there are new credentials."""
-        self._renewed.set()
-
     def symbol_state(self, token: Token) -> SymbolState:
-        """Tell how far a carried token has come."""
-        if token not in self._targets.sent:
+        """Tell how far a carried token has come on the present socket."""
+        if token not in self._targets.sent or token not in self._routes:
             return SymbolState.ACCEPTED
-        sent_at = self._awaiting.get(self._routes[token])
-        if sent_at is None:
-            return SymbolState.LIVE
-        silent = self._monotonic() - sent_at >= SILENT_SECONDS
-        return SymbolState.SILENT if silent else SymbolState.SENT
+        return self._arrivals.state(self._routes[token], self._monotonic())
+
+    def carried(self) -> list[Instrument]:
+        """Return the instruments that the broker has been asked for on the present socket."""
+        return [self._routes[token] for token in self._targets.sent if token in self._routes]
+
+    def watch(self, now: float, *, trading: bool) -> None:
+        """Judge the socket's silence; to be called every second or so while it is open."""
+        if self._link is None or not self.live:
+            return
+        silent = self._arrivals.overdue(now)
+        if silent:
+            self._observer.symbols_changed(silent, SymbolState.SILENT)
+        match self._liveness.verdict(now, trading=trading and bool(self._targets.sent)):
+            case Verdict.PROBE:
+                self._link.ping()
+                self._count_control_frame()
+            case Verdict.SILENT:
+                limit = self._liveness.silence_seconds
+                self._give_up(self._link, f"nothing came for {limit:g} s, not even a heartbeat")
+            case Verdict.MUTE:
+                limit = self._liveness.mute_limit
+                self._liveness.gave_up()
+                self._give_up(self._link, f"signs of life and no data for {limit:.0f} s in an open market")
+
+    def forgive(self, now: float) -> None:
+        """Let every silence begin now: it was this process that stood still."""
+        self._liveness.forgive(now)
 
     def stats(self) -> dict[str, Any]:
         """Return the connection's numbers: symbols wanted and sent, traffic, faults."""
@@ -175,141 +181,167 @@ class Connection(LinkHandler):
             "last_fault": self.last_fault,
         }
 
-    async def close(self) -> None:
+    async def close(self, reason: str = "closed by the pool") -> None:
         """End the socket and the task; takes a few seconds at most and leaves nothing behind."""
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        self._become(ConnectionState.CLOSED, "closed by the pool")
+        self._become(ConnectionState.CLOSED, Event.CLOSED, reason)
 
     # -- the life of the socket ---------------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
-            # A permit is held until the socket is really gone, so that the broker never counts one too many.
-            async with self._permits:
-                try:
-                    retry_after = await self._one_socket()
-                except Exception:  # a fault of ours must not end the supervision of the socket
-                    logger.exception("%s: unexpected error", self.name)
-                    self._refused("unexpected error, see the log", parks=False)
-                    retry_after = 0.0
-            if self.state is ConnectionState.PARKED:
-                await self._renewed.wait()
+            seat = await self._account.seat()
+            if seat is None:
+                self._become(ConnectionState.PARKED, Event.PARKED, "no dial until there are new credentials")
+                await self._account.usable()
                 continue
-            delay = max(self._backoff.next(), retry_after)
-            self._become(ConnectionState.WAITING, f"{self.last_fault}; next dial in {delay:.1f} s")
-            await asyncio.sleep(delay)
+            if await self._dial_once(seat):
+                await self._serve(seat)
+            # In doubt the account spaces the dials, one at a time for all of its connections.
+            if not (self._account.budget.doubt or self._account.login.refused):
+                await asyncio.sleep(self._backoff.next())
 
-    async def _one_socket(self) -> float:
-        """Dial once and keep the socket until it ends; return the seconds that the broker asked to wait."""
-        self._renewed.clear()
-        self._become(ConnectionState.DIALLING, "")
+    async def _dial_once(self, seat: Seat) -> bool:
+        """Dial, and tell whether a socket is open now; the seat is given back if not."""
+        self._become(ConnectionState.DIALLING, Event.DIALLED, "")
         self._codec = self._feed.codec()
         self._down.clear()
+        self.version = self._account.login.version
         self.traffic.dials += 1
+        retry_after, busy, parks = 0.0, False, False
         try:
             endpoint = await self._feed.endpoint()
             link = await self._dial(endpoint.url, self, headers=endpoint.headers, timeout=DIAL_SECONDS)
         except DialError as error:
-            self._refused(str(error), parks=error.status in (401, 403))
-            return error.retry_after or 0.0
+            fault, parks = str(error), error.status in (401, 403)
+            retry_after, busy = error.retry_after or 0.0, error.status == _TOO_MANY_REQUESTS
         except BrokerError as error:
-            self._refused(str(error), parks=error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS)
-            return 0.0
-        up_since = self._monotonic()
-        self._liveness = Liveness(self._feed.limits.silence_seconds, up_since)
+            fault, parks = str(error), error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS
+        except asyncio.CancelledError:
+            self._account.withdraw(seat)
+            raise
+        except Exception:  # a fault of ours must not end the supervision of the socket
+            logger.exception("%s: unexpected error", self.name)
+            fault = "unexpected error, see the log"
+        else:
+            self._opened(link, seat)
+            return True
+        self.traffic.refusals += 1
+        self.last_fault = fault
+        self._went_down()
+        self._become(ConnectionState.WAITING, Event.REFUSED, fault)
+        if parks:
+            self._account.withdraw(seat)
+            self._account.login.refuse(self.version)
+        else:
+            self._account.failed(seat, retry_after=retry_after, busy=busy)
+        return False
+
+    def _opened(self, link: Link, seat: Seat) -> None:
+        now = self._monotonic()
+        self._link = link
+        self.opened_at = now
+        self.out_since = None
         self.down = False
-        self._become(ConnectionState.LIVE, f"connected to {link.peer}")
+        self._liveness.opened(now)
+        self._pacer = Pacer(self._feed.limits.control_messages)
+        self._account.opened(seat)
+        self._become(ConnectionState.LIVE, Event.LIVE, f"connected to {link.peer}")
+
+    async def _serve(self, seat: Seat) -> None:
+        """Keep the open socket until it ends; the seat is given back when it is really gone."""
+        link = self._link
+        assert link is not None
         try:
             await self._write(link)
+        except Exception:  # as above
+            logger.exception("%s: unexpected error", self.name)
+            self.last_fault = "unexpected error, see the log"
+            self._went_down()
         finally:
             link.close()
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
-        if self._monotonic() - up_since >= PROVEN_SECONDS:
-            self._backoff.reset()
-        return 0.0
+            self._link = None
+            lived = self._monotonic() - self.opened_at
+            if lived >= PROVEN_SECONDS:
+                self._backoff.reset()
+            if self._closing:
+                self._account.withdraw(seat)
+            else:
+                self._account.ended(seat, lived)
 
     async def _write(self, link: Link) -> None:
         """Send what the broker must be told, in batches and at its pace, until the link is down."""
-        limits = self._feed.limits
-        pacer = Pacer(limits.control_messages_per_second, limits.control_burst)
         while not self._down.is_set():
-            if self._liveness.dead(self._monotonic()):
-                self._give_up(link)
-                return
             self._changed.clear()
-            batch = self._targets.next_batch(limits.batch_size)
+            batch = self._targets.next_batch(self._feed.limits.batch_size)
             if batch is None:
-                await self._rest()
+                await self._changed.wait()
                 continue
-            self._await_first_ticks([self._routes[token] for token in batch.add])
+            added = [self._routes[token] for token in batch.add]
+            if added:
+                self._arrivals.sent(added, self._monotonic())
+                self._observer.symbols_changed(added, SymbolState.SENT)
             for message in self._codec.requests(batch):
-                if delay := pacer.delay(self._monotonic()):
-                    await asyncio.sleep(delay)
+                await self._may_send()
                 if self._down.is_set():
                     return
-                pacer.spend(self._monotonic())
                 link.send_text(message)
                 self.traffic.control_messages += 1
 
-    async def _rest(self) -> None:
-        """Wait for a change or the socket's deadline; meanwhile report symbols whose first tick stays out."""
-        due = self._liveness.deadline
-        if self._silence_checks:
-            due = min(due, self._silence_checks[0][0])
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(due):
-                await self._changed.wait()
-        while self._silence_checks and self._silence_checks[0][0] <= self._monotonic():
-            due, instruments = self._silence_checks.popleft()
-            silent = [i for i in instruments if self._awaiting.get(i, due) + SILENT_SECONDS <= due]
-            if silent:
-                self._observer.symbols_changed(silent, SymbolState.SILENT)
+    async def _may_send(self) -> None:
+        """Wait until one more control message may leave, and count it."""
+        while True:
+            now = self._monotonic()
+            delay = max(self._pacer.delay(now), self._account.messages.delay(now))
+            if not delay:
+                return self._spend_message()
+            await asyncio.sleep(delay)
 
-    def _give_up(self, link: Link) -> None:
-        """Drop a socket that is silent: a broker that cannot be reached would never close it."""
-        self.last_fault = f"nothing came for {self._liveness.limit:g} s, not even a heartbeat"
-        self.down = True
-        self._become(ConnectionState.STALE, self.last_fault)
+    def _spend_message(self) -> None:
+        now = self._monotonic()
+        self._pacer.spend(now)
+        self._account.messages.spend(now)
+
+    def _count_control_frame(self) -> None:
+        if self._feed.limits.pings_counted:
+            self._spend_message()
+
+    def _give_up(self, link: Link, reason: str) -> None:
+        """Drop a socket that is silent or mute: a broker that cannot be reached would never close it."""
+        self.last_fault = reason
+        self._went_down()
+        self._become(ConnectionState.STALE, Event.STALE, reason)
         link.abort()
 
-    def _refused(self, reason: str, *, parks: bool) -> None:
-        self.traffic.refusals += 1
-        self.last_fault = reason
+    def _went_down(self) -> None:
         self.down = True
-        if parks:
-            self._become(ConnectionState.PARKED, f"{reason}; no dial until there are new credentials")
+        if self.out_since is None:
+            self.out_since = self._monotonic()
 
-    def _await_first_ticks(self, instruments: list[Instrument]) -> None:
-        if not instruments:
-            return
-        now = self._monotonic()
-        self._awaiting.update(dict.fromkeys(instruments, now))
-        self._silence_checks.append((now + SILENT_SECONDS, instruments))
-        self._observer.symbols_changed(instruments, SymbolState.SENT)
-
-    def _become(self, state: ConnectionState, reason: str) -> None:
+    def _become(self, state: ConnectionState, event: Event | None, reason: str) -> None:
         self.state = state
-        self._observer.connection_changed(self, reason)
+        self._observer.connection_changed(self, event, reason)
 
     # -- LinkHandler --------------------------------------------------------------------------------------
 
     def binary(self, message: bytes | memoryview) -> None:
         now = self._monotonic()
-        self._liveness.heard(now)
         ticks = self._codec.decode(message, self._routes, int(self._wall_clock() * 1000))
         if not ticks:
+            self._liveness.heard(now)
             self.traffic.heartbeats += 1
             return
+        self._liveness.ticked(now)
         self.traffic.ticks += len(ticks)
         self.traffic.last_tick_at = now
-        if self._awaiting:
-            awaiting = self._awaiting
-            first = [t.instrument for t in ticks if awaiting.pop(t.instrument, None) is not None]
-            if first:
-                self._observer.symbols_changed(first, SymbolState.LIVE)
-        self._observer.ticked(ticks)
+        first = self._arrivals.arrived(ticks)
+        if first:
+            self._observer.symbols_changed(first, SymbolState.LIVE)
+        self._observer.ticked(self, ticks)
 
     def text(self, message: str) -> None:
         self._liveness.heard(self._monotonic())
@@ -317,16 +349,32 @@ class Connection(LinkHandler):
         if notice.kind is NoticeKind.REFUSAL:
             self.traffic.refusals += 1
             self.last_fault = notice.text
+            self._observer.connection_changed(self, Event.REFUSED, notice.text)
             logger.warning("%s: the broker refused a request: %s", self.name, notice.text)
 
+    def control_frame(self, *, answered: bool) -> None:
+        self._liveness.heard(self._monotonic())
+        if answered:
+            self._count_control_frame()
+
     def closed(self, code: int, reason: str) -> None:
-        lost = list(self._routes.values())
-        if not self.down:
-            self.last_fault = f"socket closed with {code} {reason}".rstrip()
-            self.down = True
+        carried = self.carried()
         self._targets.reset()
-        self._awaiting.clear()
-        self._silence_checks.clear()
+        self._arrivals.clear()
         self._down.set()
         self._changed.set()
-        self._observer.symbols_changed(lost, SymbolState.ACCEPTED)
+        if self._closing:
+            return
+        if not self.down:
+            self.last_fault = f"socket closed with {code} {reason}".rstrip()
+            self._went_down()
+        event = Event.LOST
+        match self._codec.farewell(code, reason):
+            case Farewell.EVICTED:
+                event = Event.EVICTED
+                self._account.evicted()
+            case Farewell.CREDENTIALS:
+                self._account.login.refuse(self.version)
+        self._become(ConnectionState.WAITING, event, self.last_fault)
+        self._observer.symbols_changed(list(self._routes.values()), SymbolState.ACCEPTED)
+        self._observer.symbols_lost(carried, self.last_fault)

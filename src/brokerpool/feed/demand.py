@@ -17,10 +17,11 @@ def _modes(mask: int) -> frozenset[Mode]:
 class _Holding:
     """One instrument's owners; `counts` makes the highest wanted mode a look-up whatever the crowd."""
 
-    __slots__ = ("counts", "owners")
+    __slots__ = ("counts", "owners", "priorities")
 
     def __init__(self) -> None:
         self.owners: dict[str, int] = {}  # owner -> bit set of modes
+        self.priorities: dict[str, int] = {}  # owner -> priority, where it is not 0
         self.counts = [0, 0, 0, 0]  # by mode; index 0 is not used
 
 
@@ -34,18 +35,23 @@ class Demand:
 
     def __init__(self) -> None:
         self._holdings: dict[Instrument, _Holding] = {}
-        self._owners: dict[str, set[Instrument]] = {}
+        # Dicts as ordered sets: what follows from the demand must not depend on the hashes of names.
+        self._owners: dict[str, dict[Instrument, None]] = {}
 
-    def want(self, owner: str, instrument: Instrument, mode: Mode) -> None:
-        """Add a want; adding it again changes nothing."""
+    def want(self, owner: str, instrument: Instrument, mode: Mode, priority: int = 0) -> None:
+        """Add a want; adding it again changes nothing but the owner's priority for the instrument."""
         holding = self._holdings.get(instrument)
         if holding is None:
             holding = self._holdings[instrument] = _Holding()
         mask = holding.owners.get(owner, 0)
+        if priority:
+            holding.priorities[owner] = priority
+        elif holding.priorities:
+            holding.priorities.pop(owner, None)
         if mask >> mode & 1:
             return
         if not mask:
-            self._owners.setdefault(owner, set()).add(instrument)
+            self._owners.setdefault(owner, {})[instrument] = None
         holding.owners[owner] = mask | 1 << mode
         holding.counts[mode] += 1
 
@@ -73,6 +79,14 @@ class Demand:
             return None
         return next(mode for mode in _MODES if holding.counts[mode])
 
+    def priority(self, instrument: Instrument) -> int:
+        """Return the highest priority that any owner gives the instrument, 0 when none gives it one."""
+        holding = self._holdings.get(instrument)
+        if holding is None or not holding.priorities:
+            return 0
+        unnamed = len(holding.owners) > len(holding.priorities)
+        return max(0, *holding.priorities.values()) if unnamed else max(holding.priorities.values())
+
     def holds(self, owner: str, instrument: Instrument) -> bool:
         """Tell whether the owner wants the instrument in any mode."""
         holding = self._holdings.get(instrument)
@@ -83,11 +97,11 @@ class Demand:
         holding = self._holdings.get(instrument)
         return _modes(holding.owners.get(owner, 0)) if holding else frozenset()
 
-    def instruments(self, owner: str | None = None) -> frozenset[Instrument]:
-        """Return what the owner wants, or what anybody wants."""
+    def instruments(self, owner: str | None = None) -> tuple[Instrument, ...]:
+        """Return what the owner wants, or what anybody wants, in the order in which it came."""
         if owner is None:
-            return frozenset(self._holdings)
-        return frozenset(self._owners.get(owner, ()))
+            return tuple(self._holdings)
+        return tuple(self._owners.get(owner, ()))
 
     def count(self, owner: str) -> int:
         """Return how many instruments the owner wants."""
@@ -106,9 +120,10 @@ class Demand:
 
     def _forget(self, owner: str, instrument: Instrument, holding: _Holding) -> None:
         del holding.owners[owner]
+        holding.priorities.pop(owner, None)
         if not holding.owners:
             del self._holdings[instrument]
         theirs = self._owners[owner]
-        theirs.discard(instrument)
+        del theirs[instrument]
         if not theirs:
             del self._owners[owner]

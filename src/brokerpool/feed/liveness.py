@@ -1,28 +1,117 @@
-"""Whether a socket still lives, told by the times at which it was heard."""
+"""Whether a connection still does its work, told by the times at which it was heard and data came."""
 
 from __future__ import annotations
 
+from enum import Enum
+
+#: Without data for this long a probe is sent: its answer tells a dead line from a mute one.
+PROBE_SECONDS = 5.0
+#: The least pause in the data of an open market for which a socket is given up as mute.
+MUTE_SECONDS = 10.0
+#: The same for a socket that has had no data at all.
+FIRST_DATA_SECONDS = 15.0
+#: A mute socket's successors get twice the time of the one before, up to this: a market that is halted in the
+#: middle of the day must not be dialled at full speed.
+PATIENCE_SECONDS = 900.0
+#: Data this long after the dial, and not just the broker's first answer, proves that a socket is not mute.
+PROVEN_SECONDS = 10.0
+
+
+class Verdict(Enum):
+    """What is to be done about a socket."""
+
+    #: Ask for a sign of life.
+    PROBE = "probe"
+    #: Nothing at all comes, heartbeats included: the line is dead, whatever TCP says.
+    SILENT = "silent"
+    #: Signs of life come, and no data though the market is open.
+    MUTE = "mute"
+
+
+class Rhythm:
+    """How long the pauses between something's signs usually are, learned from a look now and then."""
+
+    __slots__ = ("last", "usual")
+
+    def __init__(self) -> None:
+        self.last: float | None = None
+        #: The longest pause of late, in seconds; 0 before the first. It fades with each sign, so that one
+        #: quiet lunch break does not dull the watch for the rest of the day.
+        self.usual = 0.0
+
+    def look(self, last: float) -> None:
+        """Learn from the time of the newest sign; the same time again teaches nothing."""
+        if self.last is not None and last != self.last:
+            self.usual = max(last - self.last, self.usual * 0.98)
+        self.last = last
+
+    def restart(self) -> None:
+        """Do not learn from the pause that is going on: it is a hole, not a habit."""
+        self.last = None
+
 
 class Liveness:
-    """A socket is dead when nothing at all came for `limit` seconds.
+    """One connection's signs of life; what it has learned outlives its sockets.
 
-    Anything the broker sends counts, heartbeats too: a closed market is quiet and alive. Whether the
-    symbols tick is another question.
+    Anything that the broker sends is a sign of life, heartbeats and answers to pings too. Only ticks are
+    data, and their absence counts only while the market is open.
     """
 
-    def __init__(self, limit: float, now: float) -> None:
-        self.limit = limit
-        self._heard_at = now
+    def __init__(self, silence_seconds: float, now: float) -> None:
+        self.silence_seconds = silence_seconds
+        self._rhythm = Rhythm()
+        self._fruitless = 0
+        self.opened(now)
+
+    def opened(self, now: float) -> None:
+        """A new socket is open."""
+        self._opened_at = self._heard_at = self._quiet_from = now
+        self._data_at: float | None = None
+        self._probed = False
+        self._rhythm.restart()
 
     def heard(self, now: float) -> None:
-        """Note a message."""
+        """Note any message or control frame."""
         self._heard_at = now
 
-    @property
-    def deadline(self) -> float:
-        """When the socket will be dead unless it is heard before."""
-        return self._heard_at + self.limit
+    def ticked(self, now: float) -> None:
+        """Note a message with data."""
+        self._heard_at = self._data_at = self._quiet_from = now
 
-    def dead(self, now: float) -> bool:
-        """Tell whether the silence has lasted too long."""
-        return now >= self.deadline
+    def forgive(self, now: float) -> None:
+        """Let the silence begin now: it was this process that stood still, or the market was closed."""
+        self._heard_at = max(self._heard_at, now)
+        self._quiet_from = now
+        self._rhythm.restart()
+
+    def gave_up(self) -> None:
+        """Note that a socket was given up as mute; its successor gets more time."""
+        self._fruitless += 1
+
+    @property
+    def mute_limit(self) -> float:
+        """Seconds without data after which the present socket is mute."""
+        least = FIRST_DATA_SECONDS if self._data_at is None else max(MUTE_SECONDS, 2 * self._rhythm.usual)
+        return min(PATIENCE_SECONDS, float(least * 2**self._fruitless))
+
+    def verdict(self, now: float, *, trading: bool) -> Verdict | None:
+        """Judge the silence, every second or so; `trading` tells whether data is to be expected."""
+        if now - self._heard_at >= self.silence_seconds:
+            return Verdict.SILENT
+        if not trading:
+            self._quiet_from = now
+            self._rhythm.restart()
+            return None
+        if self._data_at is not None:
+            self._rhythm.look(self._data_at)
+            if self._data_at - self._opened_at >= PROVEN_SECONDS:
+                self._fruitless = 0
+        quiet = now - self._quiet_from
+        if quiet < PROBE_SECONDS:
+            self._probed = False
+        elif quiet >= self.mute_limit:
+            return Verdict.MUTE
+        elif not self._probed:
+            self._probed = True
+            return Verdict.PROBE
+        return None

@@ -1,29 +1,33 @@
-"""How fast messages may leave: a token bucket that is told the time."""
+"""How fast something may leave: never more than so many within any so many seconds; told the time."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+
+from brokerpool.brokers.base import RateWindow
+
 
 class Pacer:
-    """Lets `burst` messages go at once after a rest and `per_second` in the long run."""
+    """Keeps to several windows at once; with none it lets everything pass."""
 
-    def __init__(self, per_second: float, burst: int) -> None:
-        if per_second <= 0 or burst < 1:
-            raise ValueError("a pacer needs a positive rate and a burst of at least 1")
-        self._per_second = per_second
-        self._burst = float(burst)
-        self._tokens = float(burst)
-        self._at = float("-inf")
+    def __init__(self, windows: Iterable[RateWindow] = ()) -> None:
+        """Raises ValueError for a window that would never let anything pass, or everything."""
+        self._windows = tuple(windows)
+        if any(window.most < 1 or window.seconds <= 0 for window in self._windows):
+            raise ValueError("a window must let at least 1 pass in a positive time")
+        # As many times as the largest count: older ones stand in no window's way.
+        self._left_at: deque[float] = deque(maxlen=max((w.most for w in self._windows), default=0))
 
     def delay(self, now: float) -> float:
-        """Return the seconds until one more message may leave; 0 means now."""
-        missing = 1.0 - self._refilled(now)
-        # A hair of rounding must not turn into a wake-up that finds the bucket 1e-17 short.
-        return missing / self._per_second if missing > 1e-9 else 0.0
+        """Return the seconds until one more may leave; 0 means now."""
+        delay = 0.0
+        for most, seconds in self._windows:
+            if len(self._left_at) >= most:
+                delay = max(delay, self._left_at[-most] + seconds - now)
+        # A hair of rounding must not turn into a wake-up that finds the window 1e-17 short.
+        return delay if delay > 1e-9 else 0.0
 
     def spend(self, now: float) -> None:
-        """Count one message that leaves at `now`."""
-        self._tokens = self._refilled(now) - 1.0
-        self._at = now
-
-    def _refilled(self, now: float) -> float:
-        return min(self._burst, self._tokens + max(0.0, now - self._at) * self._per_second)
+        """Count one that leaves at `now`."""
+        self._left_at.append(now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -63,7 +63,9 @@ POLICIES: dict[str, Policy] = {"fill-first": fill_first, "least-loaded": least_l
 class Placement:
     """Assigns instruments to at most `max_slots` named slots of `slot_size` places each.
 
-    A slot's name is never used again, so that it means the same connection in every log line.
+    Each instrument has its home in one slot. While that slot is out it may have a guest's place in another
+    one besides, and keeps its home: homes and guests together never exceed a slot's size. A slot's name is
+    never used again, so that it means the same connection in every log line.
     """
 
     def __init__(self, prefix: str, slot_size: int, max_slots: int, policy: Policy = fill_first) -> None:
@@ -73,67 +75,143 @@ class Placement:
         self._policy = policy
         self.slot_size = slot_size
         self.max_slots = max_slots
-        self._slots: dict[str, set[Instrument]] = {}
-        self._where: dict[Instrument, str] = {}
+        # Dicts as ordered sets: the same events in the same order lead to the same places, in every process.
+        self._homes: dict[str, dict[Instrument, None]] = {}
+        self._home: dict[Instrument, str] = {}
+        self._guests: dict[str, dict[Instrument, None]] = {}
+        self._guest: dict[Instrument, str] = {}
         self._named = 0
 
-    def plan(self, instruments: Iterable[Instrument]) -> Plan:
-        """Stage a batch: instruments that have a place keep it, the others go where the policy says."""
-        waiting = [i for i in dict.fromkeys(instruments) if i not in self._where]
-        rooms = [(name, self.slot_size - len(held)) for name, held in self._slots.items()]
-        rooms += [
-            (f"{self._prefix}-{self._named + n}", self.slot_size)
-            for n in range(1, self.max_slots - len(self._slots) + 1)
-        ]
-        room = sum(room for _, room in rooms)
-        return Plan(self._policy(waiting[:room], rooms), waiting[room:])
+    # -- homes --------------------------------------------------------------------------------------------
+
+    def plan(self, instruments: Iterable[Instrument], out: Container[str] = ()) -> Plan:
+        """Stage a batch: instruments that have a home keep it, the others go where the policy says.
+
+        Slots that are not `out`, and new ones, are filled first, then those that are; the places of guests
+        last, for these have to leave.
+        """
+        waiting = [i for i in dict.fromkeys(instruments) if i not in self._home]
+        places = self.capacity - len(self._home)
+        waiting, unplaced = waiting[:places], waiting[places:]
+        assignments: dict[str, list[Instrument]] = {}
+        free = {name: self.slot_size - len(homes) for name, homes in self._homes.items()}
+        up = [(n, self.room(n)) for n in free if n not in out] + self.new_slots()
+        for rooms in (up, [(n, room) for n, room in free.items() if n in out], list(free.items())):
+            rooms = [(name, room - len(assignments.get(name, ()))) for name, room in rooms]
+            total = sum(room for _, room in rooms)
+            for name, share in self._policy(waiting[:total], rooms).items():
+                assignments.setdefault(name, []).extend(share)
+            waiting = waiting[total:]
+        return Plan(assignments, unplaced)
+
+    def new_slots(self) -> list[tuple[str, int]]:
+        """Return the slots that may still be opened, as (name, room)."""
+        count = self.max_slots - len(self._homes)
+        return [(f"{self._prefix}-{self._named + n}", self.slot_size) for n in range(1, count + 1)]
 
     def commit(self, plan: Plan) -> None:
         """Carry out a plan that was made since the last change."""
         for name, instruments in plan.assignments.items():
-            if name not in self._slots:
-                self._slots[name] = set()
-                self._named += 1
-            self._slots[name].update(instruments)
-            self._where.update(dict.fromkeys(instruments, name))
+            self.open(name)
+            self._homes[name].update(dict.fromkeys(instruments))
+            self._home.update(dict.fromkeys(instruments, name))
+
+    def open(self, name: str) -> None:
+        """Make a slot known, empty if it is new."""
+        if name not in self._homes:
+            self._homes[name] = {}
+            self._guests[name] = {}
+            self._named += 1
 
     def slot(self, instrument: Instrument) -> str | None:
-        """Return the slot that carries the instrument, None when none does."""
-        return self._where.get(instrument)
+        """Return the slot that is the instrument's home, None when it has none."""
+        return self._home.get(instrument)
 
     def remove(self, instrument: Instrument) -> str:
-        """Free the instrument's place and return its slot. Raises KeyError when it has none."""
-        name = self._where.pop(instrument)
-        self._slots[name].discard(instrument)
+        """Free the instrument's home and return its slot. Raises KeyError when it has none."""
+        self.leave(instrument)
+        name = self._home.pop(instrument)
+        del self._homes[name][instrument]
         return name
 
     def close(self, name: str) -> None:
         """Take an empty slot away. Raises ValueError while it carries anything."""
-        if self._slots[name]:
-            raise ValueError(f"{name} still carries {len(self._slots[name])} instruments")
-        del self._slots[name]
+        if self.carried(name):
+            raise ValueError(f"{name} still carries {self.carried(name)} instruments")
+        del self._homes[name], self._guests[name]
 
-    def load(self, name: str) -> Collection[Instrument]:
-        """Return what the slot carries."""
-        return self._slots[name]
+    # -- guests -------------------------------------------------------------------------------------------
+
+    def lodge(self, instrument: Instrument, name: str) -> None:
+        """Give the instrument a guest's place in a slot that is not its home."""
+        self.leave(instrument)
+        self.open(name)
+        self._guests[name][instrument] = None
+        self._guest[instrument] = name
+
+    def guest(self, instrument: Instrument) -> str | None:
+        """Return the slot in which the instrument is a guest, None when it is nowhere."""
+        return self._guest.get(instrument)
+
+    def leave(self, instrument: Instrument) -> None:
+        """End the instrument's stay as a guest, if it is one."""
+        name = self._guest.pop(instrument, None)
+        if name is not None:
+            del self._guests[name][instrument]
+
+    def adopt(self, instrument: Instrument) -> str:
+        """Make the slot in which the instrument is a guest its home, and return the home that it leaves."""
+        new = self._guest[instrument]
+        old = self.remove(instrument)
+        self._homes[new][instrument] = None
+        self._home[instrument] = new
+        return old
+
+    @property
+    def has_guests(self) -> bool:
+        """True while any instrument is carried away from home."""
+        return bool(self._guest)
+
+    # -- figures ------------------------------------------------------------------------------------------
+
+    def homes(self, name: str) -> Collection[Instrument]:
+        """Return the instruments at home in the slot."""
+        return self._homes[name]
+
+    def guests(self, name: str) -> Collection[Instrument]:
+        """Return the instruments that are guests in the slot."""
+        return self._guests[name]
+
+    def carried(self, name: str) -> int:
+        """Return how many places of the slot are taken, guests included."""
+        return len(self._homes[name]) + len(self._guests[name])
+
+    def room(self, name: str) -> int:
+        """Return how many places of the slot are free, guests counted."""
+        return self.slot_size - self.carried(name)
+
+    def spare(self) -> str | None:
+        """Return the smallest slot if the policy wants few and the others could carry everything with ease.
+
+        With ease: with a fifth of their places left, so that the next few symbols do not open it again.
+        """
+        if self._policy is not fill_first or len(self._homes) < 2 or self._guest:
+            return None
+        name = min(reversed(self._homes), key=lambda slot: len(self._homes[slot]))
+        return name if len(self) <= 0.8 * self.slot_size * (len(self._homes) - 1) else None
 
     @property
     def loads(self) -> dict[str, int]:
-        """How many instruments each slot carries, oldest slot first."""
-        return {name: len(held) for name, held in self._slots.items()}
+        """How many instruments are at home in each slot, oldest slot first."""
+        return {name: len(held) for name, held in self._homes.items()}
 
     @property
     def capacity(self) -> int:
         """Instruments that fit when every slot is open."""
         return self.slot_size * self.max_slots
 
-    @property
-    def room(self) -> int:
-        """Instruments that still fit."""
-        return self.capacity - len(self._where)
-
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._home)
 
     def __repr__(self) -> str:
         loads = ", ".join(f"{name}: {load}" for name, load in self.loads.items())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -21,15 +21,21 @@ from brokerpool.errors import (
     Refused,
     UnknownInstrumentError,
 )
+from brokerpool.feed.account import Account
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.connection import Connection, ConnectionState, Dial, SymbolState
+from brokerpool.feed.connection import Connection, Dial
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.filler import Filler, Filling
+from brokerpool.feed.intake import Intake
+from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
+from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.feed.stream import PoolListener, TickStream
+from brokerpool.feed.watch import Sessions, Watch
+from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import Mode, Tick
-
-logger = logging.getLogger("brokerpool.feed")
+from brokerpool.monitor.journal import Event, Journal
+from brokerpool.ticks import Mode
 
 #: One instrument, or its text as in "NSE:INFY", or several of either.
 Instruments: TypeAlias = Instrument | str | Iterable[Instrument | str]
@@ -61,31 +67,62 @@ class WebSocketPool:
         max_connections: int = 3,
         linger: float = 30.0,
         placement: str = "fill-first",
+        redundancy: int = 1,
+        grace: float = 5.0,
+        hours: MarketHours = ALWAYS_OPEN,
+        filler: Filler | None = None,
         random: Random | None = None,
         dial: Dial = transport.dial,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Make a pool for one account; nothing is dialled before the first subscribe.
 
         `linger` is how many seconds a connection stays open after its last symbol has gone; `placement`
         is "fill-first" (as few connections as possible) or "least-loaded" (evenly over all of them).
-        Raises ValueError for another placement and for limits below 1.
+        With a `redundancy` of 2 each symbol is on two connections, and the first tick wins. After `grace`
+        seconds without its connection a symbol moves to another one that has room. Outside the `hours`
+        silence is normal. The `filler` gives snapshots for holes in the data.
+        Raises ValueError for another placement, for limits below 1, and for more redundancy than connections.
         """
+        if placement not in POLICIES:
+            raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
+        if not 1 <= redundancy <= max_connections:
+            raise ValueError(f"{max_connections} connections cannot carry {redundancy} copies of a symbol")
         self.name = feed.name
         #: The broker's side; to be read only.
         self.feed = feed
+        #: What happened; to be read only.
+        self.journal = Journal(wall_clock=wall_clock)
+        random = random or Random()
+        self._wall_clock = wall_clock
+        self._loop = asyncio.get_running_loop()
         self._demand = Demand()
-        if placement not in POLICIES:
-            raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
-        self._placement = Placement(feed.name, max_symbols, max_connections, POLICIES[placement])
-        self._connections: dict[str, Connection] = {}
         self._tokens: dict[Instrument, Token] = {}
-        self._linger = linger
-        self._lingering: dict[str, asyncio.TimerHandle] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-        self._permits = asyncio.Semaphore(max_connections)
-        self._random = random or Random()
-        self._dial = dial
-        self._listeners: tuple[PoolListener, ...] = ()
+        self._account = Account(feed.login, feed.limits, max_connections, random, self.journal, wall_clock)
+        self._lanes: list[Lane] = []
+        self._intake = Intake(self._lanes, self.journal, wall_clock)
+        for number in range(redundancy):
+            prefix = feed.name if number == 0 else f"{feed.name}-{'bcdefgh'[number - 1]}"
+            places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
+            self._lanes.append(
+                Lane(
+                    places,
+                    feed,
+                    self._account,
+                    self._demand,
+                    self._tokens,
+                    self._intake,
+                    self.journal,
+                    linger=linger,
+                    grace=grace,
+                    random=random,
+                    dial=dial,
+                    wall_clock=wall_clock,
+                )
+            )
+        self._sessions = Sessions(hours)
+        self._watch = Watch(self._look, feed.limits.silence_seconds)
+        self._filling = Filling(filler, self._intake, Backoff(random)) if filler else None
         self._streams: list[TickStream] = []
         self._closed = False
 
@@ -97,12 +134,14 @@ class WebSocketPool:
         mode: Mode = Mode.QUOTE,
         *,
         owner: str = "default",
+        priority: int = 0,
         partial: bool = False,
     ) -> Subscribed:
         """Want the instruments in the mode, in the name of the owner.
 
         Without `partial` the batch is taken whole or not at all; with it, what fits is taken and the
-        rest comes back in `refused`, each with its reason.
+        rest comes back in `refused`, each with its reason. While connections are out, symbols with a
+        higher `priority` get what room there is; the highest that any owner gives a symbol counts.
 
         Raises PoolExhaustedError or UnknownInstrumentError (nothing has changed then), PoolClosedError,
         and ValueError for a text that is not EXCHANGE:SYMBOL.
@@ -113,15 +152,24 @@ class WebSocketPool:
         unknown = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
         if unknown and not partial:
             raise UnknownInstrumentError(self._unknown_message(unknown), self._refused_unknown(unknown))
-        plan = self._placement.plan(listed)
-        if plan.unplaced and not partial:
-            raise PoolExhaustedError(self._full_message(len(plan.unplaced)), self._refused_full(plan))
-        self._placement.commit(plan)
-        refused = {r.instrument: r for r in (*self._refused_unknown(unknown), *self._refused_full(plan))}
+        plans = [lane.placement.plan(listed, lane.leaving) for lane in self._lanes]
+        unplaced = plans[0].unplaced  # all lanes are of the same size and carry the same
+        if unplaced and not partial:
+            raise PoolExhaustedError(self._full_message(len(unplaced)), self._refused_full(unplaced))
+        refused = {r.instrument: r for r in (*self._refused_unknown(unknown), *self._refused_full(unplaced))}
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
         for instrument in accepted:
-            self._demand.want(owner, instrument, mode)
-            self._apply(instrument)
+            self._demand.want(owner, instrument, mode, priority)
+            if instrument not in self._tokens:
+                token = self.feed.book.token(instrument)
+                assert token is not None  # looked up above
+                self._tokens[instrument] = token
+        for lane, plan in zip(self._lanes, plans, strict=True):
+            lane.placement.commit(plan)
+            lane.settle()
+        for instrument in accepted:
+            self._carry(instrument)
+        self._watch.start()
         return Subscribed(accepted, tuple(refused.values()))
 
     def unsubscribe(
@@ -134,7 +182,16 @@ class WebSocketPool:
         modes = tuple(Mode) if mode is None else (mode,)
         given_up = tuple(i for i in _each(instruments) if self._demand.release(owner, i, modes))
         for instrument in given_up:
-            self._apply(instrument)
+            if self._demand.mode(instrument) is not None:
+                self._carry(instrument)
+                continue
+            for lane in self._lanes:
+                lane.drop(instrument)
+            del self._tokens[instrument]
+            self._intake.forget(instrument)
+        if given_up:
+            for lane in self._lanes:
+                lane.settle()
         return given_up
 
     def release(self, owner: str) -> int:
@@ -143,7 +200,7 @@ class WebSocketPool:
 
     def plan(self, instruments: Iterable[Instrument]) -> Plan:
         """Tell where a batch would go, without changing anything."""
-        return self._placement.plan(instruments)
+        return self._lanes[0].placement.plan(instruments, self._lanes[0].leaving)
 
     @property
     def demand(self) -> Demand:
@@ -155,12 +212,13 @@ class WebSocketPool:
     @property
     def connected(self) -> bool:
         """True while at least one connection to the broker is live."""
-        return any(c.state is ConnectionState.LIVE for c in self._connections.values())
+        return any(connection.live for connection in self._connections())
 
     @property
     def symbols_down(self) -> int:
-        """Symbols whose connection was lost or refused and is not open again yet."""
-        return sum(len(self._placement.load(c.name)) for c in self._connections.values() if c.down)
+        """Symbols whose connection was lost or refused and that no other one carries."""
+        cut_off = [set(lane.cut_off()) for lane in self._lanes]
+        return len(set.intersection(*cut_off))
 
     @property
     def depth_levels(self) -> int:
@@ -169,15 +227,22 @@ class WebSocketPool:
 
     def state(self, instrument: Instrument) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
-        name = self._placement.slot(instrument)
-        return self._connections[name].symbol_state(self._tokens[instrument]) if name else None
+        if instrument not in self._tokens:
+            return None
+        state = max((lane.state(instrument) for lane in self._lanes), key=PROGRESS.index)
+        mute = state is SymbolState.LIVE and self._intake.cadence.mute(instrument)
+        return SymbolState.STALE if mute else state
+
+    def in_gap(self, instrument: Instrument) -> bool:
+        """Tell whether the instrument's data has stopped, so that its last value is stale."""
+        return instrument in self._intake.gaps
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once every one of the instruments has had a tick on its present socket.
 
         Raises NotLiveError after `timeout` seconds, with the state of each that has had none.
         """
-        waiting = {i for i in _each(instruments) if self.state(i) is not SymbolState.LIVE}
+        waiting = {i: None for i in _each(instruments) if self.state(i) is not SymbolState.LIVE}
         watch = _FirstTicks(waiting)
         self.listen(watch)
         try:
@@ -192,11 +257,11 @@ class WebSocketPool:
 
     def listen(self, listener: PoolListener) -> None:
         """Tell the listener of every tick and change from now on."""
-        self._listeners = (*self._listeners, listener)
+        self._intake.listen(listener)
 
     def unlisten(self, listener: PoolListener) -> None:
         """Tell the listener no more; one that never listened is ignored."""
-        self._listeners = tuple(known for known in self._listeners if known is not listener)
+        self._intake.unlisten(listener)
 
     @contextlib.contextmanager
     def ticks(self, size: int = 10_000) -> Iterator[TickStream]:
@@ -216,33 +281,42 @@ class WebSocketPool:
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""
+        placement, budget = self._lanes[0].placement, self._account.budget
         return {
             "websocket": {
-                "connections": len(self._connections),
-                "total_symbols": len(self._placement),
-                "capacity_used": len(self._placement) / self._placement.capacity,
-                "max_connections": self._placement.max_slots,
-                "max_symbols_per_connection": self._placement.slot_size,
-                "per_connection": [c.stats() for c in self._connections.values()],
+                "connections": sum(len(lane.connections) for lane in self._lanes),
+                "total_symbols": len(placement),
+                "capacity_used": len(placement) / placement.capacity,
+                "max_connections": budget.max_sockets,
+                "allowed_connections": budget.cap,
+                "max_symbols_per_connection": placement.slot_size,
+                "symbols_down": self.symbols_down,
+                "symbols_degraded": sum(i in self._lanes[-1].stranded for i in self._lanes[0].stranded),
+                "gaps_open": len(self._intake.gaps),
+                "gaps_total": self._intake.gaps_total,
+                "per_connection": [lane.stats(name) for lane in self._lanes for name in lane.connections],
             }
         }
 
     # -- credentials and end ------------------------------------------------------------------------------
 
     def renew(self) -> None:
-        """Dial parked connections again, because the feed has new credentials."""
-        for connection in self._connections.values():
-            connection.renew()
+        """Dial at once wherever a dial is waiting for better times: the operator says that all is well.
+
+        New credentials need no call: `feed.login.renew` reaches the pool by itself.
+        """
+        self._account.forgive()
 
     async def close(self) -> None:
         """Close every connection; takes a few seconds at most. A closed pool refuses new demand."""
         self._closed = True
-        for timer in self._lingering.values():
-            timer.cancel()
-        self._lingering.clear()
+        self._watch.stop()
         for stream in self._streams:
             stream.end()
-        await asyncio.gather(*(c.close() for c in self._connections.values()), *self._closing)
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
+        await self._account.close()
+        if self._filling is not None:
+            await self._filling.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -255,69 +329,49 @@ class WebSocketPool:
     def __repr__(self) -> str:
         return f"<WebSocketPool {self.name}: {self._load_message()}>"
 
-    # -- ConnectionObserver -------------------------------------------------------------------------------
-
-    def ticked(self, ticks: list[Tick]) -> None:
-        for listener in self._listeners:
-            listener.ticked(ticks)
-
-    def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
-        for listener in self._listeners:
-            listener.symbols_changed(instruments, state)
-
-    def connection_changed(self, connection: Connection, reason: str) -> None:
-        logger.info("%s is %s%s", connection.name, connection.state.value, f": {reason}" if reason else "")
-        for listener in self._listeners:
-            listener.connection_changed(connection.name, connection.state.value, reason)
-
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _apply(self, instrument: Instrument) -> None:
-        """Bring one instrument's connection into line with the demand for it."""
-        mode = self._demand.mode(instrument)
-        if mode is not None:
-            name = self._placement.slot(instrument)
-            assert name is not None  # placed before it was demanded
-            token = self._tokens.get(instrument) or self.feed.book.token(instrument)
-            assert token is not None  # looked up before it was placed
-            self._tokens[instrument] = token
-            self._connection(name).want(token, instrument, mode)
-            return
-        name = self._placement.remove(instrument)
-        self._connections[name].drop(self._tokens.pop(instrument))
-        if not self._placement.load(name):
-            timer = asyncio.get_running_loop().call_later(self._linger, self._close_empty, name)
-            self._lingering[name] = timer
+    def _connections(self) -> Iterator[Connection]:
+        return (connection for lane in self._lanes for connection in lane.connections.values())
 
-    def _connection(self, name: str) -> Connection:
-        timer = self._lingering.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-        connection = self._connections.get(name)
-        if connection is None:
-            backoff = Backoff(self._random)
-            connection = Connection(
-                name, self.feed, self, dial=self._dial, backoff=backoff, permits=self._permits
-            )
-            self._connections[name] = connection
-        return connection
+    def _carry(self, instrument: Instrument) -> None:
+        for lane in self._lanes:
+            lane.carry(instrument)
+        if len(self._lanes) > 1:
+            self._intake.carriers_changed(instrument)
 
-    def _close_empty(self, name: str) -> None:
-        del self._lingering[name]
-        self._placement.close(name)
-        task = asyncio.create_task(self._connections.pop(name).close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+    def _look(self, now: float, stalled: float) -> None:
+        """Judge every silence, and move what is to be moved."""
+        exchanges = {instrument.exchange for instrument in self._tokens}
+        trading, opened = self._sessions.look(exchanges, self._wall_clock())
+        if stalled:
+            self.journal.note(Event.STARVED, reason=f"this process stood still for {stalled:.1f} s")
+            for connection in self._connections():
+                connection.forgive(now)
+        fresh = [i for i in self._tokens if stalled or i.exchange in opened] if stalled or opened else ()
+        self._intake.cadence.forgive(fresh, now)
+        expected: list[Instrument] = []
+        for connection in list(self._connections()):
+            judged = [i for i in connection.carried() if i.exchange in trading]
+            connection.watch(now, trading=bool(judged))
+            if connection.live:
+                expected += judged
+        self._intake.sweep(expected, now)
+        for lane in self._lanes:
+            lane.watch(now)
+        if self._filling is not None:
+            self._filling.look(int(self._wall_clock() * 1000))
 
     def _check_open(self) -> None:
         if self._closed:
             raise PoolClosedError(f"pool {self.name} is closed.")
 
     def _load_message(self) -> str:
-        loads = ", ".join(f"{name} {load}" for name, load in self._placement.loads.items()) or "none"
+        placement = self._lanes[0].placement
+        loads = ", ".join(f"{name} {load}" for name, load in placement.loads.items()) or "none"
         return (
-            f"{len(self._placement)} of {self._placement.capacity} places are taken"
-            f" ({self._placement.max_slots} connections of {self._placement.slot_size}; open: {loads})."
+            f"{len(placement)} of {placement.capacity} places are taken"
+            f" ({placement.max_slots} connections of {placement.slot_size}; open: {loads})."
         )
 
     def _full_message(self, unplaced: int) -> str:
@@ -332,17 +386,17 @@ class WebSocketPool:
         code = ErrorCode.SYMBOL_NOT_FOUND
         return [Refused(i, code, f"{self.name} does not list {i}") for i in unknown]
 
-    def _refused_full(self, plan: Plan) -> list[Refused]:
-        if not plan.unplaced:
+    def _refused_full(self, unplaced: list[Instrument]) -> list[Refused]:
+        if not unplaced:
             return []
         message = f"no place left: {self._load_message()}"
-        return [Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in plan.unplaced]
+        return [Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in unplaced]
 
 
 class _FirstTicks(PoolListener):
     """Crosses off instruments as their first ticks come."""
 
-    def __init__(self, waiting: set[Instrument]) -> None:
+    def __init__(self, waiting: dict[Instrument, None]) -> None:
         self._waiting = waiting
         self.done = asyncio.Event()
         if not waiting:
@@ -350,7 +404,8 @@ class _FirstTicks(PoolListener):
 
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
         if state is SymbolState.LIVE:
-            self._waiting.difference_update(instruments)
+            for instrument in instruments:
+                self._waiting.pop(instrument, None)
             if not self._waiting:
                 self.done.set()
 

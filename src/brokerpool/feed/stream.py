@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from brokerpool.feed.connection import SymbolState
+from brokerpool.feed.gaps import Gap
+from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 
@@ -22,6 +23,15 @@ class PoolListener:
 
     def connection_changed(self, name: str, state: str, reason: str) -> None:
         """A connection has reached the state."""
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        """The data of these symbols has stopped: their last values are stale from now on."""
+
+    def gaps_closed(self, gaps: list[Gap]) -> None:
+        """The data of these symbols goes on; said before the tick that closed the gap."""
+
+    def filled(self, ticks: list[Tick]) -> None:
+        """Snapshots of symbols whose data has stopped, from another source than the feed."""
 
 
 class TickStream(PoolListener, AsyncIterator[Tick]):

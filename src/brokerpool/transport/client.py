@@ -61,6 +61,7 @@ async def dial(
                 url,
                 websocket_handshake_timeout=timeout,
                 max_frame_size=MAX_MESSAGE_BYTES,
+                enable_auto_pong=False,  # the link answers, so that its owner hears of it
                 extra_headers=headers,
                 socket_factory=connect,
                 logger_name=picows_logger,

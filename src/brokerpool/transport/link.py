@@ -47,6 +47,9 @@ class LinkHandler:
     def binary(self, message: bytes | memoryview) -> None:
         """One whole binary message; a memoryview is valid only during the call."""
 
+    def control_frame(self, *, answered: bool) -> None:
+        """A ping, which was `answered`, or the answer to one of ours: a sign of life and no data."""
+
     def paused(self) -> None:
         """More than the high-water mark waits to be written; what is sent now waits in memory."""
 
@@ -157,6 +160,11 @@ class Link(WSListener):
             self._handler.binary(frame.get_payload_as_memoryview())
         elif kind == WSMsgType.CLOSE:
             self._take_close(frame)
+        elif kind == WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+            self._handler.control_frame(answered=True)
+        elif kind == WSMsgType.PONG:
+            self._handler.control_frame(answered=False)
         elif kind in _OPCODES:
             self._take_data(_OPCODES[kind], frame)
 

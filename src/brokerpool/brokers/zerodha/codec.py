@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from brokerpool.brokers.base import ControlBatch, Notice, NoticeKind
+from brokerpool.brokers.base import ControlBatch, Farewell, Notice, NoticeKind
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -82,6 +82,10 @@ class KiteCodec:
         kind, data = message.get("type"), message.get("data")
         known = _NOTICE_KINDS.get(kind, NoticeKind.UNKNOWN) if isinstance(kind, str) else NoticeKind.UNKNOWN
         return Notice(known, (data if isinstance(data, str) else text)[:_MAX_NOTICE])
+
+    def farewell(self, code: int, reason: str) -> Farewell:
+        """Kite says nothing when it ends a socket; what became of the token shows at the next dial."""
+        return Farewell.LOST
 
     def decode(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokerpool.brokers.base import Endpoint, FeedLimits
+from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.zerodha.codec import KiteCodec
 from brokerpool.instruments import TokenBook
 
@@ -24,9 +25,11 @@ class ZerodhaFeed:
         http_url: str = "https://api.kite.trade",
         book: TokenBook | None = None,
         limits: FeedLimits | None = None,
+        provider: Provider | None = None,
     ) -> None:
+        """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire."""
         self._api_key = api_key
-        self._access_token = access_token
+        self._login = Login(Credentials(access_token), provider)
         self._ws_url = ws_url
         self.http_url = http_url
         self._book = book if book is not None else TokenBook()
@@ -47,14 +50,16 @@ class ZerodhaFeed:
         """The instruments that can be asked for."""
         return self._book
 
-    def renew(self, access_token: str) -> None:
-        """Use the token of a new login from the next dial on; Kite's tokens die every morning."""
-        self._access_token = access_token
+    @property
+    def login(self) -> Login:
+        """The account's access token; Kite's dies every morning, and `login.renew` takes the next one."""
+        return self._login
 
     async def endpoint(self) -> Endpoint:
         """Return the address with the current credentials in its query, which is where Kite wants them."""
         scheme, host, path, query, _ = urlsplit(self._ws_url)
-        credentials = urlencode({"api_key": self._api_key, "access_token": self._access_token})
+        token = self._login.credentials.access_token
+        credentials = urlencode({"api_key": self._api_key, "access_token": token})
         query = f"{query}&{credentials}" if query else credentials
         return Endpoint(urlunsplit((scheme, host, path or "/", query, "")), HEADERS)
 

@@ -1,0 +1,115 @@
+"""The credentials of one account: versioned, renewed at run time, and asked for by one party at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+logger = logging.getLogger("brokerpool.brokers")
+
+#: How long a provider may take; one that hangs must not keep the pool from asking again.
+PROVIDER_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What one login at the broker gave; `repr` shows no secret."""
+
+    access_token: str = field(repr=False)
+    #: Epoch seconds at which the token dies, when that is known beforehand.
+    expires_at: float | None = None
+
+
+#: Gets the credentials of the newest login: reads a file, asks a vault, logs in.
+Provider: TypeAlias = Callable[[], Awaitable[Credentials]]
+
+
+class Login:
+    """The present credentials and their version, which every change raises by one.
+
+    A version that the broker refused is never dialled with again. New credentials come in through `renew`,
+    or from the `provider`, which is asked when the present ones were refused or are about to expire.
+    """
+
+    def __init__(self, credentials: Credentials, provider: Provider | None = None) -> None:
+        self.credentials = credentials
+        self.version = 1
+        #: True from the moment at which the broker refused this version until there is another one.
+        self.refused = False
+        self._provider = provider
+        self._asking: asyncio.Task[None] | None = None
+        self._joined = 0
+        self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def renewable(self) -> bool:
+        """True when there is a provider to ask."""
+        return self._provider is not None
+
+    def renew(self, credentials: Credentials) -> bool:
+        """Use these from the next dial on; tell whether they differ from the present ones."""
+        if credentials.access_token == self.credentials.access_token:
+            self.credentials = credentials  # at most the time of expiry is another one
+            return False
+        self.credentials = credentials
+        self.version += 1
+        self._say(refused=False)
+        return True
+
+    def refuse(self, version: int) -> None:
+        """Note that the broker refused a version; an old one says nothing about the present one."""
+        if version == self.version and not self.refused:
+            self._say(refused=True)
+
+    async def refresh(self) -> bool:
+        """Ask the provider, and tell whether there is a new version now.
+
+        Callers that come while one question is open wait for its answer instead of asking again. A provider
+        that fails, or takes longer than 30 seconds, changes nothing.
+        """
+        before = self.version
+        if self._provider is not None:
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask(self._provider), name="brokerpool login")
+                self._asking.add_done_callback(self._answered)
+            await self._join(self._asking)
+        return self.version != before
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call the watcher after each refusal and each renewal from now on."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Call the watcher no more; one that never watched is ignored."""
+        self._watchers = [known for known in self._watchers if known != watcher]
+
+    def __repr__(self) -> str:
+        return f"<Login version {self.version}{' refused' if self.refused else ''}>"
+
+    def _say(self, *, refused: bool) -> None:
+        self.refused = refused
+        for watcher in list(self._watchers):
+            watcher()
+
+    async def _join(self, asking: asyncio.Task[None]) -> None:
+        # One caller's cancellation must not take the answer from the others; that of the last one ends it.
+        self._joined += 1
+        try:
+            await asyncio.shield(asking)
+        finally:
+            self._joined -= 1
+            if not self._joined:
+                asking.cancel()
+
+    async def _ask(self, provider: Provider) -> None:
+        try:
+            async with asyncio.timeout(PROVIDER_SECONDS):
+                self.renew(await provider())
+        except Exception as error:  # whatever a user's provider raises; its text may hold a secret
+            logger.warning("the credentials provider failed with %s", type(error).__name__)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asking = None

@@ -1,0 +1,93 @@
+"""One symbol on several sockets: the first tick wins, and the others' copies of it are dropped."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+
+from brokerpool.ticks import DepthTick, QuoteTick, Tick
+
+#: A socket that is further behind than this has nothing new to say.
+MOST_PENDING = 64
+#: A volume that fell is a late tick within this time, and a new trading day after it.
+_LATE_MS = 10_000
+
+
+class Arbiter:
+    """Lets each tick pass once, whichever socket brings it first.
+
+    Brokers number no ticks, so copies are told by their content, in the order of the feed. A tick whose
+    volume or exchange time lies before what has passed is late, and dropped. LTP packets carry neither: a
+    broker that samples each socket at other moments could make an older price follow a newer one by as much
+    as the sockets are apart.
+    """
+
+    def __init__(self, last: Tick | None) -> None:
+        """`last` is the tick that passed before: a socket that joins may repeat it as its first answer."""
+        self._last = last
+        #: What passed from other sockets, and is still to come on this one.
+        self._pending: dict[str, deque[Tick]] = {}
+        self._ending = False
+
+    def serve(self, sources: Collection[str]) -> None:
+        """Expect the symbol from exactly these sockets from now on."""
+        known = () if self._last is None else (self._last,)
+        for source in sources:
+            if source not in self._pending:
+                self._pending[source] = deque(known, maxlen=MOST_PENDING)
+        for source in [source for source in self._pending if source not in sources]:
+            del self._pending[source]
+        self._ending = False
+
+    def over(self) -> bool:
+        """Tell whether nothing is left to decide: only one socket, and time enough for its copies to come.
+
+        To be asked every second or so; the first time it is said of one socket the answer is still no.
+        """
+        if len(self._pending) > 1:
+            return False
+        over, self._ending = self._ending, True
+        return over
+
+    def admits(self, source: str, tick: Tick) -> bool:
+        """Tell whether the tick is new; it counts as passed if so."""
+        pending = self._pending.get(source)
+        if pending is None:
+            return False  # a socket that has left
+        for position, passed in enumerate(pending):
+            if _same(passed, tick):
+                for _ in range(position + 1):
+                    pending.popleft()
+                return False
+        if len(pending) == MOST_PENDING or (self._last is not None and _before(tick, self._last)):
+            return False
+        self._last = tick
+        for other, queue in self._pending.items():
+            if other != source:
+                queue.append(tick)
+        return True
+
+
+def _same(one: Tick, other: Tick) -> bool:
+    """Compare what both carry; the moment of reception is no part of it."""
+    if one.ltp != other.ltp:
+        return False
+    if not (isinstance(one, QuoteTick) and isinstance(other, QuoteTick)):
+        return True
+    if (
+        one.volume != other.volume
+        or one.total_buy_quantity != other.total_buy_quantity
+        or one.total_sell_quantity != other.total_sell_quantity
+    ):
+        return False
+    if not (isinstance(one, DepthTick) and isinstance(other, DepthTick)):
+        return True
+    return one.buy == other.buy and one.sell == other.sell and one.oi == other.oi
+
+
+def _before(tick: Tick, last: Tick) -> bool:
+    if not (isinstance(tick, QuoteTick) and isinstance(last, QuoteTick)):
+        return False
+    if isinstance(tick, DepthTick) and isinstance(last, DepthTick) and tick.timestamp != last.timestamp:
+        return tick.timestamp < last.timestamp  # the exchange's own times
+    return tick.volume < last.volume and tick.timestamp - last.timestamp < _LATE_MS

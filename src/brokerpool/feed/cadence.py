@@ -1,0 +1,83 @@
+"""Symbols that have fallen mute: silent for twice as long as they ever are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from brokerpool.feed.liveness import Rhythm
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Tick
+
+#: However busy a symbol is, a shorter silence is none.
+MUTE_SECONDS = 5.0
+
+
+class Cadence:
+    """The last tick of each symbol, and what its usual pauses are; times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._last: dict[Instrument, Tick] = {}
+        self._seen: dict[Instrument, float] = {}
+        self._rhythms: dict[Instrument, Rhythm] = {}
+        self._mute: dict[Instrument, None] = {}
+        self._since: dict[Instrument, float] = {}
+
+    def saw(self, ticks: list[Tick], now: float) -> None:
+        """Note ticks; called for every message of the feed, so it does no more than that."""
+        instruments = [tick.instrument for tick in ticks]
+        self._last.update(zip(instruments, ticks, strict=True))
+        self._seen.update(dict.fromkeys(instruments, now))
+
+    def last(self, instrument: Instrument) -> Tick | None:
+        """Return the symbol's last tick, None before the first."""
+        return self._last.get(instrument)
+
+    def seen(self, instrument: Instrument) -> float | None:
+        """Return when the symbol ticked last, None before the first tick."""
+        return self._seen.get(instrument)
+
+    def usual(self, instrument: Instrument) -> float:
+        """Return the symbol's usual pause in seconds, 0 while it is not known."""
+        rhythm = self._rhythms.get(instrument)
+        return rhythm.usual if rhythm else 0.0
+
+    def mute(self, instrument: Instrument) -> bool:
+        """Tell whether the symbol was found mute and has not ticked since."""
+        return instrument in self._mute
+
+    def sweep(self, instruments: Iterable[Instrument], now: float) -> list[Instrument]:
+        """Learn from what has ticked, and return those that have fallen mute since the last sweep.
+
+        To be called every second or so with the symbols whose ticks are to be expected. One that has not
+        ticked yet is not judged: it has no cadence.
+        """
+        fallen = []
+        for instrument in instruments:
+            seen = self._seen.get(instrument)
+            if seen is None:
+                continue
+            rhythm = self._rhythms.get(instrument)
+            if rhythm is None:
+                rhythm = self._rhythms[instrument] = Rhythm()
+            if seen != rhythm.last:
+                rhythm.look(seen)
+                self._mute.pop(instrument, None)
+                self._since.pop(instrument, None)
+            quiet = now - self._since.get(instrument, seen)
+            if quiet > MUTE_SECONDS and quiet > 2 * rhythm.usual and instrument not in self._mute:
+                self._mute[instrument] = None
+                fallen.append(instrument)
+        return fallen
+
+    def forgive(self, instruments: Iterable[Instrument], now: float) -> None:
+        """Let the silence of these begin now, and do not learn from it: nothing could have come before."""
+        for instrument in instruments:
+            self._since[instrument] = now
+            self._mute.pop(instrument, None)
+            if (rhythm := self._rhythms.get(instrument)) is not None:
+                rhythm.restart()
+
+    def forget(self, instrument: Instrument) -> None:
+        """Drop all that is known of a symbol that nobody wants any more."""
+        for known in (self._last, self._seen, self._rhythms, self._mute, self._since):
+            known.pop(instrument, None)

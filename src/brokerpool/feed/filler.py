@@ -1,0 +1,87 @@
+"""Fills holes with snapshots from elsewhere, a REST quote for instance, within a budget of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from brokerpool.brokers.base import RateWindow
+from brokerpool.feed.backoff import Backoff
+from brokerpool.feed.intake import Intake
+from brokerpool.feed.pacing import Pacer
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Tick
+
+logger = logging.getLogger("brokerpool.feed")
+
+#: A hole shorter than this closes by itself more cheaply.
+YOUNG_SECONDS = 2.0
+#: How long one call may take.
+CALL_SECONDS = 10.0
+
+#: Returns the present values of the instruments; those that it does not know are left out.
+Snapshots: TypeAlias = Callable[[Sequence[Instrument]], Awaitable[Sequence[Tick]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """Where snapshots come from, and what the source allows."""
+
+    snapshots: Snapshots
+    #: Instruments in one call.
+    batch: int = 500
+    calls: tuple[RateWindow, ...] = (RateWindow(1, 1.0),)
+
+
+class Filling:
+    """Asks for a snapshot of each symbol whose gap is open for two seconds, once a gap."""
+
+    def __init__(self, filler: Filler, intake: Intake, backoff: Backoff) -> None:
+        self._filler = filler
+        self._intake = intake
+        self._backoff = backoff
+        self._pacer = Pacer(filler.calls)
+        self._loop = asyncio.get_running_loop()
+        self._asked: dict[Instrument, int] = {}  # -> the beginning of the gap for which it was asked
+        self._task: asyncio.Task[None] | None = None
+
+    def look(self, now_ms: int) -> None:
+        """Begin to fill if there is something to fill; to be called every second or so."""
+        gaps = self._intake.gaps.unfilled(now_ms - int(YOUNG_SECONDS * 1000))
+        if not gaps:
+            self._asked.clear()
+            return
+        due = [gap.instrument for gap in gaps if self._asked.get(gap.instrument) != gap.from_ms]
+        if due and self._task is None:
+            self._asked = {gap.instrument: gap.from_ms for gap in gaps}
+            self._task = asyncio.create_task(self._fill(due), name="brokerpool filler")
+            self._task.add_done_callback(self._done)
+
+    async def close(self) -> None:
+        """Fill no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _fill(self, due: list[Instrument]) -> None:
+        for start in range(0, len(due), self._filler.batch):
+            batch = due[start : start + self._filler.batch]
+            # One task spends this budget, so after the delay there is room.
+            await asyncio.sleep(self._pacer.delay(self._loop.time()))
+            self._pacer.spend(self._loop.time())
+            try:
+                async with asyncio.timeout(CALL_SECONDS):
+                    ticks = await self._filler.snapshots(batch)
+            except Exception as error:  # whatever the source raises; its text may hold a secret
+                logger.warning("no snapshots for %d symbols: %s", len(batch), type(error).__name__)
+                await asyncio.sleep(self._backoff.next())
+                self._asked.clear()
+                return
+            self._backoff.reset()
+            self._intake.fill(list(ticks))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._task = None

@@ -1,0 +1,51 @@
+"""Asks for new credentials when the present ones were refused, and shortly before they expire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from brokerpool.brokers.login import Login
+
+#: How long before the known end of a token the next one is asked for.
+AHEAD_SECONDS = 300.0
+#: Between two questions that brought nothing new.
+ASK_SECONDS = 4.0
+
+
+class Renewal:
+    """Keeps asking the login's provider while that is called for; without a provider it does nothing."""
+
+    def __init__(self, login: Login, wall_clock: Callable[[], float]) -> None:
+        self._login = login
+        self._wall_clock = wall_clock
+        self._task: asyncio.Task[None] | None = None
+
+    def look(self) -> None:
+        """Begin anew with the login as it stands: to be called after each change of it."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._login.renewable and self._due() is not None:
+            self._task = asyncio.create_task(self._renew(), name="brokerpool renewal")
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def _due(self) -> float | None:
+        """Return the seconds until the provider is to be asked, None when it never is."""
+        if self._login.refused:
+            return 0.0
+        expires_at = self._login.credentials.expires_at
+        return None if expires_at is None else max(0.0, expires_at - AHEAD_SECONDS - self._wall_clock())
+
+    async def _renew(self) -> None:
+        # Slept through on the loop's clock: a jump of the wall clock must not ask for a new login.
+        await asyncio.sleep(self._due() or 0.0)
+        while True:
+            if await self._login.refresh():
+                return
+            await asyncio.sleep(ASK_SECONDS)

@@ -1,0 +1,72 @@
+"""The regular look at everything: when, at which markets, and whether this process stood still."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from brokerpool.hours import MarketHours
+
+logger = logging.getLogger("brokerpool.feed")
+
+#: The longest time between two looks.
+PERIOD_SECONDS = 1.0
+#: A look that comes this much too late means that the process was stopped, or its loop blocked.
+STALLED_SECONDS = 2.0
+
+
+class Watch:
+    """Calls `look(now, stalled)` every period; `stalled` is how many seconds late it comes, if it does."""
+
+    def __init__(self, look: Callable[[float, float], None], silence_seconds: float) -> None:
+        """The period is a fifth of the broker's limit for silence, and a second at most."""
+        self._look = look
+        self._period = min(PERIOD_SECONDS, silence_seconds / 5)
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._told = False
+
+    def start(self) -> None:
+        """Look from now on; once started it goes on until `stop`."""
+        if self._timer is None:
+            self._schedule()
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _schedule(self) -> None:
+        self._due = self._loop.time() + self._period
+        self._timer = self._loop.call_at(self._due, self._turn)
+
+    def _turn(self) -> None:
+        now = self._loop.time()
+        late = now - self._due
+        self._schedule()
+        if late < STALLED_SECONDS:
+            self._told = False
+            self._look(now, 0.0)
+            return
+        if not self._told:
+            logger.warning("this process stood still for %.1f s; no socket is judged for that time", late)
+            self._told = True
+        self._look(now, late)
+
+
+class Sessions:
+    """Which markets are open at a look, and which have opened since the one before."""
+
+    def __init__(self, hours: MarketHours) -> None:
+        self._hours = hours
+        self._open: frozenset[str] = frozenset()
+
+    def look(self, exchanges: Iterable[str], at: float) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the open exchanges, and those that were not open at the last look; `at` is epoch seconds."""
+        now_open = frozenset(e for e in exchanges if self._hours.is_open(e, at))
+        opened = now_open - self._open
+        self._open = now_open
+        return now_open, opened

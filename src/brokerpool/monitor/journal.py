@@ -1,0 +1,79 @@
+"""What happened, in order, with reasons: a bounded ring that operators and tests can read."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+
+class Event(Enum):
+    """What an entry is about; the value is what readers see."""
+
+    DIALLED = "dialled"
+    LIVE = "live"
+    #: A socket was silent or mute for longer than it may be.
+    STALE = "stale"
+    LOST = "lost"
+    #: The broker refused a dial or a request.
+    REFUSED = "refused"
+    #: No dial until there are new credentials.
+    PARKED = "parked"
+    #: Another socket of the account took this one's place.
+    EVICTED = "evicted"
+    #: Symbols are carried by another connection now: away from one that is out, or home again.
+    MOVED = "moved"
+    #: Symbols have no connection that carries them.
+    DEGRADED = "degraded"
+    ROTATED = "rotated"
+    GAP = "gap"
+    GAP_CLOSED = "gap closed"
+    #: Symbols are silent for longer than they ever are.
+    MUTE = "mute"
+    #: There are new credentials.
+    RENEWED = "renewed"
+    CLOSED = "closed"
+    #: This process stood still.
+    STARVED = "starved"
+
+
+class Entry(NamedTuple):
+    """One thing that happened."""
+
+    #: Counts up from 1 and is never used again.
+    number: int
+    #: Epoch milliseconds.
+    at_ms: int
+    event: Event
+    #: The connection's name, empty for what concerns the whole pool.
+    connection: str
+    #: How many symbols are concerned, 0 where that makes no sense.
+    symbols: int
+    reason: str
+
+
+class Journal:
+    """The last entries, oldest first; older ones are dropped and can be told missing by their numbers."""
+
+    def __init__(self, size: int = 2000, wall_clock: Callable[[], float] = time.time) -> None:
+        self._entries: deque[Entry] = deque(maxlen=size)
+        self._numbers = itertools.count(1)
+        self._wall_clock = wall_clock
+
+    def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
+        """Write an entry; the reason must not contain secrets."""
+        at_ms = int(self._wall_clock() * 1000)
+        self._entries.append(Entry(next(self._numbers), at_ms, event, connection, symbols, reason))
+
+    def entries(self, after: int = 0) -> list[Entry]:
+        """Return the entries with a number above `after`, oldest first."""
+        return [entry for entry in self._entries if entry.number > after]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Journal {len(self._entries)} entries>"
