@@ -45,6 +45,8 @@ class Client:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.ticks: list[dict[str, Any]] = []
+        #: News of single symbols: which have stopped, and which holes are over.
+        self.symbol_news: list[dict[str, Any]] = []
 
     async def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and return its reply; ticks that come before it are kept."""
@@ -55,7 +57,7 @@ class Client:
         return await self._next("reply")
 
     async def news(self) -> dict[str, Any]:
-        """Return the next `feed_status` frame."""
+        """Return the next `feed_status` frame of the whole feed."""
         return await self._next("news")
 
     async def _next(self, wanted: str) -> dict[str, Any]:
@@ -64,6 +66,8 @@ class Client:
                 frame: dict[str, Any] = json.loads(await self.connection.recv())
                 if frame.get("type") == "market_data":
                     self.ticks.append(frame)
+                elif frame.get("type") == "feed_status" and "symbol" in frame:
+                    self.symbol_news.append(frame)
                 elif wanted == ("news" if frame.get("type") == "feed_status" else "reply"):
                     return frame
 
@@ -96,9 +100,9 @@ async def client(served_by: Gateway, *, key: str | None = KEY) -> AsyncIterator[
 
 
 async def raw_client(
-    ws_url: str, rows: list[dict[str, str]], key: str = KEY
+    ws_url: str, rows: list[dict[str, str]], key: str = KEY, mode: int = 3
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, subscribe in Depth mode, and read nothing: a library would read on its own."""
+    """Connect, subscribe (in Depth mode), and read nothing: a library would read on its own."""
     host, port = ws_url.removeprefix("ws://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
     writer.write(
@@ -108,7 +112,7 @@ async def raw_client(
     await reader.readuntil(b"\r\n\r\n")
     writer.write(masked(json.dumps({"action": "authenticate", "api_key": key}).encode()))
     if rows:
-        writer.write(masked(json.dumps({"action": "subscribe", "symbols": rows, "mode": 3}).encode()))
+        writer.write(masked(json.dumps({"action": "subscribe", "symbols": rows, "mode": mode}).encode()))
     return reader, writer
 
 

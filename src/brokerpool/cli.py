@@ -93,13 +93,14 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     from brokerpool.gateway.server import run
 
     settings = _settings(env_file, config)
+    files = [file for file in (_env_file(env_file), config) if file is not None]
     logging.basicConfig(
         stream=sys.stderr,
         level=settings.log_level,
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
     try:
-        asyncio.run(run(settings))
+        asyncio.run(run(settings, files, lambda: Settings.load(env_file=_env_file(env_file), config=config)))
     except OSError as error:
         _fail(f"cannot listen: {error.strerror or error}")
 

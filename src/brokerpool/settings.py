@@ -108,6 +108,17 @@ class PoolSettings(_Named):
         description="Seconds for which a broker connection without symbols stays open.",
     )
 
+    failover_seconds: Seconds = Field(
+        5.0,
+        alias="BROKERPOOL_FAILOVER_SECONDS",
+        description="Seconds after which the symbols of a lost connection move to others that have room.",
+    )
+    redundancy: Annotated[int, Field(ge=1, le=2)] = Field(
+        1,
+        alias="BROKERPOOL_REDUNDANCY",
+        description="Connections that carry each symbol; with 2 the first tick wins, and half as many fit.",
+    )
+
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
         """Return one sentence for each setting above the broker's published limit; they are allowed."""
         published = {

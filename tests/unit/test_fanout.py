@@ -340,10 +340,10 @@ def test_a_newcomer_gets_the_last_value_marked_as_a_snapshot() -> None:
         client(fanout, (INFY, Mode.QUOTE))
         fanout.ticked([tick(1.0)])
         inbox, _ = client(fanout, (INFY, Mode.QUOTE))
-        inbox.send_frames(fanout.snapshot([(INFY, Mode.QUOTE)]))
+        inbox.send_frames(fanout.snapshot([(INFY, Mode.QUOTE)], lambda _: False))
         assert inbox.prices() == [1.0]
         assert inbox.frames[0]["snapshot"] is True
-        assert fanout.snapshot([(SBIN, Mode.LTP)]) == b""
+        assert fanout.snapshot([(SBIN, Mode.LTP)], lambda _: False) == b""
 
     run(test)
 

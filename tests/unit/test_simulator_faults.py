@@ -61,6 +61,9 @@ def test_a_mute_takes_all_sockets_or_the_named_ones() -> None:
     faults.mute = Mute()
     assert faults.muted(1)
     assert not faults.silent(1)
+    faults.mute = Mute([2], tokens=[7])
+    assert not faults.muted(2), "its other tokens tick on"
+    assert (faults.muted_tokens(1), faults.muted_tokens(2)) == (frozenset(), {7})
 
 
 def test_the_report_shows_every_switch() -> None:
@@ -74,4 +77,6 @@ def test_the_report_shows_every_switch() -> None:
         "token_expired": False,
         "down": False,
         "latency_ms": 5,
+        "life_ms": None,
+        "evict_eldest": False,
     }

@@ -60,6 +60,10 @@ class GapBook:
         """Return the open gaps without a snapshot whose data stopped before the time, the oldest first."""
         return [gap for gap in self._open.values() if not gap.filled and gap.from_ms < opened_before_ms]
 
+    def get(self, instrument: Instrument) -> Gap | None:
+        """Return the instrument's open gap, None when there is none."""
+        return self._open.get(instrument)
+
     def __contains__(self, instrument: object) -> bool:
         return instrument in self._open
 

@@ -113,6 +113,11 @@ class Lane:
         self.connections[name].drop(self._tokens[instrument])
         self._linger_if_empty(name)
 
+    def forget(self, instrument: Instrument) -> None:
+        """Let the connections drop the symbol's present token; its places are kept for another one."""
+        for name in self.carriers(instrument):
+            self.connections[name].drop(self._tokens[instrument])
+
     def carriers(self, instrument: Instrument) -> list[str]:
         """Return the connections that want the symbol: its home, and where it is a guest."""
         names = (self.placement.slot(instrument), self.placement.guest(instrument))

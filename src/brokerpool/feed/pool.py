@@ -26,6 +26,7 @@ from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection, Dial
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.filler import Filler, Filling
+from brokerpool.feed.gaps import Gap
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
@@ -233,9 +234,9 @@ class WebSocketPool:
         mute = state is SymbolState.LIVE and self._intake.cadence.mute(instrument)
         return SymbolState.STALE if mute else state
 
-    def in_gap(self, instrument: Instrument) -> bool:
-        """Tell whether the instrument's data has stopped, so that its last value is stale."""
-        return instrument in self._intake.gaps
+    def gap(self, instrument: Instrument) -> Gap | None:
+        """Return the instrument's open gap, in which its last value is stale; None when there is none."""
+        return self._intake.gaps.get(instrument)
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once every one of the instruments has had a tick on its present socket.
@@ -299,6 +300,29 @@ class WebSocketPool:
         }
 
     # -- credentials and end ------------------------------------------------------------------------------
+
+    def relist(self) -> int:
+        """Ask for wanted instruments by their present tokens; return how many have another one now.
+
+        To be called when the feed's book was replaced: brokers give the tokens of expired contracts to new
+        ones, and a tick must never be shown under the wrong name. An expired contract whose token is another
+        one's now is given up for all its owners; any other that is listed no more keeps its token.
+        """
+        book = self.feed.book
+        for instrument, token in list(self._tokens.items()):
+            if book.token(instrument) is None and book.instrument(token) is not None:
+                for owner in list(self._demand.owners(instrument)):
+                    self.unsubscribe(instrument, owner=owner)
+        moved = [i for i, old in self._tokens.items() if book.token(i) not in (None, old)]
+        for instrument in moved:
+            for lane in self._lanes:
+                lane.forget(instrument)
+        for instrument in moved:
+            new = book.token(instrument)
+            assert new is not None  # selected so
+            self._tokens[instrument] = new
+            self._carry(instrument)
+        return len(moved)
 
     def renew(self) -> None:
         """Dial at once wherever a dial is waiting for better times: the operator says that all is well.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from brokerpool.gateway.marketdata import FrameWriter
@@ -10,6 +11,9 @@ from brokerpool.ticks import Mode, Tick
 
 if TYPE_CHECKING:
     from brokerpool.gateway.fanout import Subscriber
+
+#: A client that is slow for so long that it misses more gaps of one symbol gets the newest ones.
+_NEWS_KEPT = 8
 
 #: One subscription: an instrument in one mode.
 Key: TypeAlias = tuple[Instrument, Mode]
@@ -44,7 +48,7 @@ class _Stream:
 class Topic:
     """One instrument: its last tick and the audiences of each mode."""
 
-    __slots__ = ("_broker", "_streams", "audiences", "instrument", "last", "turn")
+    __slots__ = ("_broker", "_streams", "audiences", "instrument", "last", "news", "turn")
 
     def __init__(self, instrument: Instrument, broker: str) -> None:
         self.instrument = instrument
@@ -52,6 +56,8 @@ class Topic:
         #: The flush turn of the last tick.
         self.turn = -1
         self.audiences: set[Audience] = set()
+        #: The last frames that were no ticks, with the flush turn of each, for clients that missed them.
+        self.news: deque[tuple[int, bytes]] = deque(maxlen=_NEWS_KEPT)
         self._broker = broker
         self._streams: dict[Mode, _Stream] = {}
 
@@ -84,12 +90,27 @@ class Topic:
                 for inbox in stream.inboxes.values():
                     inbox.append(frame)
 
+    def publish_snapshot(self, tick: Tick) -> None:
+        """Queue a value from another source than the feed, marked as a snapshot."""
+        self.last = tick
+        for stream in self._streams.values():
+            if stream.mode <= tick.mode:
+                stream.frame = frame = stream.writer.snapshot(tick)
+                for inbox in stream.inboxes.values():
+                    inbox.append(frame)
+
+    def tell(self, frame: bytes, turn: int) -> None:
+        """Queue a frame that is no tick for everybody who listens, once for each."""
+        self.news.append((turn, frame))
+        for audience in self.audiences:
+            audience.pending.append(frame)
+
     def latest(self, mode: Mode) -> bytes | None:
         """Return the newest frame of a mode that is listened to, None before its first tick."""
         return self._streams[mode].frame or None
 
-    def snapshot(self, mode: Mode) -> bytes | None:
+    def snapshot(self, mode: Mode, *, stale: bool) -> bytes | None:
         """Return the last known value in the mode, marked as a snapshot; None when there is none so full."""
         if self.last is None or self.last.mode < mode:
             return None
-        return self._streams[mode].writer.snapshot(self.last)
+        return self._streams[mode].writer.snapshot(self.last, stale=stale)

@@ -114,12 +114,15 @@ class Fanout(PoolListener):
         self._quit(subscriber, subscriber.audience)
         subscriber.keys.clear()
 
-    def snapshot(self, keys: Iterable[Key]) -> bytes:
-        """Return the last known values as joined frames, marked as snapshots; b"" when there are none."""
+    def snapshot(self, keys: Iterable[Key], stale: Callable[[Instrument], bool]) -> bytes:
+        """Return the last known values as joined frames, marked as snapshots; b"" when there are none.
+
+        `stale` tells of which instruments the feed has stopped; their values are marked so.
+        """
         frames = []
         for instrument, mode in keys:
             topic = self._topics.get(instrument)
-            frame = topic.snapshot(mode) if topic else None
+            frame = topic.snapshot(mode, stale=stale(instrument)) if topic else None
             if frame is not None:
                 frames.append(frame)
         return b"".join(frames)
@@ -155,6 +158,24 @@ class Fanout(PoolListener):
                 topic.turn = turn
                 self._touched.append(topic)
         if self._touched:
+            self._flush_when_due()
+
+    def filled(self, ticks: list[Tick]) -> None:
+        for tick in ticks:
+            topic = self._topics.get(tick.instrument)
+            if topic is not None:
+                topic.publish_snapshot(tick)
+                topic.turn = self._turn
+                self._touched.append(topic)
+        if self._touched:
+            self._flush_when_due()
+
+    def tell(self, instrument: Instrument, frame: bytes) -> None:
+        """Queue a frame for every client that holds the instrument, in its place among the ticks."""
+        topic = self._topics.get(instrument)
+        if topic is not None:
+            topic.tell(frame, self._turn)
+            self._touched.append(topic)
             self._flush_when_due()
 
     def flush(self) -> None:
@@ -197,9 +218,10 @@ class Fanout(PoolListener):
         since, subscriber.paused_turn = subscriber.paused_turn, None
         if since is None:
             return
-        frames = []
+        topics = {instrument: self._topics[instrument] for instrument, _ in subscriber.keys}
+        frames = [frame for topic in topics.values() for turn, frame in topic.news if turn >= since]
         for instrument, mode in subscriber.keys:
-            topic = self._topics[instrument]
+            topic = topics[instrument]
             if topic.turn >= since and (frame := topic.latest(mode)) is not None:
                 frames.append(frame)
         subscriber.conflated += max(0, subscriber.skipped - len(frames))

@@ -95,11 +95,13 @@ class FrameWriter:
         self._head = head % (symbol, exchange, mode)
         self._tail = b',"broker":%b}' % _encode(broker)
         self._snapshot_tail = b',"snapshot":true' + self._tail
+        self._stale_tail = b',"snapshot":true,"stale":true' + self._tail
 
     def frame(self, tick: Tick) -> bytes:
         """Return the tick as a finished WebSocket frame, trimmed to the mode."""
         return server_frame(self._head + _encode(_data(tick, self._mode)) + self._tail)
 
-    def snapshot(self, tick: Tick) -> bytes:
-        """Return the same with `"snapshot":true`: the last known value, for one who has just joined."""
-        return server_frame(self._head + _encode(_data(tick, self._mode)) + self._snapshot_tail)
+    def snapshot(self, tick: Tick, *, stale: bool = False) -> bytes:
+        """Return the same with `"snapshot":true`, and `"stale":true` for a value whose feed has stopped."""
+        tail = self._stale_tail if stale else self._snapshot_tail
+        return server_frame(self._head + _encode(_data(tick, self._mode)) + tail)

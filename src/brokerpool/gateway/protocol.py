@@ -13,6 +13,7 @@ from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
 _MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "depth": Mode.DEPTH}
+MOST_PRIORITY = 9
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -57,6 +58,8 @@ class Subscribe:
     #: The mode as the client wrote it: a number or a text; acknowledgements use the same form.
     spelled: int | str
     request_id: Any
+    #: What is carried first while connections are out; 0 unless the client says otherwise.
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def parse(message: str | bytes) -> Request:
         case "subscribe":
             spelled = frame.get("mode", int(Mode.QUOTE))
             mode = _mode(spelled)
-            return Subscribe(_entries(frame, None), mode, spelled, request_id)
+            return Subscribe(_entries(frame, None), mode, spelled, request_id, _priority(frame))
         case "unsubscribe":
             default = _mode(frame["mode"]) if "mode" in frame else None
             return Unsubscribe(_entries(frame, default), request_id)
@@ -136,6 +139,14 @@ def _mode(value: object) -> Mode:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 3:
         return Mode(value)
     raise RequestError(ErrorCode.INVALID_MODE, "mode must be 1, 2, 3, LTP, Quote or Depth")
+
+
+def _priority(frame: dict[str, Any]) -> int:
+    value = frame.get("priority", 0)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_PRIORITY:
+        return value
+    text = f"priority must be a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}"
+    raise RequestError(ErrorCode.INVALID_PARAMETERS, text)
 
 
 def _ping_echo(frame: dict[str, Any]) -> dict[str, Any]:
@@ -242,6 +253,20 @@ def feed_status(broker: str, status: str, symbols_down: int, reason: str) -> byt
             "broker": broker,
             "symbols_down": symbols_down,
             "message": reason,
+        }
+    )
+
+
+def symbol_status(broker: str, status: str, instrument: Instrument, **members: object) -> bytes:
+    """News of one symbol's feed: `stale` when its data has stopped, `gap` when it goes on."""
+    return _reply(
+        {
+            "type": "feed_status",
+            "status": status,
+            "broker": broker,
+            "symbol": instrument.symbol,
+            "exchange": instrument.exchange,
+            **members,
         }
     )
 

@@ -9,16 +9,19 @@ import gc
 import json
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
-from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
+from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.rest import RestServer, serve_rest
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.settings import Settings
@@ -49,6 +52,8 @@ class Gateway:
             max_connections=settings.max_websocket_connections,
             linger=settings.linger_seconds,
             placement=settings.placement,
+            redundancy=settings.redundancy,
+            grace=settings.failover_seconds,
         )
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
@@ -77,7 +82,9 @@ class Gateway:
         """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
         settings = self._settings
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
-            self._rest = await serve_rest(settings.http_host, settings.http_port, self.stats)
+            self._rest = await serve_rest(
+                settings.http_host, settings.http_port, self.stats, self.pool.journal
+            )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
             self._links = await serve(
                 self._accept,
@@ -109,18 +116,20 @@ class Gateway:
         return Session(self.pool, self._fanout, self._api_key, self._limits)
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; prints one line of JSON once clients are accepted.
 
+    When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token.
     Raises BrokerError when the broker's instrument list cannot be had, and BrokerpoolError with
     ADDRESS_IN_USE when a port is taken.
     """
-    stop = asyncio.Event()
+    stop, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(_serve(settings))
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    serving = asyncio.create_task(_serve(settings, SettingsWatch(files, read, settings, hangup)))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -130,7 +139,7 @@ async def run(settings: Settings) -> None:
         await serving
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, watch: SettingsWatch) -> None:
     feed = ZerodhaFeed(
         settings.broker_api_key.get_secret_value(),
         settings.broker_access_token.get_secret_value(),
@@ -145,10 +154,24 @@ async def _serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
-        await asyncio.Event().wait()  # until cancelled
+        async for token in watch.tokens():
+            if feed.login.renew(Credentials(token)):
+                logger.info("a new access token of the broker is in use")
+                await _relist(gateway.pool, feed)
     finally:
         logger.info("stopping: %d clients are told to come back", gateway.clients)
         await gateway.close()
+
+
+async def _relist(pool: WebSocketPool, feed: ZerodhaFeed) -> None:
+    """Read the new day's instrument list: contracts have come and gone, and tokens may mean others now."""
+    try:
+        feed.relist(await fetch_instruments(feed.http_url))
+    except BrokerError as error:
+        logger.warning("yesterday's instrument list stays in use: %s", error)
+        return
+    moved = pool.relist()
+    logger.info("%d instruments are listed; %d wanted ones have new tokens", len(feed.book), moved)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.pool import WebSocketPool
-from brokerpool.gateway import protocol
+from brokerpool.gateway import feed_status, protocol
 from brokerpool.gateway.fanout import Fanout, Subscriber
 from brokerpool.gateway.protocol import Entry, Outcome, RequestError
 from brokerpool.instruments import Instrument
@@ -189,7 +189,9 @@ class Session(LinkHandler):
             del wanted[instrument]
         accepted: list[Instrument] = []
         for part in _slices([*wanted]):
-            result = self._pool.subscribe(part, request.mode, owner=self.name, partial=True)
+            result = self._pool.subscribe(
+                part, request.mode, owner=self.name, priority=request.priority, partial=True
+            )
             refused.update((r.instrument, (r.code, r.message)) for r in result.refused)
             for instrument in result.accepted:
                 self._fanout.add(self._subscriber, instrument, request.mode)
@@ -198,7 +200,9 @@ class Session(LinkHandler):
                 yield
         outcomes = [_outcome(entry, refused) for entry in request.entries]
         self._reply(protocol.subscribed(request, outcomes, self._pool.depth_levels, self._pool.name))
-        known = self._fanout.snapshot((instrument, request.mode) for instrument in accepted)
+        gaps = {i: gap for i in accepted if (gap := self._pool.gap(i)) is not None}
+        known = self._fanout.snapshot(((i, request.mode) for i in accepted), gaps.__contains__)
+        known += b"".join(feed_status.stale(self._pool.name, gap) for gap in gaps.values())
         if known and not self._slow:
             self._link.send_frames(known)
 

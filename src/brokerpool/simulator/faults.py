@@ -39,6 +39,8 @@ class Mute(msgspec.Struct, forbid_unknown_fields=True):
 
     sockets: list[int] | Literal["all"] = "all"
     heartbeats: bool = True
+    #: Only these tokens are mute, when given; the others tick on.
+    tokens: list[int] | None = None
 
 
 class Malformed(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,6 +72,10 @@ class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
     down: bool | UnsetType = UNSET
     #: Delay of control messages and HTTP answers.
     latency_ms: Annotated[float, Meta(ge=0, le=MAX_LATENCY_MS)] | UnsetType = UNSET
+    #: Every new socket is closed after this long: a broker that flaps, or one that ends sockets daily.
+    life_ms: _Positive | UnsetType | None = UNSET
+    #: True: one socket too many is let in, and the eldest is closed with code 4805.
+    evict_eldest: bool | UnsetType = UNSET
 
     @classmethod
     def parse(cls, body: bytes) -> FaultOrder:
@@ -92,6 +98,8 @@ class Faults:
         self.token_expired = False
         self.down = False
         self.latency_ms = latency_ms
+        self.life_ms: int | None = None
+        self.evict_eldest = False
 
     def dial_refusal(self) -> Refuse | None:
         """Return the refusal of the next dial and count it."""
@@ -115,12 +123,21 @@ class Faults:
         return malformed.kind
 
     def muted(self, socket: int) -> bool:
-        """Tell whether a socket gets no ticks."""
-        return self.mute is not None and (self.mute.sockets == "all" or socket in self.mute.sockets)
+        """Tell whether a socket gets no ticks at all."""
+        return self._hit(socket) and self.mute is not None and self.mute.tokens is None
+
+    def muted_tokens(self, socket: int) -> frozenset[int]:
+        """Return the tokens that a socket gets no ticks of though others tick."""
+        if self.mute is None or not self.mute.tokens or not self._hit(socket):
+            return frozenset()
+        return frozenset(self.mute.tokens)
 
     def silent(self, socket: int) -> bool:
         """Tell whether a socket gets no heartbeats either."""
         return self.muted(socket) and self.mute is not None and not self.mute.heartbeats
+
+    def _hit(self, socket: int) -> bool:
+        return self.mute is not None and (self.mute.sockets == "all" or socket in self.mute.sockets)
 
     def report(self) -> dict[str, Any]:
         """Return every switch as it stands, ready for JSON."""

@@ -24,6 +24,7 @@ HIGH_WATER_BYTES = 1024 * 1024
 #: Requests that may wait for the simulated latency.
 _INBOX_LIMIT = 10_000
 _POLICY_VIOLATION = 1008
+_GOING_AWAY = 1001
 
 
 class Source(Protocol):
@@ -75,6 +76,7 @@ class KiteSocket(LinkHandler):
         self._subscriptions = Subscriptions(venue.max_tokens, venue.source.lists)
         self._loop = asyncio.get_running_loop()
         self._last_sent = self._loop.time()
+        self._end: asyncio.TimerHandle | None = None
         self._paused = False
         self._pending: list[bytes] = []
         # Tokens whose last known packet is to be sent: never more than are subscribed to.
@@ -97,6 +99,9 @@ class KiteSocket(LinkHandler):
         sockets = self._venue.sockets
         sockets[self.number] = self
         self._venue.ledger.peak_sockets = max(self._venue.ledger.peak_sockets, len(sockets))
+        life_ms = self._venue.faults.life_ms
+        if life_ms is not None:
+            self._end = self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY)
 
     def text(self, message: str) -> None:
         self._count_request()
@@ -125,6 +130,8 @@ class KiteSocket(LinkHandler):
         self._send_owed()
 
     def closed(self, code: int, reason: str) -> None:
+        if self._end is not None:
+            self._end.cancel()
         self._venue.sockets.pop(self.number, None)
         self._make_room()
         for token in self._subscriptions.modes:
@@ -139,6 +146,10 @@ class KiteSocket(LinkHandler):
         """Keep a packet for the next flush."""
         if self._owed:
             self._owed.pop(token, None)
+        if self._venue.faults.mute is not None and token in self._venue.faults.muted_tokens(self.number):
+            self._ticks_muted += 1
+            self._venue.ledger.ticks_muted += 1
+            return
         self._pending.append(record)
 
     def flush(self) -> None:
@@ -253,6 +264,8 @@ class KiteSocket(LinkHandler):
     def _send_owed(self) -> None:
         if self._venue.faults.muted(self.number):
             self._owed.clear()
+        for token in self._venue.faults.muted_tokens(self.number):
+            self._owed.pop(token, None)
         while self._owed and not self._paused:
             tokens = list(itertools.islice(self._owed, PACKETS_PER_FRAME))
             records = []

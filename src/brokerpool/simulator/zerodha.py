@@ -40,6 +40,9 @@ logger = logging.getLogger("brokerpool.simulator")
 #: The broker's own figures (its documentation, 2026).
 MAX_SOCKETS, MAX_TOKENS, HEARTBEAT_SECONDS = 3, 3000, 2.0
 
+#: How a socket is closed that makes place for a newer one; Kite refuses the newer one, others do this.
+EVICTED = 4805
+
 _LOOPBACK = "127.0.0.1"
 _GOING_AWAY = 1001
 _STEP_TICKS = 500
@@ -75,7 +78,7 @@ class KiteSimulator:
     ) -> None:
         self.api_key = api_key or f"sim{secrets.token_hex(6)}"
         self.access_token = access_token or secrets.token_hex(16)
-        #: The switches; `refuse`, `refuse_http`, `mute`, `malformed` and `latency_ms` may be set as they are.
+        #: The switches; all but `token_expired` and `down` may be set as they are.
         self.faults = Faults(latency_ms=latency_ms)
         metronome = Metronome(rate)
         rows = listings(symbols, date.fromtimestamp(clock()))
@@ -195,7 +198,15 @@ class KiteSimulator:
 
     async def throw(self, order: FaultOrder) -> None:
         """Throw the switches of an order. Raises OSError when the listener cannot come up again."""
-        for name in ("refuse", "refuse_http", "mute", "malformed", "latency_ms"):
+        for name in (
+            "refuse",
+            "refuse_http",
+            "mute",
+            "malformed",
+            "latency_ms",
+            "life_ms",
+            "evict_eldest",
+        ):
             value = getattr(order, name)
             if value is not UNSET:
                 setattr(self.faults, name, value)
@@ -267,7 +278,9 @@ class KiteSimulator:
             return _refused(refuse.status, "NetworkException", "Refused on command.", refuse.retry_after)
         if not self._accepts(request.query.get("api_key", ""), request.query.get("access_token", "")):
             return _refused(403, "TokenException", "Incorrect `api_key` or `access_token`.")
-        if len(self._venue.sockets) >= self._max_sockets:
+        if len(self._venue.sockets) >= self._max_sockets and self.faults.evict_eldest:
+            self._link(min(self._venue.sockets)).close(EVICTED, "more sockets than the account may have")
+        elif len(self._venue.sockets) >= self._max_sockets:
             self._ledger.violations["sockets"] += 1
             return _refused(429, "NetworkException", f"More than {self._max_sockets} connections.")
         return None

@@ -55,6 +55,10 @@ class ZerodhaFeed:
         """The account's access token; Kite's dies every morning, and `login.renew` takes the next one."""
         return self._login
 
+    def relist(self, book: TokenBook) -> None:
+        """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line."""
+        self._book = book
+
     async def endpoint(self) -> Endpoint:
         """Return the address with the current credentials in its query, which is where Kite wants them."""
         scheme, host, path, query, _ = urlsplit(self._ws_url)

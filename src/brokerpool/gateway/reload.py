@@ -1,0 +1,75 @@
+"""New credentials for a gateway that runs: the files with its settings are read again when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from brokerpool.errors import SettingsError
+from brokerpool.settings import Settings
+
+logger = logging.getLogger("brokerpool.gateway")
+
+#: Between two looks at the files.
+LOOK_SECONDS = 1.0
+
+
+class SettingsWatch:
+    """Notices new access tokens; any other change is told to need a restart."""
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        read: Callable[[], Settings],
+        present: Settings,
+        asked: asyncio.Event,
+    ) -> None:
+        """`asked` is set by whoever wants the settings read again though no file has changed."""
+        self._files = files
+        self._read = read
+        self._present = present
+        self._asked = asked
+
+    async def tokens(self) -> AsyncIterator[str]:
+        """Yield the access token each time the settings were read again, without an end."""
+        # In threads: a disk that hangs must not hold up the ticks.
+        known = await asyncio.to_thread(self._stamps)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._asked.wait()
+            stamps = await asyncio.to_thread(self._stamps)
+            if stamps == known and not self._asked.is_set():
+                continue
+            self._asked.clear()
+            known = stamps
+            try:
+                settings = await asyncio.to_thread(self._read)
+            except SettingsError as error:
+                logger.error("the changed settings are not used: %s", error)
+                continue
+            self._tell_what_waits(settings)
+            yield settings.broker_access_token.get_secret_value()
+
+    def _stamps(self) -> list[tuple[int, int] | None]:
+        return [_stamp(file) for file in self._files]
+
+    def _tell_what_waits(self, settings: Settings) -> None:
+        changed = [
+            str(field.alias)
+            for name, field in Settings.model_fields.items()
+            if name != "broker_access_token" and getattr(settings, name) != getattr(self._present, name)
+        ]
+        if changed:
+            logger.warning("changed, and not in use before a restart: %s", ", ".join(changed))
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None  # an editor is about to put the new one in its place
+    return status.st_mtime_ns, status.st_size
