@@ -17,7 +17,7 @@ _STAMP = b'"timestamp":'
 
 
 class Observer:
-    """One client: when each symbol ticked, its longest pause, how late its ticks were, and all other frames."""
+    """One client: when each symbol ticked, its longest pause, how late its ticks were, and all news."""
 
     def __init__(self) -> None:
         self.last: dict[str, float] = {}

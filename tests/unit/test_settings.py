@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import brokerpool.brokers
 from brokerpool.errors import SettingsError
+from brokerpool.hours import IST
 from brokerpool.settings import NAMES, PoolSettings, Settings, describe
 
 SECRETS = {
@@ -164,3 +166,27 @@ def test_the_brokers_that_may_be_chosen_are_those_with_a_folder() -> None:
     folders = {path.parent.name for path in Path(brokerpool.brokers.__path__[0]).glob("*/limits.toml")}
     allowed = next(setting.allowed for setting in describe(Settings) if setting.name == "BROKERPOOL_BROKER")
     assert set(allowed.split(" or ")) == folders
+
+
+def test_market_hours_and_holidays_are_read_from_the_settings(tmp_path: Path) -> None:
+    in_trading_hours = datetime(2026, 11, 25, 10, 30, tzinfo=IST).timestamp()
+    assert load().market_hours.is_open("NSE", in_trading_hours) is True
+    file = tmp_path / "holidays.txt"
+    file.write_text("2026-11-25  # a holiday\n")
+    settings = load({"BROKERPOOL_HOLIDAYS_FILE": str(file)})
+    assert settings.market_hours.is_open("NSE", in_trading_hours) is False
+    always = load({"BROKERPOOL_MARKET_HOURS": "always"})
+    assert always.market_hours.is_open("NSE", 0) is True
+
+
+def test_faults_of_the_holiday_file_name_its_lines_and_are_told_with_all_others(tmp_path: Path) -> None:
+    file = tmp_path / "holidays.txt"
+    file.write_text("2026-01-26\n26 January\n")
+    told = faults_of(
+        {**SECRETS, "BROKERPOOL_HOLIDAYS_FILE": str(file), "BROKERPOOL_MARKET_HOURS": "nine to five"}
+    )
+    assert "2 at fault" in told
+    assert "BROKERPOOL_HOLIDAYS_FILE: line 2" in told
+    assert "BROKERPOOL_MARKET_HOURS must be india, always, or" in told
+    missing = faults_of({**SECRETS, "BROKERPOOL_HOLIDAYS_FILE": str(tmp_path / "none")})
+    assert "BROKERPOOL_HOLIDAYS_FILE: the file cannot be read" in missing

@@ -63,7 +63,7 @@ def test_a_mute_takes_all_sockets_or_the_named_ones() -> None:
     assert not faults.silent(1)
     faults.mute = Mute([2], tokens=[7])
     assert not faults.muted(2), "its other tokens tick on"
-    assert (faults.muted_tokens(1), faults.muted_tokens(2)) == (frozenset(), {7})
+    assert (faults.muted_tokens(1), faults.muted_tokens(2)) == (frozenset(), frozenset({7}))
 
 
 def test_the_report_shows_every_switch() -> None:

@@ -45,6 +45,7 @@ def test_it_announces_itself_and_ends_on_a_signal(tmp_path: Path, signum: signal
                 "BROKERPOOL_BROKER_API_KEY": said["api_key"],
                 "BROKERPOOL_BROKER_ACCESS_TOKEN": said["access_token"],
                 "BROKERPOOL_BROKER_WS_URL": said["ws_url"],
+                "BROKERPOOL_MARKET_HOURS": "always",
                 "BROKERPOOL_BROKER_HTTP_URL": said["http_url"],
             }
             url = f"{said['ws_url']}?api_key={said['api_key']}&access_token={said['access_token']}"

@@ -54,6 +54,7 @@ class Gateway:
             placement=settings.placement,
             redundancy=settings.redundancy,
             grace=settings.failover_seconds,
+            hours=settings.market_hours,
         )
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)

@@ -88,6 +88,7 @@ def write_settings(path: Path, simulator: KiteSimulator) -> None:
         "BROKERPOOL_BROKER_ACCESS_TOKEN": simulator.access_token,
         "BROKERPOOL_BROKER_WS_URL": simulator.ws_url,
         "BROKERPOOL_BROKER_HTTP_URL": simulator.http_url,
+        "BROKERPOOL_MARKET_HOURS": "always",
         "BROKERPOOL_API_KEY": secrets.token_hex(16),
     }
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
