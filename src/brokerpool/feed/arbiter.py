@@ -59,7 +59,7 @@ class Arbiter:
                 for _ in range(position + 1):
                     pending.popleft()
                 return False
-        if len(pending) == MOST_PENDING or (self._last is not None and _before(tick, self._last)):
+        if len(pending) == MOST_PENDING or (self._last is not None and _old(tick, self._last)):
             return False
         self._last = tick
         for other, queue in self._pending.items():
@@ -85,9 +85,12 @@ def _same(one: Tick, other: Tick) -> bool:
     return one.buy == other.buy and one.sell == other.sell and one.oi == other.oi
 
 
-def _before(tick: Tick, last: Tick) -> bool:
+def _old(tick: Tick, last: Tick) -> bool:
+    """Tell whether the tick lies before the last one, or repeats it: brokers answer a subscribe with a copy."""
     if not (isinstance(tick, QuoteTick) and isinstance(last, QuoteTick)):
         return False
     if isinstance(tick, DepthTick) and isinstance(last, DepthTick) and tick.timestamp != last.timestamp:
         return tick.timestamp < last.timestamp  # the exchange's own times
-    return tick.volume < last.volume and tick.timestamp - last.timestamp < _LATE_MS
+    if tick.volume < last.volume:
+        return tick.timestamp - last.timestamp < _LATE_MS
+    return tick.volume > 0 and _same(tick, last)
