@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
@@ -75,9 +77,8 @@ def test_a_toxic_is_shown_in_toxiproxys_form() -> None:
     ],
 )
 def test_wrong_words_are_told_with_what_there_is(text: str, told: str) -> None:
-    with pytest.raises(ValueError, match="stream|attribute|twice") as refused:
+    with pytest.raises(ValueError, match=re.escape(told)):
         parse(text)
-    assert told in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +92,8 @@ def test_wrong_words_are_told_with_what_there_is(text: str, told: str) -> None:
     ],
 )
 def test_wrong_json_is_told_with_what_there_is(body: bytes, told: str) -> None:
-    with pytest.raises(ValueError, match="toxic") as refused:
+    with pytest.raises(ValueError, match=re.escape(told)):
         ToxicOrder.parse(body)
-    assert told in str(refused.value)
 
 
 def test_toxics_keep_their_order_and_none_and_down_are_not_among_them() -> None:
@@ -112,5 +112,5 @@ def test_two_toxics_of_one_name_are_refused() -> None:
 def test_the_proxy_is_only_told_whether_it_is_enabled() -> None:
     assert ProxyOrder.parse(b'{"enabled": false}').enabled is False
     for body in (b"", b"{}", b'{"enabled": 0}', b'{"enabled": true, "port": 1}'):
-        with pytest.raises(ValueError, match='Send {"enabled": true}'):
+        with pytest.raises(ValueError, match=r'Send \{"enabled": true\}'):
             ProxyOrder.parse(body)

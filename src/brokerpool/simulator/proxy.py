@@ -38,7 +38,7 @@ class FaultProxy:
         self._idle = asyncio.Event()
         self._idle.set()
         self._server: asyncio.Server | None = None
-        #: Bound as long as the proxy lives, so that nobody takes the port while it is down.
+        #: Bound as long as the proxy lives: while it is down the port is given to nobody who takes any free one.
         self._socket: socket.socket | None = None
         self._port = port
 
@@ -58,14 +58,15 @@ class FaultProxy:
         """Listen. Raises OSError when the port is taken."""
         self._socket = _bound(self._port)
         self._port = self._socket.getsockname()[1]
-        await self.up()
+        try:
+            await self.up()
+        except BaseException:
+            self._release()
+            raise
 
     async def close(self) -> None:
         """Cut every connection and stop listening; takes seconds at most, and may be called twice."""
-        self._stop_listening()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._release()
         await self._emptied()
 
     async def __aenter__(self) -> Self:
@@ -127,7 +128,7 @@ class FaultProxy:
             connection.reset()
 
     async def down(self) -> None:
-        """Refuse connections and cut the open ones; the port stays reserved."""
+        """Refuse connections and cut the open ones."""
         if self._server is not None:
             self._stop_listening()
             self._socket = _bound(self._port)
@@ -150,6 +151,13 @@ class FaultProxy:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+
+    def _release(self) -> None:
+        """Give the port back."""
+        self._stop_listening()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     async def _emptied(self) -> None:
         """Cut everything and wait until it is gone."""
