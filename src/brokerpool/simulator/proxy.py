@@ -38,7 +38,7 @@ class FaultProxy:
         self._idle = asyncio.Event()
         self._idle.set()
         self._server: asyncio.Server | None = None
-        #: Bound as long as the proxy lives: while it is down the port is given to nobody who takes any free one.
+        #: Bound as long as the proxy lives: while it is down, the port is not given out as a free one.
         self._socket: socket.socket | None = None
         self._port = port
 
@@ -84,7 +84,7 @@ class FaultProxy:
     # -- to look at ---------------------------------------------------------------------------------------
 
     def toxics(self) -> list[dict[str, Any]]:
-        """Return the toxics in the order in which bytes meet them, ready for JSON."""
+        """Return the toxics, the first added first, ready for JSON."""
         return [describe(name, toxic) for name, toxic in self._toxics.items()]
 
     def report(self) -> dict[str, Any]:

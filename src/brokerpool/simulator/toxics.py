@@ -167,7 +167,7 @@ def parse_all(texts: Iterable[str]) -> dict[str, Toxic]:
     """Read toxics from words, in order; the words `none` and `down` are not toxics and are left out."""
     toxics: dict[str, Toxic] = {}
     for text in texts:
-        if text.strip() in (CLEAN, DOWN):
+        if text in (CLEAN, DOWN):
             continue
         name, toxic = parse(text)
         if name in toxics:
