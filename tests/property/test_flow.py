@@ -181,6 +181,14 @@ def test_no_window_of_any_length_holds_more_than_the_bandwidth_however_late_the_
             assert passed <= rate * (window + QUANTUM_SECONDS) + piece + 1e-6
 
 
+def test_a_reader_that_stood_still_has_saved_up_no_bandwidth() -> None:
+    line = Line({"thin": Bandwidth(rate=10)})
+    line.feed(bytes(100_000))
+    line.now = 5.0
+    line.collect()
+    assert len(line.text) <= 10_000 * QUANTUM_SECONDS * 2
+
+
 @given(bandwidths, st.integers(1, 20_000))
 def test_bandwidth_is_used_up(toxic: Bandwidth, size: int) -> None:
     line = Line({"thin": toxic})
@@ -211,7 +219,7 @@ def test_slices_are_of_the_average_size_on_average() -> None:
     assert {len(p) for _, p in line.departures[:-1] if isinstance(p, bytes)} > set(range(60, 141, 20))
 
 
-@given(st.integers(0, 500), st.lists(st.binary(min_size=1, max_size=100), max_size=12), st.lists(lossless))
+@given(st.integers(0, 40), st.lists(st.binary(min_size=1, max_size=100), max_size=12), st.lists(lossless))
 def test_exactly_so_much_data_passes_then_the_connection_is_closed(
     limit: int, chunks: list[bytes], behind: list[Toxic]
 ) -> None:
@@ -238,6 +246,9 @@ def test_a_black_hole_holds_data_and_the_end_for_ever_and_gives_them_back_when_i
     line.flow.cure("hole", line.now)
     line.collect()
     assert line.departures[1:] == [(1e9, b"inside "), (1e9, End.FINISHED)]
+    silent = Line({"hole": Timeout()})
+    silent.finish()
+    assert silent.departures == []
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,18 @@ async def place(seed: int = 1) -> AsyncIterator[Place]:
             await server.wait_closed()
 
 
+async def stalled(measure: Callable[[], int]) -> int:
+    """Return a figure once it has stopped changing."""
+    seen: list[int] = []
+
+    def stopped() -> bool:
+        seen.append(measure())
+        return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+    await until(stopped)
+    return seen[-1]
+
+
 def descriptors() -> int:
     """How many files and sockets this process has open."""
     gc.collect()

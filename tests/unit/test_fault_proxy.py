@@ -19,7 +19,7 @@ from brokerpool.simulator import (
     Toxic,
 )
 from tests.rehearsal import until
-from tests.unit.proxied_server import DEADLINE, place, run
+from tests.unit.proxied_server import DEADLINE, place, run, stalled
 
 #: How long nothing must come for a stream to count as silent.
 SILENCE = 0.1
@@ -278,15 +278,9 @@ def test_a_sender_waits_when_nothing_leaves_and_loses_nothing(toxic: Toxic | Non
             chunk = bytes(range(256)) * 256
             for _ in range(sent // len(chunk)):
                 served.transport.write(chunk)
-            waiting: list[int] = []
-
-            def stalled() -> bool:
-                waiting.append(served.transport.get_write_buffer_size())
-                return len(waiting) > 20 and len(set(waiting[-20:])) == 1
-
-            await until(stalled)
+            waiting = await stalled(served.transport.get_write_buffer_size)
             # What has left the server is in the kernel's buffers and in the proxy's.
-            assert waiting[-1] > sent // 2
+            assert waiting > sent // 2
             at.proxy.clear()
             for _ in range(sent // len(chunk)):
                 assert await answer(reader, len(chunk)) == chunk

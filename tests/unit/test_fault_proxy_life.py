@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import resource
 import socket
 import time
 from typing import Any
@@ -10,8 +13,9 @@ from typing import Any
 import pytest
 
 from brokerpool.simulator import FaultProxy, Latency
+from brokerpool.simulator.proxied import Proxied
 from tests.rehearsal import until
-from tests.unit.proxied_server import DEADLINE, Place, descriptors, place, run
+from tests.unit.proxied_server import DEADLINE, Place, descriptors, place, run, stalled
 
 
 async def reset_follows(reader: asyncio.StreamReader) -> None:
@@ -134,6 +138,10 @@ def test_cancelled_at_any_turn_of_its_start_and_end_it_leaves_nothing(turns: int
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+        # Of a socket that was closed and not given up, the loop would stumble over the number.
+        async with place() as at:
+            _, writer, _ = await at.dialled()
+            writer.close()
 
     run(scenario)
 
@@ -152,11 +160,72 @@ def test_it_ends_at_once_while_a_dial_to_the_server_hangs() -> None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
                 await until(lambda: proxy.report()["connections_total"] == 1)
                 assert proxy.report()["connections"] == 1
+                # What is sent meanwhile waits with its sender.
+                writer.write(bytes(64 * 2**20))
+                waiting = await stalled(writer.transport.get_write_buffer_size)
+                assert waiting > 32 * 2**20
                 began = loop.time()
             assert loop.time() - began < 1
             await reset_follows(reader)
             writer.close()
             assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_connection_that_is_just_being_accepted_at_the_end_is_not_forgotten(turns: int) -> None:
+    async def scenario() -> None:
+        async with place() as at:
+            before = descriptors()
+            async with FaultProxy("127.0.0.1", at.proxy.port) as proxy:
+                with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+                    client.settimeout(DEADLINE)
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    await proxy.close()
+                    with pytest.raises(ConnectionResetError):
+                        client.recv(1)
+            await until(lambda: at.proxy.report()["connections"] == 0)
+            assert descriptors() == before
+
+    run(scenario)
+
+
+def test_out_of_descriptors_it_tells_once_a_second_and_goes_on_when_there_are_some() -> None:
+    async def scenario() -> None:
+        told: list[dict[str, Any]] = []
+        async with place() as at:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            with socket.create_connection(("127.0.0.1", at.proxy.port)) as client:
+                lowest_free = os.dup(0)
+                os.close(lowest_free)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+                try:
+                    await until(lambda: told)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                await until(lambda: at.served)
+                client.sendall(b"ping")
+                await until(lambda: at.served[0].got == b"ping")
+            assert [type(context["exception"]) for context in told] == [OSError]
+
+    run(scenario)
+
+
+def test_what_a_connection_waited_for_does_not_keep_it_in_memory() -> None:
+    async def scenario() -> None:
+        async with place() as at:
+            at.proxy.add("slow", Latency(latency=3_600_000))
+            _, writer, _ = await at.dialled()
+            writer.write(b"ping")
+            await until(lambda: at.proxy.report()["upstream_bytes"] == 4)
+            at.proxy.cut()
+            await until(lambda: at.proxy.report()["connections"] == 0)
+            writer.close()
+            gc.collect()
+            assert not [one for one in gc.get_objects() if isinstance(one, Proxied)]
 
     run(scenario)
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 import socket
 import struct
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from random import Random
 
@@ -17,6 +18,11 @@ _PIECES_PER_TURN = 256
 
 #: Linger on, for no time at all: closing such a socket sends a reset instead of a goodbye.
 _NO_LINGER = struct.pack("ii", 1, 0)
+
+
+def close_with_reset(sock: socket.socket | TransportSocket) -> None:
+    """Make the close of a socket, whenever it comes, a TCP reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 class Side(asyncio.Protocol):
@@ -31,6 +37,11 @@ class Side(asyncio.Protocol):
         #: What comes in here, and what goes out here.
         self.source_of: Way
         self.sink_of: Way
+
+    @property
+    def made(self) -> bool:
+        """Whether this side was ever there."""
+        return self._transport is not None or self._ended
 
     @property
     def open(self) -> bool:
@@ -68,8 +79,7 @@ class Side(asyncio.Protocol):
     def reset(self) -> None:
         """Close with a TCP reset, now."""
         if self._transport is not None:
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            close_with_reset(self._transport.get_extra_info("socket"))
             self._transport.abort()
 
     # -- called by the transport --------------------------------------------------------------------------
@@ -186,10 +196,7 @@ class Way:
 class Proxied:
     """A client's connection and the one to the server that belongs to it, until both are gone."""
 
-    def __init__(
-        self, random: Random, accepted: Callable[[Proxied], None], gone: Callable[[Proxied], None]
-    ) -> None:
-        self._accepted = accepted
+    def __init__(self, random: Random, gone: Callable[[Proxied], None]) -> None:
         self._gone = gone
         self._sides = 0
         self._over = False
@@ -198,7 +205,7 @@ class Proxied:
         self.server = Side(self._server_made, self._lost)
         self.upstream = Way(self.client, self.server, random, self._ended)
         self.downstream = Way(self.server, self.client, random, self._ended)
-        #: The dial to the server, once there is one.
+        #: What brings both sides together, once it has begun.
         self.dial: asyncio.Task[None] | None = None
 
     def reset(self) -> None:
@@ -220,7 +227,6 @@ class Proxied:
 
     def _client_made(self) -> None:
         self._sides += 1
-        self._accepted(self)
 
     def _server_made(self) -> None:
         self._sides += 1

@@ -9,13 +9,14 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from brokerpool.simulator.proxied import Proxied
+from brokerpool.simulator.proxied import Proxied, close_with_reset
 from brokerpool.simulator.toxics import Toxic, describe
 
 _LOOPBACK = "127.0.0.1"
 _BACKLOG = 100
 _DIAL_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
 
 
 class FaultProxy:
@@ -37,7 +38,8 @@ class FaultProxy:
         self._passed = (0, 0)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._server: asyncio.Server | None = None
+        #: Whether dials are taken.
+        self.enabled = False
         #: Bound as long as the proxy lives: while it is down, the port is not given out as a free one.
         self._socket: socket.socket | None = None
         self._port = port
@@ -49,18 +51,13 @@ class FaultProxy:
         """Where clients dial on loopback; 0 before the start when any free port was asked for."""
         return self._port
 
-    @property
-    def enabled(self) -> bool:
-        """Whether the proxy listens."""
-        return self._server is not None
-
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
         self._socket = _bound(self._port)
         self._port = self._socket.getsockname()[1]
         try:
             await self.up()
-        except BaseException:
+        except OSError:
             self._release()
             raise
 
@@ -129,33 +126,34 @@ class FaultProxy:
 
     async def down(self) -> None:
         """Refuse connections and cut the open ones."""
-        if self._server is not None:
-            self._stop_listening()
+        if self.enabled:
+            self._release()
             self._socket = _bound(self._port)
             await self._emptied()
 
     async def up(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen, on the same port as before. Raises OSError when another program has taken it."""
         if self._socket is None:
             raise RuntimeError("the proxy is not started")
-        if self._server is None:
-            # Served in a second step: cancelled in between, there is a server to be closed and no stray one.
-            self._server = await asyncio.get_running_loop().create_server(
-                self._accept, sock=self._socket, backlog=_BACKLOG, start_serving=False
-            )
-            await self._server.start_serving()
+        if not self.enabled:
+            self._socket.listen(_BACKLOG)
+            self._listen(self._socket)
+            self.enabled = True
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _stop_listening(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+    # Sockets are accepted here and not by an asyncio server, which forgets those that it has just accepted
+    # when it is closed.
+
+    def _listen(self, listener: socket.socket) -> None:
+        if listener is self._socket:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     def _release(self) -> None:
         """Give the port back."""
-        self._stop_listening()
+        self.enabled = False
         if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
 
@@ -163,39 +161,54 @@ class FaultProxy:
         """Cut everything and wait until it is gone."""
         dials = [connection.dial for connection in self._connections if connection.dial]
         self.cut()
-        # A connection that was accepted in this turn of the loop is known in the next.
-        await asyncio.sleep(0)
         await asyncio.gather(*dials, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._idle.wait()
 
-    def _accept(self) -> asyncio.Protocol:
-        connection = Proxied(self._random, self._accepted, self._gone)
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # Out of descriptors, most likely; asked again at once it would only be told again at once.
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(_PAUSE_SECONDS, self._listen, listener)
+            _tell("the fault proxy cannot accept a connection", error)
+            return
+        sock.setblocking(False)
+        connection = Proxied(self._random, self._gone)
         self._connections.add(connection)
         self._idle.clear()
         self._total += 1
-        return connection.client
+        connection.dial = asyncio.create_task(self._join(connection, sock))
+        connection.dial.add_done_callback(lambda dial: self._joined(dial, connection, sock))
 
-    def _accepted(self, connection: Proxied) -> None:
-        if not self.enabled:
-            connection.reset()
-            return
-        for name, toxic in self._toxics.items():
-            self._infect(connection, name, toxic)
-        connection.dial = asyncio.create_task(self._dial(connection))
-        connection.dial.add_done_callback(_tell)
-
-    async def _dial(self, connection: Proxied) -> None:
+    async def _join(self, connection: Proxied, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
+            await loop.connect_accepted_socket(lambda: connection.client, sock)
+            for name, toxic in self._toxics.items():
+                self._infect(connection, name, toxic)
             async with asyncio.timeout(_DIAL_SECONDS):
-                await asyncio.get_running_loop().create_connection(lambda: connection.server, *self._target)
+                await loop.create_connection(lambda: connection.server, *self._target)
         except OSError:
             # There is no server: the client sees what it would see of one that dies as it dials.
             connection.reset()
         except BaseException:
             connection.reset()
             raise
+
+    def _joined(self, dial: asyncio.Task[None], connection: Proxied, sock: socket.socket) -> None:
+        if not connection.client.made:
+            # Cancelled so early that nobody else owns the socket.
+            close_with_reset(sock)
+            sock.close()
+            self._gone(connection)
+        if not dial.cancelled() and (error := dial.exception()) is not None:
+            _tell("the fault proxy cannot dial its target", error)
 
     def _infect(self, connection: Proxied, name: str, toxic: Toxic) -> None:
         if self._random.random() < toxic.toxicity:
@@ -214,6 +227,7 @@ def _bound(port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
         sock.bind((_LOOPBACK, port))
     except BaseException:
         sock.close()
@@ -221,7 +235,5 @@ def _bound(port: int) -> socket.socket:
     return sock
 
 
-def _tell(dial: asyncio.Task[None]) -> None:
-    if not dial.cancelled() and (error := dial.exception()) is not None:
-        context = {"message": "a dial to the proxy's target failed", "exception": error, "task": dial}
-        asyncio.get_running_loop().call_exception_handler(context)
+def _tell(message: str, error: BaseException) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
