@@ -116,6 +116,13 @@ def simulate(
     write_env: Annotated[
         Path | None, typer.Option(help="Write the settings that make `serve` use the simulator.")
     ] = None,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Put a fault proxy in front: a toxic such as `latency latency=20 jitter=5`,"
+            " or `none`, or `down`. May be given several times."
+        ),
+    ] = None,
 ) -> None:
     """Run a broker on this machine, with the real wire protocol, the real limits and faults on command.
 
@@ -133,6 +140,7 @@ def simulate(
                 seed=seed,
                 replay=replay,
                 write_env=write_env,
+                faults=faults or (),
             )
         )
     except (ValueError, OSError) as error:

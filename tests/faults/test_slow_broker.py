@@ -5,46 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from websockets.asyncio.client import connect
 
+from brokerpool.simulator import FaultProxy, Latency
 from tests import processes
 from tests.gateway_client import raw_client
 
-DELAY = 0.01
-
-
-async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            await asyncio.sleep(DELAY)
-            writer.write(data)
-    finally:
-        writer.close()
-
-
-@asynccontextmanager
-async def _slow_proxy(port: int) -> AsyncIterator[int]:
-    """Pass TCP on to the port, each piece 10 ms late: connect, handshake and subscribe included."""
-    tasks: list[asyncio.Task[None]] = []
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(DELAY)
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        tasks.extend(asyncio.create_task(_relay(*ends)) for ends in ((reader, back), (there, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports end in the loop's next turn
+DELAY_MS = 10
 
 
 async def _discard(reader: asyncio.StreamReader) -> None:
@@ -55,8 +24,11 @@ async def _discard(reader: asyncio.StreamReader) -> None:
 def test_3000_symbols_in_one_request_delay_no_other_clients_ping_by_50_ms(tmp_path: Path) -> None:
     async def main(broker: processes.Running, names: list[dict[str, str]]) -> tuple[list[float], int]:
         broker_port = int(broker.said["ws_url"].rstrip("/").rpartition(":")[2])
-        async with _slow_proxy(broker_port) as port:
-            url = f"ws://127.0.0.1:{port}/"
+        async with FaultProxy("127.0.0.1", broker_port) as proxy:
+            # Each piece is late, both ways: handshake and subscribe included.
+            proxy.add("there", Latency(latency=DELAY_MS, stream="upstream"))
+            proxy.add("back", Latency(latency=DELAY_MS))
+            url = f"ws://127.0.0.1:{proxy.port}/"
             with processes.gateway(tmp_path, BROKERPOOL_BROKER_WS_URL=url) as gateway:
                 return await measure(gateway, names)
 
@@ -85,7 +57,7 @@ def test_3000_symbols_in_one_request_delay_no_other_clients_ping_by_50_ms(tmp_pa
         return pings, served
 
     with processes.simulator(tmp_path, symbols=3000, rate=0) as broker:
-        processes.post(f"{broker.said['control_url']}/faults", {"latency_ms": 10})
+        processes.post(f"{broker.said['control_url']}/faults", {"latency_ms": DELAY_MS})
         pings, served = asyncio.run(main(broker, [*processes.listed(broker).values()]))
     slowest = max(pings)
     print(f"slowest of {len(pings)} pings while 3000 symbols were subscribed: {slowest * 1000:.1f} ms")

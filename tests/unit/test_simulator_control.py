@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from brokerpool.simulator import KiteSimulator
+from brokerpool.simulator import KiteSimulator, Slicer
 from tests.unit.simulator_client import DEADLINE, ask, dialling, shape
 
 
@@ -33,6 +33,10 @@ class Control:
 
     async def post(self, path: str, body: str | None = None) -> tuple[int, Any]:
         async with self._session.post(path, data=body) as response:
+            return response.status, await response.json()
+
+    async def delete(self, path: str) -> tuple[int, Any]:
+        async with self._session.delete(path) as response:
             return response.status, await response.json()
 
     async def throw(self, **switches: object) -> Any:
@@ -184,5 +188,62 @@ def test_an_unknown_switch_is_refused_and_nothing_of_the_order_is_done() -> None
         assert "unknown field `explode`" in answer["error"]
         assert "drop_newest" in answer["error"]
         assert (await control.get("/faults"))["down"] is False
+
+    with_control(scenario)
+
+
+def test_toxics_are_added_shown_and_removed() -> None:
+    async def scenario(control: Control) -> None:
+        assert [toxic["name"] for toxic in await control.get("/toxics")] == ["sliced"]
+        order = {"name": "slow", "type": "latency", "attributes": {"latency": 20}}
+        status, added = await control.post("/toxics", json.dumps(order))
+        assert (status, added["attributes"]) == (200, {"latency": 20, "jitter": 0})
+        assert (await control.get("/toxics"))[1] == added
+        status, answer = await control.post("/toxics", json.dumps(order))
+        assert status == 400
+        assert "a toxic 'slow' already" in answer["error"]
+        assert await control.delete("/toxics/sliced") == (200, {})
+        assert await control.get("/toxics") == [added]
+        status, answer = await control.delete("/toxics/sliced")
+        assert status == 404
+        assert "there are ['slow']" in answer["error"]
+        status, answer = await control.post("/toxics", '{"type": "fog"}')
+        assert status == 400
+        assert "'fog' is not a toxic. Toxics: latency" in answer["error"]
+
+    with_control(scenario, toxics={"sliced": Slicer(average_size=64)})
+
+
+def test_the_proxy_is_disabled_and_enabled_and_counts() -> None:
+    async def scenario(control: Control) -> None:
+        async with control.dial() as client:
+            await subscribed(client, 408065)
+            stats = (await control.get("/stats"))["proxy"]
+            assert (stats["enabled"], stats["connections"], stats["connections_total"]) == (True, 1, 1)
+            assert min(stats["downstream_bytes"], stats["upstream_bytes"]) > 100
+            status, report = await control.post("/proxy", '{"enabled": false}')
+            assert (status, report["enabled"], report["connections"]) == (200, False, 0)
+            await asyncio.wait_for(client.wait_closed(), DEADLINE)
+            assert client.close_code == 1006
+        with pytest.raises(ConnectionRefusedError):
+            await control.dial()
+        assert (await control.post("/proxy", '{"enabled": true}'))[1]["enabled"] is True
+        async with control.dial():
+            pass
+        assert (await control.post("/proxy", "{}"))[0] == 400
+
+    with_control(scenario, toxics={})
+
+
+def test_without_a_proxy_the_answer_says_how_to_have_one() -> None:
+    async def scenario(control: Control) -> None:
+        for status, answer in (
+            await control.post("/toxics", '{"type": "timeout"}'),
+            await control.post("/proxy", '{"enabled": true}'),
+            await control.delete("/toxics/timeout_downstream"),
+        ):
+            assert status == 404
+            assert "--faults none" in answer["error"]
+        assert (await control.get("/stats"))["proxy"] is None
 
     with_control(scenario)

@@ -2,17 +2,37 @@
 
 from brokerpool.simulator.faults import ExpireToken, FaultOrder, Faults, Malformed, Mute, Refuse
 from brokerpool.simulator.kite_wire import Malformation
+from brokerpool.simulator.proxy import FaultProxy
 from brokerpool.simulator.run import simulate
+from brokerpool.simulator.toxics import (
+    Bandwidth,
+    Latency,
+    LimitData,
+    ResetPeer,
+    Slicer,
+    SlowClose,
+    Timeout,
+    Toxic,
+)
 from brokerpool.simulator.zerodha import KiteSimulator
 
 __all__ = [
+    "Bandwidth",
     "ExpireToken",
     "FaultOrder",
+    "FaultProxy",
     "Faults",
     "KiteSimulator",
+    "Latency",
+    "LimitData",
     "Malformation",
     "Malformed",
     "Mute",
     "Refuse",
+    "ResetPeer",
+    "Slicer",
+    "SlowClose",
+    "Timeout",
+    "Toxic",
     "simulate",
 ]

@@ -9,8 +9,13 @@
 | `POST /sockets/N/kill` | drops the TCP connection |
 | `POST /sockets/N/close` | closes with the WebSocket handshake |
 | `POST /step` | `{"ticks": n}`: lets the market trade n times now |
+| `GET /toxics` | what the fault proxy does to connections |
+| `POST /toxics` | adds a toxic: a JSON object as in `toxics.ToxicOrder` |
+| `DELETE /toxics/NAME` | removes it |
+| `POST /proxy` | `{"enabled": false}`: the proxy refuses connections and cuts the open ones |
 
-It has no login: it listens on loopback only.
+The last four answer 404 when no fault proxy stands in front of the broker. It has no login: it
+listens on loopback only.
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ import msgspec
 from aiohttp import web
 
 from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.proxy import FaultProxy
+from brokerpool.simulator.toxics import ProxyOrder, ToxicOrder, describe
 
 if TYPE_CHECKING:
     from brokerpool.simulator.zerodha import KiteSimulator
@@ -47,6 +54,10 @@ def control_app(simulator: KiteSimulator) -> web.Application:
     app.router.add_post("/sockets/{number:[0-9]+}/kill", control.kill)
     app.router.add_post("/sockets/{number:[0-9]+}/close", control.close)
     app.router.add_post("/step", control.step)
+    app.router.add_get("/toxics", control.toxics)
+    app.router.add_post("/toxics", control.add_toxic)
+    app.router.add_delete("/toxics/{name}", control.remove_toxic)
+    app.router.add_post("/proxy", control.enable)
     return app
 
 
@@ -94,3 +105,26 @@ class _Control:
             raise ValueError(f'{error}. Send {{"ticks": n}} with n from 1 to {MAX_STEP}.') from None
         await self._simulator.step(order.ticks)
         return web.json_response({"ticks": self._simulator.market.ticks})
+
+    async def toxics(self, request: web.Request) -> web.Response:
+        return web.json_response(self._proxy.toxics())
+
+    async def add_toxic(self, request: web.Request) -> web.Response:
+        name, toxic = ToxicOrder.parse(await request.read())
+        self._proxy.add(name, toxic)
+        return web.json_response(describe(name, toxic))
+
+    async def remove_toxic(self, request: web.Request) -> web.Response:
+        self._proxy.remove(request.match_info["name"])
+        return web.json_response({})
+
+    async def enable(self, request: web.Request) -> web.Response:
+        order = ProxyOrder.parse(await request.read())
+        await (self._proxy.up() if order.enabled else self._proxy.down())
+        return web.json_response(self._proxy.report())
+
+    @property
+    def _proxy(self) -> FaultProxy:
+        if self._simulator.proxy is None:
+            raise LookupError("no fault proxy stands in front of the broker; start it with `--faults none`")
+        return self._simulator.proxy

@@ -10,9 +10,11 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.simulator.toxics import DOWN, parse_all
 from brokerpool.simulator.zerodha import KiteSimulator
 
 logger = logging.getLogger("brokerpool.simulator")
@@ -30,22 +32,27 @@ async def simulate(
     seed: int = 0,
     replay: Path | None = None,
     write_env: Path | None = None,
+    faults: Sequence[str] = (),
 ) -> None:
     """Run a simulated broker until SIGINT or SIGTERM.
 
     Prints one line of JSON with the addresses and credentials to stdout once it accepts clients; with
-    `write_env` also writes the settings that point `brokerpool serve` at it. Raises ValueError for a
-    broker, a count, a rate or a tape that it cannot use, OSError for a file or a port that is not
-    allowed, and BrokerpoolError for a port that is taken.
+    `write_env` also writes the settings that point `brokerpool serve` at it. With `faults`, each a toxic
+    in words, or `none` or `down`, its WebSocket clients come through a fault proxy. Raises ValueError for
+    a broker, a count, a rate, a tape or a fault that it cannot use, OSError for a file or a port that is
+    not allowed, and BrokerpoolError for a port that is taken.
     """
     if broker not in BROKERS:
         raise ValueError(f"{broker!r} cannot be simulated; brokers: {', '.join(BROKERS)}")
+    toxics = parse_all(faults) if faults else None
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stopped.set)
     try:
-        simulator = KiteSimulator(port=port, symbols=symbols, rate=rate, seed=seed, replay=replay)
+        simulator = KiteSimulator(
+            port=port, symbols=symbols, rate=rate, seed=seed, replay=replay, toxics=toxics
+        )
         try:
             await simulator.start()
         except OSError as error:
@@ -54,6 +61,8 @@ async def simulate(
             message = f"the simulator cannot listen on port {port}."
             raise BrokerpoolError(message, code=ErrorCode.ADDRESS_IN_USE) from None
         try:
+            if simulator.proxy is not None and DOWN in faults:
+                await simulator.proxy.down()
             if write_env is not None:
                 write_settings(write_env, simulator)
             announce(simulator)

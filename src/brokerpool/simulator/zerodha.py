@@ -14,9 +14,10 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import date
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,7 +33,9 @@ from brokerpool.simulator.kite_socket import KiteSocket, Venue
 from brokerpool.simulator.ledger import Ledger
 from brokerpool.simulator.listings import Listing, listings, recorded_listing
 from brokerpool.simulator.metronome import Metronome
+from brokerpool.simulator.proxy import FaultProxy
 from brokerpool.simulator.tape import TapeReader
+from brokerpool.simulator.toxics import Toxic
 from brokerpool.transport import Link, LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 
 logger = logging.getLogger("brokerpool.simulator")
@@ -55,7 +58,8 @@ class KiteSimulator:
 
     `rate` is in ticks a second over the whole market; with 0 it trades only in `step`. The market is
     the same for the same `symbols`, `seed` and `clock`. With `replay`, the frames of a tape take the
-    market's place (again from the start when `repeat`), and every token may be subscribed to.
+    market's place (again from the start when `repeat`), and every token may be subscribed to. With
+    `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class KiteSimulator:
         latency_ms: float = 0.0,
         replay: Path | None = None,
         repeat: bool = True,
+        toxics: Mapping[str, Toxic] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.api_key = api_key or f"sim{secrets.token_hex(6)}"
@@ -89,7 +94,13 @@ class KiteSimulator:
         self._ledger = Ledger()
         self._venue = Venue(self._source, self.faults, self._ledger, max_tokens, snapshot)
         self._clock = clock
-        self._port = port
+        #: Stands in front of the WebSocket port from the start on, when there are `toxics`.
+        self.proxy: FaultProxy | None = None
+        self._toxics = None if toxics is None else dict(toxics)
+        self._random = Random(seed)
+        self._front_port = port
+        #: Where the broker itself listens.
+        self._port = port if toxics is None else 0
         self._max_sockets = max_sockets
         self._heartbeat_seconds = heartbeat_seconds
         self._numbers = itertools.count(1)
@@ -106,7 +117,7 @@ class KiteSimulator:
     @property
     def ws_url(self) -> str:
         """Where to dial, without the query that carries the credentials."""
-        return f"ws://{_LOOPBACK}:{self._port}/"
+        return f"ws://{_LOOPBACK}:{self.proxy.port if self.proxy else self._port}/"
 
     @property
     def http_url(self) -> str:
@@ -119,11 +130,16 @@ class KiteSimulator:
         return f"http://{_LOOPBACK}:{self._control.port}"
 
     async def start(self) -> None:
-        """Listen on three ports and let the market trade. Raises OSError when the address is taken."""
+        """Listen on its ports and let the market trade. Raises OSError when the address is taken."""
         loop = asyncio.get_running_loop()
         self._started = loop.time()
         try:
             await self.up()
+            if self._toxics is not None:
+                self.proxy = FaultProxy(_LOOPBACK, self._port, port=self._front_port, random=self._random)
+                for name, toxic in self._toxics.items():
+                    self.proxy.add(name, toxic)
+                await self.proxy.start()
             await self._http.open(_LOOPBACK, 0)
             await self._control.open(_LOOPBACK, 0)
         except OSError:
@@ -139,6 +155,8 @@ class KiteSimulator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         await self._control.close()
+        if self.proxy is not None:
+            await self.proxy.close()
         await self._http.close()
         async with self._switching:
             server, self._server = self._server, None
@@ -173,6 +191,7 @@ class KiteSimulator:
             **self._source.report(),
             "duplicate_tokens": self._venue.audience.duplicates,
             "peak_duplicate_tokens": self._venue.audience.peak_duplicates,
+            "proxy": self.proxy.report() if self.proxy else None,
         }
 
     # -- to steer -----------------------------------------------------------------------------------------
