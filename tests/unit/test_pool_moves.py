@@ -199,7 +199,7 @@ def test_with_two_copies_each_tick_comes_once_and_the_loss_of_a_socket_makes_no_
             await pool.wait_live(wanted)
             witness = Witness()
             pool.listen(witness)
-            assert [len(s["tokens"]) for s in broker.sockets()] == [10, 10]
+            await until(lambda: [len(s["tokens"]) for s in broker.sockets()] == [10, 10])
             assert list(connections(pool)) == ["zerodha-1", "zerodha-b-1"]
             await until(lambda: len(witness.ticks) > 300)
             broker.faults.refuse = Refuse(503, count=2)

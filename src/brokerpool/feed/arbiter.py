@@ -86,7 +86,7 @@ def _same(one: Tick, other: Tick) -> bool:
 
 
 def _old(tick: Tick, last: Tick) -> bool:
-    """Tell whether the tick lies before the last one, or repeats it: brokers answer a subscribe with a copy."""
+    """Tell whether the tick lies before the last one or repeats it, as the answer to a subscribe does."""
     if not (isinstance(tick, QuoteTick) and isinstance(last, QuoteTick)):
         return False
     if isinstance(tick, DepthTick) and isinstance(last, DepthTick) and tick.timestamp != last.timestamp:
