@@ -11,6 +11,7 @@ from typing import Any
 from brokerpool.gateway.fanout import Fanout, Subscriber
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
+from brokerpool.transport.frames import server_frame
 
 INFY = Instrument("NSE", "INFY")
 SBIN = Instrument("NSE", "SBIN")
@@ -344,6 +345,61 @@ def test_a_newcomer_gets_the_last_value_marked_as_a_snapshot() -> None:
         assert inbox.prices() == [1.0]
         assert inbox.frames[0]["snapshot"] is True
         assert fanout.snapshot([(SBIN, Mode.LTP)], lambda _: False) == b""
+
+    run(test)
+
+
+def test_a_newcomer_is_told_when_the_last_value_is_stale() -> None:
+    async def test(fanout: Fanout) -> None:
+        client(fanout, (INFY, Mode.QUOTE))
+        fanout.ticked([tick(1.0)])
+        inbox, _ = client(fanout, (INFY, Mode.QUOTE))
+        inbox.send_frames(fanout.snapshot([(INFY, Mode.QUOTE)], lambda instrument: instrument == INFY))
+        assert inbox.frames[0]["stale"] is True
+        fanout.ticked([tick(2.0)])
+        assert "stale" not in inbox.frames[1], "a tick is never marked"
+
+    run(test)
+
+
+NEWS = server_frame(b'{"symbol":"INFY","news":1}')
+
+
+def test_news_of_a_symbol_comes_once_in_its_place_among_the_ticks_to_those_who_hold_it() -> None:
+    async def test(fanout: Fanout) -> None:
+        both, _ = client(fanout, (INFY, Mode.LTP), (INFY, Mode.DEPTH))
+        other, _ = client(fanout, (SBIN, Mode.LTP))
+        fanout.ticked([tick(1.0)])
+        fanout.tell(INFY, NEWS)
+        fanout.ticked([tick(2.0)])
+        assert [f.get("news") or f["data"]["ltp"] for f in both.frames] == [1.0, 1.0, 1, 2.0, 2.0]
+        assert other.frames == []
+
+    run(test)
+
+
+def test_a_slow_client_gets_the_news_that_it_missed_before_the_newest_values() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, subscriber = client(fanout, (INFY, Mode.LTP), (INFY, Mode.QUOTE))
+        fanout.tell(INFY, NEWS)
+        fanout.pause(subscriber)
+        for price in (1.0, 2.0):
+            fanout.tell(INFY, NEWS)
+            fanout.ticked([tick(price)])
+        fanout.resume(subscriber)
+        assert [f.get("news") or f["data"]["ltp"] for f in inbox.frames] == [1, 1, 1, 2.0, 2.0]
+
+    run(test)
+
+
+def test_a_snapshot_from_elsewhere_is_marked_and_becomes_the_last_value() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, _ = client(fanout, (INFY, Mode.LTP), (INFY, Mode.DEPTH))
+        fanout.filled([tick(5.0, mode=Mode.QUOTE), tick(5.0, SBIN)])
+        assert [(f["mode"], f["snapshot"], f["data"]["ltp"]) for f in inbox.frames] == [(1, True, 5.0)]
+        late, _ = client(fanout, (INFY, Mode.LTP))
+        late.send_frames(fanout.snapshot([(INFY, Mode.LTP)], lambda _: False))
+        assert late.prices() == [5.0]
 
     run(test)
 

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from brokerpool import BrokerpoolError, ErrorCode, Mode
+from brokerpool import BrokerpoolError, ErrorCode, Instrument, Mode
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, raw_client
@@ -249,6 +249,78 @@ def test_m10_clients_are_told_when_symbols_lose_their_feed_and_when_it_is_back()
                     pass
                 assert back["symbols_down"] == 0
                 assert (await stranger.ask(action="ping"))["type"] == "pong", "strangers are told nothing"
+
+    asyncio.run(main())
+
+
+def test_each_symbol_whose_data_stops_is_told_as_stale_and_its_gap_once_to_those_who_hold_it() -> None:
+    async def main() -> None:
+        async with gateway() as (broker, served_by), client(served_by) as one, client(served_by) as two:
+            await one.subscribe("INFY", "SBIN")
+            await one.subscribe("INFY", mode=3)
+            await two.subscribe("TCS")
+            await until(lambda: len(served(broker)) == 3)
+            await broker.step(60)
+            before = {frame["symbol"] for frame in await one.take(4)}
+            assert before == {"INFY", "SBIN"}
+            broker.faults.refuse = Refuse(503)
+            broker.kill(broker.sockets()[0]["id"])
+            await one.news()
+            await one.drain()
+            assert [(f["status"], f["symbol"]) for f in one.symbol_news] == [
+                ("stale", "INFY"),
+                ("stale", "SBIN"),
+            ]
+            async with client(served_by) as late:
+                await late.subscribe("INFY")
+                (snapshot,) = await late.drain()
+                assert snapshot["snapshot"] is snapshot["stale"] is True
+                assert [f["status"] for f in late.symbol_news] == ["stale"]
+                broker.faults.refuse = None
+                while (await one.news())["status"] != "live":
+                    pass
+                ticks = await one.take(3)
+                assert not any("stale" in frame for frame in ticks)
+                gaps = [f for f in one.symbol_news if f["status"] == "gap"]
+                assert sorted(gap["symbol"] for gap in gaps) == ["INFY", "SBIN"], "once, though held twice"
+                for gap in gaps:
+                    assert gap["from"] < gap["to"]
+                    assert gap["filled"] is False
+                    assert "1006" in gap["message"]
+                await two.drain()
+                assert {f["symbol"] for f in two.symbol_news} == {"TCS"}
+
+    asyncio.run(main())
+
+
+def test_a_client_may_say_which_symbols_come_first_and_nonsense_is_refused() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by), client(served_by) as session:
+            infy = {"symbol": "INFY", "exchange": "NSE"}
+            reply = await session.ask(action="subscribe", symbols=[infy], mode=1, priority=7)
+            assert reply["status"] == "success"
+            assert served_by.pool.demand.priority(Instrument("NSE", "INFY")) == 7
+            for wrong in (10, "high", True, 1.5):
+                reply = await session.ask(action="subscribe", symbols=[infy], mode=1, priority=wrong)
+                assert reply["code"] == "INVALID_PARAMETERS"
+
+    asyncio.run(main())
+
+
+def test_the_journal_is_served_over_http_and_can_be_followed() -> None:
+    async def main() -> None:
+        async with gateway() as (broker, served_by), client(served_by) as session:
+            await session.subscribe("INFY")
+            await until(lambda: served(broker))
+            async with aiohttp.ClientSession(served_by.http_url) as http:
+                async with http.get("/journal") as response:
+                    entries = (await response.json())["entries"]
+                assert [(e["event"], e["connection"]) for e in entries] == [
+                    ("dialled", "zerodha-1"),
+                    ("live", "zerodha-1"),
+                ]
+                async with http.get("/journal", params={"after": entries[0]["number"]}) as response:
+                    assert (await response.json())["entries"] == entries[1:]
 
     asyncio.run(main())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from brokerpool.errors import SettingsError
@@ -33,7 +33,7 @@ class SettingsWatch:
         self._present = present
         self._asked = asked
 
-    async def tokens(self) -> AsyncIterator[str]:
+    async def tokens(self) -> AsyncGenerator[str, None]:
         """Yield the access token each time the settings were read again, without an end."""
         # In threads: a disk that hangs must not hold up the ticks.
         known = await asyncio.to_thread(self._stamps)
