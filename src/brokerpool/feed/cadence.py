@@ -24,9 +24,11 @@ class Cadence:
 
     def saw(self, ticks: list[Tick], now: float) -> None:
         """Note ticks; called for every message of the feed, so it does no more than that."""
-        instruments = [tick.instrument for tick in ticks]
-        self._last.update(zip(instruments, ticks, strict=True))
-        self._seen.update(dict.fromkeys(instruments, now))
+        last, seen = self._last, self._seen
+        for tick in ticks:
+            instrument = tick.instrument
+            last[instrument] = tick
+            seen[instrument] = now
 
     def last(self, instrument: Instrument) -> Tick | None:
         """Return the symbol's last tick, None before the first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, NoticeKind
@@ -18,6 +17,7 @@ from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Pacer
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.feed.states import ConnectionState, SymbolState
+from brokerpool.feed.traffic import Traffic
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event
 from brokerpool.ticks import Mode, Tick
@@ -44,20 +44,6 @@ class Dial(Protocol):
     def __call__(
         self, url: str, handler: LinkHandler, *, headers: Mapping[str, str] | None, timeout: float
     ) -> Awaitable[Link]: ...
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What went over a connection since it was made; sockets come and go below it."""
-
-    dials: int = 0
-    refusals: int = 0
-    control_messages: int = 0
-    ticks: int = 0
-    #: Frames without ticks: the broker's heartbeats.
-    heartbeats: int = 0
-    #: Monotonic seconds of the last tick, None before the first.
-    last_tick_at: float | None = None
 
 
 class Connection(LinkHandler):
@@ -164,19 +150,12 @@ class Connection(LinkHandler):
 
     def stats(self) -> dict[str, Any]:
         """Return the connection's numbers: symbols wanted and sent, traffic, faults."""
-        traffic = self.traffic
-        at = traffic.last_tick_at
         return {
             "name": self.name,
             "state": self.state.value,
             "symbols": len(self._targets.wanted),
             "sent": len(self._targets.sent),
-            "dials": traffic.dials,
-            "refusals": traffic.refusals,
-            "control_messages": traffic.control_messages,
-            "ticks": traffic.ticks,
-            "heartbeats": traffic.heartbeats,
-            "last_tick_age_seconds": None if at is None else round(self._monotonic() - at, 3),
+            **self.traffic.stats(self._monotonic()),
             "skipped_packets": dict(self._codec.skipped),
             "last_fault": self.last_fault,
         }

@@ -13,14 +13,8 @@ from typing import Any, Self, TypeAlias
 
 from brokerpool import transport
 from brokerpool.brokers.base import BrokerFeed
-from brokerpool.errors import (
-    ErrorCode,
-    NotLiveError,
-    PoolClosedError,
-    PoolExhaustedError,
-    Refused,
-    UnknownInstrumentError,
-)
+from brokerpool.errors import NotLiveError, PoolClosedError, Refused
+from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection, Dial
@@ -31,17 +25,16 @@ from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.states import PROGRESS, SymbolState
-from brokerpool.feed.stream import PoolListener, TickStream
-from brokerpool.feed.watch import Sessions, Watch
+from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
+from brokerpool.feed.supervision import Supervision
+from brokerpool.feed.watch import Watch
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.monitor.journal import Journal
 from brokerpool.ticks import Mode
 
 #: One instrument, or its text as in "NSE:INFY", or several of either.
 Instruments: TypeAlias = Instrument | str | Iterable[Instrument | str]
-
-_NAMED_SYMBOLS = 5  # an error names this many symbols and counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +114,10 @@ class WebSocketPool:
                     wall_clock=wall_clock,
                 )
             )
-        self._sessions = Sessions(hours)
-        self._watch = Watch(self._look, feed.limits.silence_seconds)
-        self._filling = Filling(filler, self._intake, Backoff(random)) if filler else None
+        self._placement = self._lanes[0].placement
+        filling = Filling(filler, self._intake, Backoff(random)) if filler else None
+        self._supervision = Supervision(self._lanes, self._intake, hours, filling, self.journal, wall_clock)
+        self._watch = Watch(self._supervision.look, feed.limits.silence_seconds)
         self._streams: list[TickStream] = []
         self._closed = False
 
@@ -150,14 +144,16 @@ class WebSocketPool:
         self._check_open()
         wanted = list(dict.fromkeys(_each(instruments)))
         listed = [i for i in wanted if self.feed.book.token(i) is not None]
-        unknown = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
+        strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
+        unknown = refusals.unknown(self.name, strangers)
         if unknown and not partial:
-            raise UnknownInstrumentError(self._unknown_message(unknown), self._refused_unknown(unknown))
+            raise refusals.unknown_error(self.name, unknown)
         plans = [lane.placement.plan(listed, lane.leaving) for lane in self._lanes]
-        unplaced = plans[0].unplaced  # all lanes are of the same size and carry the same
-        if unplaced and not partial:
-            raise PoolExhaustedError(self._full_message(len(unplaced)), self._refused_full(unplaced))
-        refused = {r.instrument: r for r in (*self._refused_unknown(unknown), *self._refused_full(unplaced))}
+        # All lanes are of the same size and carry the same.
+        full = refusals.full(self._placement, plans[0].unplaced)
+        if full and not partial:
+            raise refusals.full_error(self._placement, full)
+        refused = {r.instrument: r for r in (*unknown, *full)}
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
         for instrument in accepted:
             self._demand.want(owner, instrument, mode, priority)
@@ -201,7 +197,7 @@ class WebSocketPool:
 
     def plan(self, instruments: Iterable[Instrument]) -> Plan:
         """Tell where a batch would go, without changing anything."""
-        return self._lanes[0].placement.plan(instruments, self._lanes[0].leaving)
+        return self._placement.plan(instruments, self._lanes[0].leaving)
 
     @property
     def demand(self) -> Demand:
@@ -244,14 +240,14 @@ class WebSocketPool:
         Raises NotLiveError after `timeout` seconds, with the state of each that has had none.
         """
         waiting = {i: None for i in _each(instruments) if self.state(i) is not SymbolState.LIVE}
-        watch = _FirstTicks(waiting)
+        watch = FirstTicks(waiting)
         self.listen(watch)
         try:
             async with asyncio.timeout(timeout):
                 await watch.done.wait()
         except TimeoutError:
             states = {i: (s.value if (s := self.state(i)) else "not wanted") for i in sorted(waiting)}
-            text = f"{len(states)} symbols had no tick within {timeout:g} s. {self._load_message()}"
+            text = f"{len(states)} symbols had no tick within {timeout:g} s. {refusals.load(self._placement)}"
             raise NotLiveError(text, states) from None
         finally:
             self.unlisten(watch)
@@ -282,7 +278,7 @@ class WebSocketPool:
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""
-        placement, budget = self._lanes[0].placement, self._account.budget
+        placement, budget = self._placement, self._account.budget
         return {
             "websocket": {
                 "connections": sum(len(lane.connections) for lane in self._lanes),
@@ -339,8 +335,7 @@ class WebSocketPool:
             stream.end()
         await asyncio.gather(*(lane.close() for lane in self._lanes))
         await self._account.close()
-        if self._filling is not None:
-            await self._filling.close()
+        await self._supervision.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -351,7 +346,7 @@ class WebSocketPool:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<WebSocketPool {self.name}: {self._load_message()}>"
+        return f"<WebSocketPool {self.name}: {refusals.load(self._placement)}>"
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -364,74 +359,9 @@ class WebSocketPool:
         if len(self._lanes) > 1:
             self._intake.carriers_changed(instrument)
 
-    def _look(self, now: float, stalled: float) -> None:
-        """Judge every silence, and move what is to be moved."""
-        exchanges = {instrument.exchange for instrument in self._tokens}
-        trading, opened = self._sessions.look(exchanges, self._wall_clock())
-        if stalled:
-            self.journal.note(Event.STARVED, reason=f"this process stood still for {stalled:.1f} s")
-            for connection in self._connections():
-                connection.forgive(now)
-        fresh = [i for i in self._tokens if stalled or i.exchange in opened] if stalled or opened else ()
-        self._intake.cadence.forgive(fresh, now)
-        expected: list[Instrument] = []
-        for connection in list(self._connections()):
-            judged = [i for i in connection.carried() if i.exchange in trading]
-            connection.watch(now, trading=bool(judged))
-            if connection.live:
-                expected += judged
-        self._intake.sweep(expected, now)
-        for lane in self._lanes:
-            lane.watch(now)
-        if self._filling is not None:
-            self._filling.look(int(self._wall_clock() * 1000))
-
     def _check_open(self) -> None:
         if self._closed:
             raise PoolClosedError(f"pool {self.name} is closed.")
-
-    def _load_message(self) -> str:
-        placement = self._lanes[0].placement
-        loads = ", ".join(f"{name} {load}" for name, load in placement.loads.items()) or "none"
-        return (
-            f"{len(placement)} of {placement.capacity} places are taken"
-            f" ({placement.max_slots} connections of {placement.slot_size}; open: {loads})."
-        )
-
-    def _full_message(self, unplaced: int) -> str:
-        return f"{unplaced} symbols do not fit and nothing was changed: {self._load_message()}"
-
-    def _unknown_message(self, unknown: list[Instrument]) -> str:
-        named = ", ".join(map(str, unknown[:_NAMED_SYMBOLS]))
-        more = f" and {len(unknown) - _NAMED_SYMBOLS} more" if len(unknown) > _NAMED_SYMBOLS else ""
-        return f"{self.name} does not list {named}{more}; nothing was changed."
-
-    def _refused_unknown(self, unknown: Iterable[Instrument]) -> list[Refused]:
-        code = ErrorCode.SYMBOL_NOT_FOUND
-        return [Refused(i, code, f"{self.name} does not list {i}") for i in unknown]
-
-    def _refused_full(self, unplaced: list[Instrument]) -> list[Refused]:
-        if not unplaced:
-            return []
-        message = f"no place left: {self._load_message()}"
-        return [Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in unplaced]
-
-
-class _FirstTicks(PoolListener):
-    """Crosses off instruments as their first ticks come."""
-
-    def __init__(self, waiting: dict[Instrument, None]) -> None:
-        self._waiting = waiting
-        self.done = asyncio.Event()
-        if not waiting:
-            self.done.set()
-
-    def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
-        if state is SymbolState.LIVE:
-            for instrument in instruments:
-                self._waiting.pop(instrument, None)
-            if not self._waiting:
-                self.done.set()
 
 
 def _each(instruments: Instruments) -> Iterator[Instrument]:

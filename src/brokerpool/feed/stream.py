@@ -65,3 +65,20 @@ class TickStream(PoolListener, AsyncIterator[Tick]):
             self._ready.clear()
             await self._ready.wait()
         return self._ticks.popleft()
+
+
+class FirstTicks(PoolListener):
+    """Crosses off instruments as their first ticks come."""
+
+    def __init__(self, waiting: dict[Instrument, None]) -> None:
+        self._waiting = waiting
+        self.done = asyncio.Event()
+        if not waiting:
+            self.done.set()
+
+    def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
+        if state is SymbolState.LIVE:
+            for instrument in instruments:
+                self._waiting.pop(instrument, None)
+            if not self._waiting:
+                self.done.set()

@@ -1,12 +1,10 @@
-"""The regular look at everything: when, at which markets, and whether this process stood still."""
+"""The regular look at everything: when it comes, and whether this process stood still before it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-
-from brokerpool.hours import MarketHours
+from collections.abc import Callable
 
 logger = logging.getLogger("brokerpool.feed")
 
@@ -55,18 +53,3 @@ class Watch:
             logger.warning("this process stood still for %.1f s; no socket is judged for that time", late)
             self._told = True
         self._look(now, late)
-
-
-class Sessions:
-    """Which markets are open at a look, and which have opened since the one before."""
-
-    def __init__(self, hours: MarketHours) -> None:
-        self._hours = hours
-        self._open: frozenset[str] = frozenset()
-
-    def look(self, exchanges: Iterable[str], at: float) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the open exchanges, and those that were not open at the last look; `at` is epoch seconds."""
-        now_open = frozenset(e for e in exchanges if self._hours.is_open(e, at))
-        opened = now_open - self._open
-        self._open = now_open
-        return now_open, opened

@@ -1,0 +1,64 @@
+"""What is done at every look: silences judged, symbols moved, holes filled, each where its market is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from brokerpool.feed.filler import Filling
+from brokerpool.feed.intake import Intake
+from brokerpool.feed.lane import Lane
+from brokerpool.hours import MarketHours
+from brokerpool.instruments import Instrument
+from brokerpool.monitor.journal import Event, Journal
+
+
+class Supervision:
+    """Looks after the lanes of a pool, as often as `look` is called."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        intake: Intake,
+        hours: MarketHours,
+        filling: Filling | None,
+        journal: Journal,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._lanes = lanes
+        self._intake = intake
+        self._hours = hours
+        self._filling = filling
+        self._journal = journal
+        self._wall_clock = wall_clock
+        self._open: frozenset[str] = frozenset()
+
+    def look(self, now: float, stalled: float) -> None:
+        """Judge every silence and move what is to be moved; for `stalled` seconds this process stood still."""
+        carried = {c: c.carried() for lane in self._lanes for c in lane.connections.values()}
+        exchanges = {instrument.exchange for held in carried.values() for instrument in held}
+        wall = self._wall_clock()
+        before, self._open = self._open, frozenset(e for e in exchanges if self._hours.is_open(e, wall))
+        opened = self._open - before
+        if stalled:
+            self._journal.note(Event.STARVED, reason=f"this process stood still for {stalled:.1f} s")
+        expected: list[Instrument] = []
+        for connection, held in carried.items():
+            if stalled:
+                connection.forgive(now)
+            if stalled or opened:
+                # What was silent through the night, or while nobody listened, has not fallen mute.
+                self._intake.cadence.forgive([i for i in held if stalled or i.exchange in opened], now)
+            judged = [i for i in held if i.exchange in self._open]
+            connection.watch(now, trading=bool(judged))
+            if connection.live:
+                expected += judged
+        self._intake.sweep(expected, now)
+        for lane in self._lanes:
+            lane.watch(now)
+        if self._filling is not None:
+            self._filling.look(int(wall * 1000))
+
+    async def close(self) -> None:
+        """Leave no task behind."""
+        if self._filling is not None:
+            await self._filling.close()
