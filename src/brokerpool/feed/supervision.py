@@ -33,7 +33,7 @@ class Supervision:
         self._open: frozenset[str] = frozenset()
 
     def look(self, now: float, stalled: float) -> None:
-        """Judge every silence and move what is to be moved; for `stalled` seconds this process stood still."""
+        """Judge every silence, move what is to be moved; `stalled` seconds long this process stood still."""
         carried = {c: c.carried() for lane in self._lanes for c in lane.connections.values()}
         exchanges = {instrument.exchange for held in carried.values() for instrument in held}
         wall = self._wall_clock()
