@@ -53,6 +53,8 @@ class Ledger:
     arrivals: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     #: token -> running numbers that a muted broker kept back from a subscribed socket.
     withheld: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    #: (token, running number) of ticks of which a copy was held in a black hole and came in the end.
+    held: set[tuple[int, int]] = field(default_factory=set)
     #: (token, running number) -> how often it was sent as the first answer to a subscription.
     snapshots: Counter[tuple[int, int]] = field(default_factory=Counter)
     #: What happened, in order: a failing run shows its end.
@@ -62,6 +64,12 @@ class Ledger:
         """Note that a limit was exceeded."""
         self.violations.append(f"{now:.3f} {what}")
         self.say(now, f"VIOLATION {what}")
+
+    def arrive(self, ticks: Iterable[tuple[int, int]], at: float) -> None:
+        """Note that copies of these ticks (token, running number) reach the pool's end at this time."""
+        for token, number in ticks:
+            arrivals = self.arrivals[token]
+            arrivals[number] = max(at, arrivals.get(number, 0.0))
 
     def say(self, now: float, text: str) -> None:
         """Note anything that two runs of one seed must have in common."""

@@ -93,10 +93,17 @@ class Socket(FarEnd):
         """Send one message with these tokens' running numbers."""
         ledger, at_ms = self._broker.ledger, int(self._broker.wall_clock() * 1000)
         message = b"".join(packet(token, self.tokens[token], number, at_ms) for token, number in ticks)
-        arrival = self.link.down.send(lambda: self.link.take_binary(message))
+
+        def arrive() -> None:
+            now = self._broker.now()
+            if arrival is None or arrival < now:
+                ledger.arrive(ticks, now)
+                ledger.held.update(ticks)
+            self.link.take_binary(message)
+
+        arrival = self.link.down.send(arrive)
         if arrival is not None:
-            for token, number in ticks:
-                ledger.arrivals[token][number] = max(arrival, ledger.arrivals[token].get(number, 0.0))
+            ledger.arrive(ticks, arrival)
 
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye with a close frame."""

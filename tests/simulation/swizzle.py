@@ -26,7 +26,7 @@ from tests.simulation.scripted_feed import ScriptedFeed
 from tests.simulation.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.witness import Witness
 
-CHAOS_SECONDS = 75.0
+CHAOS_SECONDS = 120.0
 #: Within this everything must be well again: a back-off of a minute, and one of the account's besides.
 RECOVERY_SECONDS = 135.0
 #: How much longer for each time that the broker threw a socket out: the pool keeps a rest from then on.
