@@ -1,4 +1,4 @@
-"""Whoever waits for the pool may be cancelled at any step: nothing is left behind and every count is right."""
+"""Whoever waits for the pool may be cancelled at any step: nothing is left behind, every count is right."""
 
 from __future__ import annotations
 

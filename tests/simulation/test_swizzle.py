@@ -1,4 +1,4 @@
-"""Swizzle: whatever fails and returns, in whatever order, the pool keeps its promises; a failing seed replays."""
+"""Swizzle: whatever fails and returns, in whatever order, the pool keeps its promises."""
 
 from __future__ import annotations
 
