@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from random import Random
 
+from brokerpool import WebSocketPool
 from brokerpool.brokers.login import Credentials
 from tests.simulation.scripted_broker import Refusal, ScriptedBroker
 from tests.simulation.scripted_socket import Socket
 
 
 class Nemesis:
-    """Does harm for ever; each deed takes some seconds and ends before the next one begins."""
+    """Does harm for ever, and sometimes good; each deed takes seconds, and ends before the next one begins."""
 
-    def __init__(
-        self, random: Random, broker: ScriptedBroker, renew: Callable[[Credentials], object]
-    ) -> None:
+    def __init__(self, random: Random, broker: ScriptedBroker, pool: WebSocketPool) -> None:
         self._random = random
         self._broker = broker
-        self._renew = renew
+        self._pool = pool
         self._days = 1
         #: How often each deed was done.
         self.deeds: Counter[str] = Counter()
         self._deeds = (
             *(self.swizzle, self.swizzle, self.swizzle, self.kill_some, self.outage, self.new_day),
             *(self.refuse, self.busy, self.flap, self.slow, self.stranger, self.mute, self.deaf),
+            *(self.roll_over, self.operator),
         )
 
     async def rage(self) -> None:
@@ -120,9 +119,26 @@ class Nemesis:
         self._broker.expire(f"day-{self._days}", politely=self._random.random() < 0.5)
         await self._pause(15)
         if self._random.random() < 0.8:  # else the provider has to find out
-            self._renew(Credentials(self._broker.token))
+            self._renew()
+
+    async def roll_over(self) -> None:
+        """A new token comes while the old one still holds for a while."""
+        self._days += 1
+        self._broker.issue(f"day-{self._days}")
+        await self._pause(3)
+        self._renew()
+        await self._pause(20)
+        self._broker.expire(self._broker.token, politely=self._random.random() < 0.5)
+
+    async def operator(self) -> None:
+        """Somebody tells the pool that all is well, and answers for it while a Retry-After holds."""
+        self._broker.closed_until = 0.0
+        self._pool.renew()
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        self._pool.feed.login.renew(Credentials(self._broker.token))
 
     def _some(self) -> list[Socket]:
         sockets = self._broker.sockets

@@ -62,8 +62,9 @@ class ScriptedBroker:
         self.ledger = Ledger()
         self.sockets: list[Socket] = []
         self.messages = WindowCheck(limits.account_messages)
-        #: The access token that is valid.
+        #: The newest access token, and all that are valid.
         self.token = "day-1"
+        self.valid = {self.token}
         #: "refused" or "unreachable" while no dial reaches the broker, else empty.
         self.down = ""
         self.refusal: Refusal | None = None
@@ -189,7 +190,7 @@ class ScriptedBroker:
         if self.slowness:
             await asyncio.sleep(self.slowness)
         self._check(record)
-        socket = self._accept(link)
+        socket = self._accept(link, record.token)
         answered = self._loop.create_future()
 
         def arrive() -> None:
@@ -212,7 +213,7 @@ class ScriptedBroker:
                 if not refusal.count:
                     self.refusal = None
             raise self._refuse(refusal.status, refusal.retry_after)
-        if record.token != self.token:
+        if record.token not in self.valid:
             raise self._refuse(403)
         taken = len(self.sockets) + self.strangers
         if taken >= self.limits.max_connections and not (self.evicts and self.sockets):
@@ -223,9 +224,9 @@ class ScriptedBroker:
             self.closed_until = max(self.closed_until, self.now() + retry_after)
         return DialError(f"scripted refused the connection with HTTP {status}", status, retry_after)
 
-    def _accept(self, link: ScriptedLink) -> Socket:
+    def _accept(self, link: ScriptedLink, token: str) -> Socket:
         self._numbered += 1
-        socket = Socket(self, self._numbered, link)
+        socket = Socket(self, self._numbered, link, token)
         link.far_end = socket
         self._links.append(link)
         while self.sockets and len(self.sockets) + self.strangers >= self.limits.max_connections:
@@ -263,10 +264,15 @@ class ScriptedBroker:
         for socket in list(self.sockets):
             socket.kill()
 
-    def expire(self, valid: str, *, politely: bool) -> None:
-        """Make another access token the valid one, and end the sockets of the old one."""
-        self.token = valid
-        for socket in list(self.sockets):
+    def issue(self, token: str) -> None:
+        """Make another access token valid besides the present one."""
+        self.token = token
+        self.valid.add(token)
+
+    def expire(self, token: str, *, politely: bool) -> None:
+        """Make this access token the only valid one, and end the sockets of all others."""
+        self.token, self.valid = token, {token}
+        for socket in [socket for socket in self.sockets if socket.token != token]:
             if politely:
                 socket.close(LOGGED_OUT, "the token has expired")
             else:

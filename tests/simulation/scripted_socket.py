@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class Socket(FarEnd):
     """The broker's end of one connection."""
 
-    def __init__(self, broker: ScriptedBroker, number: int, link: ScriptedLink) -> None:
+    def __init__(self, broker: ScriptedBroker, number: int, link: ScriptedLink, token: str) -> None:
         self._broker = broker
         self.number = number
         self.link = link
+        #: The access token with which it was dialled.
+        self.token = token
         self.tokens: dict[int, Mode] = {}
         #: The last running number that each token has had here.
         self.last: dict[int, int] = {}
