@@ -13,7 +13,7 @@ from tests.simulation.scripted_socket import Socket
 
 
 class Nemesis:
-    """Does harm for ever, and sometimes good; each deed takes seconds, and ends before the next one begins."""
+    """Does harm for ever, and sometimes good; a deed takes seconds, and ends before the next begins."""
 
     def __init__(self, random: Random, broker: ScriptedBroker, pool: WebSocketPool) -> None:
         self._random = random

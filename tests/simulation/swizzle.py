@@ -206,7 +206,7 @@ class _Rehearsal:
         ]
         states = {i: pool.state(i) for i in pool.demand.instruments()}
         wrong += [f"{i} is {state}" for i, state in states.items() if state is not SymbolState.LIVE]
-        return wrong + [f"{i} is in a gap" for i in states if pool.in_gap(i)]
+        return wrong + [f"{i} is in a gap" for i in states if pool.gap(i) is not None]
 
     async def _all_leave(self) -> None:
         """Let all owners leave in half of the cases: in a while no socket is open any more."""
