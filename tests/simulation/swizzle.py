@@ -98,6 +98,7 @@ class _Rehearsal:
             len(feed.instruments),
             evicts=random.random() < 0.15,
             snapshots=random.random() < 0.7,
+            beats=random.choice(((2, 16), (2, 16), (1, 4))),
             wall_clock=loop.wall_clock,
         )
         self.redundancy = 2 if random.random() < 0.2 else 1
@@ -113,7 +114,7 @@ class _Rehearsal:
             dial=broker.dial,
             wall_clock=loop.wall_clock,
         )
-        self.witness = witness = Witness(broker, feed.book)
+        self.witness = witness = Witness(broker, pool)
         pool.listen(witness)
         self.report.trace = broker.ledger.lines
         try:
