@@ -1,0 +1,274 @@
+"""Swizzle: sockets, broker and owners fail and return in random order, all of it from one seed.
+
+`python -m tests.simulation.swizzle` runs many seeds; with `--seed N` it replays one and shows what happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from brokerpool import Mode, PoolExhaustedError, WebSocketPool
+from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.login import Credentials
+from brokerpool.feed.states import SymbolState
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.scripted_broker import ScriptedBroker
+from tests.simulation.scripted_feed import ScriptedFeed
+from tests.simulation.virtual_loop import LeakError, VirtualLoop, run
+from tests.simulation.witness import Witness
+
+CHAOS_SECONDS = 120.0
+#: Within this everything must be well again: a back-off of a minute, and one of the account's besides.
+RECOVERY_SECONDS = 135.0
+#: How much longer for each time that the broker threw a socket out: the pool keeps a rest from then on.
+EVICTION_SECONDS = 130.0
+CLOSE_SECONDS = 3.0
+MAX_STEPS = 2_000_000
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of one seed."""
+
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    trace_hash: str = ""
+    virtual_seconds: float = 0.0
+    recovery_seconds: float = 0.0
+    steps: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        told = "\n".join(f"  {problem}" for problem in self.problems[:10])
+        more = f"\n  and {len(self.problems) - 10} more" if len(self.problems) > 10 else ""
+        return (
+            f"seed {self.seed}: {len(self.problems)} problems\n{told}{more}\n"
+            f"replay with: python -m tests.simulation.swizzle --seed {self.seed}"
+        )
+
+
+def rehearse(seed: int, pool_class: type[WebSocketPool] = WebSocketPool) -> Report:
+    """Play the seed's scenario to its end and report what the pool did that it must not do."""
+    report = Report(seed)
+    rehearsal = _Rehearsal(seed, report, pool_class)
+    loops: list[VirtualLoop] = []
+    try:
+        run(rehearsal.play, max_steps=MAX_STEPS, prepare=loops.append)
+    except (Exception, LeakError) as error:
+        report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
+    report.steps = loops[0].steps
+    return report
+
+
+class _Rehearsal:
+    def __init__(self, seed: int, report: Report, pool_class: type[WebSocketPool]) -> None:
+        self.random = Random(seed)
+        self.report = report
+        self.pool_class = pool_class
+
+    async def play(self) -> None:
+        random = self.random
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        begun = loop.time()
+        connections = random.choice((2, 3, 3))
+        size = random.randint(4, 8)
+        self.feed = feed = ScriptedFeed(
+            symbols=int(connections * size * random.uniform(0.7, 1.3)),
+            provider=self._log_in if random.random() < 0.3 else None,
+            symbols_per_connection=size,
+            max_connections=connections,
+            socket_life_seconds=random.choice((0.0, 0.0, 0.0, 60.0)),
+            pings_counted=random.random() < 0.2,
+            control_messages=(RateWindow(random.randint(2, 6), 1.0),),
+        )
+        self.broker = broker = ScriptedBroker(
+            random,
+            feed.limits,
+            len(feed.instruments),
+            evicts=random.random() < 0.15,
+            snapshots=random.random() < 0.7,
+            beats=random.choice(((2, 16), (2, 16), (1, 4))),
+            wall_clock=loop.wall_clock,
+        )
+        self.redundancy = 2 if random.random() < 0.2 else 1
+        self.pool = pool = self.pool_class(
+            feed,
+            max_symbols=size,
+            max_connections=connections,
+            linger=random.uniform(1, 10),
+            placement=random.choice(("fill-first", "least-loaded")),
+            redundancy=self.redundancy,
+            grace=random.uniform(0.5, 6),
+            random=random,
+            dial=broker.dial,
+            wall_clock=loop.wall_clock,
+        )
+        self.witness = witness = Witness(broker, pool)
+        pool.listen(witness)
+        self.report.trace = broker.ledger.lines
+        try:
+            await self._chaos()
+            if random.random() < 0.85:
+                await self._recover()
+                witness.finish()
+                await self._all_leave()
+            await self._end()
+        finally:
+            report, ledger = self.report, broker.ledger
+            report.problems += witness.problems + ledger.violations
+            report.virtual_seconds = loop.time() - begun
+            report.trace_hash = ledger.trace_hash()
+            report.counts.update(
+                ticks=witness.ticks,
+                missed=witness.missed,
+                gaps=witness.gaps,
+                dials=len(ledger.dials),
+                evictions=broker.evictions,
+            )
+
+    # -- owners -------------------------------------------------------------------------------------------
+
+    async def _chaos(self) -> None:
+        nemesis = Nemesis(self.random, self.broker, self.pool)
+        parties = [self._own(f"owner {n}") for n in range(self.random.randint(2, 4))]
+        parties += [nemesis.rage() for _ in range(self.random.choice((1, 1, 2)))]
+        tasks = [asyncio.create_task(party) for party in parties]
+        done, _ = await asyncio.wait(tasks, timeout=CHAOS_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+        self.report.counts.update(nemesis.deeds)
+
+    async def _own(self, owner: str) -> None:
+        """Subscribe, unsubscribe, change modes, leave and come back, for ever."""
+        random, pool, every = self.random, self.pool, self.feed.instruments
+        while True:
+            some = random.sample(every, random.randint(1, max(1, len(every) // 2)))
+            mode = random.choice(list(Mode))
+            match random.randrange(8):
+                case 0:
+                    pool.release(owner)
+                case 1 | 2:
+                    pool.unsubscribe(some, random.choice((None, None, mode)), owner=owner)
+                case 3:
+                    with contextlib.suppress(PoolExhaustedError):
+                        pool.subscribe(some, mode, owner=owner)
+                case _:
+                    priority = random.choice((0, 0, 0, 1, 5))
+                    pool.subscribe(some, mode, owner=owner, priority=priority, partial=True)
+            self.witness.look(pool.demand.instruments())
+            await asyncio.sleep(random.expovariate(0.25))
+
+    async def _log_in(self) -> Credentials:
+        await asyncio.sleep(self.random.uniform(0.1, 6))
+        if self.random.random() < 0.3:
+            raise OSError("the vault is closed")
+        return Credentials(self.broker.token)
+
+    # -- afterwards ---------------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        """Wait until all is well; what is not within the time is a problem."""
+        broker, loop = self.broker, asyncio.get_running_loop()
+        broker.heal()
+        self.feed.login.renew(Credentials(broker.token))
+        broker.ledger.say(loop.time(), "all faults are healed")
+        healed = loop.time()
+        bound = RECOVERY_SECONDS + EVICTION_SECONDS * broker.evictions
+        while wrong := self._wrong():
+            if loop.time() - healed > bound:
+                self.report.problems.append(f"{bound:g} s after all faults were healed: {'; '.join(wrong)}")
+                break
+            await asyncio.sleep(0.5)
+        self.report.recovery_seconds = loop.time() - healed
+
+    def _wrong(self) -> list[str]:
+        """Return how the broker's side and the demand differ."""
+        pool, book, served = self.pool, self.feed.book, self.broker.served()
+        wanted = {book.token(i): pool.demand.mode(i) for i in pool.demand.instruments()}
+        copies: dict[Any, Any] = {token: [mode] * self.redundancy for token, mode in wanted.items()}
+        wrong = [
+            f"token {token} is served as {served.get(token, [])} and wanted as {copies.get(token, [])}"
+            for token in sorted({*served, *copies})
+            if served.get(token) != copies.get(token)
+        ]
+        states = {i: pool.state(i) for i in pool.demand.instruments()}
+        wrong += [f"{i} is {state}" for i, state in states.items() if state is not SymbolState.LIVE]
+        return wrong + [f"{i} is in a gap" for i in states if pool.gap(i) is not None]
+
+    async def _all_leave(self) -> None:
+        """Let all owners leave in half of the cases: in a while no socket is open any more."""
+        if self.random.random() < 0.5:
+            return
+        pool, broker = self.pool, self.broker
+        for owner in ("owner 0", "owner 1", "owner 2", "owner 3"):
+            pool.release(owner)
+        self.witness.look(pool.demand.instruments())
+        await asyncio.sleep(15)  # longer than any connection lingers, and a close takes
+        if pool.demand.instruments() or broker.sockets:
+            self.report.problems.append(f"all owners have left, and {len(broker.sockets)} sockets are open")
+
+    async def _end(self) -> None:
+        """Close the pool, in whatever state it is: it takes seconds, and nothing may be left."""
+        pool, loop, problems = self.pool, asyncio.get_running_loop(), self.report.problems
+        begun = loop.time()
+        await pool.close()
+        if loop.time() - begun > CLOSE_SECONDS:
+            problems.append(f"the close took {loop.time() - begun:.1f} s")
+        if taken := pool._account.budget.sockets:
+            problems.append(f"{taken} seats are taken after the close")
+        try:
+            await self.broker.close()
+        except AssertionError as error:
+            problems.append(str(error))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run seeds, or replay one; return 1 when any of them has a problem."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.swizzle", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay one seed and print its whole trace")
+    parser.add_argument("--first", type=int, default=0, help="the first seed of many (0)")
+    parser.add_argument("--seeds", type=int, default=20_000, help="how many seeds (20000)")
+    parser.add_argument("--jobs", type=int, default=2, help="how many processes (2)")
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        report = rehearse(options.seed)
+        print("\n".join(report.trace))
+        print(f"{report}\ntrace {report.trace_hash}, {report.steps} steps, {dict(report.counts)}")
+        return bool(report.problems)
+    began = time.perf_counter()
+    failed: list[Report] = []
+    counts: Counter[str] = Counter()
+    with ProcessPoolExecutor(options.jobs) as processes:
+        seeds = range(options.first, options.first + options.seeds)
+        for report in processes.map(rehearse_briefly, seeds, chunksize=20):
+            counts.update(report.counts, virtual_seconds=int(report.virtual_seconds))
+            if report.problems:
+                failed.append(report)
+                print(report, flush=True)
+    print(f"{len(seeds)} seeds, {len(failed)} failed, in {time.perf_counter() - began:.0f} s: {dict(counts)}")
+    return bool(failed)
+
+
+def rehearse_briefly(seed: int) -> Report:
+    """Rehearse and leave the trace away, which would be much to send from process to process."""
+    report = rehearse(seed)
+    report.trace = []
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

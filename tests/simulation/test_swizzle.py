@@ -1,0 +1,115 @@
+"""Swizzle: whatever fails and returns, in whatever order, the pool keeps its promises."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from brokerpool import Instrument, WebSocketPool
+from brokerpool.feed.intake import Intake
+from brokerpool.feed.reconcile import Reconciler
+from brokerpool.instruments import Token
+from tests.simulation.swizzle import Report, rehearse
+
+SEEDS, PER_TEST = 500, 25
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, PER_TEST))
+def test_whatever_fails_and_returns_the_promises_hold(first: int) -> None:
+    failed = [r for r in map(rehearse, range(first, first + PER_TEST)) if r.problems]
+    assert not failed, "\n".join(map(str, failed))
+
+
+def test_a_seed_replays_exactly_in_this_process_and_in_another_one() -> None:
+    seeds = (3, 11, 42)
+    here = [rehearse(seed).trace_hash for seed in seeds]
+    assert [rehearse(seed).trace_hash for seed in seeds] == here
+    assert len(set(here)) == len(seeds)
+    program = (
+        f"from tests.simulation.swizzle import rehearse; print(*(rehearse(s).trace_hash for s in {seeds}))"
+    )
+    for hash_seed in ("0", "4711"):
+        there = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert there.stdout.split() == here
+
+
+def caught(message: str, seeds: int = 40) -> Report:
+    """Return the first report with the problem; the harness must find it within so many seeds."""
+    reports = (rehearse(seed) for seed in range(seeds))
+    return next(r for r in reports if any(message in problem for problem in r.problems))
+
+
+def test_a_pool_that_keeps_its_gaps_to_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(self: Intake, instruments: list[Instrument], reason: str) -> None:
+        pass
+
+    monkeypatch.setattr(Intake, "symbols_lost", silent)
+    monkeypatch.setattr(Intake, "_open_gaps", silent)
+    report = caught("outside of any gap")
+    assert f"--seed {report.seed}" in str(report)
+
+
+def test_a_pool_that_forgets_to_close_a_gap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Intake, "_close_gaps", lambda self, instruments: None)
+    caught("inside a gap that is open")
+
+
+def test_a_pool_that_does_not_restore_one_symbol_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore = Reconciler.reset
+
+    def reset(self: Reconciler) -> None:
+        restore(self)
+        if self._adds:
+            del self._adds[next(iter(self._adds))]
+
+    monkeypatch.setattr(Reconciler, "reset", reset)
+    caught("is served as []")
+
+
+def test_a_pool_that_subscribes_before_it_drops_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drop(self: Reconciler, token: Token) -> None:
+        self._wanted.pop(token, None)
+        self._adds.pop(token, None)
+
+    monkeypatch.setattr(Reconciler, "drop", drop)
+    caught("too many tokens")
+
+
+def test_a_pool_that_passes_every_copy_of_a_tick_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Intake, "_passes", lambda self, source, tick: True)
+    caught("comes twice")
+
+
+def test_a_pool_that_leaves_a_timer_behind_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Careless(WebSocketPool):
+        async def close(self) -> None:
+            await super().close()
+            self._watch.start()
+
+    report = rehearse(0, Careless)
+    assert any("left behind" in problem for problem in report.problems)
+
+
+def test_a_gap_with_a_wrong_edge_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Intake._open_gaps
+
+    def late(self: Intake, instruments: list[Instrument], reason: str) -> None:
+        monkeypatch.setattr(self, "_wall_clock", lambda clock=self._wall_clock: clock() + 0.5)
+        opened(self, instruments, reason)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(Intake, "_open_gaps", late)
+    report = rehearse(0)
+    assert any("does not begin at the last tick" in problem for problem in report.problems)

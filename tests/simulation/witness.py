@@ -1,0 +1,263 @@
+"""A listener that knows what the broker sent: it notices what is lost, doubled or late in silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from brokerpool import WebSocketPool
+from brokerpool.feed.cadence import MUTE_SECONDS
+from brokerpool.feed.gaps import Gap
+from brokerpool.feed.states import SymbolState
+from brokerpool.feed.stream import PoolListener
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode, Tick
+from tests.simulation.scripted_broker import ScriptedBroker
+from tests.simulation.scripted_feed import number_of
+
+#: LTP packets carry nothing to sort them by: from two sockets they may cross by as much as these are apart,
+#: and by more when one of them was held up on its way.
+CROSSING_SECONDS = 0.1
+#: The pool looks for silences once a second, and a tick may be on its way for a moment.
+_LOOK_SECONDS = 2.5
+
+
+@dataclass(slots=True)
+class _Stint:
+    """One time in which somebody wanted an instrument, from the first owner to the last."""
+
+    last: int | None = None  # the newest running number that came
+    last_at: float = 0.0
+    #: The longest pause between two ticks that was no gap: what the pool may take for a habit.
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Debt:
+    """Ticks that were missed and that no gap accounts for yet."""
+
+    instrument: Instrument
+    token: int
+    missed: list[int]
+    from_ms: int
+    to_ms: int
+    #: When the tick after them came.
+    at: float
+    told: str
+
+
+class Witness(PoolListener):
+    """Holds the pool to its word, and writes down in `problems` where it was broken.
+
+    - Each running number comes once and in order; only a broker's first answer may repeat the last one.
+    - Ticks that were missed since the symbol was first live lie inside a gap that was reported, from the last
+      tick before to the first one after it. Not missed are ticks that arrived after a newer one of the same
+      symbol. A broker that keeps ticks back on a socket that works must be found out as soon as the symbol's
+      cadence allows, no sooner.
+    - Gaps come in pairs, do not overlap, have their right edges, and are told as closed before the tick that
+      closes them. Only a hole that nobody could know of then, because another socket seemed to serve the
+      symbol, may be told afterwards, with both edges.
+    """
+
+    def __init__(self, broker: ScriptedBroker, pool: WebSocketPool) -> None:
+        self.problems: list[str] = []
+        self.ticks = 0
+        self.gaps = 0
+        self.missed = 0
+        self._broker = broker
+        self._ledger = broker.ledger
+        self._book = pool.feed.book
+        self._pool = pool
+        self._now = asyncio.get_running_loop().time
+        self._stints: dict[Instrument, _Stint] = {}
+        self._open: dict[Instrument, Gap] = {}
+        self._closed: dict[Instrument, list[Gap]] = {}
+        self._debts: list[_Debt] = []
+        self._repeats: Counter[tuple[int, int]] = Counter()
+
+    # -- for whoever changes the demand -------------------------------------------------------------------
+
+    def look(self, wanted: Collection[Instrument]) -> None:
+        """Take note of what is wanted now; to be called after each change of the demand."""
+        for instrument in wanted:
+            if instrument not in self._stints:
+                self._stints[instrument] = _Stint()
+        if len(wanted) < len(self._stints):
+            for instrument in [i for i in self._stints if i not in set(wanted)]:
+                self._check_the_end(instrument, self._stints.pop(instrument))
+                if instrument in self._open:
+                    self._say(instrument, "the gap stays open though nobody wants the symbol")
+                    del self._open[instrument]
+
+    def finish(self) -> None:
+        """Check what can be checked only at the end: nothing is missing, no gap is open."""
+        for instrument, stint in self._stints.items():
+            self._check_the_end(instrument, stint)
+        for instrument, gap in self._open.items():
+            self._say(instrument, f"{gap} was never closed")
+        for debt in self._debts:
+            arrivals = self._ledger.arrivals[debt.token]
+            if any(arrivals.get(number, 0.0) < debt.at for number in debt.missed):
+                self._say(debt.instrument, debt.told)
+
+    # -- PoolListener -------------------------------------------------------------------------------------
+
+    def ticked(self, ticks: list[Tick]) -> None:
+        now = self._now()
+        for tick in ticks:
+            self.ticks += 1
+            instrument, number = tick.instrument, number_of(tick)
+            self._ledger.say(now, f"tick {instrument.symbol} {number} {tick.mode.name}")
+            stint = self._stints.get(instrument)
+            if stint is None:
+                self._say(instrument, "ticks though nobody wants it")
+                continue
+            if instrument in self._open:
+                self._say(instrument, f"tick {number} inside a gap that is open")
+            if stint.last is None:
+                # One that is under way when its symbol is wanted again may be the last for a while.
+                if self._pool.state(instrument) not in (SymbolState.LIVE, SymbolState.STALE):
+                    continue
+            elif not self._follows(instrument, stint, tick, number):
+                continue
+            stint.last, stint.last_at = number, now
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            self.gaps += 1
+            instrument = gap.instrument
+            self._tell(f"gap of {instrument.symbol} from {gap.from_ms}: {gap.reason}")
+            if gap.to_ms is not None:
+                self._say(instrument, f"{gap} is opened with an end")
+            if instrument in self._open:
+                self._say(instrument, "a second gap is opened inside the first")
+            self._open[instrument] = gap
+            stint = self._stints.get(instrument)
+            if stint is None:
+                self._say(instrument, "has a gap though nobody wants it")
+            elif stint.last is None:
+                self._say(instrument, "has a gap though it never ticked")
+            elif self._debt(gap) is None and abs(self._ms(stint.last_at) - gap.from_ms) > 1:
+                self._say(instrument, f"{gap} does not begin at the last tick, {self._ms(stint.last_at)}")
+
+    def gaps_closed(self, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            instrument = gap.instrument
+            self._tell(f"end of the gap of {instrument.symbol} at {gap.to_ms}")
+            opened = self._open.pop(instrument, None)
+            if opened is None:
+                self._say(instrument, f"{gap} is closed and was not open")
+            elif opened.from_ms != gap.from_ms:
+                self._say(instrument, f"{gap} was opened at {opened.from_ms}")
+            debt, now_ms = self._debt(gap), self._ms(self._now())
+            if gap.to_ms is None or gap.to_ms < gap.from_ms:
+                self._say(instrument, f"{gap} ends before it begins")
+                continue
+            if abs(gap.to_ms - now_ms) > 1 and (debt is None or abs(gap.to_ms - debt.to_ms) > 1):
+                self._say(instrument, f"{gap} does not end now, at {now_ms}")
+            if debt is not None:
+                self._debts.remove(debt)
+            before = self._closed.setdefault(instrument, [])
+            for other in before:
+                if gap.from_ms < (other.to_ms or 0) and other.from_ms < gap.to_ms:
+                    self._say(instrument, f"{gap} overlaps {other}")
+            before.append(gap)
+
+    def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
+        self._tell(f"{state.value}: {' '.join(i.symbol for i in instruments)}")
+
+    def connection_changed(self, name: str, state: str, reason: str) -> None:
+        self._tell(f"{name} is {state}: {reason}")
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _follows(self, instrument: Instrument, stint: _Stint, tick: Tick, number: int) -> bool:
+        """Judge a tick after another one; tell whether it is the newest now."""
+        assert stint.last is not None
+        now, token = self._now(), self._token(instrument)
+        if number < stint.last:
+            apart = now - stint.last_at <= CROSSING_SECONDS or (token, number) in self._ledger.held
+            if tick.mode is not Mode.LTP or not apart:
+                self._say(instrument, f"tick {number} comes after {stint.last}")
+            return False
+        if number == stint.last:
+            self._repeats[token, number] += 1
+            if self._repeats[token, number] > self._ledger.snapshots[token, number]:
+                self._say(instrument, f"tick {number} comes twice")
+            return True
+        gap = self._last_gap(instrument)
+        covered = gap is not None and self._covers(gap, stint.last_at, now)
+        hole = range(stint.last + 1, number)
+        arrivals = self._ledger.arrivals[token]
+        missed = [n for n in hole if arrivals.get(n, 0.0) < now]
+        self.missed += len(missed)
+        if missed and not covered and not self._unnoticeable(token, stint, missed, now):
+            told = (
+                f"ticks {missed} of token {token} are missed between {stint.last_at:.3f} and {now:.3f},"
+                f" outside of any gap; the last one was {gap}"
+            )
+            self._tell(f"DEBT {instrument.symbol} {told}")
+            edges = self._ms(stint.last_at), self._ms(now)
+            self._debts.append(_Debt(instrument, token, missed, *edges, now, told))
+        if not covered:
+            stint.pause = max(stint.pause, now - stint.last_at)
+        return True
+
+    def _check_the_end(self, instrument: Instrument, stint: _Stint) -> None:
+        """Check that a silence that goes on is known as a gap, once it is long enough to be noticed."""
+        if stint.last is None:
+            return
+        now, token = self._now(), self._token(instrument)
+        noticed_by = self._patience(token, stint)
+        if self._broker.number(token, noticed_by) <= stint.last:
+            return
+        gap = self._open.get(instrument) or self._last_gap(instrument)
+        if gap is None or not self._covers(gap, stint.last_at, now):
+            self._say(
+                instrument,
+                f"token {token} has been silent since {stint.last_at:.3f}, for {now - stint.last_at:.1f} s,"
+                f" with a patience of {noticed_by:.1f} s, outside of any gap; the last one was {gap}",
+            )
+
+    def _unnoticeable(self, token: int, stint: _Stint, missed: list[int], now: float) -> bool:
+        """Tell whether the broker kept all of these back, and for too short a time to be found out."""
+        withheld = self._ledger.withheld[token]
+        if not all(number in withheld for number in missed):
+            return False
+        return now - stint.last_at < self._patience(token, stint)
+
+    def _patience(self, token: int, stint: _Stint) -> float:
+        usual = max(stint.pause, self._broker.cadence(token))
+        return max(MUTE_SECONDS, 2 * usual) + _LOOK_SECONDS
+
+    def _covers(self, gap: Gap, from_at: float, to_at: float) -> bool:
+        ends = gap.to_ms if gap.to_ms is not None else self._ms(to_at)
+        return gap.from_ms <= self._ms(from_at) + 1 and ends >= self._ms(to_at) - 1
+
+    def _last_gap(self, instrument: Instrument) -> Gap | None:
+        closed = self._closed.get(instrument)
+        return closed[-1] if closed else None
+
+    def _debt(self, gap: Gap) -> _Debt | None:
+        """Return the debt that a gap which is told late pays."""
+        for debt in self._debts:
+            if debt.instrument == gap.instrument and abs(debt.from_ms - gap.from_ms) <= 1:
+                return debt
+        return None
+
+    def _token(self, instrument: Instrument) -> int:
+        token = self._book.token(instrument)
+        assert isinstance(token, int)
+        return token
+
+    def _ms(self, at: float) -> int:
+        return int((self._broker.wall_clock() - self._now() + at) * 1000)
+
+    def _say(self, instrument: Instrument, what: str) -> None:
+        self.problems.append(f"{self._now():.3f} {instrument.symbol} {what}")
+        self._tell(f"PROBLEM {instrument.symbol} {what}")
+
+    def _tell(self, text: str) -> None:
+        self._ledger.say(self._now(), text)
