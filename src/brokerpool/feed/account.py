@@ -39,6 +39,7 @@ class Account:
         self._usable = asyncio.Event()
         self._usable.set()
         self._version = login.version
+        self._ended = False
         self._renewal = Renewal(login, wall_clock)
         login.watch(self._login_changed)
         self._login_changed()
@@ -48,7 +49,7 @@ class Account:
     async def seat(self) -> Seat | None:
         """Wait for a seat and the moment to dial; None when the credentials are dead.
 
-        The seat must be given back by exactly one of `failed`, `ended` and `withdraw`.
+        The seat must be given back by exactly one of `failed`, `lost` and `withdraw`.
         """
         if self.login.refused:
             return None
@@ -58,9 +59,9 @@ class Account:
         try:
             return await waiter
         except asyncio.CancelledError:
-            if waiter.cancelled() or not waiter.done():
+            if waiter in self._line:
                 self._line.remove(waiter)
-            elif (seat := waiter.result()) is not None:
+            elif not waiter.cancelled() and (seat := waiter.result()) is not None:
                 self.withdraw(seat)  # given in the very turn in which the caller was cancelled
             raise
 
@@ -73,7 +74,7 @@ class Account:
         """A socket is open; when it has stood for a second, others may follow."""
         self._follows[id(seat)] = self._loop.call_later(FOLLOW_SECONDS, self._trust, seat)
 
-    def ended(self, seat: Seat, lived: float) -> None:
+    def lost(self, seat: Seat, lived: float) -> None:
         """A socket is gone after `lived` seconds."""
         self._forget(seat)
         self.budget.ended(seat, self._loop.time(), lived=lived)
@@ -100,13 +101,17 @@ class Account:
         """Return once there are credentials that the broker has not refused."""
         await self._usable.wait()
 
-    async def close(self) -> None:
-        """Leave no timer and no task behind; nobody may wait for a seat any more."""
+    def end(self) -> None:
+        """Give no seat any more and leave no timer behind; seats that are taken may still be given back."""
+        self._ended = True
         self.login.unwatch(self._login_changed)
-        for timer in (self._timer, *self._follows.values()):
-            if timer is not None:
-                timer.cancel()
-        await self._renewal.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._renewal.end()
+
+    async def ended(self) -> None:
+        """Return once no task is left."""
+        await self._renewal.ended()
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -114,7 +119,7 @@ class Account:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._line:
+        while self._line and not self._ended:
             now = self._loop.time()
             wait = self.budget.wait(now)
             if wait:

@@ -14,12 +14,12 @@ _LATE_MS = 10_000
 
 
 class Arbiter:
-    """Lets each tick pass once, whichever socket brings it first.
+    """Lets each tick pass once, whichever socket brings it first, and knows which socket served when.
 
-    Brokers number no ticks, so copies are told by their content, in the order of the feed. A tick whose
-    volume or exchange time lies before what has passed is late, and dropped. LTP packets carry neither: a
-    broker that samples each socket at other moments could make an older price follow a newer one by as much
-    as the sockets are apart.
+    Brokers number no ticks, so copies are told by their content, in the order of the feed. What a socket
+    brings while others' ticks are still to come on it, and that is none of these, lies before them: it is
+    late, and dropped. A broker that samples each socket at other moments is followed on one of them. Times are
+    monotonic seconds.
     """
 
     def __init__(self, last: Tick | None) -> None:
@@ -27,6 +27,9 @@ class Arbiter:
         self._last = last
         #: What passed from other sockets, and is still to come on this one.
         self._pending: dict[str, deque[Tick]] = {}
+        #: When each socket brought its first tick, and when the symbol ticked last before that.
+        self._began: dict[str, tuple[float, float | None]] = {}
+        self._fresh: set[str] = set()
         self._ending = False
 
     def serve(self, sources: Collection[str]) -> None:
@@ -37,7 +40,34 @@ class Arbiter:
                 self._pending[source] = deque(known, maxlen=MOST_PENDING)
         for source in [source for source in self._pending if source not in sources]:
             del self._pending[source]
+            self._began.pop(source, None)
         self._ending = False
+
+    def began(self, source: str, now: float, before: float | None) -> None:
+        """Note that a socket is about to bring its first tick; the symbol ticked last at `before`."""
+        self._began[source] = (now, before)
+        self._fresh.add(source)
+
+    def lost(self, source: str) -> None:
+        """Note that a socket is gone; it may join again."""
+        self._began.pop(source, None)
+        self._fresh.discard(source)
+
+    def since(self, source: str) -> float | None:
+        """Return when the socket brought its first tick, None before that."""
+        began = self._began.get(source)
+        return began[0] if began else None
+
+    def hole(self, dark: str, since: float) -> tuple[float, float] | None:
+        """Return the hole, as (from, to), that a socket leaves which brought nothing after `since`.
+
+        There is none when it never served, or when another one served already: then the data went on.
+        """
+        others = [began for source, began in self._began.items() if source != dark]
+        if dark not in self._began or not others:
+            return None
+        at, before = min(others)
+        return (before, at) if at > since and before is not None else None
 
     def over(self) -> bool:
         """Tell whether nothing is left to decide: only one socket, and time enough for its copies to come.
@@ -54,13 +84,17 @@ class Arbiter:
         pending = self._pending.get(source)
         if pending is None:
             return False  # a socket that has left
+        fresh = source in self._fresh
+        self._fresh.discard(source)
         for position, passed in enumerate(pending):
             if _same(passed, tick):
                 for _ in range(position + 1):
                     pending.popleft()
                 return False
-        if len(pending) == MOST_PENDING or (self._last is not None and _old(tick, self._last)):
+        late = bool(pending) and not fresh and len(self._began) > 1
+        if late or (self._last is not None and _old(tick, self._last)):
             return False
+        pending.clear()
         self._last = tick
         for other, queue in self._pending.items():
             if other != source:

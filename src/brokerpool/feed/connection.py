@@ -34,7 +34,10 @@ class ConnectionObserver(Protocol):
 
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None: ...
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None: ...
-    def symbols_lost(self, instruments: list[Instrument], reason: str) -> None: ...
+    def arrived(self, connection: Connection, instruments: list[Instrument]) -> None: ...
+    def symbols_lost(
+        self, instruments: list[Instrument], reason: str, connection: Connection | None = None
+    ) -> None: ...
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None: ...
 
 
@@ -99,6 +102,11 @@ class Connection(LinkHandler):
         """True while the socket is open and nothing speaks against it."""
         return self.state is ConnectionState.LIVE and not self.down
 
+    @property
+    def data_at(self) -> float:
+        """Monotonic seconds of the present or last socket's newest data, of its beginning before the first."""
+        return self._liveness.data_at
+
     def want(self, token: Token, instrument: Instrument, mode: Mode) -> None:
         """Carry the instrument in this mode from now on; returns at once."""
         self._routes[token] = instrument
@@ -133,8 +141,9 @@ class Connection(LinkHandler):
         if silent:
             self._observer.symbols_changed(silent, SymbolState.SILENT)
         match self._liveness.verdict(now, trading=trading and bool(self._targets.sent)):
-            case Verdict.PROBE:
+            case Verdict.PROBE if self._may_ping():
                 self._link.ping()
+                self._liveness.probed()
                 self._count_control_frame()
             case Verdict.SILENT:
                 limit = self._liveness.silence_seconds
@@ -160,13 +169,23 @@ class Connection(LinkHandler):
             "last_fault": self.last_fault,
         }
 
-    async def close(self, reason: str = "closed by the pool") -> None:
-        """End the socket and the task; takes a few seconds at most and leaves nothing behind."""
-        self._closing = True
+    def end(self, reason: str) -> None:
+        """Begin to end the socket and the task; takes a few seconds at most and leaves nothing behind."""
+        if not self._closing:
+            self._closing = True
+            self._become(ConnectionState.CLOSED, Event.CLOSED, reason)
+            if self._task is not None:
+                self._task.cancel()
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing is left of a connection that was ended."""
+        return self._closing and (self._task is None or self._task.done())
+
+    async def gone(self) -> None:
+        """Return once nothing is left of a connection that was ended."""
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait({self._task})
-        self._become(ConnectionState.CLOSED, Event.CLOSED, reason)
 
     # -- the life of the socket ---------------------------------------------------------------------------
 
@@ -250,7 +269,7 @@ class Connection(LinkHandler):
             if self._closing:
                 self._account.withdraw(seat)
             else:
-                self._account.ended(seat, lived)
+                self._account.lost(seat, lived)
 
     async def _write(self, link: Link) -> None:
         """Send what the broker must be told, in batches and at its pace, until the link is down."""
@@ -274,8 +293,7 @@ class Connection(LinkHandler):
     async def _may_send(self) -> None:
         """Wait until one more control message may leave, and count it."""
         while True:
-            now = self._monotonic()
-            delay = max(self._pacer.delay(now), self._account.messages.delay(now))
+            delay = self._message_delay()
             if not delay:
                 return self._spend_message()
             await asyncio.sleep(delay)
@@ -284,6 +302,13 @@ class Connection(LinkHandler):
         now = self._monotonic()
         self._pacer.spend(now)
         self._account.messages.spend(now)
+
+    def _may_ping(self) -> bool:
+        return not self._feed.limits.pings_counted or not self._message_delay()
+
+    def _message_delay(self) -> float:
+        now = self._monotonic()
+        return max(self._pacer.delay(now), self._account.messages.delay(now))
 
     def _count_control_frame(self) -> None:
         if self._feed.limits.pings_counted:
@@ -319,7 +344,7 @@ class Connection(LinkHandler):
         self.traffic.last_tick_at = now
         first = self._arrivals.arrived(ticks)
         if first:
-            self._observer.symbols_changed(first, SymbolState.LIVE)
+            self._observer.arrived(self, first)
         self._observer.ticked(self, ticks)
 
     def text(self, message: str) -> None:
@@ -356,4 +381,4 @@ class Connection(LinkHandler):
                 self._account.login.refuse(self.version)
         self._become(ConnectionState.WAITING, event, self.last_fault)
         self._observer.symbols_changed(list(self._routes.values()), SymbolState.ACCEPTED)
-        self._observer.symbols_lost(carried, self.last_fault)
+        self._observer.symbols_lost(carried, self.last_fault, self)

@@ -116,12 +116,11 @@ class DialBudget:
         self._evicted_seconds = min(MOST_EVICTED_SECONDS, self._evicted_seconds * 2)
 
     def forgive(self) -> None:
-        """Forget evictions, holds and doubt: somebody says that all is well."""
+        """Forget evictions and doubt: somebody says that all is well. A Retry-After is the broker's word."""
         self.cap = self.max_sockets
         self._evicted_seconds = EVICTED_SECONDS
         self.doubt = False
         self._scout = None
-        self._held_until = 0.0
         self._backoff.reset()
 
     def _free(self, seat: Seat) -> None:

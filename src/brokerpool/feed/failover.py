@@ -38,37 +38,35 @@ def lodging(
     a host keep their places whatever the guests' priority is. Guests of slots that are in neither list stay
     where they are until their home has taken over again.
     """
-    displaced = [i for name in leaving for i in placement.homes(name)]
-    rooms = {name: placement.slot_size - len(placement.homes(name)) for name in hosts}
+    displaced = {i: None for name in leaving for i in placement.homes(name)}
+    evicted: list[Instrument] = []
+    free: dict[str, int] = {}
+    for name, homes in placement.loads.items():
+        settled = [guest for guest in placement.guests(name) if guest not in displaced]
+        free[name] = placement.slot_size - homes - len(settled)
+        if free[name] < 0:  # its own symbols come first
+            evicted += settled[free[name] :]
+            free[name] = 0
+    rooms = {name: free[name] for name in hosts}
     for name in dialling:
-        room = placement.slot_size - len(placement.homes(name))
-        rooms[name] = min(room, len(placement.guests(name)))
-    displaced_set = set(displaced)
-    settled = {name: [g for g in placement.guests(name) if g not in displaced_set] for name in rooms}
-    for name, guests in settled.items():
-        rooms[name] -= len(guests)
-    total = sum(max(0, room) for room in rooms.values()) + sum(room for _, room in extra)
+        rooms[name] = min(free[name], sum(guest in displaced for guest in placement.guests(name)))
+    total = sum(rooms.values()) + sum(room for _, room in extra)
 
     def hosted(instrument: Instrument) -> bool:
         return placement.guest(instrument) in rooms
 
     ranked = sorted(displaced, key=lambda i: (-priority(i), not hosted(i)))
     chosen, stranded = ranked[:total], ranked[total:]
-    evicted = [i for i in stranded if placement.guest(i) is not None]
-    # A slot that has become too full for its guests: its own symbols come first.
+    evicted += [i for i in stranded if placement.guest(i) is not None]
     homeless: list[Instrument] = []
     for instrument in chosen:
         host = placement.guest(instrument)
         if host is not None and rooms.get(host, 0) > 0:
             rooms[host] -= 1
-        else:
-            homeless.append(instrument)
-            if host is not None:
-                evicted.append(instrument)
-    for name, guests in settled.items():
-        over = -rooms[name] if rooms[name] < 0 else 0
-        evicted += guests[len(guests) - over :] if over else []
-        rooms[name] = max(0, rooms[name])
+            continue
+        homeless.append(instrument)
+        if host is not None:
+            evicted.append(instrument)
     lodged: dict[str, list[Instrument]] = {}
     taken = 0
     for name, room in (*rooms.items(), *extra):

@@ -60,10 +60,14 @@ class Filling:
             self._task = asyncio.create_task(self._fill(due), name="brokerpool filler")
             self._task.add_done_callback(self._done)
 
-    async def close(self) -> None:
+    def end(self) -> None:
         """Fill no more."""
         if self._task is not None:
             self._task.cancel()
+
+    async def ended(self) -> None:
+        """Return once no task is left."""
+        if self._task is not None:
             await asyncio.wait({self._task})
 
     async def _fill(self, due: list[Instrument]) -> None:

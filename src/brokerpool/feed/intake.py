@@ -20,6 +20,10 @@ from brokerpool.ticks import Tick
 logger = logging.getLogger("brokerpool.feed")
 
 
+#: How long a symbol stays on two connections when the old one brings nothing that proves it alive.
+OVERLAP_SECONDS = 10.0
+
+
 class Intake:
     """Takes ticks and news from all connections of a pool and tells its listeners, each thing once.
 
@@ -65,9 +69,52 @@ class Intake:
         for listener in self._listeners:
             listener.symbols_changed(instruments, state)
 
-    def symbols_lost(self, instruments: list[Instrument], reason: str) -> None:
-        """Open the gaps of symbols that had ticks and that nothing delivers any more."""
-        self._open_gaps([i for i in instruments if not any(lane.delivers(i) for lane in self._lanes)], reason)
+    def arrived(self, connection: Connection, instruments: list[Instrument]) -> None:
+        """Note the first ticks on a socket, before they are told."""
+        if self._contested:
+            now = self._monotonic()
+            for instrument in instruments:
+                if (arbiter := self._contested.get(instrument)) is not None:
+                    # A hole that is told already must not be told a second time.
+                    before = None if instrument in self.gaps else self.cadence.seen(instrument)
+                    arbiter.began(connection.name, now, before)
+        self.symbols_changed(instruments, SymbolState.LIVE)
+
+    def symbols_lost(
+        self, instruments: list[Instrument], reason: str, connection: Connection | None = None
+    ) -> None:
+        """Tell of the holes that a lost connection leaves, or a place that was taken away.
+
+        Where nothing delivers a symbol any more its gap opens now. Where something does, but began only after
+        the connection had fallen silent, there was a hole, and it is over.
+        """
+        dark = []
+        for instrument in instruments:
+            arbiter = self._contested.get(instrument)
+            if not any(lane.delivers(instrument) for lane in self._lanes):
+                dark.append(instrument)
+            elif arbiter is not None and connection is not None:
+                self._tell_hole(instrument, arbiter.hole(connection.name, connection.data_at), reason)
+            if arbiter is not None and connection is not None:
+                arbiter.lost(connection.name)
+        self._open_gaps(dark, reason)
+
+    def overlaps(self, instrument: Instrument, new: Connection, old: Connection) -> bool:
+        """Tell whether a symbol may be taken off its old connection, now that it ticks on the new one.
+
+        The old one must have brought data after the new one began, or it may have been dead already. When
+        it brings none for a while, the time between the two is told as a hole.
+        """
+        arbiter = self._contested.get(instrument)
+        began = arbiter.since(new.name) if arbiter else None
+        if arbiter is None or began is None or old.data_at > began:
+            return True
+        if self._monotonic() - began < OVERLAP_SECONDS:
+            return False
+        self._tell_hole(
+            instrument, arbiter.hole(old.name, old.data_at), "its old connection had fallen silent"
+        )
+        return True
 
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None:
         name, state = connection.name, connection.state.value
@@ -101,10 +148,11 @@ class Intake:
 
     def forget(self, instrument: Instrument) -> None:
         """Drop what is known of a symbol that nobody wants any more; its gap ends here."""
-        if instrument in self.gaps:
-            self._close_gaps([instrument])
         self._contested.pop(instrument, None)
         self.cadence.forget(instrument)
+        if instrument in self.gaps:
+            self._close_gaps([instrument])
+            self.cadence.forget(instrument)  # closing has noted the time
 
     def fill(self, ticks: list[Tick]) -> None:
         """Pass on snapshots from another source; they close a gap whose symbol is served again."""
@@ -120,6 +168,15 @@ class Intake:
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _tell_hole(self, instrument: Instrument, hole: tuple[float, float] | None, reason: str) -> None:
+        """Tell of a gap that is over, from and to monotonic seconds."""
+        if hole is None or instrument in self.gaps:
+            return
+        wall, now = self._wall_clock(), self._monotonic()
+        begin, end = (int((wall - (now - at)) * 1000) for at in hole)
+        self._tell_opened(self.gaps.open({instrument: begin}, reason), reason)
+        self._tell_closed(self.gaps.close([instrument], end))
+
     def _passes(self, source: str, tick: Tick) -> bool:
         arbiter = self._contested.get(tick.instrument)
         return arbiter is None or arbiter.admits(source, tick)
@@ -131,12 +188,21 @@ class Intake:
             seen = self.cadence.seen(instrument)
             if seen is not None:  # without a tick there is no data that could have a hole
                 edges[instrument] = int((wall - (now - seen)) * 1000)
-        gaps = self.gaps.open(edges, reason)
+        self._tell_opened(self.gaps.open(edges, reason), reason)
+
+    def _tell_opened(self, gaps: list[Gap], reason: str) -> None:
         if gaps:
             self.gaps_total += len(gaps)
             self._journal.note(Event.GAP, symbols=len(gaps), reason=reason)
             for listener in self._listeners:
                 listener.gaps_opened(gaps)
+
+    def _tell_closed(self, gaps: list[Gap]) -> None:
+        longest = max((gap.to_ms or 0) - gap.from_ms for gap in gaps)
+        reason = f"the longest lasted {longest / 1000:.1f} s"
+        self._journal.note(Event.GAP_CLOSED, symbols=len(gaps), reason=reason)
+        for listener in self._listeners:
+            listener.gaps_closed(gaps)
 
     def _close_gaps(self, instruments: list[Instrument]) -> None:
         gaps: list[Gap] = self.gaps.close(instruments, int(self._wall_clock() * 1000))
@@ -145,10 +211,6 @@ class Intake:
         was_mute = [i for i in instruments if self.cadence.mute(i)]
         # The hole is no habit of the symbol.
         self.cadence.forgive(instruments, self._monotonic())
-        longest = max((gap.to_ms or 0) - gap.from_ms for gap in gaps)
-        reason = f"the longest lasted {longest / 1000:.1f} s"
-        self._journal.note(Event.GAP_CLOSED, symbols=len(gaps), reason=reason)
-        for listener in self._listeners:
-            listener.gaps_closed(gaps)
+        self._tell_closed(gaps)
         if was_mute:
             self.symbols_changed(was_mute, SymbolState.LIVE)

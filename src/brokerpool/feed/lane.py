@@ -31,6 +31,7 @@ class LaneObserver(ConnectionObserver, Protocol):
     """Whom a lane tells: the pool."""
 
     def carriers_changed(self, instrument: Instrument) -> None: ...
+    def overlaps(self, instrument: Instrument, new: Connection, old: Connection) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Lane:
         self._wall_clock = wall_clock
         self._loop = asyncio.get_running_loop()
         self._lingering: dict[str, asyncio.TimerHandle] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._ending: list[Connection] = []
         #: Connections that have been out for longer than the grace.
         self._out: dict[str, None] = {}
         self._evacuations: dict[str, _Evacuation] = {}
@@ -125,11 +126,12 @@ class Lane:
 
     def state(self, instrument: Instrument) -> SymbolState:
         """Tell how far a wanted symbol has come on the connection that serves it best."""
-        if instrument in self.stranded:
-            return SymbolState.DEGRADED
         token = self._tokens[instrument]
         states = [self.connections[name].symbol_state(token) for name in self.carriers(instrument)]
-        return max(states, key=PROGRESS.index)
+        state = max(states, key=PROGRESS.index)
+        # Its home may be back before the next look.
+        stranded = state is SymbolState.ACCEPTED and instrument in self.stranded
+        return SymbolState.DEGRADED if stranded else state
 
     def delivers(self, instrument: Instrument) -> bool:
         """Tell whether a live connection has brought a tick of the symbol."""
@@ -217,12 +219,19 @@ class Lane:
                 home = self.placement.slot(instrument)
                 assert home is not None  # a guest has a home
                 token = self._tokens[instrument]
+                host = self.connections[name]
                 if home in self._evacuations:
-                    if self._settled(name, token):
+                    if self._settled(name, token) and self._observer.overlaps(
+                        instrument, host, self.connections[home]
+                    ):
                         self.placement.adopt(instrument)
                         self.connections[home].drop(token)
                         self._observer.carriers_changed(instrument)
-                elif self._settled(home, token) and now - self.connections[home].opened_at >= PROVEN_SECONDS:
+                elif (
+                    self._settled(home, token)
+                    and now - self.connections[home].opened_at >= PROVEN_SECONDS
+                    and self._observer.overlaps(instrument, self.connections[home], host)
+                ):
                     self._end_stay(instrument)
                     home_again[home] = home_again.get(home, 0) + 1
         for home, count in home_again.items():
@@ -328,13 +337,20 @@ class Lane:
         self._out.pop(name, None)
         self._evacuations.pop(name, None)
         self._rotated.pop(name, None)
-        task = asyncio.create_task(self.connections.pop(name).close("it carries nothing"))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        connection = self.connections.pop(name)
+        connection.end("it carries nothing")
+        self._ending.append(connection)
+        self._ending = [other for other in self._ending if not other.ended]
 
-    async def close(self) -> None:
-        """Close every connection; takes a few seconds at most."""
+    def end(self) -> None:
+        """Begin to close every connection; `ended` waits for it, and it goes on though nobody waits."""
         for timer in self._lingering.values():
             timer.cancel()
         self._lingering.clear()
-        await asyncio.gather(*(c.close() for c in self.connections.values()), *self._closing)
+        for connection in self.connections.values():
+            connection.end("closed by the pool")
+
+    async def ended(self) -> None:
+        """Return once every connection that was closed is gone; takes a few seconds at most."""
+        for connection in (*self.connections.values(), *self._ending):
+            await connection.gone()

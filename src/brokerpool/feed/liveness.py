@@ -89,6 +89,15 @@ class Liveness:
         self._fruitless += 1
 
     @property
+    def data_at(self) -> float:
+        """When the present socket brought data last; when it was opened before the first."""
+        return self._opened_at if self._data_at is None else self._data_at
+
+    def probed(self) -> None:
+        """Note that a probe was sent; one is enough for a spell of quiet."""
+        self._probed = True
+
+    @property
     def mute_limit(self) -> float:
         """Seconds without data after which the present socket is mute."""
         least = FIRST_DATA_SECONDS if self._data_at is None else max(MUTE_SECONDS, 2 * self._rhythm.usual)
@@ -112,6 +121,5 @@ class Liveness:
         elif quiet >= self.mute_limit:
             return Verdict.MUTE
         elif not self._probed:
-            self._probed = True
             return Verdict.PROBE
         return None

@@ -330,12 +330,18 @@ class WebSocketPool:
     async def close(self) -> None:
         """Close every connection; takes a few seconds at most. A closed pool refuses new demand."""
         self._closed = True
+        # All of it is begun before the first wait: a caller that is cancelled leaves nothing open.
         self._watch.stop()
         for stream in self._streams:
             stream.end()
-        await asyncio.gather(*(lane.close() for lane in self._lanes))
-        await self._account.close()
-        await self._supervision.close()
+        for lane in self._lanes:
+            lane.end()
+        self._account.end()
+        self._supervision.end()
+        for lane in self._lanes:
+            await lane.ended()
+        await self._account.ended()
+        await self._supervision.ended()
 
     async def __aenter__(self) -> Self:
         return self

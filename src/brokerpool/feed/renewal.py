@@ -29,10 +29,14 @@ class Renewal:
         if self._login.renewable and self._due() is not None:
             self._task = asyncio.create_task(self._renew(), name="brokerpool renewal")
 
-    async def close(self) -> None:
+    def end(self) -> None:
         """Ask no more."""
         if self._task is not None:
             self._task.cancel()
+
+    async def ended(self) -> None:
+        """Return once no task is left."""
+        if self._task is not None:
             await asyncio.wait({self._task})
 
     def _due(self) -> float | None:

@@ -58,7 +58,12 @@ class Supervision:
         if self._filling is not None:
             self._filling.look(int(wall * 1000))
 
-    async def close(self) -> None:
-        """Leave no task behind."""
+    def end(self) -> None:
+        """Begin to end what runs on behalf of a look."""
         if self._filling is not None:
-            await self._filling.close()
+            self._filling.end()
+
+    async def ended(self) -> None:
+        """Return once no task is left."""
+        if self._filling is not None:
+            await self._filling.ended()
