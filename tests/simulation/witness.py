@@ -28,7 +28,8 @@ _LOOK_SECONDS = 2.5
 class _Stint:
     """One time in which somebody wanted an instrument, from the first owner to the last."""
 
-    last: int | None = None  # the newest running number that came
+    ticked: bool = False
+    last: int | None = None  # the newest running number that came since it was live
     last_at: float = 0.0
     #: The longest pause between two ticks that was no gap: what the pool may take for a habit.
     pause: float = 0.0
@@ -127,9 +128,10 @@ class Witness(PoolListener):
                 continue
             if instrument in self._open:
                 self._say(instrument, f"tick {number} inside a gap that is open")
+            stint.ticked = True
             if stint.last is None:
                 # One that is under way when its symbol is wanted again may be the last for a while.
-                if self._pool.state(instrument) not in (SymbolState.LIVE, SymbolState.STALE):
+                if self._pool.state(instrument) in (SymbolState.ACCEPTED, SymbolState.SENT):
                     continue
             elif not self._follows(instrument, stint, tick, number):
                 continue
@@ -148,8 +150,10 @@ class Witness(PoolListener):
             stint = self._stints.get(instrument)
             if stint is None:
                 self._say(instrument, "has a gap though nobody wants it")
-            elif stint.last is None:
+            elif not stint.ticked:
                 self._say(instrument, "has a gap though it never ticked")
+            elif stint.last is None:
+                pass
             elif gap.from_ms < self._ms(stint.last_at) - 1:
                 self._late[instrument] = self._now()
             elif gap.from_ms > self._ms(stint.last_at) + 1:
