@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 from tests.simulation.virtual_loop import VirtualLoop, run, task_of
 
+#: More than any scenario of one call needs; what spins shall fail soon.
+_MAX_STEPS = 50_000
+
 
 class Caller:
     """Makes one call in a task of its own, and cancels it before the step that this run is about."""
@@ -74,5 +77,5 @@ def _play(scenario: Scenario, caller: Caller) -> int:
     async def main() -> None:
         await scenario(caller)
 
-    run(main, prepare=prepare)
+    run(main, prepare=prepare, max_steps=_MAX_STEPS)
     return caller.steps

@@ -32,7 +32,7 @@ RECOVERY_SECONDS = 135.0
 #: How much longer for each time that the broker threw a socket out: the pool keeps a rest from then on.
 EVICTION_SECONDS = 130.0
 CLOSE_SECONDS = 3.0
-MAX_STEPS = 2_000_000
+MAX_STEPS = 200_000
 
 
 @dataclass(slots=True)

@@ -52,6 +52,4 @@ def test_the_two_sockets_of_a_symbol_stand_in_for_each_other(mode: Mode, away: f
 
     for seed in range(SEEDS):
         run(lambda seed=seed: main(seed))  # type: ignore[misc]
-    print(
-        f"{SEEDS} pools in {mode.label} mode, sockets away for {away:g} s: {ticks} ticks, none missed or doubled"
-    )
+    print(f"{SEEDS} pools in {mode.label} mode, away for {away:g} s: {ticks} ticks, none missed or doubled")

@@ -56,7 +56,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     _ready: deque[asyncio.Handle]  # made by the base class, which puts there what `call_soon` gets
 
-    def __init__(self, max_steps: int = 50_000_000) -> None:
+    def __init__(self, max_steps: int = 2_000_000) -> None:
         super().__init__()
         self._now = START
         self._thread = threading.get_ident()
@@ -212,7 +212,7 @@ def _frames(awaited: Any) -> Iterator[Any]:
 def run(
     main: Callable[[], Coroutine[Any, Any, T]],
     *,
-    max_steps: int = 50_000_000,
+    max_steps: int = 2_000_000,
     prepare: Callable[[VirtualLoop], object] | None = None,
 ) -> T:
     """Run a coroutine function to its end in virtual time and return its result.

@@ -28,7 +28,8 @@ _LOOK_SECONDS = 2.5
 class _Stint:
     """One time in which somebody wanted an instrument, from the first owner to the last."""
 
-    last: int | None = None  # the newest running number that came
+    ticked: bool = False
+    last: int | None = None  # the newest running number that came since it was live
     last_at: float = 0.0
     #: The longest pause between two ticks that was no gap: what the pool may take for a habit.
     pause: float = 0.0
@@ -47,6 +48,11 @@ class _Debt:
     at: float
     told: str
 
+    def paid(self, gap: Gap) -> bool:
+        """Tell whether the gap accounts for them."""
+        edges = gap.from_ms <= self.from_ms + 1 and (gap.to_ms or 0) >= self.to_ms - 1
+        return gap.instrument == self.instrument and edges
+
 
 class Witness(PoolListener):
     """Holds the pool to its word, and writes down in `problems` where it was broken.
@@ -58,7 +64,7 @@ class Witness(PoolListener):
       cadence allows, no sooner.
     - Gaps come in pairs, do not overlap, have their right edges, and are told as closed before the tick that
       closes them. Only a hole that nobody could know of then, because another socket seemed to serve the
-      symbol, may be told afterwards, with both edges.
+      symbol, may be told afterwards, as opened and closed in one go.
     """
 
     def __init__(self, broker: ScriptedBroker, pool: WebSocketPool) -> None:
@@ -71,10 +77,13 @@ class Witness(PoolListener):
         self._book = pool.feed.book
         self._pool = pool
         self._now = asyncio.get_running_loop().time
+        self._feed_silence = pool.feed.limits.silence_seconds + _LOOK_SECONDS
         self._stints: dict[Instrument, _Stint] = {}
         self._open: dict[Instrument, Gap] = {}
         self._closed: dict[Instrument, list[Gap]] = {}
         self._debts: list[_Debt] = []
+        #: Gaps that were told as open though ticks came since -> when they were told.
+        self._late: dict[Instrument, float] = {}
         self._repeats: Counter[tuple[int, int]] = Counter()
 
     # -- for whoever changes the demand -------------------------------------------------------------------
@@ -87,6 +96,9 @@ class Witness(PoolListener):
         if len(wanted) < len(self._stints):
             for instrument in [i for i in self._stints if i not in set(wanted)]:
                 self._check_the_end(instrument, self._stints.pop(instrument))
+                # A stalled socket is known to be one after a while; nobody wants to hear of this symbol then.
+                recently = self._now() - self._feed_silence
+                self._debts = [d for d in self._debts if d.instrument != instrument or d.at < recently]
                 if instrument in self._open:
                     self._say(instrument, "the gap stays open though nobody wants the symbol")
                     del self._open[instrument]
@@ -116,9 +128,10 @@ class Witness(PoolListener):
                 continue
             if instrument in self._open:
                 self._say(instrument, f"tick {number} inside a gap that is open")
+            stint.ticked = True
             if stint.last is None:
                 # One that is under way when its symbol is wanted again may be the last for a while.
-                if self._pool.state(instrument) not in (SymbolState.LIVE, SymbolState.STALE):
+                if self._pool.state(instrument) in (SymbolState.ACCEPTED, SymbolState.SENT):
                     continue
             elif not self._follows(instrument, stint, tick, number):
                 continue
@@ -137,9 +150,13 @@ class Witness(PoolListener):
             stint = self._stints.get(instrument)
             if stint is None:
                 self._say(instrument, "has a gap though nobody wants it")
-            elif stint.last is None:
+            elif not stint.ticked:
                 self._say(instrument, "has a gap though it never ticked")
-            elif self._debt(gap) is None and abs(self._ms(stint.last_at) - gap.from_ms) > 1:
+            elif stint.last is None:
+                pass
+            elif gap.from_ms < self._ms(stint.last_at) - 1:
+                self._late[instrument] = self._now()
+            elif gap.from_ms > self._ms(stint.last_at) + 1:
                 self._say(instrument, f"{gap} does not begin at the last tick, {self._ms(stint.last_at)}")
 
     def gaps_closed(self, gaps: list[Gap]) -> None:
@@ -151,14 +168,15 @@ class Witness(PoolListener):
                 self._say(instrument, f"{gap} is closed and was not open")
             elif opened.from_ms != gap.from_ms:
                 self._say(instrument, f"{gap} was opened at {opened.from_ms}")
-            debt, now_ms = self._debt(gap), self._ms(self._now())
             if gap.to_ms is None or gap.to_ms < gap.from_ms:
                 self._say(instrument, f"{gap} ends before it begins")
                 continue
-            if abs(gap.to_ms - now_ms) > 1 and (debt is None or abs(gap.to_ms - debt.to_ms) > 1):
-                self._say(instrument, f"{gap} does not end now, at {now_ms}")
-            if debt is not None:
-                self._debts.remove(debt)
+            late_at = self._late.pop(instrument, None)
+            if late_at is None and abs(gap.to_ms - self._ms(self._now())) > 1:
+                self._say(instrument, f"{gap} does not end now, at {self._ms(self._now())}")
+            if late_at is not None and late_at != self._now():
+                self._say(instrument, f"{gap} does not begin at the last tick, and was not told in one go")
+            self._debts = [debt for debt in self._debts if not debt.paid(gap)]
             before = self._closed.setdefault(instrument, [])
             for other in before:
                 if gap.from_ms < (other.to_ms or 0) and other.from_ms < gap.to_ms:
@@ -239,13 +257,6 @@ class Witness(PoolListener):
     def _last_gap(self, instrument: Instrument) -> Gap | None:
         closed = self._closed.get(instrument)
         return closed[-1] if closed else None
-
-    def _debt(self, gap: Gap) -> _Debt | None:
-        """Return the debt that a gap which is told late pays."""
-        for debt in self._debts:
-            if debt.instrument == gap.instrument and abs(debt.from_ms - gap.from_ms) <= 1:
-                return debt
-        return None
 
     def _token(self, instrument: Instrument) -> int:
         token = self._book.token(instrument)
