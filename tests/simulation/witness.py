@@ -31,6 +31,8 @@ class _Stint:
     ticked: bool = False
     last: int | None = None  # the newest running number that came since it was live
     last_at: float = 0.0
+    #: The mode of that tick.
+    mode: Mode = Mode.LTP
     #: The longest pause between two ticks that was no gap: what the pool may take for a habit.
     pause: float = 0.0
 
@@ -109,7 +111,10 @@ class Witness(PoolListener):
             self._check_the_end(instrument, stint)
         for instrument, gap in self._open.items():
             self._say(instrument, f"{gap} was never closed")
+        found_out = self._now() - self._feed_silence
         for debt in self._debts:
+            if debt.at > found_out:
+                continue  # the connection that left the hole is not known to be dead yet
             arrivals = self._ledger.arrivals[debt.token]
             if any(arrivals.get(number, 0.0) < debt.at for number in debt.missed):
                 self._say(debt.instrument, debt.told)
@@ -135,7 +140,7 @@ class Witness(PoolListener):
                     continue
             elif not self._follows(instrument, stint, tick, number):
                 continue
-            stint.last, stint.last_at = number, now
+            stint.last, stint.last_at, stint.mode = number, now, tick.mode
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
         for gap in gaps:
@@ -197,10 +202,16 @@ class Witness(PoolListener):
         now, token = self._now(), self._token(instrument)
         if number < stint.last:
             apart = now - stint.last_at <= CROSSING_SECONDS or (token, number) in self._ledger.held
-            if tick.mode is not Mode.LTP or not apart:
+            # An LTP tick carries nothing by which one before it could be told from one after it.
+            if Mode.LTP not in (tick.mode, stint.mode) or not apart:
                 self._say(instrument, f"tick {number} comes after {stint.last}")
             return False
         if number == stint.last:
+            gap = self._last_gap(instrument)
+            if gap is not None and gap.to_ms == self._ms(now):
+                return True  # what ends a gap may be what was known before it
+            if Mode.LTP in (tick.mode, stint.mode) and (token, number) in self._ledger.held:
+                return True  # as for an older one
             self._repeats[token, number] += 1
             if self._repeats[token, number] > self._ledger.snapshots[token, number]:
                 self._say(instrument, f"tick {number} comes twice")

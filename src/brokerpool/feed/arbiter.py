@@ -9,6 +9,7 @@ from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
 #: A socket that is further behind than this has nothing new to say.
 MOST_PENDING = 64
+_PAST_KEPT = 8
 #: A volume that fell is a late tick within this time, and a new trading day after it.
 _LATE_MS = 10_000
 
@@ -18,19 +19,25 @@ class Arbiter:
 
     Brokers number no ticks, so copies are told by their content, in the order of the feed. What a socket
     brings while others' ticks are still to come on it, and that is none of these, lies before them: it is
-    late, and dropped. A broker that samples each socket at other moments is followed on one of them. Times are
-    monotonic seconds.
+    late, and dropped. A broker that samples each socket at other moments is followed on one of them.
+    Times are monotonic seconds.
     """
 
-    def __init__(self, last: Tick | None) -> None:
-        """`last` is the tick that passed before: a socket that joins may repeat it as its first answer."""
+    def __init__(self, last: Tick | None, serving: Collection[str] = ()) -> None:
+        """`serving` are the sockets that have served so far, and `last` is the tick that passed before.
+
+        A socket that joins may repeat that tick as its first answer.
+        """
         self._last = last
+        #: The newest tick that had volume and times, by which a later one can be told from a late one.
+        self._newest = last if isinstance(last, QuoteTick) else None
         #: What passed from other sockets, and is still to come on this one.
         self._pending: dict[str, deque[Tick]] = {}
         #: When each socket brought its first tick, and when the symbol ticked last before that.
-        self._began: dict[str, tuple[float, float | None]] = {}
+        self._began: dict[str, tuple[float, float | None]] = dict.fromkeys(serving, (float("-inf"), None))
+        #: The same of sockets that are gone: they may have covered up that another one was dead.
+        self._past: deque[tuple[float, float | None]] = deque(maxlen=_PAST_KEPT)
         self._fresh: set[str] = set()
-        self._ending = False
 
     def serve(self, sources: Collection[str]) -> None:
         """Expect the symbol from exactly these sockets from now on."""
@@ -40,8 +47,7 @@ class Arbiter:
                 self._pending[source] = deque(known, maxlen=MOST_PENDING)
         for source in [source for source in self._pending if source not in sources]:
             del self._pending[source]
-            self._began.pop(source, None)
-        self._ending = False
+            self.lost(source)
 
     def began(self, source: str, now: float, before: float | None) -> None:
         """Note that a socket is about to bring its first tick; the symbol ticked last at `before`."""
@@ -50,7 +56,9 @@ class Arbiter:
 
     def lost(self, source: str) -> None:
         """Note that a socket is gone; it may join again."""
-        self._began.pop(source, None)
+        began = self._began.pop(source, None)
+        if began is not None:
+            self._past.append(began)
         self._fresh.discard(source)
 
     def since(self, source: str) -> float | None:
@@ -63,21 +71,22 @@ class Arbiter:
 
         There is none when it never served, or when another one served already: then the data went on.
         """
-        others = [began for source, began in self._began.items() if source != dark]
-        if dark not in self._began or not others:
+        serving = [began for source, began in self._began.items() if source != dark]
+        if dark not in self._began or any(at <= since for at, _ in serving):
             return None
-        at, before = min(others)
-        return (before, at) if at > since and before is not None else None
+        later = [(at, before) for at, before in (*serving, *self._past) if at > since and before is not None]
+        if not later:
+            return None
+        at, before = min(later)
+        return before, at
 
     def over(self) -> bool:
-        """Tell whether nothing is left to decide: only one socket, and time enough for its copies to come.
+        """Tell whether nothing is left to decide: only one socket, and no copies still to come on it."""
+        return len(self._pending) < 2 and not any(self._pending.values())
 
-        To be asked every second or so; the first time it is said of one socket the answer is still no.
-        """
-        if len(self._pending) > 1:
-            return False
-        over, self._ending = self._ending, True
-        return over
+    def repeats(self, tick: Tick) -> bool:
+        """Tell whether the tick is the one that passed last, once more."""
+        return self._last is not None and _same(self._last, tick)
 
     def admits(self, source: str, tick: Tick) -> bool:
         """Tell whether the tick is new; it counts as passed if so."""
@@ -90,12 +99,16 @@ class Arbiter:
             if _same(passed, tick):
                 for _ in range(position + 1):
                     pending.popleft()
+                if fresh:  # it begins with what has passed: there is no hole before it
+                    self._began[source] = (self._began[source][0], None)
                 return False
         late = bool(pending) and not fresh and len(self._began) > 1
-        if late or (self._last is not None and _old(tick, self._last)):
+        if late or (self._newest is not None and _old(tick, self._newest)):
             return False
         pending.clear()
         self._last = tick
+        if isinstance(tick, QuoteTick):
+            self._newest = tick
         for other, queue in self._pending.items():
             if other != source:
                 queue.append(tick)
@@ -119,9 +132,9 @@ def _same(one: Tick, other: Tick) -> bool:
     return one.buy == other.buy and one.sell == other.sell and one.oi == other.oi
 
 
-def _old(tick: Tick, last: Tick) -> bool:
+def _old(tick: Tick, last: QuoteTick) -> bool:
     """Tell whether the tick lies before the last one or repeats it, as the answer to a subscribe does."""
-    if not (isinstance(tick, QuoteTick) and isinstance(last, QuoteTick)):
+    if not isinstance(tick, QuoteTick):
         return False
     if isinstance(tick, DepthTick) and isinstance(last, DepthTick) and tick.timestamp != last.timestamp:
         return tick.timestamp < last.timestamp  # the exchange's own times

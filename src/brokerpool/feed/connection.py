@@ -35,9 +35,7 @@ class ConnectionObserver(Protocol):
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None: ...
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None: ...
     def arrived(self, connection: Connection, instruments: list[Instrument]) -> None: ...
-    def symbols_lost(
-        self, instruments: list[Instrument], reason: str, connection: Connection | None = None
-    ) -> None: ...
+    def symbols_lost(self, instruments: list[Instrument], reason: str, connection: Connection) -> None: ...
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None: ...
 
 
@@ -104,8 +102,13 @@ class Connection(LinkHandler):
 
     @property
     def data_at(self) -> float:
-        """Monotonic seconds of the present or last socket's newest data, of its beginning before the first."""
+        """Monotonic seconds of the newest data, of the beginning of the socket that had none."""
         return self._liveness.data_at
+
+    @property
+    def fading(self) -> bool:
+        """True when the open socket may be dead: nothing has come for unusually long."""
+        return self._liveness.fading(self._monotonic())
 
     def want(self, token: Token, instrument: Instrument, mode: Mode) -> None:
         """Carry the instrument in this mode from now on; returns at once."""
@@ -225,8 +228,10 @@ class Connection(LinkHandler):
             logger.exception("%s: unexpected error", self.name)
             fault = "unexpected error, see the log"
         else:
-            self._opened(link, seat)
-            return True
+            if not self._down.is_set():
+                self._opened(link, seat)
+                return True
+            fault, busy = f"accepted and closed at once: {self.last_fault}", True
         self.traffic.refusals += 1
         self.last_fault = fault
         self._went_down()
@@ -319,6 +324,8 @@ class Connection(LinkHandler):
         self.last_fault = reason
         self._went_down()
         self._become(ConnectionState.STALE, Event.STALE, reason)
+        # Told before anything is moved: afterwards it would look as if these had been served elsewhere.
+        self._observer.symbols_lost(self.carried(), reason, self)
         link.abort()
 
     def _went_down(self) -> None:

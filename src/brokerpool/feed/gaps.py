@@ -64,6 +64,10 @@ class GapBook:
         """Return the instrument's open gap, None when there is none."""
         return self._open.get(instrument)
 
+    def instruments(self) -> list[Instrument]:
+        """Return the instruments whose gap is open."""
+        return list(self._open)
+
     def __contains__(self, instrument: object) -> bool:
         return instrument in self._open
 

@@ -80,9 +80,7 @@ class Intake:
                     arbiter.began(connection.name, now, before)
         self.symbols_changed(instruments, SymbolState.LIVE)
 
-    def symbols_lost(
-        self, instruments: list[Instrument], reason: str, connection: Connection | None = None
-    ) -> None:
+    def symbols_lost(self, instruments: list[Instrument], reason: str, connection: Connection) -> None:
         """Tell of the holes that a lost connection leaves, or a place that was taken away.
 
         Where nothing delivers a symbol any more its gap opens now. Where something does, but began only after
@@ -90,21 +88,22 @@ class Intake:
         """
         dark = []
         for instrument in instruments:
-            arbiter = self._contested.get(instrument)
-            if not any(lane.delivers(instrument) for lane in self._lanes):
+            if not any(lane.serving(instrument) for lane in self._lanes):
                 dark.append(instrument)
-            elif arbiter is not None and connection is not None:
+            if (arbiter := self._contested.get(instrument)) is not None:
                 self._tell_hole(instrument, arbiter.hole(connection.name, connection.data_at), reason)
-            if arbiter is not None and connection is not None:
                 arbiter.lost(connection.name)
         self._open_gaps(dark, reason)
 
     def overlaps(self, instrument: Instrument, new: Connection, old: Connection) -> bool:
         """Tell whether a symbol may be taken off its old connection, now that it ticks on the new one.
 
-        The old one must have brought data after the new one began, or it may have been dead already. When
-        it brings none for a while, the time between the two is told as a hole.
+        Either may be dead without anybody's knowing it yet. The new one must show signs of life, and the
+        old one must have brought data after the new one began. When it brings none for a while, the time
+        between the two is told as a hole.
         """
+        if new.fading:
+            return False
         arbiter = self._contested.get(instrument)
         began = arbiter.since(new.name) if arbiter else None
         if arbiter is None or began is None or old.data_at > began:
@@ -131,7 +130,8 @@ class Intake:
         if arbiter is None:
             if len(carriers) < 2:
                 return
-            arbiter = self._contested[instrument] = Arbiter(self.cadence.last(instrument))
+            serving = [name for lane in self._lanes for name in lane.serving(instrument)]
+            arbiter = self._contested[instrument] = Arbiter(self.cadence.last(instrument), serving)
         arbiter.serve(carriers)
 
     # -- for the pool -------------------------------------------------------------------------------------
@@ -166,6 +166,10 @@ class Intake:
             [t.instrument for t in inside if any(lane.state(t.instrument) in served for lane in self._lanes)]
         )
 
+    def end(self) -> None:
+        """Close what is open: nothing more will come."""
+        self._close_gaps(self.gaps.instruments())
+
     # -- inside -------------------------------------------------------------------------------------------
 
     def _tell_hole(self, instrument: Instrument, hole: tuple[float, float] | None, reason: str) -> None:
@@ -179,7 +183,10 @@ class Intake:
 
     def _passes(self, source: str, tick: Tick) -> bool:
         arbiter = self._contested.get(tick.instrument)
-        return arbiter is None or arbiter.admits(source, tick)
+        if arbiter is None or arbiter.admits(source, tick):
+            return True
+        # The same again after a hole: nothing was missed, and it ends the gap.
+        return tick.instrument in self.gaps and arbiter.repeats(tick)
 
     def _open_gaps(self, instruments: Iterable[Instrument], reason: str) -> None:
         now, wall = self._monotonic(), self._wall_clock()

@@ -133,13 +133,11 @@ class Lane:
         stranded = state is SymbolState.ACCEPTED and instrument in self.stranded
         return SymbolState.DEGRADED if stranded else state
 
-    def delivers(self, instrument: Instrument) -> bool:
-        """Tell whether a live connection has brought a tick of the symbol."""
+    def serving(self, instrument: Instrument) -> list[str]:
+        """Return the live connections that have brought a tick of the symbol."""
         token = self._tokens[instrument]
-        return any(
-            (connection := self.connections[name]).live and connection.symbol_state(token) is SymbolState.LIVE
-            for name in self.carriers(instrument)
-        )
+        carriers = {name: self.connections[name] for name in self.carriers(instrument)}
+        return [n for n, c in carriers.items() if c.live and c.symbol_state(token) is SymbolState.LIVE]
 
     def stats(self, name: str) -> dict[str, Any]:
         """Return one connection's numbers."""
@@ -155,7 +153,7 @@ class Lane:
     def settle(self) -> None:
         """Find places for the symbols whose connection is out or evacuated; cheap when there are none."""
         placement = self.placement
-        if not (self._out or self._evacuations or placement.has_guests):
+        if not (self._out or self._evacuations or self.stranded or placement.has_guests):
             return
         leaving = self.leaving
         staying = {name: c for name, c in self.connections.items() if name not in leaving}
@@ -164,15 +162,14 @@ class Lane:
         plan = lodging(
             placement,
             leaving=leaving,
-            hosts=[name for name, connection in staying.items() if connection.live],
-            # A host that is dialling keeps the guests that it has, and gets no more.
-            dialling=[name for name, connection in staying.items() if not connection.live],
+            hosts=[name for name, c in staying.items() if c.live and not c.fading],
+            # A host that is dialling, or may be dead, keeps the guests that it has and gets no more.
+            dialling=[name for name, c in staying.items() if not c.live or c.fading],
             extra=placement.new_slots()[:seats],
             priority=self._demand.priority,
         )
-        served = [i for i in plan.evicted if self.delivers(i)]
         for instrument in plan.evicted:
-            self._end_stay(instrument)
+            self._end_stay(instrument, lost="its place was needed for another symbol")
         for name, instruments in plan.lodged.items():
             for instrument in instruments:
                 placement.lodge(instrument, name)
@@ -181,9 +178,6 @@ class Lane:
             reason = f"guests, while {', '.join(leaving)} cannot serve them"
             self._journal.note(Event.MOVED, connection=name, symbols=len(instruments), reason=reason)
         self._note_stranded(plan.stranded)
-        lost = [i for i in served if not self.delivers(i)]
-        if lost:
-            self._observer.symbols_lost(lost, "its place was needed for another symbol")
 
     def evacuate(self, name: str, reason: str, *, opens: bool) -> None:
         """Move the symbols off a live connection, as far as there is room, and close it when it is empty.
@@ -296,11 +290,14 @@ class Lane:
         if fresh:
             self._observer.symbols_changed(fresh, SymbolState.DEGRADED)
 
-    def _end_stay(self, instrument: Instrument) -> None:
+    def _end_stay(self, instrument: Instrument, *, lost: str = "") -> None:
+        """Carry a guest no more; `lost` is the reason when its stay ends before its home serves it again."""
         name = self.placement.guest(instrument)
         if name is not None:
             self.placement.leave(instrument)
             self.connections[name].drop(self._tokens[instrument])
+            if lost:
+                self._observer.symbols_lost([instrument], lost, self.connections[name])
             self._observer.carriers_changed(instrument)
             self._linger_if_empty(name)
 

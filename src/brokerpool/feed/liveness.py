@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+#: The share of the limit for silence after which nothing is moved to a socket any more.
+FADING = 0.6
 #: Without data for this long a probe is sent: its answer tells a dead line from a mute one.
 PROBE_SECONDS = 5.0
 #: The least pause in the data of an open market for which a socket is given up as mute.
@@ -77,6 +79,10 @@ class Liveness:
     def ticked(self, now: float) -> None:
         """Note a message with data."""
         self._heard_at = self._data_at = self._quiet_from = now
+
+    def fading(self, now: float) -> bool:
+        """Tell whether not even a sign of life has come for most of the time after which it is given up."""
+        return now - self._heard_at > FADING * self.silence_seconds
 
     def forgive(self, now: float) -> None:
         """Let the silence begin now: it was this process that stood still, or the market was closed."""

@@ -332,6 +332,7 @@ class WebSocketPool:
         self._closed = True
         # All of it is begun before the first wait: a caller that is cancelled leaves nothing open.
         self._watch.stop()
+        self._intake.end()
         for stream in self._streams:
             stream.end()
         for lane in self._lanes:
