@@ -10,6 +10,7 @@ from brokerpool.ticks import DepthTick, QuoteTick, Tick
 #: A socket that is further behind than this has nothing new to say.
 MOST_PENDING = 64
 _PAST_KEPT = 8
+_RECENT_KEPT = 8
 #: A volume that fell is a late tick within this time, and a new trading day after it.
 _LATE_MS = 10_000
 
@@ -24,11 +25,9 @@ class Arbiter:
     """
 
     def __init__(self, last: Tick | None, serving: Collection[str] = ()) -> None:
-        """`serving` are the sockets that have served so far, and `last` is the tick that passed before.
-
-        A socket that joins may repeat that tick as its first answer.
-        """
-        self._last = last
+        """`serving` are the sockets that have served so far, and `last` is the tick that passed before."""
+        #: What passed of late: a socket that joins may repeat it as its first answer.
+        self._recent: deque[Tick] = deque(() if last is None else (last,), maxlen=_RECENT_KEPT)
         #: The newest tick that had volume and times, by which a later one can be told from a late one.
         self._newest = last if isinstance(last, QuoteTick) else None
         #: What passed from other sockets, and is still to come on this one.
@@ -41,10 +40,9 @@ class Arbiter:
 
     def serve(self, sources: Collection[str]) -> None:
         """Expect the symbol from exactly these sockets from now on."""
-        known = () if self._last is None else (self._last,)
         for source in sources:
             if source not in self._pending:
-                self._pending[source] = deque(known, maxlen=MOST_PENDING)
+                self._pending[source] = deque(maxlen=MOST_PENDING)
         for source in [source for source in self._pending if source not in sources]:
             del self._pending[source]
             self.lost(source)
@@ -86,7 +84,7 @@ class Arbiter:
 
     def repeats(self, tick: Tick) -> bool:
         """Tell whether the tick is the one that passed last, once more."""
-        return self._last is not None and _same(self._last, tick)
+        return bool(self._recent) and _same(self._recent[-1], tick)
 
     def admits(self, source: str, tick: Tick) -> bool:
         """Tell whether the tick is new; it counts as passed if so."""
@@ -95,24 +93,30 @@ class Arbiter:
             return False  # a socket that has left
         fresh = source in self._fresh
         self._fresh.discard(source)
+        new = self._is_new(tick, pending, fresh=fresh)
+        if fresh and not new:  # it begins with what has passed: there is no hole before it
+            self._began[source] = (self._began[source][0], None)
+        if new:
+            pending.clear()
+            self._recent.append(tick)
+            if isinstance(tick, QuoteTick):
+                self._newest = tick
+            for other, queue in self._pending.items():
+                if other != source:
+                    queue.append(tick)
+        return new
+
+    def _is_new(self, tick: Tick, pending: deque[Tick], *, fresh: bool) -> bool:
         for position, passed in enumerate(pending):
             if _same(passed, tick):
                 for _ in range(position + 1):
                     pending.popleft()
-                if fresh:  # it begins with what has passed: there is no hole before it
-                    self._began[source] = (self._began[source][0], None)
                 return False
-        late = bool(pending) and not fresh and len(self._began) > 1
-        if late or (self._newest is not None and _old(tick, self._newest)):
-            return False
-        pending.clear()
-        self._last = tick
-        if isinstance(tick, QuoteTick):
-            self._newest = tick
-        for other, queue in self._pending.items():
-            if other != source:
-                queue.append(tick)
-        return True
+        if fresh:
+            known = any(_same(passed, tick) for passed in self._recent)
+        else:
+            known = bool(pending) and len(self._began) > 1  # late
+        return not known and (self._newest is None or not _old(tick, self._newest))
 
 
 def _same(one: Tick, other: Tick) -> bool:

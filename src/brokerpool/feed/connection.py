@@ -209,6 +209,7 @@ class Connection(LinkHandler):
         """Dial, and tell whether a socket is open now; the seat is given back if not."""
         self._become(ConnectionState.DIALLING, Event.DIALLED, "")
         self._codec = self._feed.codec()
+        self._pacer = Pacer(self._feed.limits.control_messages)
         self._down.clear()
         self.version = self._account.login.version
         self.traffic.dials += 1
@@ -250,7 +251,6 @@ class Connection(LinkHandler):
         self.out_since = None
         self.down = False
         self._liveness.opened(now)
-        self._pacer = Pacer(self._feed.limits.control_messages)
         self._account.opened(seat)
         self._become(ConnectionState.LIVE, Event.LIVE, f"connected to {link.peer}")
 
