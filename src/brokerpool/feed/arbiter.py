@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection
+from enum import Enum
 
 from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
 #: A socket that is further behind than this has nothing new to say.
 MOST_PENDING = 64
+#: What was held up on the way comes at once when it is let go; what is late for longer is not late.
+BACKLOG_SECONDS = 1.0
 _PAST_KEPT = 8
 _RECENT_KEPT = 8
 #: A volume that fell is a late tick within this time, and a new trading day after it.
 _LATE_MS = 10_000
+
+
+class Verdict(Enum):
+    """What a tick is."""
+
+    NEW = "new"
+    #: Passed before, or older than what has passed.
+    COPY = "copy"
+    #: Missed by the sockets that others' ticks came from, and too late now.
+    LATE = "late"
 
 
 class Arbiter:
@@ -30,13 +44,14 @@ class Arbiter:
         self._recent: deque[Tick] = deque(() if last is None else (last,), maxlen=_RECENT_KEPT)
         #: The newest tick that had volume and times, by which a later one can be told from a late one.
         self._newest = last if isinstance(last, QuoteTick) else None
-        #: What passed from other sockets, and is still to come on this one.
-        self._pending: dict[str, deque[Tick]] = {}
+        #: What passed from other sockets, and when, and is still to come on this one.
+        self._pending: dict[str, deque[tuple[float, Tick]]] = {}
         #: When each socket brought its first tick, and when the symbol ticked last before that.
         self._began: dict[str, tuple[float, float | None]] = dict.fromkeys(serving, (float("-inf"), None))
         #: The same of sockets that are gone: they may have covered up that another one was dead.
         self._past: deque[tuple[float, float | None]] = deque(maxlen=_PAST_KEPT)
         self._fresh: set[str] = set()
+        self._late_since: dict[str, float] = {}
 
     def serve(self, sources: Collection[str]) -> None:
         """Expect the symbol from exactly these sockets from now on."""
@@ -58,6 +73,7 @@ class Arbiter:
         if began is not None:
             self._past.append(began)
         self._fresh.discard(source)
+        self._late_since.pop(source, None)
 
     def since(self, source: str) -> float | None:
         """Return when the socket brought its first tick, None before that."""
@@ -69,6 +85,9 @@ class Arbiter:
 
         There is none when it never served, or when another one served already: then the data went on.
         """
+        waiting = self._pending.get(dark)
+        if waiting:  # of this symbol it has not even brought what others brought then
+            since = min(since, math.nextafter(waiting[0][0], -math.inf))
         serving = [began for source, began in self._began.items() if source != dark]
         if dark not in self._began or any(at <= since for at, _ in serving):
             return None
@@ -86,37 +105,59 @@ class Arbiter:
         """Tell whether the tick is the one that passed last, once more."""
         return bool(self._recent) and _same(self._recent[-1], tick)
 
-    def admits(self, source: str, tick: Tick) -> bool:
+    def judge(self, source: str, tick: Tick, now: float) -> Verdict:
         """Tell whether the tick is new; it counts as passed if so."""
         pending = self._pending.get(source)
         if pending is None:
-            return False  # a socket that has left
+            return Verdict.COPY  # of a socket that has left
         fresh = source in self._fresh
         self._fresh.discard(source)
-        new = self._is_new(tick, pending, fresh=fresh)
-        if fresh and not new:  # it begins with what has passed: there is no hole before it
-            self._began[source] = (self._began[source][0], None)
-        if new:
+        verdict = self._verdict(source, tick, pending, fresh=fresh)
+        if verdict is not Verdict.LATE:
+            self._late_since.pop(source, None)
+        elif now - self._late_since.setdefault(source, now) > BACKLOG_SECONDS:
+            verdict = Verdict.NEW  # nothing is held up for so long: it is the other one that is behind
+        if verdict is Verdict.NEW:
             pending.clear()
             self._recent.append(tick)
             if isinstance(tick, QuoteTick):
                 self._newest = tick
             for other, queue in self._pending.items():
                 if other != source:
-                    queue.append(tick)
-        return new
+                    queue.append((now, tick))
+        elif fresh:  # it begins with what has passed: there is no hole before it
+            self._began[source] = (self._began[source][0], None)
+        return verdict
 
-    def _is_new(self, tick: Tick, pending: deque[Tick], *, fresh: bool) -> bool:
-        for position, passed in enumerate(pending):
+    def told(self) -> None:
+        """Note that the hole was told: it is none any more."""
+        self._no_hole_before(float("inf"))
+
+    def _verdict(
+        self, source: str, tick: Tick, pending: deque[tuple[float, Tick]], *, fresh: bool
+    ) -> Verdict:
+        for position, (passed_at, passed) in enumerate(pending):
             if _same(passed, tick):
                 for _ in range(position + 1):
                     pending.popleft()
-                return False
-        if fresh:
-            known = any(_same(passed, tick) for passed in self._recent)
-        else:
-            known = bool(pending) and len(self._began) > 1  # late
-        return not known and (self._newest is None or not _old(tick, self._newest))
+                # This socket has gone on without a break until then: whoever began before covered up nothing.
+                self._no_hole_before(passed_at, but=source)
+                return Verdict.COPY
+        if fresh and any(_same(passed, tick) for passed in self._recent):
+            return Verdict.COPY
+        order = _order(tick, self._newest)
+        if order < 0:
+            return Verdict.COPY if fresh or not pending else Verdict.LATE
+        if order == 0 and not fresh and pending and len(self._began) > 1:
+            return Verdict.LATE
+        return Verdict.NEW
+
+    def _no_hole_before(self, moment: float, but: str = "") -> None:
+        for source, (at, _) in self._began.items():
+            if source != but and at <= moment:
+                self._began[source] = (at, None)
+        while self._past and self._past[0][0] <= moment:
+            self._past.popleft()
 
 
 def _same(one: Tick, other: Tick) -> bool:
@@ -136,12 +177,14 @@ def _same(one: Tick, other: Tick) -> bool:
     return one.buy == other.buy and one.sell == other.sell and one.oi == other.oi
 
 
-def _old(tick: Tick, last: QuoteTick) -> bool:
-    """Tell whether the tick lies before the last one or repeats it, as the answer to a subscribe does."""
-    if not isinstance(tick, QuoteTick):
-        return False
-    if isinstance(tick, DepthTick) and isinstance(last, DepthTick) and tick.timestamp != last.timestamp:
-        return tick.timestamp < last.timestamp  # the exchange's own times
-    if tick.volume < last.volume:
-        return tick.timestamp - last.timestamp < _LATE_MS
-    return tick.volume > 0 and _same(tick, last)
+def _order(tick: Tick, newest: QuoteTick | None) -> int:
+    """Return 1 for a tick that is newer than the newest that passed, -1 for one that is not, 0 if unknown."""
+    if newest is None or not isinstance(tick, QuoteTick):
+        return 0
+    if isinstance(tick, DepthTick) and isinstance(newest, DepthTick) and tick.timestamp != newest.timestamp:
+        return 1 if tick.timestamp > newest.timestamp else -1  # the exchange's own times
+    if tick.volume < newest.volume:
+        return -1 if tick.timestamp - newest.timestamp < _LATE_MS else 1
+    if tick.volume > newest.volume:
+        return 1
+    return -1 if tick.volume and _same(tick, newest) else 0

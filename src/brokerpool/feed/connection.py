@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, NoticeKind
@@ -82,7 +82,11 @@ class Connection(LinkHandler):
         #: The version of the credentials with which it was opened.
         self.version = 0
         self._targets = Reconciler()
+        self._instruments: dict[Token, Instrument] = {}
+        #: What the broker has been asked for on the present socket: only its ticks are passed on.
         self._routes: dict[Token, Instrument] = {}
+        #: What the message is about that waits for its turn.
+        self._in_flight: Container[Token] = ()
         self._arrivals = Arrivals()
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
         self._pacer = Pacer()
@@ -112,14 +116,18 @@ class Connection(LinkHandler):
 
     def want(self, token: Token, instrument: Instrument, mode: Mode) -> None:
         """Carry the instrument in this mode from now on; returns at once."""
-        self._routes[token] = instrument
+        again = token in self._targets.sent and token not in self._instruments
+        self._instruments[token] = instrument
         self._targets.want(token, mode)
+        if again and token not in self._in_flight:
+            self._expect([token])  # given up and wanted again before the broker was told
         self._changed.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"brokerpool {self.name}")
 
     def drop(self, token: Token) -> None:
         """Stop carrying the token; ticks that are still under way are not passed on."""
+        del self._instruments[token]
         instrument = self._routes.pop(token, None)
         if instrument is not None:
             self._arrivals.drop(instrument)
@@ -128,13 +136,14 @@ class Connection(LinkHandler):
 
     def symbol_state(self, token: Token) -> SymbolState:
         """Tell how far a carried token has come on the present socket."""
-        if token not in self._targets.sent or token not in self._routes:
+        instrument = self._routes.get(token)
+        if instrument is None:
             return SymbolState.ACCEPTED
-        return self._arrivals.state(self._routes[token], self._monotonic())
+        return self._arrivals.state(instrument, self._monotonic())
 
     def carried(self) -> list[Instrument]:
         """Return the instruments that the broker has been asked for on the present socket."""
-        return [self._routes[token] for token in self._targets.sent if token in self._routes]
+        return list(self._routes.values())
 
     def watch(self, now: float, *, trading: bool) -> None:
         """Judge the socket's silence; to be called every second or so while it is open."""
@@ -284,16 +293,24 @@ class Connection(LinkHandler):
             if batch is None:
                 await self._changed.wait()
                 continue
-            added = [self._routes[token] for token in batch.add]
-            if added:
-                self._arrivals.sent(added, self._monotonic())
-                self._observer.symbols_changed(added, SymbolState.SENT)
-            for message in self._codec.requests(batch):
+            self._in_flight = batch.add
+            for number, message in enumerate(self._codec.requests(batch)):
                 await self._may_send()
                 if self._down.is_set():
                     return
+                if number == 0:
+                    self._in_flight = ()
+                    self._expect(batch.add)
                 link.send_text(message)
                 self.traffic.control_messages += 1
+
+    def _expect(self, tokens: Iterable[Token]) -> None:
+        """Expect ticks from now on, and not before: what is under way belongs to an earlier subscription."""
+        added = {token: self._instruments[token] for token in tokens if token in self._instruments}
+        if added:
+            self._routes.update(added)
+            self._arrivals.sent(list(added.values()), self._monotonic())
+            self._observer.symbols_changed(list(added.values()), SymbolState.SENT)
 
     async def _may_send(self) -> None:
         """Wait until one more control message may leave, and count it."""
@@ -370,6 +387,8 @@ class Connection(LinkHandler):
 
     def closed(self, code: int, reason: str) -> None:
         carried = self.carried()
+        self._routes.clear()
+        self._in_flight = ()
         self._targets.reset()
         self._arrivals.clear()
         self._down.set()
@@ -387,5 +406,5 @@ class Connection(LinkHandler):
             case Farewell.CREDENTIALS:
                 self._account.login.refuse(self.version)
         self._become(ConnectionState.WAITING, event, self.last_fault)
-        self._observer.symbols_changed(list(self._routes.values()), SymbolState.ACCEPTED)
+        self._observer.symbols_changed(list(self._instruments.values()), SymbolState.ACCEPTED)
         self._observer.symbols_lost(carried, self.last_fault, self)

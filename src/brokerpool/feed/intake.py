@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from brokerpool.feed.arbiter import Arbiter
+from brokerpool.feed.arbiter import Arbiter, Verdict
 from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.gaps import Gap, GapBook
@@ -56,7 +56,8 @@ class Intake:
 
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None:
         if self._contested:
-            ticks = [tick for tick in ticks if self._passes(connection.name, tick)]
+            now = self._monotonic()
+            ticks = [tick for tick in ticks if self._passes(connection.name, tick, now)]
             if not ticks:
                 return
         self.cadence.saw(ticks, self._monotonic())
@@ -181,12 +182,18 @@ class Intake:
         self._tell_opened(self.gaps.open({instrument: begin}, reason), reason)
         self._tell_closed(self.gaps.close([instrument], end))
 
-    def _passes(self, source: str, tick: Tick) -> bool:
+    def _passes(self, source: str, tick: Tick, now: float) -> bool:
         arbiter = self._contested.get(tick.instrument)
-        if arbiter is None or arbiter.admits(source, tick):
+        if arbiter is None:
             return True
+        verdict = arbiter.judge(source, tick, now)
+        if verdict is Verdict.LATE:
+            hole = arbiter.hole(source, float("-inf"))
+            self._tell_hole(tick.instrument, hole, f"{source} was held up, and its ticks came too late")
+            arbiter.told()
         # The same again after a hole: nothing was missed, and it ends the gap.
-        return tick.instrument in self.gaps and arbiter.repeats(tick)
+        again = verdict is Verdict.COPY and tick.instrument in self.gaps and arbiter.repeats(tick)
+        return verdict is Verdict.NEW or again
 
     def _open_gaps(self, instruments: Iterable[Instrument], reason: str) -> None:
         now, wall = self._monotonic(), self._wall_clock()

@@ -58,19 +58,21 @@ class Reconciler:
 
         The caller must send the whole batch or call `reset`.
         """
-        drops = _take(self._drops, size)
-        adds = _take(self._adds, size - len(drops))
-        if not drops and not adds:
+        if self._drops:
+            drops = _take(self._drops, size)
+            for token in drops:
+                del self._sent[token]
+            return ControlBatch(drop=drops)
+        adds = _take(self._adds, size)
+        if not adds:
             return None
         add: dict[Token, Mode] = {}
         remode: dict[Token, Mode] = {}
-        for token in drops:
-            del self._sent[token]
         for token in adds:
             (remode if token in self._sent else add)[token] = self._wanted[token]
         self._sent.update(add)
         self._sent.update(remode)
-        return ControlBatch(drops, add, remode)
+        return ControlBatch(add=add, remode=remode)
 
     def reset(self) -> None:
         """Forget what was sent, because the socket is gone; everything wanted is to be sent again."""
