@@ -93,7 +93,7 @@ def env_example() -> str:
 
 
 def _row(setting: Described) -> str:
-    default = "must be given" if setting.default is None else f"`{setting.default}`"
+    default = {None: "must be given", "": "none"}.get(setting.default, f"`{setting.default}`")
     return f"| `{setting.name}` | {default} | {setting.allowed} | {setting.meaning} |\n"
 
 

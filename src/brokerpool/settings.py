@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -19,6 +21,7 @@ from pydantic_settings import (
 )
 
 from brokerpool.errors import SettingsError
+from brokerpool.hours import MarketHours
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"
@@ -33,6 +36,42 @@ WebSocketUrl = Annotated[
 ]
 HttpUrl = Annotated[
     str, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"allowed": "an http:// or https:// URL"})
+]
+
+
+def _with_holidays(hours: MarketHours, path: str) -> MarketHours:
+    """Return the hours with the days of a holiday file; without a path they stay as they are.
+
+    Raises ValueError, which does not quote the path.
+    """
+    if not path:
+        return hours
+    try:
+        text = Path(path).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8 text.") from None
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}.") from None
+    return hours.with_holidays(text)
+
+
+def _checked_hours(text: str) -> str:
+    MarketHours.parse(text)
+    return text
+
+
+def _checked_holidays(path: str) -> str:
+    _with_holidays(MarketHours.india(), path)
+    return path
+
+
+Hours = Annotated[
+    str,
+    AfterValidator(_checked_hours),
+    Field(json_schema_extra={"allowed": "india, always, or hours as in `NSE=09:15-15:30; CRYPTO=always`"}),
+]
+HolidaysFile = Annotated[
+    str, AfterValidator(_checked_holidays), Field(json_schema_extra={"allowed": "a file, or empty for none"})
 ]
 
 
@@ -77,7 +116,7 @@ class _Named(BaseSettings):
         try:
             settings = cls(**own)
         except ValidationError as error:
-            faults += [_fault(cls, str(detail["loc"][0]), detail["type"]) for detail in error.errors()]
+            faults += [_fault(cls, detail) for detail in error.errors()]
         if faults:
             raise SettingsError(_sentence(faults))
         return settings
@@ -107,6 +146,21 @@ class PoolSettings(_Named):
         alias="BROKERPOOL_LINGER_SECONDS",
         description="Seconds for which a broker connection without symbols stays open.",
     )
+    hours: Hours = Field(
+        "india",
+        alias="BROKERPOOL_MARKET_HOURS",
+        description="When exchanges trade, in IST; outside, silence is normal and triggers nothing.",
+    )
+    holidays_file: HolidaysFile = Field(
+        "",
+        alias="BROKERPOOL_HOLIDAYS_FILE",
+        description="Days on which exchanges are closed or trade at other hours, one a line.",
+    )
+
+    @cached_property
+    def market_hours(self) -> MarketHours:
+        """The hours with the holidays, read once; a change of the file needs a restart."""
+        return _with_holidays(MarketHours.parse(self.hours), self.holidays_file)
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
         """Return one sentence for each setting above the broker's published limit; they are allowed."""
@@ -299,10 +353,14 @@ def _must_exist(path: Path | None) -> None:
         raise SettingsError(f"There is no file {path}.")
 
 
-def _fault(group: type[_Named], name: str, kind: str) -> str:
+def _fault(group: type[_Named], detail: ErrorDetails) -> str:
+    name = str(detail["loc"][0])
     setting = next(setting for setting in describe(group) if setting.name == name)
-    if kind == "missing":
+    if detail["type"] == "missing":
         return f"{name} is missing; it is {setting.allowed}"
+    if detail["type"] == "value_error":
+        # Of our own validators, whose errors quote nothing.
+        return f"{name}: {detail['ctx']['error']}"
     return f"{name} must be {setting.allowed}"
 
 
