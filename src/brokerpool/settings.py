@@ -10,7 +10,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from brokerpool.errors import SettingsError
+from brokerpool.holidays import HolidayFile, Hours, with_holiday_file
 from brokerpool.hours import MarketHours
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
@@ -36,42 +37,6 @@ WebSocketUrl = Annotated[
 ]
 HttpUrl = Annotated[
     str, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"allowed": "an http:// or https:// URL"})
-]
-
-
-def _with_holidays(hours: MarketHours, path: str) -> MarketHours:
-    """Return the hours with the days of a holiday file; without a path they stay as they are.
-
-    Raises ValueError, which does not quote the path.
-    """
-    if not path:
-        return hours
-    try:
-        text = Path(path).read_text("utf-8")
-    except UnicodeDecodeError:
-        raise ValueError("the file is not UTF-8 text.") from None
-    except OSError as error:
-        raise ValueError(f"the file cannot be read: {error.strerror}.") from None
-    return hours.with_holidays(text)
-
-
-def _checked_hours(text: str) -> str:
-    MarketHours.parse(text)
-    return text
-
-
-def _checked_holidays(path: str) -> str:
-    _with_holidays(MarketHours.india(), path)
-    return path
-
-
-Hours = Annotated[
-    str,
-    AfterValidator(_checked_hours),
-    Field(json_schema_extra={"allowed": "india, always, or hours as in `NSE=09:15-15:30; CRYPTO=always`"}),
-]
-HolidaysFile = Annotated[
-    str, AfterValidator(_checked_holidays), Field(json_schema_extra={"allowed": "a file, or empty for none"})
 ]
 
 
@@ -151,7 +116,7 @@ class PoolSettings(_Named):
         alias="BROKERPOOL_MARKET_HOURS",
         description="When exchanges trade, in IST; outside, silence is normal and triggers nothing.",
     )
-    holidays_file: HolidaysFile = Field(
+    holidays_file: HolidayFile = Field(
         "",
         alias="BROKERPOOL_HOLIDAYS_FILE",
         description="Days on which exchanges are closed or trade at other hours, one a line.",
@@ -160,7 +125,7 @@ class PoolSettings(_Named):
     @cached_property
     def market_hours(self) -> MarketHours:
         """The hours with the holidays, read once; a change of the file needs a restart."""
-        return _with_holidays(MarketHours.parse(self.hours), self.holidays_file)
+        return with_holiday_file(MarketHours.parse(self.hours), self.holidays_file)
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
         """Return one sentence for each setting above the broker's published limit; they are allowed."""
