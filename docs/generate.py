@@ -46,6 +46,8 @@ is nearly always a misspelling.
 SETTINGS_END = """\
 `MAX_SYMBOLS_PER_WEBSOCKET` and `MAX_WEBSOCKET_CONNECTIONS` may be set above what the broker publishes;
 `serve` and `check` then warn, because the broker will refuse what is beyond its limit.
+
+[Market hours](market-hours.md) has the regular hours and the form of `BROKERPOOL_HOLIDAYS_FILE`.
 """
 
 ENV_EXAMPLE = """\
@@ -93,7 +95,7 @@ def env_example() -> str:
 
 
 def _row(setting: Described) -> str:
-    default = {None: "must be given", "": "empty"}.get(setting.default, f"`{setting.default}`")
+    default = {None: "must be given", "": "none"}.get(setting.default, f"`{setting.default}`")
     return f"| `{setting.name}` | {default} | {setting.allowed} | {setting.meaning} |\n"
 
 

@@ -1,175 +1,245 @@
-"""When markets trade, so that silence outside of it is never judged; told the time."""
+"""When each exchange trades, in IST, so that silence outside these hours is never judged."""
 
 from __future__ import annotations
 
+import math
 import re
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta, timezone
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping
+from datetime import date
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, TypeVar
 
-#: Indian exchanges keep India's time, which knows no summer.
-IST = timezone(timedelta(hours=5, minutes=30))
+from brokerpool.instruments import EXCHANGES
 
-_DAY_MINUTES = 24 * 60
-_FORM = "india, always, or NSE=09:15-15:30 MCX=09:00-23:30 (a list of times is joined with commas)"
-_SESSION = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
+_DAY = 86_400
+#: Indian Standard Time has been UTC+05:30 without summer time since 1945, so no time zone data is needed.
+_IST = 19_800
+_EPOCH = date(1970, 1, 1)
+#: Days of the week from Monday, which is 0. The epoch was a Thursday.
+_THURSDAY, _SATURDAY = _EPOCH.weekday(), 5
+
+_EXCHANGE_LIST = ", ".join(sorted(EXCHANGES))
+_SETTING_FORM = (
+    'The form is "india", "always", or parts with ";" between them, as in'
+    f' "india; NSE=09:15-15:30,18:00-19:00; CRYPTO=always"; an exchange is one of {_EXCHANGE_LIST}.'
+)
+_LINE_FORM = (
+    'The form of a line is "2026-01-26", "2026-03-03 NSE BSE" or "2026-11-08 NSE=18:15-19:15";'
+    f" an exchange is one of {_EXCHANGE_LIST}."
+)
+#: 24:00 is allowed as an end only.
+_SESSION = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]|24(?=:00)):([0-5][0-9])")
 
 
 class Session(NamedTuple):
-    """A time of trading in minutes after midnight, `end` excluded."""
+    """Trading from `begin` up to, not including, `end`: seconds after midnight IST of the day it begins on.
 
-    start: int
+    A session over midnight ends above 86 400. It belongs to the day on which it begins, also where the
+    next one is a holiday.
+    """
+
+    begin: int
     end: int
 
 
 Sessions: TypeAlias = tuple[Session, ...]
 
 
-def parse_sessions(text: str) -> Sessions:
-    """Return the sessions of `09:15-15:30,18:00-19:00`. Raises ValueError for anything else."""
-    sessions = []
-    for part in text.split(","):
-        match = _SESSION.fullmatch(part.strip())
-        if match is None:
-            raise ValueError(f"{part.strip()!r} is not a time of trading such as 09:15-15:30")
-        hour, minute, end_hour, end_minute = map(int, match.groups())
-        session = Session(hour * 60 + minute, end_hour * 60 + end_minute)
-        if not session.start < session.end <= _DAY_MINUTES:
-            raise ValueError(f"{part.strip()!r} does not end after it begins, on the same day")
-        sessions.append(session)
-    return tuple(sorted(sessions))
+class Week(NamedTuple):
+    """The sessions of each day from Monday to Friday, or of every day."""
+
+    sessions: Sessions
+    every_day: bool = False
 
 
-class Holidays:
-    """Days on which exchanges do not trade as usual: `{day: {exchange: sessions}}`, "" for all of them."""
+#: Trading that never pauses. A holiday of all exchanges does not close it.
+ALWAYS = Week((Session(0, _DAY),), every_day=True)
 
-    def __init__(self, days: Mapping[date, Mapping[str, Sessions]] | None = None) -> None:
-        self._days = days or {}
+#: Days unlike the week's, by days since 1970 and exchange; the exchange "" stands for all that have holidays.
+Days: TypeAlias = Mapping[tuple[int, str], Sessions]
 
-    @classmethod
-    def parse(cls, lines: Iterable[str]) -> Holidays:
-        """Read one day a line: `2026-01-26`, `2026-03-03 NSE BSE` or `2026-11-08 NSE=18:15-19:15`.
+_NO_DAYS: Days = MappingProxyType({})
 
-        A day alone closes every exchange that does not trade around the clock. What follows # is ignored.
-        Raises ValueError, which tells of every line at fault by its number.
-        """
-        days: dict[date, dict[str, Sessions]] = {}
-        faults = []
-        for number, line in enumerate(lines, start=1):
-            words = line.partition("#")[0].split()
-            if not words:
-                continue
-            try:
-                day = days.setdefault(date.fromisoformat(words[0]), {})
-                for word in words[1:] or [""]:
-                    exchange, equals, times = word.partition("=")
-                    day[exchange.upper()] = parse_sessions(times) if equals else ()
-            except ValueError as error:
-                faults.append(f"line {number}: {error}")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return cls(days)
+_Key = TypeVar("_Key")
+_Hours = TypeVar("_Hours")
 
-    def sessions(self, exchange: str, day: date) -> Sessions | None:
-        """Return what the exchange trades on the day; None when it is a day like any other."""
-        named = self._days.get(day)
-        if named is None:
-            return None
-        return named.get(exchange, named.get(""))
+
+class _Stretch(NamedTuple):
+    """A span of epoch seconds, the end not included, in which an exchange is open or closed throughout."""
+
+    begin: int
+    end: int
+    is_open: bool
 
 
 class MarketHours:
-    """Tells when each exchange trades; one that is not listed never does, so its silence is never judged."""
+    """When each exchange trades; one that is not listed is never open, so its silence is never judged."""
 
     def __init__(
-        self,
-        weekdays: Mapping[str, Sessions],
-        always: Iterable[str] = (),
-        holidays: Holidays | None = None,
+        self, weeks: Mapping[str, Week], days: Days = _NO_DAYS, *, unlisted_open: bool = False
     ) -> None:
-        """`weekdays` trade from Monday to Friday in IST; `always` names those that never close.
-
-        An "*" among these means every exchange.
-        """
-        self._weekdays = dict(weekdays)
-        self._always = frozenset(always)
-        self._holidays = holidays or Holidays()
-        # Answers are asked for every second: the minutes at which each exchange opens and closes on a day.
-        self._day = -1
-        self._changes: dict[str, list[int]] = {}
+        self._weeks = dict(weeks)
+        self._days = dict(days)
+        self._unlisted_open = unlisted_open
+        # A sweep asks for thousands of instruments and the answer changes a few times a day, so the last
+        # stretch of each exchange is kept. Listed exchanges only: the others' names come from clients.
+        self._stretches = {exchange: _Stretch(0, 0, False) for exchange in self._weeks}
 
     @classmethod
-    def india(cls, holidays: Holidays | None = None) -> MarketHours:
-        """Return the usual hours of India's exchanges; CRYPTO never closes."""
-        return cls(INDIA, ("CRYPTO",), holidays)
+    def india(cls) -> MarketHours:
+        """Return the regular hours of the Indian exchanges, without holidays."""
+        return cls(_INDIA)
 
     @classmethod
-    def parse(cls, text: str, holidays: Holidays | None = None) -> MarketHours:
-        """Read `india`, `always`, or `NSE=09:15-15:30 CRYPTO=always`, which may follow `india`.
+    def parse(cls, text: str) -> MarketHours:
+        """Return the hours that a setting asks for: `india`, `always`, or parts such as `NSE=09:15-15:30`.
 
-        Raises ValueError, which says what is wrong and shows the form.
+        Parts alone mean exactly these exchanges; after `india` they replace what that says of theirs.
+        Raises ValueError, which names every part at fault by its number and quotes none.
         """
-        weekdays: dict[str, Sessions] = {}
-        always: set[str] = set()
-        for word in text.split():
-            exchange, equals, times = word.partition("=")
-            exchange = exchange.upper()
+        parts = {number: part.strip() for number, part in enumerate(text.split(";"), 1) if part.strip()}
+        if list(parts.values()) == ["always"]:
+            return ALWAYS_OPEN
+        weeks: dict[str, Week] = {}
+        faults = [] if parts else ["there is nothing in it"]
+        over_india = parts.get(1) == "india"
+        if over_india:
+            del parts[1]
+        for number, part in parts.items():
             try:
-                if word.lower() == "india":
-                    weekdays, always = {**INDIA, **weekdays}, {"CRYPTO", *always}
-                elif word.lower() == "always":
-                    always.add("*")
-                elif not equals or not exchange:
-                    raise ValueError(f"{word!r} names no times")
-                elif times.lower() == "always":
-                    always.add(exchange)
-                else:
-                    weekdays[exchange] = parse_sessions(times)
+                _add(weeks, *_week(part))
             except ValueError as error:
-                raise ValueError(f"{error}; market hours are {_FORM}") from None
-        if not weekdays and not always:
-            raise ValueError(f"no market is named; market hours are {_FORM}")
-        return cls(weekdays, always, holidays)
+                faults.append(f"part {number} {error}")
+        if faults:
+            raise ValueError(f"{'; '.join(faults)}. {_SETTING_FORM}")
+        return cls({**_INDIA, **weeks} if over_india else weeks)
+
+    def with_holidays(self, text: str) -> MarketHours:
+        """Return these hours with the days of a holiday file, one a line, in place of the week's.
+
+        `2026-01-26` closes every exchange but those that trade always; exchanges after the date say that
+        only these are closed, and with sessions (`NSE=18:15-19:15`) that they trade then and only then,
+        on a weekend too. What names an exchange goes before what names none. `#` begins a comment.
+        Raises ValueError, which names every line at fault by its number and quotes none.
+        """
+        days: dict[tuple[int, str], Sessions] = {}
+        faults = []
+        for number, line in enumerate(text.split("\n"), 1):
+            try:
+                for key, sessions in _holiday(line.partition("#")[0].split()).items():
+                    _add(days, key, sessions)
+            except ValueError as error:
+                faults.append(f"line {number} {error}")
+        if faults:
+            raise ValueError(f"{'; '.join(faults)}. {_LINE_FORM}")
+        return MarketHours(self._weeks, {**self._days, **days}, unlisted_open=self._unlisted_open)
 
     def is_open(self, exchange: str, at: float) -> bool:
-        """Tell whether the exchange trades at a time in epoch seconds."""
-        if exchange in self._always or "*" in self._always:
-            return True
-        moment = datetime.fromtimestamp(at, UTC).astimezone(IST)
-        if moment.toordinal() != self._day:
-            self._day = moment.toordinal()
-            self._changes.clear()
-        changes = self._changes.get(exchange)
-        if changes is None:
-            sessions = self._sessions(exchange, moment.date())
-            changes = self._changes[exchange] = [minute for session in sessions for minute in session]
-        # Open after an odd number of changes.
-        return bool(bisect_right(changes, moment.hour * 60 + moment.minute) % 2)
+        """Tell whether an exchange trades at a moment, given in seconds since the epoch."""
+        stretch = self._stretches.get(exchange)
+        if stretch is None:
+            return self._unlisted_open
+        begin, end, is_open = stretch
+        if begin <= at < end:
+            return is_open
+        stretch = self._stretches[exchange] = self._stretch(exchange, at)
+        return stretch.is_open
 
-    def _sessions(self, exchange: str, day: date) -> Sessions:
-        usual = self._weekdays.get(exchange)
-        if usual is None:
-            return ()
-        special = self._holidays.sessions(exchange, day)
-        if special is not None:
-            return special
-        return usual if day.weekday() < 5 else ()
+    def _stretch(self, exchange: str, at: float) -> _Stretch:
+        """Return the stretch around a moment; midnight ends it, whether or not the answer changes there."""
+        # Sessions begin and end on whole seconds, so rounding down loses nothing and the rest is exact.
+        second = math.floor(at)
+        today = (second + _IST) // _DAY
+        # Yesterday's may reach over midnight; no session is long enough to reach over two.
+        spans = [
+            (day * _DAY - _IST + session.begin, day * _DAY - _IST + session.end)
+            for day in (today - 1, today)
+            for session in self._sessions(exchange, day)
+        ]
+        midnight = today * _DAY - _IST
+        edges = [midnight, midnight + _DAY, *(edge for span in spans for edge in span)]
+        return _Stretch(
+            max(edge for edge in edges if edge <= second),
+            min(edge for edge in edges if edge > second),
+            any(begin <= second < end for begin, end in spans),
+        )
 
-    def __repr__(self) -> str:
-        return f"<MarketHours of {len(self._weekdays)} exchanges, always: {', '.join(sorted(self._always))}>"
+    def _sessions(self, exchange: str, day: int) -> Sessions:
+        """Return the sessions that begin on a day, given in days since 1970."""
+        if (day, exchange) in self._days:
+            return self._days[day, exchange]
+        week = self._weeks[exchange]
+        if week.every_day:
+            return week.sessions
+        weekend = (day + _THURSDAY) % 7 >= _SATURDAY
+        return () if weekend or (day, "") in self._days else week.sessions
 
 
-_EQUITY = parse_sessions("09:15-15:30")
-_CURRENCY = parse_sessions("09:00-17:00")
-_COMMODITY = parse_sessions("09:00-23:30")
-#: Monday to Friday, IST, as commonly published (2026-11-24, not checked with the exchanges); MCX trades to
-#: 23:55 while New York has winter time.
-INDIA: Mapping[str, Sessions] = {
-    **dict.fromkeys(("NSE", "BSE", "NFO", "BFO", "NSE_INDEX", "BSE_INDEX"), _EQUITY),
-    **dict.fromkeys(("CDS", "BCD", "NCDEX"), _CURRENCY),
-    **dict.fromkeys(("MCX", "MCX_INDEX", "NCO"), _COMMODITY),
+def _week(part: str) -> tuple[str, Week]:
+    """Read one part of the setting; an error continues the sentence that its caller begins."""
+    exchange, equals, hours = part.partition("=")
+    if not equals:
+        raise ValueError("has no =")
+    return _exchange(exchange), ALWAYS if hours.strip() == "always" else Week(_sessions_of(hours))
+
+
+def _holiday(words: list[str]) -> dict[tuple[int, str], Sessions]:
+    """Read one line of a holiday file without its comment; an error continues its caller's sentence."""
+    if not words:
+        return {}
+    try:
+        day = (date.fromisoformat(words[0]) - _EPOCH).days
+    except ValueError:
+        raise ValueError("does not begin with a date") from None
+    days: dict[tuple[int, str], Sessions] = {}
+    for word in words[1:]:
+        exchange, equals, hours = word.partition("=")
+        _add(days, (day, _exchange(exchange)), _sessions_of(hours) if equals else ())
+    return days or {(day, ""): ()}
+
+
+def _add(entries: dict[_Key, _Hours], key: _Key, hours: _Hours) -> None:
+    """Enter what is not there yet: of two that contradict each other none is to win unseen."""
+    if key in entries:
+        raise ValueError("sets hours that are set already")
+    entries[key] = hours
+
+
+def _exchange(text: str) -> str:
+    exchange = text.strip().upper()
+    if exchange not in EXCHANGES:
+        raise ValueError("names an exchange that is not known")
+    return exchange
+
+
+def _sessions_of(text: str) -> Sessions:
+    return tuple(_session(session.strip()) for session in text.split(","))
+
+
+def _session(text: str) -> Session:
+    match = _SESSION.fullmatch(text)
+    if match is None:
+        raise ValueError("has a session that is not HH:MM-HH:MM")
+    begin_hour, begin_minute, end_hour, end_minute = map(int, match.groups())
+    begin = begin_hour * 3_600 + begin_minute * 60
+    end = end_hour * 3_600 + end_minute * 60
+    if begin == end:
+        raise ValueError("has a session that ends when it begins")
+    return Session(begin, end if end > begin else end + _DAY)
+
+
+def _weekdays(exchanges: str, text: str) -> dict[str, Week]:
+    return dict.fromkeys(exchanges.split(), Week(_sessions_of(text)))
+
+
+#: Narrow where the hours vary: MCX goes on to 23:55 in the winter of the United States, and a fault found
+#: late costs less than a healthy feed taken for a dead one. GLOBAL_INDEX follows no Indian hours at all.
+_INDIA = {
+    **_weekdays("NSE BSE NFO BFO NSE_INDEX BSE_INDEX", "09:15-15:30"),
+    **_weekdays("CDS BCD NCDEX", "09:00-17:00"),
+    **_weekdays("MCX MCX_INDEX NCO", "09:00-23:30"),
+    "CRYPTO": ALWAYS,
 }
 
-#: Every exchange, all the time: for simulators, and for markets that never close.
-ALWAYS_OPEN = MarketHours({}, "*")
+#: Every exchange, listed or not, at all times, whatever a holiday file says: for simulators and tests.
+ALWAYS_OPEN = MarketHours({}, unlisted_open=True)

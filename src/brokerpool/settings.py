@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -20,7 +21,8 @@ from pydantic_settings import (
 )
 
 from brokerpool.errors import SettingsError
-from brokerpool.hours import Holidays, MarketHours
+from brokerpool.holidays import HolidayFile, Hours, with_holiday_file
+from brokerpool.hours import MarketHours
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"
@@ -85,31 +87,6 @@ class _Named(BaseSettings):
         return settings
 
 
-def _market_hours(text: str) -> str:
-    try:
-        MarketHours.parse(text)
-    except ValueError:  # its text quotes what is wrong, and values are never quoted here
-        raise PydanticCustomError("market_hours", "not market hours") from None
-    return text
-
-
-def _holidays_file(path: str) -> str:
-    _read_holidays(path)
-    return path
-
-
-def _read_holidays(path: str) -> Holidays:
-    """Return the holidays in the file, none without one. Raises ValueError for a file that cannot be used."""
-    if not path:
-        return Holidays()
-    try:
-        return Holidays.parse(Path(path).read_text("utf-8").splitlines())
-    except OSError as error:
-        raise ValueError(f"the file cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ValueError("the file is not UTF-8 text") from None
-
-
 class PoolSettings(_Named):
     """The connections to the broker and what each may carry."""
 
@@ -134,40 +111,31 @@ class PoolSettings(_Named):
         alias="BROKERPOOL_LINGER_SECONDS",
         description="Seconds for which a broker connection without symbols stays open.",
     )
-
     failover_seconds: Seconds = Field(
         5.0,
         alias="BROKERPOOL_FAILOVER_SECONDS",
         description="Seconds after which the symbols of a lost connection move to others that have room.",
-    )
-    market_hours_text: Annotated[
-        str,
-        AfterValidator(_market_hours),
-        Field(json_schema_extra={"allowed": "india, always, or such as NSE=09:15-15:30 MCX=09:00-23:30"}),
-    ] = Field(
-        "india",
-        alias="BROKERPOOL_MARKET_HOURS",
-        description="When each exchange trades, in India's time; outside of it silence is normal.",
-    )
-    holidays_file: Annotated[
-        str,
-        AfterValidator(_holidays_file),
-        Field(json_schema_extra={"allowed": "a file with one day a line, or empty"}),
-    ] = Field(
-        "",
-        alias="BROKERPOOL_HOLIDAYS_FILE",
-        description="Days on which exchanges are closed, or trade at other times.",
     )
     redundancy: Annotated[int, Field(ge=1, le=2)] = Field(
         1,
         alias="BROKERPOOL_REDUNDANCY",
         description="Connections that carry each symbol; with 2 the first tick wins, and half as many fit.",
     )
+    hours: Hours = Field(
+        "india",
+        alias="BROKERPOOL_MARKET_HOURS",
+        description="When exchanges trade, in IST; outside, silence is normal and triggers nothing.",
+    )
+    holidays_file: HolidayFile = Field(
+        "",
+        alias="BROKERPOOL_HOLIDAYS_FILE",
+        description="Days on which exchanges are closed or trade at other hours, one a line.",
+    )
 
-    @property
+    @cached_property
     def market_hours(self) -> MarketHours:
-        """When each exchange trades, holidays included."""
-        return MarketHours.parse(self.market_hours_text, _read_holidays(self.holidays_file))
+        """The hours with the holidays, read once; a change of the file needs a restart."""
+        return with_holiday_file(MarketHours.parse(self.hours), self.holidays_file)
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
         """Return one sentence for each setting above the broker's published limit; they are allowed."""
@@ -363,10 +331,11 @@ def _must_exist(path: Path | None) -> None:
 def _fault(group: type[_Named], detail: ErrorDetails) -> str:
     name = str(detail["loc"][0])
     setting = next(setting for setting in describe(group) if setting.name == name)
-    if detail["type"] == "value_error":  # a sentence of ours
-        return f"{name}: {detail['ctx']['error']}"
     if detail["type"] == "missing":
         return f"{name} is missing; it is {setting.allowed}"
+    if detail["type"] == "value_error":
+        # Of our own validators, whose errors quote nothing.
+        return f"{name}: {detail['ctx']['error']}"
     return f"{name} must be {setting.allowed}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 import brokerpool.brokers
 from brokerpool.errors import SettingsError
-from brokerpool.hours import IST
+from brokerpool.hours import ALWAYS_OPEN
 from brokerpool.settings import NAMES, PoolSettings, Settings, describe
 
 SECRETS = {
@@ -109,6 +108,57 @@ def test_a_file_that_cannot_be_read_is_a_fault(
     assert expected in faults_of(SECRETS, **{name: path})
 
 
+#: 12:00 IST on Monday, 26 January 2026, and a week later.
+REPUBLIC_DAY, WEEK_LATER = 1_769_409_000.0, 1_770_013_800.0
+
+
+def test_exchanges_have_the_hours_of_india_and_no_holidays_unless_the_settings_say_otherwise() -> None:
+    hours = load().market_hours
+    assert (hours.is_open("NSE", REPUBLIC_DAY), hours.is_open("GLOBAL_INDEX", REPUBLIC_DAY)) == (True, False)
+    assert load({"BROKERPOOL_MARKET_HOURS": "always"}).market_hours is ALWAYS_OPEN
+
+
+def test_the_market_hours_are_those_of_the_setting_with_the_holidays_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("holidays.txt").write_text("2026-01-26  # Republic Day – गणतंत्र दिवस\n", "utf-8")
+    environ = {"BROKERPOOL_MARKET_HOURS": "NSE=11:00-13:00", "BROKERPOOL_HOLIDAYS_FILE": "holidays.txt"}
+    for settings in (load(environ), PoolSettings.load(environ=environ)):
+        hours = settings.market_hours
+        assert (hours.is_open("NSE", REPUBLIC_DAY), hours.is_open("NSE", WEEK_LATER)) == (False, True)
+        assert not hours.is_open("BSE", WEEK_LATER)
+        assert settings.market_hours is hours, "read once"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "the file cannot be read: No such file or directory"),
+        (b"\xff\xfe", "the file is not UTF-8 text"),
+        (b"2026-01-26\nRepublic Day\n\n2026-03-03 NES\n", "line 2 does not begin with a date; line 4 names"),
+    ],
+)
+def test_faults_of_the_market_hours_are_reported_among_the_others_and_not_quoted(
+    tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    path = tmp_path / "holidays"
+    if content is not None:
+        path.write_bytes(content)
+    text = faults_of(
+        {
+            "BROKERPOOL_MARKET_HOURS": "india; NES=09:17-15:31; MCX",
+            "BROKERPOOL_HOLIDAYS_FILE": str(path),
+            "WEBSOCKET_PORT": "x",
+            **SECRETS,
+        }
+    )
+    assert "3 at fault" in text
+    assert "BROKERPOOL_MARKET_HOURS: part 2 names an exchange that is not known; part 3 has no =." in text
+    assert f"BROKERPOOL_HOLIDAYS_FILE: {expected}" in text
+    assert not any(quoted in text for quoted in ("NES", "09:17", str(path), "Republic"))
+
+
 def test_secrets_show_neither_in_repr_nor_in_dumps() -> None:
     settings = load()
     for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
@@ -166,27 +216,3 @@ def test_the_brokers_that_may_be_chosen_are_those_with_a_folder() -> None:
     folders = {path.parent.name for path in Path(brokerpool.brokers.__path__[0]).glob("*/limits.toml")}
     allowed = next(setting.allowed for setting in describe(Settings) if setting.name == "BROKERPOOL_BROKER")
     assert set(allowed.split(" or ")) == folders
-
-
-def test_market_hours_and_holidays_are_read_from_the_settings(tmp_path: Path) -> None:
-    in_trading_hours = datetime(2026, 11, 25, 10, 30, tzinfo=IST).timestamp()
-    assert load().market_hours.is_open("NSE", in_trading_hours) is True
-    file = tmp_path / "holidays.txt"
-    file.write_text("2026-11-25  # a holiday\n")
-    settings = load({"BROKERPOOL_HOLIDAYS_FILE": str(file)})
-    assert settings.market_hours.is_open("NSE", in_trading_hours) is False
-    always = load({"BROKERPOOL_MARKET_HOURS": "always"})
-    assert always.market_hours.is_open("NSE", 0) is True
-
-
-def test_faults_of_the_holiday_file_name_its_lines_and_are_told_with_all_others(tmp_path: Path) -> None:
-    file = tmp_path / "holidays.txt"
-    file.write_text("2026-01-26\n26 January\n")
-    told = faults_of(
-        {**SECRETS, "BROKERPOOL_HOLIDAYS_FILE": str(file), "BROKERPOOL_MARKET_HOURS": "nine to five"}
-    )
-    assert "2 at fault" in told
-    assert "BROKERPOOL_HOLIDAYS_FILE: line 2" in told
-    assert "BROKERPOOL_MARKET_HOURS must be india, always, or" in told
-    missing = faults_of({**SECRETS, "BROKERPOOL_HOLIDAYS_FILE": str(tmp_path / "none")})
-    assert "BROKERPOOL_HOLIDAYS_FILE: the file cannot be read" in missing
