@@ -1,5 +1,6 @@
 """brokerpool keeps the connections between trading programs and their brokers."""
 
+from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import (
@@ -42,6 +43,7 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "SymbolState",
     "Gap",
     "Filler",
+    "RateWindow",
     "MarketHours",
     # what happened
     "Journal",

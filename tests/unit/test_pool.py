@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import islice
 
 import pytest
@@ -16,8 +17,10 @@ from brokerpool import (
     PoolExhaustedError,
     PoolListener,
     SymbolState,
+    TokenBook,
     UnknownInstrumentError,
     WebSocketPool,
+    ZerodhaFeed,
 )
 from tests.rehearsal import demanded, instruments, rehearsal, served, until
 
@@ -247,5 +250,27 @@ def test_symbols_may_be_given_as_text_one_or_many() -> None:
             assert pool.unsubscribe(names[0]) == tuple(instruments(broker, 1))
             with pytest.raises(ValueError, match="EXCHANGE:SYMBOL"):
                 pool.subscribe("INFY")
+
+    asyncio.run(main())
+
+
+def test_ten_thousand_symbols_are_taken_in_a_fifth_of_a_second_and_the_cost_grows_as_they_do() -> None:
+    async def cost(count: int) -> float:
+        listed = [Instrument("NFO", f"NIFTY{n}") for n in range(count)]
+        book = TokenBook((instrument, n + 1) for n, instrument in enumerate(listed))
+        pool = WebSocketPool(ZerodhaFeed("k", "t", ws_url="ws://127.0.0.1:9", book=book), max_symbols=count)
+        began = time.process_time()
+        pool.subscribe(listed)
+        pool.unsubscribe(listed)
+        spent = time.process_time() - began
+        await pool.close()
+        return spent
+
+    async def main() -> None:
+        small = min([await cost(5_000) for _ in range(3)])
+        large = min([await cost(20_000) for _ in range(3)])
+        print(f"5,000 symbols: {small * 1000:.0f} ms of CPU; 20,000: {large * 1000:.0f} ms")
+        assert 2 * small < 0.2
+        assert large < 8 * small, "four times as many; with the square it would be 16"
 
     asyncio.run(main())
