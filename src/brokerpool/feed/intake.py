@@ -142,9 +142,10 @@ class Intake:
         gaps: list[Gap] = self.gaps.close(instruments, int(self._wall_clock() * 1000))
         if not gaps:
             return
-        was_mute = [i for i in instruments if self.cadence.mute(i)]
-        # The hole is no habit of the symbol.
-        self.cadence.forgive(instruments, self._monotonic())
+        was_mute = self.cadence.wake(instruments)
+        # A hole is no habit of the symbol. Silence while all else works is one, until it turns out otherwise:
+        # a symbol that trades every minute would be found mute every minute if it were not learned.
+        self.cadence.forgive(set(instruments).difference(was_mute), self._monotonic())
         longest = max((gap.to_ms or 0) - gap.from_ms for gap in gaps)
         reason = f"the longest lasted {longest / 1000:.1f} s"
         self._journal.note(Event.GAP_CLOSED, symbols=len(gaps), reason=reason)
