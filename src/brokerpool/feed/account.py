@@ -85,9 +85,9 @@ class Account:
         self.budget.withdraw(seat)
         self._admit()
 
-    def evicted(self) -> None:
+    def evicted(self, seat: Seat) -> None:
         """A socket that still has its seat was thrown out for another one of the account."""
-        self.budget.evicted(self._loop.time())
+        self.budget.evict(seat, self._loop.time())
 
     def forgive(self) -> None:
         """Dial as if nothing had happened: somebody says that all is well."""

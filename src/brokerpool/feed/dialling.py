@@ -28,6 +28,8 @@ class Seat:
     scout: bool
     #: True once its socket has stood for a second.
     trusted: bool = False
+    #: True once another socket of the account has taken its socket's place.
+    evicted: bool = False
 
 
 class DialBudget:
@@ -52,6 +54,7 @@ class DialBudget:
         self._pacer = Pacer(windows)
         self._backoff = Backoff(random)
         self._trusted = 0
+        self._evicted = 0
         self._scout: Seat | None = None
         self._held_until = 0.0
         self._doubt_until = 0.0
@@ -106,12 +109,14 @@ class DialBudget:
         """Note that a dial is not made, or that the socket was given up by us."""
         self._free(seat)
 
-    def evicted(self, now: float) -> None:
+    def evict(self, seat: Seat, now: float) -> None:
         """Note that another socket of the account took the place of one that still has its seat.
 
         To dial again at once would throw that one out, round and round.
         """
-        self.cap = max(0, min(self.cap, self.sockets - 1))
+        seat.evicted = True
+        self._evicted += 1
+        self.cap = max(0, min(self.cap, self.sockets - self._evicted))
         self._cap_grows_at = now + self._evicted_seconds
         self._evicted_seconds = min(MOST_EVICTED_SECONDS, self._evicted_seconds * 2)
 
@@ -127,6 +132,7 @@ class DialBudget:
     def _free(self, seat: Seat) -> None:
         self.sockets -= 1
         self._trusted -= seat.trusted
+        self._evicted -= seat.evicted
         if seat is self._scout:
             self._scout = None
 
