@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.intake import Intake
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lane import Lane
+from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
-from brokerpool.monitor.journal import Journal
+from brokerpool.monitor.journal import Event, Journal
 from brokerpool.ticks import Tick
 
 INFY = Instrument("NSE", "INFY")
@@ -106,5 +108,44 @@ def test_a_symbol_that_never_ticked_has_no_data_that_could_have_a_hole() -> None
         intake = Rehearsed()
         intake.symbols_lost([INFY], "the connection was lost")
         assert len(intake.gaps) == 0
+
+    asyncio.run(main())
+
+
+def test_a_socket_that_was_replaced_owes_no_copies_of_what_went_by_meanwhile() -> None:
+    class Somewhere:
+        """A connection, as far as an intake asks."""
+
+        state = ConnectionState.LIVE
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    class Everywhere:
+        """A lane that carries all on two connections."""
+
+        def carriers(self, instrument: Instrument) -> list[str]:
+            return ["ws-1", "ws-2"]
+
+        def delivers(self, instrument: Instrument) -> bool:
+            return True
+
+    async def main() -> None:
+        intake, told = Rehearsed(), Told()
+        one, two = cast("list[Connection]", [Somewhere("ws-1"), Somewhere("ws-2")])
+        intake._lanes = cast("list[Lane]", [Everywhere()])
+        intake.carriers_changed(INFY)
+        intake.listen(told)
+
+        def bring(connection: Connection, price: float) -> int:
+            told.news.clear()
+            intake.ticked(connection, [Tick(instrument=INFY, ltp=price, timestamp=0)])
+            return told.news.count("tick")
+
+        assert all(bring(one, float(n)) for n in range(200))
+        intake.connection_changed(two, Event.LIVE, "connected")
+        assert bring(two, 199.0) == 0, "its first answer"
+        assert bring(two, 200.0) == 1
+        assert bring(one, 200.0) == 0
 
     asyncio.run(main())

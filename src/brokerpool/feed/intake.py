@@ -74,6 +74,9 @@ class Intake:
         logger.info("%s is %s%s", name, state, f": {reason}" if reason else "")
         if event is not None:
             self._journal.note(event, connection=name, reason=reason)
+        if event is Event.LIVE:
+            for arbiter in self._contested.values():
+                arbiter.rejoin(name)
         for listener in self._listeners:
             listener.connection_changed(name, state, reason)
 
