@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -56,13 +57,18 @@ class Account:
         self._line.append(waiter)
         self._admit()
         try:
-            return await waiter
+            seat = await waiter
         except asyncio.CancelledError:
             if waiter.cancelled() or not waiter.done():
-                self._line.remove(waiter)
+                with contextlib.suppress(ValueError):  # passed over in the very turn of the cancellation
+                    self._line.remove(waiter)
             elif (seat := waiter.result()) is not None:
                 self.withdraw(seat)  # given in the very turn in which the caller was cancelled
             raise
+        if seat is not None and self.login.refused:  # in the very turn in which it was given
+            self.withdraw(seat)
+            return None
+        return seat
 
     def failed(self, seat: Seat, *, retry_after: float, busy: bool) -> None:
         """No socket came of the dial; see `DialBudget.failed`."""
