@@ -136,6 +136,10 @@ class Connection(LinkHandler):
             return SymbolState.ACCEPTED
         return self._arrivals.state(self._routes[token], self._monotonic())
 
+    def sent_at(self, token: Token) -> float:
+        """Return when the broker was asked for a token that has not ticked yet; raises KeyError otherwise."""
+        return self._arrivals.sent_at(self._routes[token])
+
     def carried(self) -> list[Instrument]:
         """Return the instruments that the broker has been asked for on the present socket."""
         return [self._routes[token] for token in self._targets.sent if token in self._routes]

@@ -90,6 +90,11 @@ class Intake:
             arbiter = self._contested[instrument] = Arbiter(self.cadence.last(instrument))
         arbiter.serve(carriers)
 
+    def ticked_since(self, instrument: Instrument, at: float) -> bool:
+        """Tell whether any connection has brought a tick of the symbol after the monotonic time."""
+        seen = self.cadence.seen(instrument)
+        return seen is not None and seen > at
+
     # -- for the pool -------------------------------------------------------------------------------------
 
     def sweep(self, instruments: Iterable[Instrument], now: float) -> None:

@@ -19,8 +19,6 @@ from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event, Journal
 
-#: What has its first tick, or has been waiting for it too long, is as well off as it will be.
-_SETTLED = (SymbolState.LIVE, SymbolState.SILENT)
 #: An evacuation that is not through after this long is given up; its connection goes on as it is.
 EVACUATION_SECONDS = 60.0
 #: A socket with a known end is emptied this long before it, or a tenth of its life if that is less.
@@ -31,6 +29,7 @@ class LaneObserver(ConnectionObserver, Protocol):
     """Whom a lane tells: the pool."""
 
     def carriers_changed(self, instrument: Instrument) -> None: ...
+    def ticked_since(self, instrument: Instrument, at: float) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +119,12 @@ class Lane:
 
     def state(self, instrument: Instrument) -> SymbolState:
         """Tell how far a wanted symbol has come on the connection that serves it best."""
-        if instrument in self.stranded:
-            return SymbolState.DEGRADED
         token = self._tokens[instrument]
         states = [self.connections[name].symbol_state(token) for name in self.carriers(instrument)]
-        return max(states, key=PROGRESS.index)
+        best = max(states, key=PROGRESS.index)
+        # A home that is back is noticed at the next look; what it serves by then is degraded no more.
+        stranded = instrument in self.stranded and best is SymbolState.ACCEPTED
+        return SymbolState.DEGRADED if stranded else best
 
     def delivers(self, instrument: Instrument) -> bool:
         """Tell whether a live connection has brought a tick of the symbol."""
@@ -148,7 +148,7 @@ class Lane:
     def settle(self) -> None:
         """Find places for the symbols whose connection is out or evacuated; cheap when there are none."""
         placement = self.placement
-        if not (self._out or self._evacuations or placement.has_guests):
+        if not (self._out or self._evacuations or placement.has_guests or self.stranded):
             return
         leaving = self.leaving
         staying = {name: c for name, c in self.connections.items() if name not in leaving}
@@ -213,11 +213,14 @@ class Lane:
                 assert home is not None  # a guest has a home
                 token = self._tokens[instrument]
                 if home in self._evacuations:
-                    if self._settled(name, token):
+                    if self._settled(name, instrument):
                         self.placement.adopt(instrument)
                         self.connections[home].drop(token)
                         self._observer.carriers_changed(instrument)
-                elif self._settled(home, token) and now - self.connections[home].opened_at >= PROVEN_SECONDS:
+                elif (
+                    self._settled(home, instrument)
+                    and now - self.connections[home].opened_at >= PROVEN_SECONDS
+                ):
                     self._end_stay(instrument)
                     home_again[home] = home_again.get(home, 0) + 1
         for home, count in home_again.items():
@@ -255,9 +258,16 @@ class Lane:
             self._spare_since = None
             self.evacuate(name, "the other connections have room for all of it", opens=False)
 
-    def _settled(self, name: str, token: Token) -> bool:
-        connection = self.connections[name]
-        return connection.live and connection.symbol_state(token) in _SETTLED
+    def _settled(self, name: str, instrument: Instrument) -> bool:
+        """Tell whether a symbol is as well off on a connection as it will be, so that another may let go."""
+        connection, token = self.connections[name], self._tokens[instrument]
+        if not connection.live:
+            return False
+        state = connection.symbol_state(token)
+        if state is SymbolState.SILENT:
+            # It may be a quiet symbol; if it ticks elsewhere, it is this connection that is mute.
+            return not self._observer.ticked_since(instrument, connection.sent_at(token))
+        return state is SymbolState.LIVE
 
     def _pending(self, name: str) -> bool:
         """Tell whether symbols of a connection that is evacuated are still on their way."""
