@@ -588,6 +588,26 @@ def test_evenly_loaded_connections_are_not_emptied() -> None:
     run(main())
 
 
+def test_a_rotation_takes_no_place_from_a_symbol_whose_connection_is_out_whatever_the_priorities() -> None:
+    async def main() -> None:
+        async with stage(socket_life_seconds=1000.0) as s:
+            s.subscribe(SYMBOLS[:4], priority=9)
+            await s.live()
+            await asyncio.sleep(100.0)
+            s.subscribe(SYMBOLS[4:8], priority=0)
+            s.subscribe(SYMBOLS[8:11], priority=0)
+            await s.live()
+            s.broker.kill("ws-2")
+            await until(lambda: s.guests("ws-3") == [SYMBOLS[4]])
+            await until(lambda: SYMBOLS[4] not in s.told.open)
+            await until(lambda: s.events(Event.ROTATED), 1000.0)  # the first one is due, and finds no place
+            assert s.guests("ws-3") == [SYMBOLS[4]]
+            assert len(s.told.gaps[SYMBOLS[4]]) == 1
+            assert not s.told.gaps.keys() & set(SYMBOLS[:4])
+
+    run(main())
+
+
 def test_a_connection_that_dies_while_it_is_emptied_loses_nobody() -> None:
     async def main() -> None:
         async with stage(connections=2, socket_life_seconds=1000.0) as s:

@@ -28,7 +28,7 @@ def lodging(
     hosts: Collection[str],
     dialling: Collection[str] = (),
     extra: Sequence[tuple[str, int]] = (),
-    priority: Callable[[Instrument], int],
+    priority: Callable[[Instrument], float],
 ) -> Lodging:
     """Decide which symbols of the slots in `leaving` are guests, and in which of the `hosts`.
 

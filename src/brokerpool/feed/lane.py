@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -161,7 +162,7 @@ class Lane:
             # A host that is dialling keeps the guests that it has, and gets no more.
             dialling=[name for name, connection in staying.items() if not connection.live],
             extra=placement.new_slots()[:seats],
-            priority=self._demand.priority,
+            priority=self._urgency,
         )
         served = [i for i in plan.evicted if self.delivers(i)]
         for instrument in plan.evicted:
@@ -280,6 +281,11 @@ class Lane:
         self._journal.note(Event.ROTATED, connection=name, symbols=left, reason=reason)
         if not self.placement.carried(name):
             self._close_empty(name)
+
+    def _urgency(self, instrument: Instrument) -> float:
+        """Return the symbol's priority; what is only to be moved, and served where it is, comes last."""
+        out = self.placement.slot(instrument) in self._out
+        return self._demand.priority(instrument) if out else -math.inf
 
     def _note_stranded(self, instruments: list[Instrument]) -> None:
         # What is evacuated is still served where it is.
