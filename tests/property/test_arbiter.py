@@ -24,7 +24,7 @@ def quote(number: int, *, volume: int | None = None, seen_at: int = 0) -> QuoteT
     """Return a tick with every third a trade and the others changes of the order book; no two are equal."""
     return QuoteTick(
         instrument=INFY,
-        ltp=100.0 + number % 3,
+        ltp=100.0 + number // 3 % 3,
         timestamp=1000 * number + seen_at,
         volume=number // 3 if volume is None else volume,
         total_buy_quantity=5000 + number,
@@ -168,6 +168,23 @@ def test_a_socket_that_lost_track_is_heard_after_64_ticks_at_most_when_the_other
     heard = [n for n in range(1000, 1200) if arbiter.admits("b", kind(n))]
     assert heard[0] <= 1000 + MOST_PENDING
     assert heard == list(range(heard[0], 1200))
+
+
+def test_a_socket_that_lost_track_is_heard_at_once_where_the_order_can_be_told() -> None:
+    arbiter = Arbiter(None)
+    arbiter.serve(["a", "b"])
+    assert all(arbiter.admits("a", quote(n, volume=n)) for n in range(1000))
+    assert arbiter.admits("b", quote(1000, volume=1000))
+
+
+def test_the_snapshot_of_a_socket_that_rejoins_stands_for_the_newest_tick_that_it_can_be() -> None:
+    arbiter = Arbiter(None)
+    arbiter.serve(["a", "b"])
+    assert all(arbiter.admits("a", ltp(price)) for price in (100.0, 101.0, 102.0, 100.0))
+    arbiter.rejoin("b")
+    assert not arbiter.admits("b", ltp(100.0))
+    assert arbiter.admits("b", ltp(101.0)), "news, and no late copy"
+    assert not arbiter.admits("a", ltp(101.0))
 
 
 @given(st.lists(st.integers(1, 150), min_size=2, max_size=8))

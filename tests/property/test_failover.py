@@ -243,6 +243,17 @@ def test_a_connection_that_dials_keeps_its_guests_and_gives_their_places_to_nobo
     assert important == Lodging([], {}, [a[0]])
 
 
+def test_a_connection_that_dials_and_has_become_too_full_keeps_the_more_important_guest() -> None:
+    a, b = numbered("A", 2), numbered("B", 2)
+    placement = placed(a=a, b=b)
+    for instrument in a:
+        placement.lodge(instrument, "b")
+    plan = lodging(
+        placement, leaving=["a"], hosts=[], dialling=["b"], priority=lambda i: 9 if i == a[1] else 0
+    )
+    assert plan == Lodging([a[0]], {}, [a[0]])
+
+
 def test_a_slot_that_is_out_itself_carries_no_more_than_it_may_when_it_comes_back() -> None:
     a, b, fresh = numbered("A", 2), numbered("B", 1), numbered("N", 2)
     placement = placed(a=a, b=b)

@@ -212,6 +212,8 @@ def test_one_question_at_a_time_and_a_hole_that_opens_meanwhile_comes_next() -> 
         stage.lose(INSTRUMENTS[1])
         stage.filling.look(NOW_MS)
         stage.filling.look(NOW_MS)
+        for _ in range(5):
+            await asyncio.sleep(0)
         assert len(stage.source.asked) == 1
         answer.set_result([])
         await until(lambda: stage.filling._task is None)

@@ -17,7 +17,7 @@ from brokerpool.feed import account as account_module
 from brokerpool.feed import renewal as renewal_module
 from brokerpool.feed.account import Account
 from brokerpool.feed.dialling import Seat
-from brokerpool.feed.renewal import AHEAD_SECONDS, Renewal
+from brokerpool.feed.renewal import Renewal
 from brokerpool.monitor.journal import Event, Journal
 from tests.rehearsal import no_task_dies, until
 
@@ -272,23 +272,30 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_token_with_a_known_end_is_renewed_ahead_of_it_and_not_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert AHEAD_SECONDS == 300
-
     async def main() -> None:
-        monkeypatch.setattr(renewal_module, "AHEAD_SECONDS", 0.1)
+        monkeypatch.setattr(renewal_module, "AHEAD_SECONDS", 0.4)
         provider = Provider()
-        login = Login(Credentials("monday", NOW + 0.25), provider)
+        login = Login(Credentials("monday", NOW + 0.5), provider)  # half of what is left is less
         renewal = Renewal(login, Clock())
         login.watch(renewal.look)
         began = asyncio.get_running_loop().time()
         renewal.look()
         await until(lambda: provider.questions)
-        assert 0.14 <= asyncio.get_running_loop().time() - began < 1.0
+        assert 0.24 <= asyncio.get_running_loop().time() - began < 0.45
         provider.answer("tuesday", NOW + 100_000)
         await until(lambda: login.version == 2)
         await turns()
         assert len(provider.questions) == 1
         await renewal.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize(("left", "ahead"), [(86_400.0, 300.0), (600.0, 300.0), (100.0, 50.0), (-5.0, 0.0)])
+def test_the_time_ahead_is_five_minutes_or_half_of_what_is_left(left: float, ahead: float) -> None:
+    async def main() -> None:
+        renewal = Renewal(Login(Credentials("monday", NOW + left), Provider()), Clock())
+        assert renewal._due() == max(0.0, left - ahead)
 
     run(main)
 
