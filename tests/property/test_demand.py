@@ -15,6 +15,7 @@ OWNERS = ["a", "b", "c"]
 owners = st.sampled_from(OWNERS)
 instruments = st.sampled_from(INSTRUMENTS)
 modes = st.sampled_from(list(Mode))
+priorities = st.integers(-3, 3)
 
 
 class DemandMachine(RuleBasedStateMachine):
@@ -22,11 +23,19 @@ class DemandMachine(RuleBasedStateMachine):
         super().__init__()
         self.demand = Demand()
         self.model: set[tuple[str, Instrument, Mode]] = set()
+        self.priorities: dict[tuple[str, Instrument], int] = {}
+
+    @rule(owner=owners, instrument=instruments, mode=modes, priority=priorities)
+    def want_with_a_priority(self, owner: str, instrument: Instrument, mode: Mode, priority: int) -> None:
+        self.demand.want(owner, instrument, mode, priority)
+        self.model.add((owner, instrument, mode))
+        self.priorities[owner, instrument] = priority
 
     @rule(owner=owners, instrument=instruments, mode=modes)
     def want(self, owner: str, instrument: Instrument, mode: Mode) -> None:
         self.demand.want(owner, instrument, mode)
         self.model.add((owner, instrument, mode))
+        self.priorities[owner, instrument] = 0
 
     @rule(owner=owners, instrument=instruments, given_up=st.sets(modes))
     def release(self, owner: str, instrument: Instrument, given_up: set[Mode]) -> None:
@@ -45,6 +54,13 @@ class DemandMachine(RuleBasedStateMachine):
         for instrument in INSTRUMENTS:
             wanted = [mode for _, i, mode in self.model if i == instrument]
             assert self.demand.mode(instrument) == (max(wanted) if wanted else None)
+
+    @invariant()
+    def the_highest_priority_of_those_who_hold_it_counts_and_nobody_else_s(self) -> None:
+        for instrument in INSTRUMENTS:
+            holders = {owner for owner, i, _ in self.model if i == instrument}
+            given_to_it = [self.priorities[owner, instrument] for owner in holders]
+            assert self.demand.priority(instrument) == max(given_to_it, default=0)
 
     @invariant()
     def everybody_holds_exactly_what_they_asked_for(self) -> None:
@@ -83,3 +99,26 @@ def test_owners_that_leave_in_any_order_never_change_what_the_others_hold(
         assert {o: demand.held(o, instrument) for o in holds} == holds
         left = [mode for held in holds.values() for mode in held]
         assert demand.mode(instrument) == max(left, default=None)
+
+
+def test_a_negative_priority_counts_only_while_all_others_give_a_lower_one() -> None:
+    demand = Demand()
+    instrument = INSTRUMENTS[0]
+    demand.want("a", instrument, Mode.QUOTE, -5)
+    demand.want("b", instrument, Mode.QUOTE, -2)
+    assert demand.priority(instrument) == -2
+    demand.want("c", instrument, Mode.LTP)
+    assert demand.priority(instrument) == 0
+    demand.release("c", instrument)
+    demand.release("b", instrument)
+    assert demand.priority(instrument) == -5
+
+
+def test_who_leaves_and_comes_back_brings_no_old_priority() -> None:
+    demand = Demand()
+    instrument = INSTRUMENTS[0]
+    demand.want("a", instrument, Mode.QUOTE, 7)
+    demand.release("a", instrument)
+    assert demand.priority(instrument) == 0
+    demand.want("a", instrument, Mode.QUOTE)
+    assert demand.priority(instrument) == 0

@@ -20,22 +20,33 @@ class PlacementMachine(RuleBasedStateMachine):
         super().__init__()
         self.placement = Placement("ws", SIZE, SLOTS, self.policy)
         self.placed: dict[Instrument, str] = {}
+        self.lodged: dict[Instrument, str] = {}
         self.names: set[str] = set()
         self.closed: set[str] = set()
 
-    @rule(batch=batches)
-    def place(self, batch: list[Instrument]) -> None:
+    @rule(batch=batches, data=st.data())
+    def place(self, batch: list[Instrument], data: st.DataObject) -> None:
         before = dict(self.placement.loads)
-        plan = self.placement.plan(batch)
+        out = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
+        plan = self.placement.plan(batch, out)
         assert self.placement.loads == before, "a plan changes nothing"
         fresh = [i for i in dict.fromkeys(batch) if i not in self.placed]
         room = self.placement.capacity - len(self.placement)
         assert plan.unplaced == fresh[room:], "what finds no room is exactly what is beyond it, in order"
         assert not self.closed.intersection(plan.assignments), "a name is never used again"
+        up = [name for name in before if name not in out]
         if self.policy is fill_first and not set(plan.assignments) <= set(before):
-            left = {n: SIZE - load - len(plan.assignments.get(n, ())) for n, load in before.items()}
-            assert not any(left.values()), "a new slot only when the others are full"
+            left = [self.placement.room(name) - len(plan.assignments.get(name, ())) for name in up]
+            assert max(left, default=0) <= 0, "a new slot only when the others are full"
+        places = sum(self.placement.room(name) for name in up) + SIZE * (SLOTS - len(before))
+        late = sum(len(plan.assignments.get(name, ())) for name in out)
+        assert late <= max(0, len(fresh[:room]) - places), "slots that are out come after those that are up"
         self.placement.commit(plan)
+        for name in before:
+            # What a lane does next: a slot's own symbols come before its guests.
+            for guest in list(self.placement.guests(name))[max(0, SIZE - self.placement.loads[name]) :]:
+                self.placement.leave(guest)
+                del self.lodged[guest]
         for name, instruments in plan.assignments.items():
             self.placed.update(dict.fromkeys(instruments, name))
 
@@ -44,11 +55,37 @@ class PlacementMachine(RuleBasedStateMachine):
     def remove(self, data: st.DataObject) -> None:
         instrument = data.draw(st.sampled_from(sorted(self.placed)))
         assert self.placement.remove(instrument) == self.placed.pop(instrument)
+        self.lodged.pop(instrument, None)
 
-    @precondition(lambda self: 0 in self.placement.loads.values())
+    @precondition(lambda self: self.placed)
+    @rule(data=st.data())
+    def lodge(self, data: st.DataObject) -> None:
+        guest = data.draw(st.sampled_from(sorted(self.placed)))
+        hosts = [n for n in self.placement.loads if self.placement.room(n) > 0 and n != self.placed[guest]]
+        if hosts:
+            name = data.draw(st.sampled_from(hosts))
+            self.placement.lodge(guest, name)
+            self.lodged[guest] = name
+
+    @precondition(lambda self: self.lodged)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        guest = data.draw(st.sampled_from(sorted(self.lodged)))
+        self.placement.leave(guest)
+        self.placement.leave(guest)
+        del self.lodged[guest]
+
+    @precondition(lambda self: self.lodged)
+    @rule(data=st.data())
+    def adopt(self, data: st.DataObject) -> None:
+        guest = data.draw(st.sampled_from(sorted(self.lodged)))
+        assert self.placement.adopt(guest) == self.placed[guest], "the home that it leaves"
+        self.placed[guest] = self.lodged.pop(guest)
+
+    @precondition(lambda self: any(not self.placement.carried(name) for name in self.placement.loads))
     @rule()
     def close_an_empty_slot(self) -> None:
-        name = next(name for name, load in self.placement.loads.items() if not load)
+        name = next(name for name in self.placement.loads if not self.placement.carried(name))
         self.placement.close(name)
         self.closed.add(name)
 
@@ -57,11 +94,16 @@ class PlacementMachine(RuleBasedStateMachine):
         assert len(self.placement) == len(self.placed)
         for instrument in universe:
             assert self.placement.slot(instrument) == self.placed.get(instrument)
+            assert self.placement.guest(instrument) == self.lodged.get(instrument)
+        assert self.placement.has_guests is bool(self.lodged)
+        for name in self.placement.loads:
+            assert set(self.placement.homes(name)) == {i for i, n in self.placed.items() if n == name}
+            assert set(self.placement.guests(name)) == {i for i, n in self.lodged.items() if n == name}
 
     @invariant()
     def no_limit_is_ever_exceeded(self) -> None:
         assert len(self.placement.loads) <= SLOTS
-        assert all(load <= SIZE for load in self.placement.loads.values())
+        assert all(self.placement.carried(name) <= SIZE for name in self.placement.loads)
         assert self.placement.capacity - len(self.placement) == SIZE * SLOTS - len(self.placed)
 
 
@@ -95,6 +137,49 @@ def test_a_slot_that_carries_something_cannot_be_closed() -> None:
     placement.commit(placement.plan([universe[0]]))
     with pytest.raises(ValueError, match="ws-1 still carries 1"):
         placement.close("ws-1")
+
+
+def test_a_slot_with_a_guest_cannot_be_closed() -> None:
+    placement = Placement("ws", 2, 2)
+    placement.commit(placement.plan(universe[:3]))
+    placement.remove(universe[2])
+    placement.lodge(universe[0], "ws-2")
+    with pytest.raises(ValueError, match="ws-2 still carries 1"):
+        placement.close("ws-2")
+
+
+def test_new_symbols_go_to_a_new_slot_before_one_that_is_out_and_take_the_places_of_guests_last() -> None:
+    placement = Placement("ws", 2, 3)
+    placement.commit(placement.plan(universe[:2]))
+    placement.remove(universe[1])
+    assert placement.plan(universe[5:7], out=["ws-1"]).assignments == {"ws-2": universe[5:7]}
+    placement.commit(placement.plan(universe[5:8], out=["ws-1"]))
+    placement.lodge(universe[0], "ws-3")
+    assert placement.plan(universe[10:12], out=["ws-1"]).assignments == {
+        "ws-1": universe[10:11],
+        "ws-3": universe[11:12],
+    }
+
+
+def test_a_slot_is_spare_only_if_the_others_could_carry_all_and_keep_a_fifth_free() -> None:
+    placement = Placement("ws", 10, 3)
+    many = [Instrument("NSE", f"S{n}") for n in range(25)]
+    placement.commit(placement.plan(many))
+    for number in range(24, 16, -1):
+        assert placement.spare() is None
+        placement.remove(many[number])
+    assert placement.loads == {"ws-1": 10, "ws-2": 7, "ws-3": 0}
+    assert placement.spare() is None, "17 of 20 places would be taken"
+    placement.remove(many[16])
+    assert placement.spare() == "ws-3"
+    placement.lodge(many[0], "ws-2")
+    assert placement.spare() is None, "not while anybody is a guest"
+
+
+def test_least_loaded_wants_as_many_slots_as_there_are() -> None:
+    placement = Placement("ws", 10, 3, least_loaded)
+    placement.commit(placement.plan(universe[:3]))
+    assert placement.spare() is None
 
 
 @given(st.integers(max_value=0), st.integers(max_value=0))

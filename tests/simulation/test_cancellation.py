@@ -181,6 +181,6 @@ def test_asking_for_new_credentials() -> None:
         assert await other, "one caller's cancellation takes the answer from nobody else"
         assert asked == 1
         assert login.version == 2
-        assert login._joined == 0
+        assert login._question is None
 
     assert cancel_at_every_step(ask) > 5

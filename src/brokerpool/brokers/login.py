@@ -27,6 +27,14 @@ class Credentials:
 Provider: TypeAlias = Callable[[], Awaitable[Credentials]]
 
 
+@dataclass(slots=True)
+class _Question:
+    """One call of the provider, and how many wait for its answer."""
+
+    task: asyncio.Task[None]
+    waiting: int = 0
+
+
 class Login:
     """The present credentials and their version, which every change raises by one.
 
@@ -40,8 +48,7 @@ class Login:
         #: True from the moment at which the broker refused this version until there is another one.
         self.refused = False
         self._provider = provider
-        self._asking: asyncio.Task[None] | None = None
-        self._joined = 0
+        self._question: _Question | None = None
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -52,7 +59,9 @@ class Login:
     def renew(self, credentials: Credentials) -> bool:
         """Use these from the next dial on; tell whether they differ from the present ones."""
         if credentials.access_token == self.credentials.access_token:
-            self.credentials = credentials  # at most the time of expiry is another one
+            if credentials != self.credentials:  # the time of expiry is another one
+                self.credentials = credentials
+                self._say(refused=self.refused)
             return False
         self.credentials = credentials
         self.version += 1
@@ -72,14 +81,15 @@ class Login:
         """
         before = self.version
         if self._provider is not None:
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask(self._provider), name="brokerpool login")
-                self._asking.add_done_callback(self._answered)
-            await self._join(self._asking)
+            if self._question is None:
+                asking = asyncio.create_task(self._ask(self._provider), name="brokerpool login")
+                self._question = _Question(asking)
+                asking.add_done_callback(self._answered)
+            await self._answer(self._question)
         return self.version != before
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call the watcher after each refusal and each renewal from now on."""
+        """Call the watcher after each refusal, each renewal, and each new time of expiry from now on."""
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
@@ -94,15 +104,17 @@ class Login:
         for watcher in list(self._watchers):
             watcher()
 
-    async def _join(self, asking: asyncio.Task[None]) -> None:
-        # One caller's cancellation must not take the answer from the others; that of the last one ends it.
-        self._joined += 1
+    async def _answer(self, question: _Question) -> None:
+        # One caller's cancellation must not take the answer from the others; that of the last one ends it,
+        # and whoever comes after it asks anew.
+        question.waiting += 1
         try:
-            await asyncio.shield(asking)
+            await asyncio.wait({question.task})
         finally:
-            self._joined -= 1
-            if not self._joined:
-                asking.cancel()
+            question.waiting -= 1
+            if not question.waiting and not question.task.done():
+                question.task.cancel()
+                self._question = None
 
     async def _ask(self, provider: Provider) -> None:
         try:
@@ -112,4 +124,5 @@ class Login:
             logger.warning("the credentials provider failed with %s", type(error).__name__)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        self._asking = None
+        if self._question is not None and self._question.task is task:
+            self._question = None

@@ -57,13 +57,17 @@ class Account:
         self._line.append(waiter)
         self._admit()
         try:
-            return await waiter
+            seat = await waiter
         except asyncio.CancelledError:
             if waiter in self._line:
                 self._line.remove(waiter)
             elif not waiter.cancelled() and (seat := waiter.result()) is not None:
                 self.withdraw(seat)  # given in the very turn in which the caller was cancelled
             raise
+        if seat is not None and self.login.refused:  # in the very turn in which it was given
+            self.withdraw(seat)
+            return None
+        return seat
 
     def failed(self, seat: Seat, *, retry_after: float, busy: bool) -> None:
         """No socket came of the dial; see `DialBudget.failed`."""
@@ -86,9 +90,9 @@ class Account:
         self.budget.withdraw(seat)
         self._admit()
 
-    def evicted(self) -> None:
+    def evicted(self, seat: Seat) -> None:
         """A socket that still has its seat was thrown out for another one of the account."""
-        self.budget.evicted(self._loop.time())
+        self.budget.evict(seat, self._loop.time())
 
     def forgive(self) -> None:
         """Dial as if nothing had happened: somebody says that all is well."""
@@ -105,8 +109,9 @@ class Account:
         """Give no seat any more and leave no timer behind; seats that are taken may still be given back."""
         self._ended = True
         self.login.unwatch(self._login_changed)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, *self._follows.values()):
+            if timer is not None:
+                timer.cancel()
         self._renewal.end()
 
     async def ended(self) -> None:

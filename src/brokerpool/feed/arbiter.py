@@ -40,8 +40,11 @@ class Arbiter:
 
     def __init__(self, last: Tick | None, serving: Collection[str] = ()) -> None:
         """`serving` are the sockets that have served so far, and `last` is the tick that passed before."""
-        #: What passed of late: a socket that joins may repeat it as its first answer.
-        self._recent: deque[Tick] = deque(() if last is None else (last,), maxlen=_RECENT_KEPT)
+        self._last = last
+        #: What passed of late and can be told from other ticks.
+        self._recent: deque[tuple[float, QuoteTick]] = deque(maxlen=_RECENT_KEPT)
+        #: What had passed last when a socket joined: it may repeat that as its first answer.
+        self._before: dict[str, Tick | None] = dict.fromkeys(serving)
         #: The newest tick that had volume and times, by which a later one can be told from a late one.
         self._newest = last if isinstance(last, QuoteTick) else None
         #: What passed from other sockets, and when, and is still to come on this one.
@@ -58,9 +61,10 @@ class Arbiter:
         for source in sources:
             if source not in self._pending:
                 self._pending[source] = deque(maxlen=MOST_PENDING)
+                self._before[source] = self._last
         for source in [source for source in self._pending if source not in sources]:
-            del self._pending[source]
             self.lost(source)
+            del self._pending[source], self._before[source]
 
     def began(self, source: str, now: float, before: float | None) -> None:
         """Note that a socket is about to bring its first tick; the symbol ticked last at `before`."""
@@ -74,6 +78,8 @@ class Arbiter:
             self._past.append(began)
         self._fresh.discard(source)
         self._late_since.pop(source, None)
+        self._pending[source].clear()
+        self._before[source] = self._last
 
     def since(self, source: str) -> float | None:
         """Return when the socket brought its first tick, None before that."""
@@ -103,7 +109,7 @@ class Arbiter:
 
     def repeats(self, tick: Tick) -> bool:
         """Tell whether the tick is the one that passed last, once more."""
-        return bool(self._recent) and _same(self._recent[-1], tick)
+        return self._last is not None and _same(self._last, tick)
 
     def judge(self, source: str, tick: Tick, now: float) -> Verdict:
         """Tell whether the tick is new; it counts as passed if so."""
@@ -119,9 +125,10 @@ class Arbiter:
             verdict = Verdict.NEW  # nothing is held up for so long: it is the other one that is behind
         if verdict is Verdict.NEW:
             pending.clear()
-            self._recent.append(tick)
+            self._last = tick
             if isinstance(tick, QuoteTick):
                 self._newest = tick
+                self._recent.append((now, tick))
             for other, queue in self._pending.items():
                 if other != source:
                     queue.append((now, tick))
@@ -136,6 +143,15 @@ class Arbiter:
     def _verdict(
         self, source: str, tick: Tick, pending: deque[tuple[float, Tick]], *, fresh: bool
     ) -> Verdict:
+        before = self._before[source]
+        if fresh and before is not None and _same(before, tick):
+            return Verdict.COPY
+        if fresh and isinstance(tick, QuoteTick):
+            known = [n for n, (_, passed) in enumerate(self._recent) if _same(passed, tick)]
+            if known:  # what passed after it is still to come here
+                pending.clear()
+                pending.extend(list(self._recent)[known[-1] + 1 :])
+                return Verdict.COPY
         for position, (passed_at, passed) in enumerate(pending):
             if _same(passed, tick):
                 for _ in range(position + 1):
@@ -143,8 +159,6 @@ class Arbiter:
                 # This socket has gone on without a break until then: whoever began before covered up nothing.
                 self._no_hole_before(passed_at, but=source)
                 return Verdict.COPY
-        if fresh and any(_same(passed, tick) for passed in self._recent):
-            return Verdict.COPY
         order = _order(tick, self._newest)
         if order < 0:
             return Verdict.COPY if fresh or not pending else Verdict.LATE

@@ -49,6 +49,10 @@ class Arrivals:
             silent += [i for i in instruments if self._awaited.get(i, due) + SILENT_SECONDS <= due]
         return silent
 
+    def sent_at(self, instrument: Instrument) -> float:
+        """Return when a symbol was sent whose first tick is still to come; KeyError for any other."""
+        return self._awaited[instrument]
+
     def state(self, instrument: Instrument, now: float) -> SymbolState:
         """Tell how far a symbol that was sent has come."""
         sent_at = self._awaited.get(instrument)

@@ -19,7 +19,7 @@ class Cadence:
         self._last: dict[Instrument, Tick] = {}
         self._seen: dict[Instrument, float] = {}
         self._rhythms: dict[Instrument, Rhythm] = {}
-        self._mute: dict[Instrument, None] = {}
+        self._mute: dict[Instrument, bool] = {}
         self._since: dict[Instrument, float] = {}
 
     def saw(self, ticks: list[Tick], now: float) -> None:
@@ -50,8 +50,8 @@ class Cadence:
     def sweep(self, instruments: Iterable[Instrument], now: float) -> list[Instrument]:
         """Learn from what has ticked, and return those that have fallen mute since the last sweep.
 
-        To be called every second or so with the symbols whose ticks are to be expected. One that has not
-        ticked yet is not judged: it has no cadence.
+        To be called every second or so with the symbols whose ticks are to be expected. One of which no
+        pause is known yet is not judged: a first tick is often just the broker's answer.
         """
         fallen = []
         for instrument in instruments:
@@ -66,10 +66,15 @@ class Cadence:
                 self._mute.pop(instrument, None)
                 self._since.pop(instrument, None)
             quiet = now - self._since.get(instrument, seen)
-            if quiet > MUTE_SECONDS and quiet > 2 * rhythm.usual and instrument not in self._mute:
-                self._mute[instrument] = None
+            usual = rhythm.usual
+            if usual and quiet > MUTE_SECONDS and quiet > 2 * usual and instrument not in self._mute:
+                self._mute[instrument] = True
                 fallen.append(instrument)
         return fallen
+
+    def wake(self, instruments: Iterable[Instrument]) -> list[Instrument]:
+        """Note that these tick again, and return those that were mute; the next sweep learns from it."""
+        return [i for i in instruments if self._mute.pop(i, False)]
 
     def forgive(self, instruments: Iterable[Instrument], now: float) -> None:
         """Let the silence of these begin now, and do not learn from it: nothing could have come before."""
@@ -77,7 +82,7 @@ class Cadence:
             self._since[instrument] = now
             self._mute.pop(instrument, None)
             if (rhythm := self._rhythms.get(instrument)) is not None:
-                rhythm.restart()
+                rhythm.restart(self._seen.get(instrument))
 
     def forget(self, instrument: Instrument) -> None:
         """Drop all that is known of a symbol that nobody wants any more."""

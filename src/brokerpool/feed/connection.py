@@ -92,6 +92,7 @@ class Connection(LinkHandler):
         self._pacer = Pacer()
         self._codec: FeedCodec = feed.codec()
         self._link: Link | None = None
+        self._seat: Seat | None = None
         self._changed = asyncio.Event()
         self._down = asyncio.Event()
         self._closing = False
@@ -140,6 +141,10 @@ class Connection(LinkHandler):
         if instrument is None:
             return SymbolState.ACCEPTED
         return self._arrivals.state(instrument, self._monotonic())
+
+    def sent_at(self, token: Token) -> float:
+        """Return when the broker was asked for a token that has not ticked yet; raises KeyError otherwise."""
+        return self._arrivals.sent_at(self._routes[token])
 
     def carried(self) -> list[Instrument]:
         """Return the instruments that the broker has been asked for on the present socket."""
@@ -255,7 +260,7 @@ class Connection(LinkHandler):
 
     def _opened(self, link: Link, seat: Seat) -> None:
         now = self._monotonic()
-        self._link = link
+        self._link, self._seat = link, seat
         self.opened_at = now
         self.out_since = None
         self.down = False
@@ -276,7 +281,7 @@ class Connection(LinkHandler):
         finally:
             link.close()
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
-            self._link = None
+            self._link = self._seat = None
             lived = self._monotonic() - self.opened_at
             if lived >= PROVEN_SECONDS:
                 self._backoff.reset()
@@ -402,7 +407,8 @@ class Connection(LinkHandler):
         match self._codec.farewell(code, reason):
             case Farewell.EVICTED:
                 event = Event.EVICTED
-                self._account.evicted()
+                if self._seat is not None:
+                    self._account.evicted(self._seat)
             case Farewell.CREDENTIALS:
                 self._account.login.refuse(self.version)
         self._become(ConnectionState.WAITING, event, self.last_fault)

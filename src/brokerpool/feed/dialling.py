@@ -18,6 +18,10 @@ FOLLOW_SECONDS = 1.0
 #: After an eviction the account makes do with fewer sockets for so long; doubled with each further one.
 EVICTED_SECONDS = 60.0
 MOST_EVICTED_SECONDS = 900.0
+#: An eviction that long ago says nothing about today.
+FORGOTTEN_SECONDS = 3_600.0
+#: A Retry-After beyond this is taken for a mistake: it would stop the feed for the day.
+MOST_RETRY_AFTER_SECONDS = 3_600.0
 
 
 @dataclass(slots=True)
@@ -28,6 +32,8 @@ class Seat:
     scout: bool
     #: True once its socket has stood for a second.
     trusted: bool = False
+    #: True once another socket of the account has taken its socket's place.
+    evicted: bool = False
 
 
 class DialBudget:
@@ -52,11 +58,13 @@ class DialBudget:
         self._pacer = Pacer(windows)
         self._backoff = Backoff(random)
         self._trusted = 0
+        self._evicted = 0
         self._scout: Seat | None = None
         self._held_until = 0.0
         self._doubt_until = 0.0
         self._cap_grows_at = 0.0
         self._evicted_seconds = EVICTED_SECONDS
+        self._evicted_at = 0.0
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until a dial may leave, 0 for now; None until something else happens."""
@@ -84,7 +92,7 @@ class DialBudget:
     def failed(self, seat: Seat, now: float, *, retry_after: float = 0.0, busy: bool = False) -> None:
         """Note that no socket came of a dial; `busy` when the broker asked for fewer (HTTP 429)."""
         self._free(seat)
-        self._held_until = max(self._held_until, now + retry_after)
+        self._held_until = max(self._held_until, now + min(retry_after, MOST_RETRY_AFTER_SECONDS))
         self._lost_hope(now, busy=busy)
 
     def trust(self, seat: Seat) -> None:
@@ -106,12 +114,17 @@ class DialBudget:
         """Note that a dial is not made, or that the socket was given up by us."""
         self._free(seat)
 
-    def evicted(self, now: float) -> None:
+    def evict(self, seat: Seat, now: float) -> None:
         """Note that another socket of the account took the place of one that still has its seat.
 
         To dial again at once would throw that one out, round and round.
         """
-        self.cap = max(0, min(self.cap, self.sockets - 1))
+        seat.evicted = True
+        self._evicted += 1
+        self.cap = max(0, min(self.cap, self.sockets - self._evicted))
+        if now - self._evicted_at > FORGOTTEN_SECONDS:
+            self._evicted_seconds = EVICTED_SECONDS
+        self._evicted_at = now
         self._cap_grows_at = now + self._evicted_seconds
         self._evicted_seconds = min(MOST_EVICTED_SECONDS, self._evicted_seconds * 2)
 
@@ -126,6 +139,7 @@ class DialBudget:
     def _free(self, seat: Seat) -> None:
         self.sockets -= 1
         self._trusted -= seat.trusted
+        self._evicted -= seat.evicted
         if seat is self._scout:
             self._scout = None
 

@@ -28,34 +28,37 @@ def lodging(
     hosts: Collection[str],
     dialling: Collection[str] = (),
     extra: Sequence[tuple[str, int]] = (),
-    priority: Callable[[Instrument], int],
+    priority: Callable[[Instrument], float],
 ) -> Lodging:
     """Decide which symbols of the slots in `leaving` are guests, and in which of the `hosts`.
 
     Hosts are open slots that work; `dialling` ones keep the guests that they have and take in no more;
-    `extra` are slots that may be opened besides, as (name, room). Among
-    equals those stay that have a place already, then the order of the placement decides. Symbols at home in
-    a host keep their places whatever the guests' priority is. Guests of slots that are in neither list stay
-    where they are until their home has taken over again.
+    `extra` are slots that may be opened besides, as (name, room). Among equals those stay that have a place
+    already, then the order of the placement decides. Symbols at home in a host keep their places whatever
+    the guests' priority is. Guests whose home is not in `leaving` stay where they are, as far as the slot's
+    own symbols leave room, until their home has taken over again.
     """
-    displaced = {i: None for name in leaving for i in placement.homes(name)}
+    ranked = sorted((i for name in leaving for i in placement.homes(name)), key=lambda i: -priority(i))
+    displaced = set(ranked)
     evicted: list[Instrument] = []
-    free: dict[str, int] = {}
-    for name, homes in placement.loads.items():
+    rooms: dict[str, int] = {}
+    for name in (*hosts, *dialling, *leaving):
+        rooms[name] = placement.slot_size - len(placement.homes(name))
         settled = [guest for guest in placement.guests(name) if guest not in displaced]
-        free[name] = placement.slot_size - homes - len(settled)
-        if free[name] < 0:  # its own symbols come first
-            evicted += settled[free[name] :]
-            free[name] = 0
-    rooms = {name: free[name] for name in hosts}
-    for name in dialling:
-        rooms[name] = min(free[name], sum(guest in displaced for guest in placement.guests(name)))
+        # A slot that has become too full for its guests: its own symbols come first.
+        evicted += settled[max(0, rooms[name]) :]
+        rooms[name] = max(0, rooms[name] - len(settled))
+    kept: set[Instrument] = set()
+    for instrument in ranked:
+        host = placement.guest(instrument)
+        if host is not None and host in dialling and rooms[host] > 0:
+            rooms[host] -= 1
+            kept.add(instrument)
+    ranked = [i for i in ranked if i not in kept]
+    rooms = {name: rooms[name] for name in hosts}
     total = sum(rooms.values()) + sum(room for _, room in extra)
-
-    def hosted(instrument: Instrument) -> bool:
-        return placement.guest(instrument) in rooms
-
-    ranked = sorted(displaced, key=lambda i: (-priority(i), not hosted(i)))
+    # Among equals those that have a place; the sort is stable.
+    ranked.sort(key=lambda i: (-priority(i), placement.guest(i) not in rooms))
     chosen, stranded = ranked[:total], ranked[total:]
     evicted += [i for i in stranded if placement.guest(i) is not None]
     homeless: list[Instrument] = []
@@ -63,10 +66,10 @@ def lodging(
         host = placement.guest(instrument)
         if host is not None and rooms.get(host, 0) > 0:
             rooms[host] -= 1
-            continue
-        homeless.append(instrument)
-        if host is not None:
-            evicted.append(instrument)
+        else:
+            homeless.append(instrument)
+            if host is not None:
+                evicted.append(instrument)
     lodged: dict[str, list[Instrument]] = {}
     taken = 0
     for name, room in (*rooms.items(), *extra):

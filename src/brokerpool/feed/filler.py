@@ -78,14 +78,14 @@ class Filling:
             self._pacer.spend(self._loop.time())
             try:
                 async with asyncio.timeout(CALL_SECONDS):
-                    ticks = await self._filler.snapshots(batch)
+                    ticks = list(await self._filler.snapshots(batch))
             except Exception as error:  # whatever the source raises; its text may hold a secret
                 logger.warning("no snapshots for %d symbols: %s", len(batch), type(error).__name__)
                 await asyncio.sleep(self._backoff.next())
                 self._asked.clear()
                 return
             self._backoff.reset()
-            self._intake.fill(list(ticks))
+            self._intake.fill(ticks)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None

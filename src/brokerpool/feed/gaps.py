@@ -40,12 +40,15 @@ class GapBook:
         return fresh
 
     def close(self, instruments: Iterable[Instrument], now_ms: int) -> list[Gap]:
-        """Close the gaps of these instruments and return them with both edges; others are ignored."""
+        """Close the gaps of these instruments and return them with both edges; others are ignored.
+
+        No gap ends before it begins, though the wall clock may have been set back meanwhile.
+        """
         closed = []
         for instrument in instruments:
             gap = self._open.pop(instrument, None)
             if gap is not None:
-                closed.append(replace(gap, to_ms=now_ms))
+                closed.append(replace(gap, to_ms=max(gap.from_ms, now_ms)))
         return closed
 
     def fill(self, instrument: Instrument) -> bool:
@@ -58,7 +61,8 @@ class GapBook:
 
     def unfilled(self, opened_before_ms: int) -> list[Gap]:
         """Return the open gaps without a snapshot whose data stopped before the time, the oldest first."""
-        return [gap for gap in self._open.values() if not gap.filled and gap.from_ms < opened_before_ms]
+        due = [gap for gap in self._open.values() if not gap.filled and gap.from_ms < opened_before_ms]
+        return sorted(due, key=lambda gap: gap.from_ms)
 
     def get(self, instrument: Instrument) -> Gap | None:
         """Return the instrument's open gap, None when there is none."""

@@ -95,6 +95,7 @@ class Intake:
                 self._tell_hole(instrument, arbiter.hole(connection.name, connection.data_at), reason)
                 arbiter.lost(connection.name)
         self._open_gaps(dark, reason)
+        self.cadence.forgive(dark, self._monotonic())
 
     def overlaps(self, instrument: Instrument, new: Connection, old: Connection) -> bool:
         """Tell whether a symbol may be taken off its old connection, now that it ticks on the new one.
@@ -134,6 +135,11 @@ class Intake:
             serving = [name for lane in self._lanes for name in lane.serving(instrument)]
             arbiter = self._contested[instrument] = Arbiter(self.cadence.last(instrument), serving)
         arbiter.serve(carriers)
+
+    def ticked_since(self, instrument: Instrument, at: float) -> bool:
+        """Tell whether any connection has brought a tick of the symbol after the monotonic time."""
+        seen = self.cadence.seen(instrument)
+        return seen is not None and seen > at
 
     # -- for the pool -------------------------------------------------------------------------------------
 
@@ -222,9 +228,10 @@ class Intake:
         gaps: list[Gap] = self.gaps.close(instruments, int(self._wall_clock() * 1000))
         if not gaps:
             return
-        was_mute = [i for i in instruments if self.cadence.mute(i)]
-        # The hole is no habit of the symbol.
-        self.cadence.forgive(instruments, self._monotonic())
+        was_mute = self.cadence.wake(instruments)
+        # A hole is no habit of the symbol. Silence while all else works is one, until it turns out otherwise:
+        # a symbol that trades every minute would be found mute every minute if it were not learned.
+        self.cadence.forgive(set(instruments).difference(was_mute), self._monotonic())
         self._tell_closed(gaps)
         if was_mute:
             self.symbols_changed(was_mute, SymbolState.LIVE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -19,8 +20,6 @@ from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event, Journal
 
-#: What has its first tick, or has been waiting for it too long, is as well off as it will be.
-_SETTLED = (SymbolState.LIVE, SymbolState.SILENT)
 #: An evacuation that is not through after this long is given up; its connection goes on as it is.
 EVACUATION_SECONDS = 60.0
 #: A socket with a known end is emptied this long before it, or a tenth of its life if that is less.
@@ -32,6 +31,7 @@ class LaneObserver(ConnectionObserver, Protocol):
 
     def carriers_changed(self, instrument: Instrument) -> None: ...
     def overlaps(self, instrument: Instrument, new: Connection, old: Connection) -> bool: ...
+    def ticked_since(self, instrument: Instrument, at: float) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +128,10 @@ class Lane:
         """Tell how far a wanted symbol has come on the connection that serves it best."""
         token = self._tokens[instrument]
         states = [self.connections[name].symbol_state(token) for name in self.carriers(instrument)]
-        state = max(states, key=PROGRESS.index)
-        # Its home may be back before the next look.
-        stranded = state is SymbolState.ACCEPTED and instrument in self.stranded
-        return SymbolState.DEGRADED if stranded else state
+        best = max(states, key=PROGRESS.index)
+        # A home that is back is noticed at the next look; what it serves by then is degraded no more.
+        stranded = instrument in self.stranded and best is SymbolState.ACCEPTED
+        return SymbolState.DEGRADED if stranded else best
 
     def serving(self, instrument: Instrument) -> list[str]:
         """Return the live connections that have brought a tick of the symbol."""
@@ -166,7 +166,7 @@ class Lane:
             # A host that is dialling, or may be dead, keeps the guests that it has and gets no more.
             dialling=[name for name, c in staying.items() if not c.live or c.fading],
             extra=placement.new_slots()[:seats],
-            priority=self._demand.priority,
+            priority=self._urgency,
         )
         for instrument in plan.evicted:
             self._end_stay(instrument, lost="its place was needed for another symbol")
@@ -198,7 +198,7 @@ class Lane:
         for name in [n for n in self._evacuations if not self.connections[n].live]:
             del self._evacuations[name]
         self._take_over(now)
-        if not self._evacuations:
+        if not (self._evacuations or self._out):  # a guest could not be moved without a hole
             self._rotate_one(now)
         self.settle()
         for name, evacuation in list(self._evacuations.items()):
@@ -215,14 +215,14 @@ class Lane:
                 token = self._tokens[instrument]
                 host = self.connections[name]
                 if home in self._evacuations:
-                    if self._settled(name, token) and self._observer.overlaps(
+                    if self._settled(name, instrument) and self._observer.overlaps(
                         instrument, host, self.connections[home]
                     ):
                         self.placement.adopt(instrument)
                         self.connections[home].drop(token)
                         self._observer.carriers_changed(instrument)
                 elif (
-                    self._settled(home, token)
+                    self._settled(home, instrument)
                     and now - self.connections[home].opened_at >= PROVEN_SECONDS
                     and self._observer.overlaps(instrument, self.connections[home], host)
                 ):
@@ -255,7 +255,7 @@ class Lane:
     def _compact(self, now: float) -> None:
         """Empty the smallest connection when the others have had room for it for as long as one lingers."""
         name = self.placement.spare() if all(c.live for c in self.connections.values()) else None
-        if name is None or self._out:
+        if name is None:
             self._spare_since = None
         elif self._spare_since is None:
             self._spare_since = now
@@ -263,9 +263,16 @@ class Lane:
             self._spare_since = None
             self.evacuate(name, "the other connections have room for all of it", opens=False)
 
-    def _settled(self, name: str, token: Token) -> bool:
-        connection = self.connections[name]
-        return connection.live and connection.symbol_state(token) in _SETTLED
+    def _settled(self, name: str, instrument: Instrument) -> bool:
+        """Tell whether a symbol is as well off on a connection as it will be, so that another may let go."""
+        connection, token = self.connections[name], self._tokens[instrument]
+        if not connection.live:
+            return False
+        state = connection.symbol_state(token)
+        if state is SymbolState.SILENT:
+            # It may be a quiet symbol; if it ticks elsewhere, it is this connection that is mute.
+            return not self._observer.ticked_since(instrument, connection.sent_at(token))
+        return state is SymbolState.LIVE
 
     def _pending(self, name: str) -> bool:
         """Tell whether symbols of a connection that is evacuated are still on their way."""
@@ -278,6 +285,11 @@ class Lane:
         self._journal.note(Event.ROTATED, connection=name, symbols=left, reason=reason)
         if not self.placement.carried(name):
             self._close_empty(name)
+
+    def _urgency(self, instrument: Instrument) -> float:
+        """Return the symbol's priority; what is only to be moved, and served where it is, comes last."""
+        out = self.placement.slot(instrument) in self._out
+        return self._demand.priority(instrument) if out else -math.inf
 
     def _note_stranded(self, instruments: list[Instrument]) -> None:
         # What is evacuated is still served where it is.

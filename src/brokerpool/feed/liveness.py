@@ -33,23 +33,26 @@ class Verdict(Enum):
 class Rhythm:
     """How long the pauses between something's signs usually are, learned from a look now and then."""
 
-    __slots__ = ("last", "usual")
+    __slots__ = ("_hole", "last", "usual")
 
     def __init__(self) -> None:
         self.last: float | None = None
+        self._hole = False
         #: The longest pause of late, in seconds; 0 before the first. It fades with each sign, so that one
         #: quiet lunch break does not dull the watch for the rest of the day.
         self.usual = 0.0
 
     def look(self, last: float) -> None:
         """Learn from the time of the newest sign; the same time again teaches nothing."""
-        if self.last is not None and last != self.last:
+        if last == self.last:
+            return
+        if self.last is not None and not self._hole:
             self.usual = max(last - self.last, self.usual * 0.98)
-        self.last = last
+        self.last, self._hole = last, False
 
-    def restart(self) -> None:
-        """Do not learn from the pause that is going on: it is a hole, not a habit."""
-        self.last = None
+    def restart(self, last: float | None) -> None:
+        """Do not learn from the pause that is going on since `last`: it is a hole, not a habit."""
+        self.last, self._hole = last, True
 
 
 class Liveness:
@@ -62,7 +65,7 @@ class Liveness:
     def __init__(self, silence_seconds: float, now: float) -> None:
         self.silence_seconds = silence_seconds
         self._rhythm = Rhythm()
-        self._fruitless = 0
+        self._patience = 1.0  # by how much the limits are stretched
         self.opened(now)
 
     def opened(self, now: float) -> None:
@@ -70,7 +73,7 @@ class Liveness:
         self._opened_at = self._heard_at = self._quiet_from = now
         self._data_at: float | None = None
         self._probed = False
-        self._rhythm.restart()
+        self._rhythm.restart(None)
 
     def heard(self, now: float) -> None:
         """Note any message or control frame."""
@@ -88,11 +91,11 @@ class Liveness:
         """Let the silence begin now: it was this process that stood still, or the market was closed."""
         self._heard_at = max(self._heard_at, now)
         self._quiet_from = now
-        self._rhythm.restart()
+        self._rhythm.restart(self._data_at)
 
     def gave_up(self) -> None:
         """Note that a socket was given up as mute; its successor gets more time."""
-        self._fruitless += 1
+        self._patience = min(PATIENCE_SECONDS, self._patience * 2)
 
     @property
     def data_at(self) -> float:
@@ -107,7 +110,7 @@ class Liveness:
     def mute_limit(self) -> float:
         """Seconds without data after which the present socket is mute."""
         least = FIRST_DATA_SECONDS if self._data_at is None else max(MUTE_SECONDS, 2 * self._rhythm.usual)
-        return min(PATIENCE_SECONDS, float(least * 2**self._fruitless))
+        return min(PATIENCE_SECONDS, least * self._patience)
 
     def verdict(self, now: float, *, trading: bool) -> Verdict | None:
         """Judge the silence, every second or so; `trading` tells whether data is to be expected."""
@@ -115,12 +118,12 @@ class Liveness:
             return Verdict.SILENT
         if not trading:
             self._quiet_from = now
-            self._rhythm.restart()
+            self._rhythm.restart(self._data_at)
             return None
         if self._data_at is not None:
             self._rhythm.look(self._data_at)
             if self._data_at - self._opened_at >= PROVEN_SECONDS:
-                self._fruitless = 0
+                self._patience = 1.0
         quiet = now - self._quiet_from
         if quiet < PROBE_SECONDS:
             self._probed = False

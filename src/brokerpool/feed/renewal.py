@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from brokerpool.brokers.login import Login
 
-#: How long before the known end of a token the next one is asked for.
+#: How long before the known end of a token the next one is asked for; half of what is left of it when that is
+#: less, for a token that lives shorter must not be renewed without a pause.
 AHEAD_SECONDS = 300.0
 #: Between two questions that brought nothing new.
 ASK_SECONDS = 4.0
@@ -20,6 +21,8 @@ class Renewal:
         self._login = login
         self._wall_clock = wall_clock
         self._task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._asked_at = -ASK_SECONDS
 
     def look(self) -> None:
         """Begin anew with the login as it stands: to be called after each change of it."""
@@ -44,12 +47,17 @@ class Renewal:
         if self._login.refused:
             return 0.0
         expires_at = self._login.credentials.expires_at
-        return None if expires_at is None else max(0.0, expires_at - AHEAD_SECONDS - self._wall_clock())
+        if expires_at is None:
+            return None
+        left = expires_at - self._wall_clock()
+        return max(0.0, left - min(AHEAD_SECONDS, left / 2))
 
     async def _renew(self) -> None:
+        pause = self._asked_at + ASK_SECONDS - self._loop.time()
         # Slept through on the loop's clock: a jump of the wall clock must not ask for a new login.
-        await asyncio.sleep(self._due() or 0.0)
+        await asyncio.sleep(max(self._due() or 0.0, pause))
         while True:
+            self._asked_at = self._loop.time()
             if await self._login.refresh():
                 return
             await asyncio.sleep(ASK_SECONDS)
