@@ -22,6 +22,7 @@ from tests.simulation.scripted_feed import number_of
 CROSSING_SECONDS = 0.1
 #: The pool looks for silences once a second, and a tick may be on its way for a moment.
 _LOOK_SECONDS = 2.5
+_FOR_EVER = 1e6
 
 
 @dataclass(slots=True)
@@ -31,6 +32,10 @@ class _Stint:
     ticked: bool = False
     last: int | None = None  # the newest running number that came since it was live
     last_at: float = 0.0
+    #: When it ticked first, since it is wanted or since its last gap.
+    first_at: float = 0.0
+    #: How often it has ticked since then.
+    ticks: int = 0
     #: The mode of that tick.
     mode: Mode = Mode.LTP
     #: The longest pause between two ticks that was no gap: what the pool may take for a habit.
@@ -140,6 +145,9 @@ class Witness(PoolListener):
                     continue
             elif not self._follows(instrument, stint, tick, number):
                 continue
+            if stint.last is None:
+                stint.first_at = now
+            stint.ticks += 1
             stint.last, stint.last_at, stint.mode = number, now, tick.mode
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
@@ -182,6 +190,11 @@ class Witness(PoolListener):
             if late_at is not None and late_at != self._now():
                 self._say(instrument, f"{gap} does not begin at the last tick, and was not told in one go")
             self._debts = [debt for debt in self._debts if not debt.paid(gap)]
+            if (stint := self._stints.get(instrument)) is not None:
+                stint.first_at, stint.ticks = self._now(), 0
+                if "usual pause" in gap.reason:
+                    # A symbol that fell mute and came back by itself may be one that is often quiet so long.
+                    stint.pause = max(stint.pause, (gap.to_ms - gap.from_ms) / 1000)
             before = self._closed.setdefault(instrument, [])
             for other in before:
                 if gap.from_ms < (other.to_ms or 0) and other.from_ms < gap.to_ms:
@@ -258,6 +271,8 @@ class Witness(PoolListener):
         return now - stint.last_at < self._patience(token, stint)
 
     def _patience(self, token: int, stint: _Stint) -> float:
+        if stint.ticks < 4 or stint.last_at - stint.first_at < _LOOK_SECONDS:
+            return _FOR_EVER  # too short a time, since it was wanted or since a hole, to know a habit from
         usual = max(stint.pause, self._broker.cadence(token))
         return max(MUTE_SECONDS, 2 * usual) + _LOOK_SECONDS
 

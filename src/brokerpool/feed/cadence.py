@@ -58,9 +58,7 @@ class Cadence:
             seen = self._seen.get(instrument)
             if seen is None:
                 continue
-            rhythm = self._rhythms.get(instrument)
-            if rhythm is None:
-                rhythm = self._rhythms[instrument] = Rhythm()
+            rhythm = self._rhythm(instrument)
             if seen != rhythm.last:
                 rhythm.look(seen)
                 self._mute.pop(instrument, None)
@@ -81,8 +79,14 @@ class Cadence:
         for instrument in instruments:
             self._since[instrument] = now
             self._mute.pop(instrument, None)
-            if (rhythm := self._rhythms.get(instrument)) is not None:
-                rhythm.restart(self._seen.get(instrument))
+            if (seen := self._seen.get(instrument)) is not None:
+                self._rhythm(instrument).restart(seen)
+
+    def _rhythm(self, instrument: Instrument) -> Rhythm:
+        rhythm = self._rhythms.get(instrument)
+        if rhythm is None:
+            rhythm = self._rhythms[instrument] = Rhythm()
+        return rhythm
 
     def forget(self, instrument: Instrument) -> None:
         """Drop all that is known of a symbol that nobody wants any more."""

@@ -159,7 +159,6 @@ class Intake:
         self.cadence.forget(instrument)
         if instrument in self.gaps:
             self._close_gaps([instrument])
-            self.cadence.forget(instrument)  # closing has noted the time
 
     def fill(self, ticks: list[Tick]) -> None:
         """Pass on snapshots from another source; they close a gap whose symbol is served again."""
@@ -228,10 +227,9 @@ class Intake:
         gaps: list[Gap] = self.gaps.close(instruments, int(self._wall_clock() * 1000))
         if not gaps:
             return
+        # Silence while all else works is learned as a habit, until it turns out otherwise: a symbol that trades
+        # every minute would be found mute every minute. A hole is none, and was forgiven when it began.
         was_mute = self.cadence.wake(instruments)
-        # A hole is no habit of the symbol. Silence while all else works is one, until it turns out otherwise:
-        # a symbol that trades every minute would be found mute every minute if it were not learned.
-        self.cadence.forgive(set(instruments).difference(was_mute), self._monotonic())
         self._tell_closed(gaps)
         if was_mute:
             self.symbols_changed(was_mute, SymbolState.LIVE)
