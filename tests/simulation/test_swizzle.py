@@ -88,7 +88,7 @@ def test_a_pool_that_subscribes_before_it_drops_is_caught(monkeypatch: pytest.Mo
 
 
 def test_a_pool_that_passes_every_copy_of_a_tick_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Intake, "_passes", lambda self, source, tick: True)
+    monkeypatch.setattr(Intake, "_passes", lambda self, source, tick, now: True)
     caught("comes twice")
 
 

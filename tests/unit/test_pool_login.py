@@ -59,10 +59,7 @@ def test_a_provider_is_asked_by_one_party_at_a_time_and_its_new_token_restores_e
     asyncio.run(main())
 
 
-def test_a_token_whose_end_is_known_is_renewed_ahead_and_the_sockets_are_replaced_without_a_hole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("brokerpool.feed.renewal.AHEAD_SECONDS", 100.0)
+def test_a_token_whose_end_is_known_is_renewed_ahead_and_the_sockets_are_replaced_without_a_hole() -> None:
 
     async def main() -> None:
         async with no_task_dies(), KiteSimulator(symbols=10, rate=300) as broker:
@@ -81,7 +78,7 @@ def test_a_token_whose_end_is_known_is_renewed_ahead_and_the_sockets_are_replace
                 limits=plain.limits,
                 provider=provider,
             )
-            zerodha.login.renew(Credentials(broker.access_token, expires_at=pool_clock[0] + 100.3))
+            zerodha.login.renew(Credentials(broker.access_token, expires_at=pool_clock[0] + 0.8))
             async with WebSocketPool(zerodha, random=Prompt(), wall_clock=lambda: pool_clock[0]) as pool:
                 every = instruments(broker)
                 pool.subscribe(every)
