@@ -323,25 +323,36 @@ def served_since(arbiter: Sockets, source: str, at: float, before: float | None)
 def test_a_socket_that_goes_dark_leaves_a_hole_until_the_other_one_began() -> None:
     arbiter = Sockets(None, ["a"])
     served_since(arbiter, "b", 10.0, 4.0)
-    assert arbiter.hole("a", 9.0) == (4.0, 10.0), "the last tick before, and the first of the other"
-    assert arbiter.hole("a", 11.0) is None, "it was alive when the other one began"
-    assert arbiter.hole("b", 9.0) is None, "the other one served already"
+    assert arbiter.holes("a", 9.0) == [(4.0, 10.0)], "the last tick before, and the first of the other"
+    assert arbiter.holes("a", 11.0) == [], "it was alive when the other one began"
+    assert arbiter.holes("b", 9.0) == [], "the other one served already"
 
 
 def test_a_socket_that_began_with_what_had_passed_covers_up_no_hole() -> None:
     arbiter = Sockets(ltp(5.0), ["a"])
     served_since(arbiter, "b", 10.0, 4.0)
     assert not arbiter.admits("b", ltp(5.0))
-    assert arbiter.hole("a", 9.0) is None
+    assert arbiter.holes("a", 9.0) == []
+
+
+def test_sockets_that_covered_up_a_dead_one_and_were_lost_leave_a_hole_each() -> None:
+    arbiter = Sockets(None, ["a"])
+    served_since(arbiter, "b", 10.0, 4.0)
+    arbiter.lost("b")
+    arbiter.began("b", 14.0, 12.0)
+    assert arbiter.holes("a", 9.0) == [(4.0, 10.0), (12.0, 14.0)]
+    arbiter.serve(["a", "b", "c"])
+    arbiter.began("c", 20.0, 19.0)
+    assert arbiter.holes("a", 9.0) == [(4.0, 10.0), (12.0, 14.0)], "the other one served when this one began"
 
 
 def test_what_a_socket_covered_up_is_known_also_when_it_is_gone() -> None:
     arbiter = Sockets(None, ["a"])
     served_since(arbiter, "b", 10.0, 4.0)
     arbiter.lost("b")
-    assert arbiter.hole("a", 9.0) == (4.0, 10.0)
+    assert arbiter.holes("a", 9.0) == [(4.0, 10.0)]
     arbiter.told()
-    assert arbiter.hole("a", 9.0) is None
+    assert arbiter.holes("a", 9.0) == []
 
 
 def test_a_socket_that_brings_what_others_brought_has_gone_on_without_a_hole() -> None:
@@ -350,7 +361,7 @@ def test_a_socket_that_brings_what_others_brought_has_gone_on_without_a_hole() -
     served_since(arbiter, "b", 10.0, 4.0)
     assert arbiter.admits("b", ltp(1.0))
     assert not arbiter.admits("a", ltp(1.0))
-    assert arbiter.hole("a", 9.0) is None
+    assert arbiter.holes("a", 9.0) == []
 
 
 def test_a_backlog_is_late_and_a_socket_that_is_ahead_is_heard_after_a_second() -> None:

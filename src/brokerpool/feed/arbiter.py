@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Collection
 from enum import Enum
+from typing import NamedTuple
 
 from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
@@ -29,6 +30,16 @@ class Verdict(Enum):
     LATE = "late"
 
 
+class _Stint(NamedTuple):
+    """One socket's service from its first tick on."""
+
+    at: float
+    #: When the symbol ticked last before that; None when there was no hole.
+    before: float | None
+    #: The sockets that served already, as far as was known.
+    beside: frozenset[str]
+
+
 class Arbiter:
     """Lets each tick pass once, whichever socket brings it first, and knows which socket served when.
 
@@ -49,10 +60,10 @@ class Arbiter:
         self._newest = last if isinstance(last, QuoteTick) else None
         #: What passed from other sockets, and when, and is still to come on this one.
         self._pending: dict[str, deque[tuple[float, Tick]]] = {}
-        #: When each socket brought its first tick, and when the symbol ticked last before that.
-        self._began: dict[str, tuple[float, float | None]] = dict.fromkeys(serving, (float("-inf"), None))
+        #: Which sockets serve, and since when.
+        self._began: dict[str, _Stint] = dict.fromkeys(serving, _Stint(-math.inf, None, frozenset()))
         #: The same of sockets that are gone: they may have covered up that another one was dead.
-        self._past: deque[tuple[float, float | None]] = deque(maxlen=_PAST_KEPT)
+        self._past: deque[_Stint] = deque(maxlen=_PAST_KEPT)
         self._fresh: set[str] = set()
         self._late_since: dict[str, float] = {}
 
@@ -68,7 +79,7 @@ class Arbiter:
 
     def began(self, source: str, now: float, before: float | None) -> None:
         """Note that a socket is about to bring its first tick; the symbol ticked last at `before`."""
-        self._began[source] = (now, before)
+        self._began[source] = _Stint(now, before, frozenset(self._began) - {source})
         self._fresh.add(source)
 
     def lost(self, source: str) -> None:
@@ -84,24 +95,23 @@ class Arbiter:
     def since(self, source: str) -> float | None:
         """Return when the socket brought its first tick, None before that."""
         began = self._began.get(source)
-        return began[0] if began else None
+        return began.at if began else None
 
-    def hole(self, dark: str, since: float) -> tuple[float, float] | None:
-        """Return the hole, as (from, to), that a socket leaves which brought nothing after `since`.
+    def holes(self, dark: str, since: float) -> list[tuple[float, float]]:
+        """Return the holes, each as (from, to), that a socket leaves which brought nothing after `since`.
 
-        There is none when it never served, or when another one served already: then the data went on.
+        There is none when it never served, or when another one served already: then the data went on. There
+        are several when others began, and were lost, more than once.
         """
         waiting = self._pending.get(dark)
         if waiting:  # of this symbol it has not even brought what others brought then
             since = min(since, math.nextafter(waiting[0][0], -math.inf))
-        serving = [began for source, began in self._began.items() if source != dark]
-        if dark not in self._began or any(at <= since for at, _ in serving):
-            return None
-        later = [(at, before) for at, before in (*serving, *self._past) if at > since and before is not None]
-        if not later:
-            return None
-        at, before = min(later)
-        return before, at
+        serving = [stint for source, stint in self._began.items() if source != dark]
+        if dark not in self._began or any(stint.at <= since for stint in serving):
+            return []
+        # Who began beside one that was alive covered up nothing.
+        alone = [s for s in (*self._past, *serving) if s.at > since and s.beside <= {dark}]
+        return sorted((s.before, s.at) for s in alone if s.before is not None)
 
     def over(self) -> bool:
         """Tell whether nothing is left to decide: only one socket, and no copies still to come on it."""
@@ -133,11 +143,11 @@ class Arbiter:
                 if other != source:
                     queue.append((now, tick))
         elif fresh:  # it begins with what has passed: there is no hole before it
-            self._began[source] = (self._began[source][0], None)
+            self._began[source] = self._began[source]._replace(before=None)
         return verdict
 
     def told(self) -> None:
-        """Note that the hole was told: it is none any more."""
+        """Note that the holes were told: they are none any more."""
         self._no_hole_before(float("inf"))
 
     def _verdict(
@@ -167,10 +177,10 @@ class Arbiter:
         return Verdict.NEW
 
     def _no_hole_before(self, moment: float, but: str = "") -> None:
-        for source, (at, _) in self._began.items():
-            if source != but and at <= moment:
-                self._began[source] = (at, None)
-        while self._past and self._past[0][0] <= moment:
+        for source, stint in self._began.items():
+            if source != but and stint.at <= moment:
+                self._began[source] = stint._replace(before=None)
+        while self._past and self._past[0].at <= moment:
             self._past.popleft()
 
 

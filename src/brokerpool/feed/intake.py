@@ -92,7 +92,7 @@ class Intake:
             if not any(lane.serving(instrument) for lane in self._lanes):
                 dark.append(instrument)
             if (arbiter := self._contested.get(instrument)) is not None:
-                self._tell_hole(instrument, arbiter.hole(connection.name, connection.data_at), reason)
+                self._tell_holes(instrument, arbiter.holes(connection.name, connection.data_at), reason)
                 arbiter.lost(connection.name)
         self._open_gaps(dark, reason)
         self.cadence.forgive(dark, self._monotonic())
@@ -112,9 +112,8 @@ class Intake:
             return True
         if self._monotonic() - began < OVERLAP_SECONDS:
             return False
-        self._tell_hole(
-            instrument, arbiter.hole(old.name, old.data_at), "its old connection had fallen silent"
-        )
+        holes = arbiter.holes(old.name, old.data_at)
+        self._tell_holes(instrument, holes, "its old connection had fallen silent")
         return True
 
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None:
@@ -178,14 +177,15 @@ class Intake:
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _tell_hole(self, instrument: Instrument, hole: tuple[float, float] | None, reason: str) -> None:
-        """Tell of a gap that is over, from and to monotonic seconds."""
-        if hole is None or instrument in self.gaps:
+    def _tell_holes(self, instrument: Instrument, holes: list[tuple[float, float]], reason: str) -> None:
+        """Tell of gaps that are over, each from and to monotonic seconds."""
+        if instrument in self.gaps:
             return
         wall, now = self._wall_clock(), self._monotonic()
-        begin, end = (int((wall - (now - at)) * 1000) for at in hole)
-        self._tell_opened(self.gaps.open({instrument: begin}, reason), reason)
-        self._tell_closed(self.gaps.close([instrument], end))
+        for hole in holes:
+            begin, end = (_ms(wall - (now - at)) for at in hole)
+            self._tell_opened(self.gaps.open({instrument: begin}, reason), reason)
+            self._tell_closed(self.gaps.close([instrument], end))
 
     def _passes(self, source: str, tick: Tick, now: float) -> bool:
         arbiter = self._contested.get(tick.instrument)
@@ -193,8 +193,8 @@ class Intake:
             return True
         verdict = arbiter.judge(source, tick, now)
         if verdict is Verdict.LATE:
-            hole = arbiter.hole(source, float("-inf"))
-            self._tell_hole(tick.instrument, hole, f"{source} was held up, and its ticks came too late")
+            holes = arbiter.holes(source, float("-inf"))
+            self._tell_holes(tick.instrument, holes, f"{source} was held up, and its ticks came too late")
             arbiter.told()
         # The same again after a hole: nothing was missed, and it ends the gap.
         again = verdict is Verdict.COPY and tick.instrument in self.gaps and arbiter.repeats(tick)
@@ -206,7 +206,7 @@ class Intake:
         for instrument in instruments:
             seen = self.cadence.seen(instrument)
             if seen is not None:  # without a tick there is no data that could have a hole
-                edges[instrument] = int((wall - (now - seen)) * 1000)
+                edges[instrument] = _ms(wall - (now - seen))
         self._tell_opened(self.gaps.open(edges, reason), reason)
 
     def _tell_opened(self, gaps: list[Gap], reason: str) -> None:
@@ -224,12 +224,17 @@ class Intake:
             listener.gaps_closed(gaps)
 
     def _close_gaps(self, instruments: list[Instrument]) -> None:
-        gaps: list[Gap] = self.gaps.close(instruments, int(self._wall_clock() * 1000))
+        gaps: list[Gap] = self.gaps.close(instruments, _ms(self._wall_clock()))
         if not gaps:
             return
-        # Silence while all else works is learned as a habit, until it turns out otherwise: a symbol that trades
-        # every minute would be found mute every minute. A hole is none, and was forgiven when it began.
+        # Silence while all else works is learned as a habit, until it turns out otherwise: a symbol that
+        # trades every minute would be found mute every minute. A hole is none: it was forgiven when it began.
         was_mute = self.cadence.wake(instruments)
         self._tell_closed(gaps)
         if was_mute:
             self.symbols_changed(was_mute, SymbolState.LIVE)
+
+
+def _ms(seconds: float) -> int:
+    # Rounded, or a hole would begin a millisecond before the one ended that came before it.
+    return round(seconds * 1000)
