@@ -11,10 +11,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.login import Credentials
 from brokerpool.feed import pool as asynchronous
+from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool import Instruments, Subscribed
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
+from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 
@@ -35,7 +38,11 @@ class WebSocketPool:
         max_connections: int = 3,
         linger: float = 30.0,
         placement: str = "fill-first",
+        redundancy: int = 1,
+        grace: float = 5.0,
+        hours: MarketHours = ALWAYS_OPEN,
     ) -> None:
+        self._feed = feed
         self._make = partial(
             asynchronous.WebSocketPool,
             feed,
@@ -43,6 +50,9 @@ class WebSocketPool:
             max_connections=max_connections,
             linger=linger,
             placement=placement,
+            redundancy=redundancy,
+            grace=grace,
+            hours=hours,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
@@ -56,10 +66,13 @@ class WebSocketPool:
         mode: Mode = Mode.QUOTE,
         *,
         owner: str = "default",
+        priority: int = 0,
         partial: bool = False,
     ) -> Subscribed:
         """Want the instruments in the mode; raises as the asynchronous method does."""
-        return self._call(lambda: self._pool.subscribe(instruments, mode, owner=owner, partial=partial))
+        return self._call(
+            lambda: self._pool.subscribe(instruments, mode, owner=owner, priority=priority, partial=partial)
+        )
 
     def unsubscribe(
         self, instruments: Instruments, mode: Mode | None = None, *, owner: str = "default"
@@ -84,6 +97,14 @@ class WebSocketPool:
         self._inboxes.append(inbox)
         self._call(lambda: self._pool.listen(inbox))
         return self._drain(inbox, timeout)
+
+    def renew(self, credentials: Credentials) -> bool:
+        """Use the credentials of a new login; tell whether they differ from the present ones."""
+        return self._call(lambda: self._feed.login.renew(credentials))
+
+    def gap(self, instrument: Instrument) -> Gap | None:
+        """Return the instrument's open gap, in which its last value is stale; None when there is none."""
+        return self._call(lambda: self._pool.gap(instrument))
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool."""

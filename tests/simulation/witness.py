@@ -271,7 +271,7 @@ class Witness(PoolListener):
         return now - stint.last_at < self._patience(token, stint)
 
     def _patience(self, token: int, stint: _Stint) -> float:
-        if stint.ticks < 4 or stint.last_at - stint.first_at < _LOOK_SECONDS:
+        if stint.ticks < 4 or stint.last_at - stint.first_at < 2 * _LOOK_SECONDS:
             return _FOR_EVER  # too short a time, since it was wanted or since a hole, to know a habit from
         usual = max(stint.pause, self._broker.cadence(token))
         return max(MUTE_SECONDS, 2 * usual) + _LOOK_SECONDS

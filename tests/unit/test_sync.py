@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from brokerpool import Mode, PoolExhaustedError, SymbolState, sync
+from brokerpool import Credentials, Mode, PoolExhaustedError, SymbolState, sync
 from brokerpool.simulator.zerodha import KiteSimulator
 from tests.rehearsal import feed, instruments
 
@@ -67,6 +67,17 @@ def test_a_consumer_in_another_thread_ends_when_the_pool_closes(broker: KiteSimu
     consumer.join(5)
     assert not consumer.is_alive()
     assert seen
+
+
+def test_a_new_token_given_by_a_plain_thread_restores_everything(broker: KiteSimulator) -> None:
+    with sync.WebSocketPool(feed(broker)) as pool:
+        (infy,) = pool.subscribe("NSE:INFY", priority=3).accepted
+        pool.wait_live(infy)
+        broker.access_token = "tomorrow"  # the token of today is refused from the next dial on
+        assert pool.renew(Credentials("tomorrow"))
+        assert not pool.renew(Credentials("tomorrow"))
+        pool.wait_live(infy)
+        assert pool.gap(infy) is None
 
 
 def test_many_threads_may_subscribe_at_once(broker: KiteSimulator) -> None:
