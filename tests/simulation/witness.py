@@ -290,7 +290,7 @@ class Witness(PoolListener):
         return token
 
     def _ms(self, at: float) -> int:
-        return int((self._broker.wall_clock() - self._now() + at) * 1000)
+        return round((self._broker.wall_clock() - self._now() + at) * 1000)
 
     def _say(self, instrument: Instrument, what: str) -> None:
         self.problems.append(f"{self._now():.3f} {instrument.symbol} {what}")
