@@ -374,3 +374,43 @@ def test_a_backlog_is_late_and_a_socket_that_is_ahead_is_heard_after_a_second() 
     assert set(late) == {Verdict.LATE}
     arbiter.now += BACKLOG_SECONDS + 0.1
     assert arbiter.admits("b", ltp(10.0))
+
+
+def with_a_socket_that_keeps_one_back() -> Sockets:
+    """Both serve at 10.0; `a` brings a price then, and `b` goes on with the next one a second later."""
+    arbiter = Sockets(None)
+    arbiter.serve(["a", "b"])
+    arbiter.now = 9.0
+    assert arbiter.admits("a", ltp(1.0))
+    assert not arbiter.admits("b", ltp(1.0))
+    arbiter.now = 10.0
+    assert arbiter.admits("a", ltp(2.0))
+    arbiter.now = 11.0
+    assert arbiter.judge("b", ltp(3.0), arbiter.now) is Verdict.LATE, "2.0 is still to come on it"
+    return arbiter
+
+
+def test_what_was_dropped_as_late_is_a_hole_when_the_other_socket_was_dead_by_then() -> None:
+    arbiter = with_a_socket_that_keeps_one_back()
+    arbiter.now += BACKLOG_SECONDS + 0.1
+    assert arbiter.admits("b", ltp(4.0))
+    [hole] = arbiter.holes("a", 10.5)
+    assert hole == pytest.approx((10.001, 12.101))
+    assert not arbiter.admits("a", ltp(4.0))
+    assert arbiter.holes("a", 10.5) == [], "it was alive when the other one was heard again"
+
+
+def test_what_was_dropped_as_late_before_a_gap_ended_is_told_with_the_gap() -> None:
+    arbiter = with_a_socket_that_keeps_one_back()
+    arbiter.now += BACKLOG_SECONDS + 0.1
+    assert arbiter.judge("b", ltp(4.0), arbiter.now, told=True) is Verdict.NEW
+    assert arbiter.holes("a", 10.5) == []
+
+
+def test_a_socket_led_when_all_that_the_others_brought_since_was_dropped() -> None:
+    arbiter = with_a_socket_that_keeps_one_back()
+    assert arbiter.led("a", 10.5)
+    assert not arbiter.led("a", 11.5), "it was alive, and would have brought it"
+    assert not arbiter.led("b", 10.5)
+    arbiter.began("c", 11.2, 10.0)
+    assert not arbiter.led("a", 10.5), "another one serves"

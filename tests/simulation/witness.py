@@ -221,7 +221,7 @@ class Witness(PoolListener):
             return False
         if number == stint.last:
             gap = self._last_gap(instrument)
-            if gap is not None and gap.to_ms == self._ms(now):
+            if gap is not None and gap.to_ms is not None and abs(gap.to_ms - self._ms(now)) <= 1:
                 return True  # what ends a gap may be what was known before it
             if Mode.LTP in (tick.mode, stint.mode) and (token, number) in self._ledger.held:
                 return True  # as for an older one

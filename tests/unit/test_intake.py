@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import cast
 
 from brokerpool.feed.connection import Connection
@@ -42,7 +43,7 @@ class Rehearsed(Intake):
 
     def __init__(self) -> None:
         self.now = 0.0
-        super().__init__([], Journal(), lambda: 1_000_000.0 + self.now)
+        super().__init__([], Journal(), lambda: 1_700_000_000.0 + self.now)
         self._monotonic = lambda: self.now
 
     def tick(self) -> None:
@@ -52,6 +53,25 @@ class Rehearsed(Intake):
         while self.now + 1.0 <= end:
             self.now += 1.0
             self.sweep([INFY], self.now)
+
+
+class Somewhere:
+    """A connection, as far as an intake asks."""
+
+    data_at = 0.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Everywhere:
+    """A lane that carries all on two connections."""
+
+    def carriers(self, instrument: Instrument) -> list[str]:
+        return ["ws-1", "ws-2"]
+
+    def serving(self, instrument: Instrument) -> list[str]:
+        return []
 
 
 def test_a_symbol_that_trades_every_minute_is_found_mute_once_and_then_left_alone() -> None:
@@ -114,21 +134,6 @@ def test_a_symbol_that_never_ticked_has_no_data_that_could_have_a_hole() -> None
 
 
 def test_a_socket_that_was_replaced_owes_no_copies_of_what_went_by_meanwhile() -> None:
-    class Somewhere:
-        """A connection, as far as an intake asks."""
-
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-    class Everywhere:
-        """A lane that carries all on two connections."""
-
-        def carriers(self, instrument: Instrument) -> list[str]:
-            return ["ws-1", "ws-2"]
-
-        def serving(self, instrument: Instrument) -> list[str]:
-            return []
-
     async def main() -> None:
         intake, told = Rehearsed(), Told()
         one, two = cast("list[Connection]", [Somewhere("ws-1"), Somewhere("ws-2")])
@@ -146,5 +151,57 @@ def test_a_socket_that_was_replaced_owes_no_copies_of_what_went_by_meanwhile() -
         intake.arrived(two, [INFY])
         assert bring(two, 200.0) == 1, "its first answer is news already"
         assert bring(one, 200.0) == 0
+
+    asyncio.run(main())
+
+
+def test_a_gap_opens_when_the_dead_socket_led_and_the_other_ones_ticks_were_dropped_as_late() -> None:
+    async def main() -> None:
+        intake, told = Rehearsed(), Told()
+        leader, lane = Somewhere("ws-1"), Everywhere()
+        one, two = cast("list[Connection]", [leader, Somewhere("ws-2")])
+        intake._lanes = cast("list[Lane]", [lane])
+        intake.carriers_changed(INFY)
+        intake.listen(told)
+
+        def bring(connection: Connection, price: float) -> None:
+            intake.now += 1.0
+            if price == 1.0:
+                intake.arrived(connection, [INFY])
+            intake.ticked(connection, [Tick(instrument=INFY, ltp=price, timestamp=0)])
+
+        bring(one, 1.0)
+        bring(two, 1.0)
+        bring(one, 2.0)
+        leader.data_at = intake.now
+        bring(two, 3.0)  # may be older than 2.0, and is dropped
+        told.news.clear()
+        lane.serving = lambda instrument: ["ws-2"]  # type: ignore[method-assign]  # the other one is gone
+        intake.symbols_lost([INFY], "the connection was lost", one)
+        bring(two, 4.0)
+        assert told.news == ["gap", "gap closed", "tick"]
+
+    asyncio.run(main())
+
+
+def test_gaps_one_after_the_other_do_not_overlap_though_they_share_half_a_millisecond() -> None:
+    class Gaps(PoolListener):
+        def __init__(self) -> None:
+            self.closed: list[Gap] = []
+
+        def gaps_closed(self, gaps: list[Gap]) -> None:
+            self.closed += gaps
+
+    async def main() -> None:
+        intake, told = Rehearsed(), Gaps()
+        intake.listen(told)
+        for number in range(1, 401):
+            intake.tick()
+            intake.now += 0.0123
+            intake.symbols_lost([INFY], "the connection was lost", NOBODY)
+            intake.now = number * 0.0505
+        edges = [(gap.from_ms, gap.to_ms or 0) for gap in told.closed]
+        assert len(edges) == 399
+        assert all(before[1] <= after[0] for before, after in pairwise(edges))
 
     asyncio.run(main())

@@ -113,6 +113,14 @@ class Arbiter:
         alone = [s for s in (*self._past, *serving) if s.at > since and s.beside <= {dark}]
         return sorted((s.before, s.at) for s in alone if s.before is not None)
 
+    def led(self, dark: str, since: float) -> bool:
+        """Tell whether all passed from a socket that brought nothing after `since`, the others' being late.
+
+        Then nobody knows whether what they brought, and what was dropped, was late or not.
+        """
+        others = self._began.keys() - {dark}
+        return bool(others) and all(self._late_since.get(other, -math.inf) > since for other in others)
+
     def over(self) -> bool:
         """Tell whether nothing is left to decide: only one socket, and no copies still to come on it."""
         return len(self._pending) < 2 and not any(self._pending.values())
@@ -121,19 +129,24 @@ class Arbiter:
         """Tell whether the tick is the one that passed last, once more."""
         return self._last is not None and _same(self._last, tick)
 
-    def judge(self, source: str, tick: Tick, now: float) -> Verdict:
-        """Tell whether the tick is new; it counts as passed if so."""
+    def judge(self, source: str, tick: Tick, now: float, *, told: bool = False) -> Verdict:
+        """Tell whether the tick is new; it counts as passed if so.
+
+        `told` says that a gap is open already, which the tick will close if it is new.
+        """
         pending = self._pending.get(source)
         if pending is None:
             return Verdict.COPY  # of a socket that has left
         fresh = source in self._fresh
         self._fresh.discard(source)
         verdict = self._verdict(source, tick, pending, fresh=fresh)
-        if verdict is not Verdict.LATE:
-            self._late_since.pop(source, None)
-        elif now - self._late_since.setdefault(source, now) > BACKLOG_SECONDS:
+        if verdict is Verdict.LATE and now - self._late_since.setdefault(source, now) > BACKLOG_SECONDS:
             verdict = Verdict.NEW  # nothing is held up for so long: it is the other one that is behind
+        was_late = verdict is not Verdict.LATE and self._late_since.pop(source, None) is not None
         if verdict is Verdict.NEW:
+            if was_late:  # what was dropped may have been new: until now all rested on the other one
+                before = None if told or not pending else pending[-1][0]
+                self._began[source] = _Stint(now, before, frozenset(self._began) - {source})
             pending.clear()
             self._last = tick
             if isinstance(tick, QuoteTick):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from brokerpool.feed.arbiter import Arbiter, Verdict
@@ -89,11 +90,13 @@ class Intake:
         """
         dark = []
         for instrument in instruments:
-            if not any(lane.serving(instrument) for lane in self._lanes):
-                dark.append(instrument)
+            alone = not any(lane.serving(instrument) for lane in self._lanes)
             if (arbiter := self._contested.get(instrument)) is not None:
                 self._tell_holes(instrument, arbiter.holes(connection.name, connection.data_at), reason)
+                alone |= arbiter.led(connection.name, connection.data_at)
                 arbiter.lost(connection.name)
+            if alone:
+                dark.append(instrument)
         self._open_gaps(dark, reason)
         self.cadence.forgive(dark, self._monotonic())
 
@@ -183,15 +186,15 @@ class Intake:
             return
         wall, now = self._wall_clock(), self._monotonic()
         for hole in holes:
-            begin, end = (_ms(wall - (now - at)) for at in hole)
-            self._tell_opened(self.gaps.open({instrument: begin}, reason), reason)
-            self._tell_closed(self.gaps.close([instrument], end))
+            begin, end = (wall - (now - at) for at in hole)
+            self._tell_opened(self.gaps.open({instrument: _from_ms(begin)}, reason), reason)
+            self._tell_closed(self.gaps.close([instrument], _to_ms(end)))
 
     def _passes(self, source: str, tick: Tick, now: float) -> bool:
         arbiter = self._contested.get(tick.instrument)
         if arbiter is None:
             return True
-        verdict = arbiter.judge(source, tick, now)
+        verdict = arbiter.judge(source, tick, now, told=tick.instrument in self.gaps)
         if verdict is Verdict.LATE:
             holes = arbiter.holes(source, float("-inf"))
             self._tell_holes(tick.instrument, holes, f"{source} was held up, and its ticks came too late")
@@ -206,7 +209,7 @@ class Intake:
         for instrument in instruments:
             seen = self.cadence.seen(instrument)
             if seen is not None:  # without a tick there is no data that could have a hole
-                edges[instrument] = _ms(wall - (now - seen))
+                edges[instrument] = _from_ms(wall - (now - seen))
         self._tell_opened(self.gaps.open(edges, reason), reason)
 
     def _tell_opened(self, gaps: list[Gap], reason: str) -> None:
@@ -224,7 +227,7 @@ class Intake:
             listener.gaps_closed(gaps)
 
     def _close_gaps(self, instruments: list[Instrument]) -> None:
-        gaps: list[Gap] = self.gaps.close(instruments, _ms(self._wall_clock()))
+        gaps: list[Gap] = self.gaps.close(instruments, _to_ms(self._wall_clock()))
         if not gaps:
             return
         # Silence while all else works is learned as a habit, until it turns out otherwise: a symbol that
@@ -235,6 +238,13 @@ class Intake:
             self.symbols_changed(was_mute, SymbolState.LIVE)
 
 
-def _ms(seconds: float) -> int:
-    # Rounded, or a hole would begin a millisecond before the one ended that came before it.
-    return round(seconds * 1000)
+# Each edge is rounded into the gap, or the end of one and the begin of the next, which are the same tick,
+# could overlap by a millisecond.
+
+
+def _from_ms(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
+def _to_ms(seconds: float) -> int:
+    return math.floor(seconds * 1000)
