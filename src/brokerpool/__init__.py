@@ -4,8 +4,11 @@ from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import (
     BrokerError,
     BrokerpoolError,
+    CallFailedError,
+    CallRefusedError,
     ErrorCode,
     NotLiveError,
+    OutcomeUnknown,
     PoolClosedError,
     PoolExhaustedError,
     Refused,
@@ -16,6 +19,11 @@ from brokerpool.errors import (
 from brokerpool.feed.connection import ConnectionState, SymbolState
 from brokerpool.feed.pool import Subscribed, WebSocketPool
 from brokerpool.feed.stream import PoolListener, TickStream
+from brokerpool.http.client import BrokerClient
+from brokerpool.http.coalesce import Batcher
+from brokerpool.http.ratelimit import RateLimits, Window
+from brokerpool.http.response import Response
+from brokerpool.http.slots import Lane
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -35,6 +43,13 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "TickStream",
     "ConnectionState",
     "SymbolState",
+    # the HTTP pool
+    "BrokerClient",
+    "Response",
+    "Lane",
+    "RateLimits",
+    "Window",
+    "Batcher",
     # brokers
     "ZerodhaFeed",
     "fetch_instruments",
@@ -42,7 +57,10 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "BrokerpoolError",
     "ErrorCode",
     "BrokerError",
+    "CallFailedError",
+    "CallRefusedError",
     "NotLiveError",
+    "OutcomeUnknown",
     "PoolClosedError",
     "PoolExhaustedError",
     "Refused",

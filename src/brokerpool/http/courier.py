@@ -1,0 +1,385 @@
+"""Carries a call to the broker: attempts, repeats, and the verdict on what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from brokerpool.errors import (
+    BrokerpoolError,
+    CallFailedError,
+    CallRefusedError,
+    ErrorCode,
+    OutcomeUnknown,
+    PoolClosedError,
+)
+from brokerpool.http.admission import Admission
+from brokerpool.http.breaker import FAULTS, Breaker
+from brokerpool.http.call import Call
+from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
+from brokerpool.http.credentials import Credentials
+from brokerpool.http.ratelimit import RateLimiter
+from brokerpool.http.response import Response
+from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
+from brokerpool.http.slots import Lane, Line, Ticket
+from brokerpool.http.tally import Tally
+
+logger = logging.getLogger("brokerpool.http")
+
+
+class Courier:
+    """Sends calls over the slots of one client, and repeats them as far as that is safe and within budget."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        line: Line,
+        limiter: RateLimiter,
+        policy: RetryPolicy,
+        credentials: Credentials,
+        connect: Callable[[], Connection],
+        too_fast: Callable[[Response], bool],
+        unknown: Callable[[Call, str, int | None], OutcomeUnknown],
+        max_wait: float,
+        keep_alive: float,
+    ) -> None:
+        self._name = name
+        self.line = line
+        self.limiter = limiter
+        self.tally = Tally()
+        self._policy = policy
+        self._budget = RetryBudget()
+        self._credentials = credentials
+        self._admission = Admission(line)
+        self._connect = connect
+        self._too_fast = too_fast
+        self._unknown = unknown
+        self._max_wait = max_wait
+        self._keep_alive = keep_alive
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._connections: dict[tuple[str, int], Connection] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._calls: set[Call] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    # -- calls --------------------------------------------------------------------------------------------
+
+    async def carry(self, call: Call, timeout: float) -> Response:
+        """Return the broker's answer, whatever its status, within `timeout` seconds over all attempts.
+
+        Raises CallRefusedError, CallFailedError, OutcomeUnknown or PoolClosedError.
+        """
+        began = _now()
+        self.tally.requests += 1
+        self._budget.called(began)
+        try:
+            return await self._within(call, timeout, self._attempts(call))
+        finally:
+            self.tally.calls.observe(_now() - began)
+
+    async def try_once(self, call: Call, timeout: float, ticket: Ticket | None = None) -> bool:
+        """Tell whether one attempt was answered; for calls that only keep a connection warm.
+
+        A ticket that holds its slot already is used and released.
+        """
+        attempt = self._attempt(call) if ticket is None else self._on_slot(call, ticket, guarded=False)
+        try:
+            await self._within(call, timeout, attempt)
+        except (AttemptFailed, BrokerpoolError) as error:
+            logger.info("%s: %s to warm a connection failed: %s", self._name, call.label, error)
+            return False
+        return True
+
+    async def close(self, seconds: float) -> None:
+        """Refuse new calls and end the waiting ones, give those on their way `seconds`, close all sockets."""
+        self._closed = True
+        self._admission.fail_all(self._closed_error)
+        try:
+            for call in [c for c in self._calls if c.resting]:
+                _expire(call)
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
+            except TimeoutError:
+                logger.warning("%s: %d calls are cut off after %g s", self._name, len(self._calls), seconds)
+                for call in list(self._calls):
+                    _expire(call)
+                await self._idle.wait()
+        finally:
+            connections, self._connections = self._connections, {}
+            await asyncio.gather(*(c.close() for c in connections.values()), *self._closing)
+
+    def breakers(self) -> dict[str, str]:
+        """Return the state of each breaker by host and group."""
+        return {f"{host} {group}": b.state(_now()) for (host, group), b in self._breakers.items()}
+
+    # -- attempts -----------------------------------------------------------------------------------------
+
+    async def _within(self, call: Call, timeout: float, attempts: Coroutine[Any, Any, Response]) -> Response:
+        if self._closed:
+            attempts.close()
+            raise self._closed_error()
+        self._calls.add(call)
+        self._idle.clear()
+        try:
+            async with asyncio.timeout(timeout) as call.deadline:
+                return await attempts
+        except TimeoutError:
+            assert call.deadline is not None
+            if not call.deadline.expired():
+                raise  # of a hook that we called
+            raise self._out_of_time(call, timeout) from None
+        except asyncio.CancelledError:
+            if call.in_doubt and not call.safe:
+                logger.warning(
+                    "%s: %s (tag %s) was cancelled after it was sent; its outcome is unknown",
+                    self._name,
+                    call.label,
+                    call.order_tag,
+                )
+            raise
+        finally:
+            self._calls.discard(call)
+            if not self._calls:
+                self._idle.set()
+
+    async def _attempts(self, call: Call) -> Response:
+        tries, renewed = 0, False
+        while True:
+            version = self._credentials.version
+            response = failure = None
+            try:
+                response = await self._attempt(call)
+                attempt = self._judged(call, response)
+            except (UntrustedHost, AnswerTooLarge) as error:
+                raise self._failed(call, error) from None
+            except AttemptFailed as error:
+                failure, attempt = error, error.attempt
+            if response is not None and not renewed and _is_refusal(attempt):
+                renewed = True
+                if await self._credentials.renew(version):
+                    self.tally.retries["credentials"] += 1
+                    continue
+            tries += 1
+            if not await self._rests(call, tries, attempt):
+                if failure is not None:
+                    raise self._failed(call, failure) from None
+                assert response is not None  # no failure, so there is an answer
+                if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not call.safe:
+                    raise self._in_doubt(call, f"was answered with {response.status}", response.status)
+                return response
+
+    def _judged(self, call: Call, response: Response) -> Attempt:
+        """Say what an answer means for the next attempt, and hold the group when it was "too fast"."""
+        wait = retry_after(response.headers.get("Retry-After"), time.time())
+        status = response.status
+        if status == HTTPStatus.TOO_MANY_REQUESTS or self._too_fast(response):
+            self.tally.too_fast += 1
+            status = HTTPStatus.TOO_MANY_REQUESTS  # some brokers say it with a 403
+            held = self.limiter.hold(call.group, _now(), sent_at=call.sent_at, retry_after=wait)
+            self._admission.stir()
+            # The line itself waits for the end of a hold that is short enough, in the order of the lanes.
+            wait = held if held > min(self._max_wait, _left(call)) else 0.0
+        else:
+            self.limiter.accepted(call.group)
+        return Attempt(Outcome.ANSWERED, f"status {status}", status, wait)
+
+    async def _rests(self, call: Call, tries: int, attempt: Attempt) -> bool:
+        """Wait until the next attempt and return True; return False at once when there is none."""
+        delay = self._policy.delay(tries, attempt, safe=call.safe, time_left=_left(call))
+        if delay is None:
+            return False
+        if not self._budget.spend(_now()):
+            self.tally.retries_denied += 1
+            return False
+        self.tally.retries[attempt.reason] += 1
+        call.resting = True
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            call.resting = False
+        return True
+
+    async def _attempt(self, call: Call) -> Response:
+        now = _now()
+        self.limiter.delay(call.group, call.weight, now)  # a weight that never fits is the caller's mistake
+        self._check_breaker(call, now)
+        evicted = self.line.open_host(call.host)
+        if evicted is None:
+            text = f"{call.label} goes to {call.host}, and calls are running on all of {self._hosts()}."
+            raise self._refused(text, ErrorCode.HTTP_TOO_MANY_HOSTS)
+        for host in evicted:
+            self._forget(host)
+        ticket = Ticket(call.host, call.group, call.lane, call.weight, call.label, _task_name(), entered=now)
+        await self._wait(call, ticket)
+        self.tally.waits.observe(ticket.granted - ticket.entered)
+        return await self._on_slot(call, ticket, guarded=True)
+
+    async def _wait(self, call: Call, ticket: Ticket) -> None:
+        if self._closed:
+            raise self._closed_error()
+        seconds = min(self._max_wait, _left(call))
+        held = self.limiter.held(call.group, _now())
+        if held > seconds:
+            text = f"{call.label} may not leave: the broker holds {call.group!r} for another {held:.1f} s."
+            raise self._refused(text, ErrorCode.RATE_LIMITED, held)
+        try:
+            await self._admission.wait(ticket, seconds)
+        except asyncio.QueueFull:
+            text = f"{call.label} was refused: {self.line.queued(call.lane)} calls wait in the lane"
+            text += f" {call.lane.name}. {self._state(call)}"
+            raise self._refused(text, ErrorCode.HTTP_QUEUE_FULL) from None
+        except TimeoutError:
+            text = f"{call.label} waited {seconds:.3f} s. {self._state(call)}"
+            raise self._refused(text, ErrorCode.HTTP_WAIT_TOO_LONG) from None
+
+    async def _on_slot(self, call: Call, ticket: Ticket, *, guarded: bool) -> Response:
+        """Send over the slot that the ticket holds, and release it whatever happens."""
+        breaker = self._breaker(call)
+        probe = False
+        call.progress = progress = Progress(lambda: self._left(call, ticket))
+        connection, again = None, True
+        try:
+            if guarded:
+                self._check_breaker(call, _now())  # it may have opened while the call stood in line
+            probe = breaker.admit(_now())
+            assert ticket.slot is not None  # granted
+            connection = self._connections.get((call.host, ticket.slot))
+            if connection is None:
+                again = False
+                connection = self._connections[call.host, ticket.slot] = self._connect()
+            headers = {**self._credentials.headers(), **call.headers}
+            response = await connection.send(call.method, call.url(), headers, call.body, progress)
+        except AttemptFailed:
+            breaker.failed(_now(), probe=probe)
+            raise
+        except BaseException:
+            if call.deadline is not None and call.deadline.expired() and not self._closed:
+                breaker.failed(_now(), probe=probe)
+            else:
+                breaker.abandoned(probe=probe)
+            raise
+        else:
+            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                breaker.failed(_now(), probe=probe)
+            else:
+                breaker.succeeded(probe=probe)
+            return response
+        finally:
+            self._admission.release(ticket)
+            if progress.dialled is not None or progress.reused:
+                self._count_connection(call, progress, again)
+
+    def _left(self, call: Call, ticket: Ticket) -> None:
+        call.sent_at = _now()
+        self._admission.sent(ticket)
+
+    def _count_connection(self, call: Call, progress: Progress, again: bool) -> None:
+        if self.tally.used(dialled=progress.dialled, again=again):
+            logger.warning(
+                "%s: reuse 0 %%: call after call to %s found its connection closed. They come further apart"
+                " than the broker or keep_alive (%g s) lets it live: call more often, or use keep_warm.",
+                self._name,
+                call.host,
+                self._keep_alive,
+            )
+
+    # -- verdicts -----------------------------------------------------------------------------------------
+
+    def _check_breaker(self, call: Call, now: float) -> None:
+        if call.lane is Lane.CANCEL:
+            return  # calling an order off lowers risk, so it is always tried
+        wait = self._breaker(call).refused_for(now)
+        if wait is not None:
+            text = (
+                f"{call.label} was not sent: {FAULTS} recent calls of {call.group!r} to {call.host} failed."
+            )
+            raise self._refused(text, ErrorCode.BREAKER_OPEN, wait)
+
+    def _failed(self, call: Call, failure: AttemptFailed) -> CallFailedError | OutcomeUnknown:
+        sent = failure.attempt.outcome is not Outcome.NOT_SENT
+        if sent and not call.safe:
+            return self._in_doubt(call, f"has no answer: {failure}", failure.attempt.status)
+        code = ErrorCode.CALL_FAILED if sent else ErrorCode.CALL_NOT_SENT
+        if isinstance(failure, UntrustedHost):
+            code = ErrorCode.TLS_NOT_TRUSTED
+        elif isinstance(failure, AnswerTooLarge):
+            code = ErrorCode.ANSWER_TOO_LARGE
+        text = f"{call.label} on {call.host} failed: {failure}. {self._state(call)}"
+        return CallFailedError(text, code=code, sent=sent)
+
+    def _out_of_time(self, call: Call, timeout: float) -> BrokerpoolError:
+        if call.in_doubt and not call.safe:
+            return self._in_doubt(call, "was not answered in its time", None)
+        if self._closed:
+            return self._closed_error()
+        where = "after it was sent" if call.in_doubt else "before it was sent"
+        text = f"{call.label} on {call.host} was not answered within {timeout:g} s; the time ended {where}."
+        code = ErrorCode.CALL_TIMED_OUT
+        return CallFailedError(f"{text} {self._state(call)}", code=code, sent=call.in_doubt)
+
+    def _in_doubt(self, call: Call, what: str, status: int | None) -> OutcomeUnknown:
+        self.tally.outcomes_unknown += 1
+        return self._unknown(call, what, status)
+
+    def _refused(self, text: str, code: ErrorCode, retry_after: float | None = None) -> CallRefusedError:
+        self.tally.refused[code.name] += 1
+        return CallRefusedError(f"{self._name}: {text}", code=code, retry_after=retry_after)
+
+    def _closed_error(self) -> PoolClosedError:
+        return PoolClosedError(f"client {self._name} is closed.")
+
+    def _state(self, call: Call) -> str:
+        now = _now()
+        text = self.line.describe(call.host, now)
+        delay = self.limiter.delay(call.group, call.weight, now)
+        if delay > 0:
+            text += f" The rate limit of {call.group!r} lets the next call go in {delay:.1f} s."
+        return text
+
+    def _hosts(self) -> str:
+        return ", ".join(self.line.hosts)
+
+    def _breaker(self, call: Call) -> Breaker:
+        return self._breakers.setdefault((call.host, call.group), Breaker())
+
+    def _forget(self, host: str) -> None:
+        for key in [key for key in self._connections if key[0] == host]:
+            task = asyncio.create_task(self._connections.pop(key).close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        for known in [known for known in self._breakers if known[0] == host]:
+            del self._breakers[known]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _left(call: Call) -> float:
+    """Return the seconds until the call's deadline."""
+    assert call.deadline is not None  # set before the first attempt
+    when = call.deadline.when()
+    assert when is not None  # every call has a deadline
+    return max(0.0, when - _now())
+
+
+def _expire(call: Call) -> None:
+    if call.deadline is not None and not call.deadline.expired():
+        call.deadline.reschedule(_now())
+
+
+def _is_refusal(attempt: Attempt) -> bool:
+    return attempt.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+def _task_name() -> str:
+    task = asyncio.current_task()
+    return task.get_name() if task is not None else "no task"
