@@ -284,8 +284,8 @@ class Courier:
     def _count_connection(self, call: Call, progress: Progress, again: bool) -> None:
         if self.tally.used(dialled=progress.dialled, again=again):
             logger.warning(
-                "%s: reuse 0 %%: call after call to %s found its connection closed. They come further apart"
-                " than the broker or keep_alive (%g s) lets it live: call more often, or use keep_warm.",
+                "%s: reuse 0 %%: call after call to %s found its connection closed. The broker closes each,"
+                " or it or keep_alive (%g s) does before the next call: call more often, or use keep_warm.",
                 self._name,
                 call.host,
                 self._keep_alive,
