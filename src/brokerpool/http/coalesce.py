@@ -87,10 +87,11 @@ class Batcher(Generic[T]):
         self._call = call
         self._most = most
         self._window = window
-        self._calls: SharedCalls[_Batch[T], Mapping[str, T]] = SharedCalls()
-        self._open: _Batch[T] | None = None
-        #: Batches that have left, by the keys that they will answer.
-        self._asked: dict[str, _Batch[T]] = {}
+        self._calls: SharedCalls[_Batch, Mapping[str, T]] = SharedCalls()
+        #: The batch that still takes keys.
+        self._open: _Batch | None = None
+        #: Every batch whose answer has not come, by the keys that it asks for.
+        self._asked: dict[str, _Batch] = {}
 
     @property
     def saved(self) -> int:
@@ -99,48 +100,40 @@ class Batcher(Generic[T]):
 
     async def get(self, key: str) -> T:
         """Return the answer for one key. Raises KeyError when the broker's answer does not have it."""
-        batch = self._asked.get(key) or self._open
-        if batch is None or not batch.takes(key):
-            batch = self._open = _Batch(self._most, self._settled)
-        batch.add(key)
+        batch = self._asked.get(key)
+        if batch is None:
+            if self._open is None or not self._open.add(key):
+                self._open = _Batch(key, self._most)
+            batch = self._asked[key] = self._open
         return (await self._calls.run(batch, lambda: self._run(batch)))[key]
 
-    async def _run(self, batch: _Batch[T]) -> Mapping[str, T]:
+    async def _run(self, batch: _Batch) -> Mapping[str, T]:
         try:
             await asyncio.sleep(self._window)
             return await self._call(batch.settle)
         finally:
-            batch.settle()
             for key in batch.settle():
                 if self._asked.get(key) is batch:
                     del self._asked[key]
 
-    def _settled(self, batch: _Batch[T]) -> None:
-        if self._open is batch:
-            self._open = None
-        self._asked.update(dict.fromkeys(batch.settle(), batch))
 
+class _Batch:
+    """Keys for one call; it takes more until it is full or settled."""
 
-class _Batch(Generic[T]):
-    """Keys for one call; open until it is settled."""
-
-    def __init__(self, most: int, on_settled: Callable[[_Batch[T]], None]) -> None:
+    def __init__(self, key: str, most: int) -> None:
+        self._keys = [key]
         self._most = most
-        self._keys: dict[str, None] = {}
         self._settled: tuple[str, ...] | None = None
-        self._on_settled = on_settled
 
-    def takes(self, key: str) -> bool:
-        """Tell whether the batch answers the key or still can."""
-        return key in self._keys or (self._settled is None and len(self._keys) < self._most)
-
-    def add(self, key: str) -> None:
-        if self._settled is None:
-            self._keys[key] = None
+    def add(self, key: str) -> bool:
+        """Take one more key; False when that is too late or too many."""
+        if self._settled is not None or len(self._keys) >= self._most:
+            return False
+        self._keys.append(key)
+        return True
 
     def settle(self) -> tuple[str, ...]:
         """Return the keys, which no longer change."""
         if self._settled is None:
             self._settled = tuple(self._keys)
-            self._on_settled(self)
         return self._settled
