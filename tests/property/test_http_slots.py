@@ -165,7 +165,11 @@ def test_a_group_without_permission_lets_others_pass_but_nobody_of_its_own() -> 
         limited.enter(t)
     assert limited.grant(0.5) == [other], "the light one fits, but the heavy one was there first"
     assert limited.next_grant(0.5) == 0.5
-    assert limited.grant(1.0) == [heavy]
+    urgent = Ticket("a", "quote", Lane.CANCEL, 3, "GET /x", "t", 0.5)
+    limited.enter(urgent)
+    limited.enter(ticket(group="quote", lane=Lane.PLACE))
+    assert limited.grant(0.5) == [], "nor does a light one of a lane behind"
+    assert limited.grant(1.0) == [urgent]
 
 
 def test_the_newest_connection_is_used_again_and_the_stalest_is_kept_warm() -> None:

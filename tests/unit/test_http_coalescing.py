@@ -69,7 +69,7 @@ def test_a_cancelled_first_caller_leaves_the_others_their_call_and_the_last_one_
             for caller in callers:
                 caller.cancel()
             await asyncio.gather(*callers, return_exceptions=True)
-            await until(lambda: broker.busy == 0)
+            await until(lambda: broker.busy == 0, 2)
             assert client.stats()["active_connections"] == 0
 
     asyncio.run(main())

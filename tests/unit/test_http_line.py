@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, Window
+from brokerpool.http.admission import Admission
+from brokerpool.http.ratelimit import RateLimiter
+from brokerpool.http.slots import Line, Ticket
 from tests.http_server import Reply, broker_and_client
 from tests.rehearsal import until
 
@@ -84,6 +87,29 @@ def test_a_waiter_that_is_cancelled_at_the_hand_over_passes_the_slot_on() -> Non
             assert (await asyncio.wait_for(second, 1)).status == 200, "though no other call comes"
             assert broker.count(path="/first") == 0
             assert client.stats()["active_connections"] == 0
+
+    asyncio.run(main())
+
+
+def test_a_slot_that_comes_in_the_moment_in_which_the_time_is_up_is_not_lost() -> None:
+    async def main() -> None:
+        line = Line(RateLimiter(RateLimits()), size=1, max_waiting=9, max_hosts=1)
+        line.open_host("a")
+        admission = Admission(line)
+        holder, late, last = (Ticket("a", "x", Lane.QUERY, 1, "GET /", "me", 0.0) for _ in range(3))
+        await admission.wait(holder, 1)
+        waiting = asyncio.create_task(admission.wait(late, 0.01))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.011, admission.release, holder)
+        time.sleep(0.02)  # noqa: ASYNC251  (both timers are due in the same turn of the loop)
+        await waiting
+        assert late.slot is not None
+        next_one = asyncio.create_task(admission.wait(last, 1))
+        await asyncio.sleep(0)
+        admission.release(late)
+        await next_one
+        admission.release(last)
+        assert (line.active(), line.queued()) == (0, 0)
 
     asyncio.run(main())
 

@@ -288,7 +288,9 @@ class Login:
         self.token = self.gives
 
     def script(self, seen: Seen) -> Reply:
-        return Reply(200 if seen.headers["authorization"] == "token new" else 401)
+        if seen.headers["authorization"] == "token new":
+            return Reply()
+        return Reply(401, delay=0.1 if seen.path == "/slow" else 0)
 
 
 def test_many_refused_calls_wait_for_one_refresh_and_are_repeated_once() -> None:
@@ -298,10 +300,11 @@ def test_many_refused_calls_wait_for_one_refresh_and_are_repeated_once() -> None
             broker.script = login.script
             calls = [client.request("GET", "/x") for _ in range(30)]
             calls.append(client.request("POST", "/order", order_tag="1"))
+            calls.insert(0, client.request("GET", "/slow"))  # is refused when the others have long had theirs
             assert {a.status for a in await asyncio.gather(*calls)} == {200}
             assert login.renewals == 1
             refused = sum(s.headers["authorization"] == "token old" for s in broker.seen)
-            assert broker.count() == 31 + refused
+            assert broker.count() == 32 + refused
             assert client.stats()["retries"] == {"credentials": refused}
 
     asyncio.run(main())
