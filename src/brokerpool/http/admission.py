@@ -58,7 +58,8 @@ class Admission:
     def release(self, ticket: Ticket) -> None:
         """Take the slot back and hand it on."""
         self._line.release(ticket, asyncio.get_running_loop().time())
-        self.stir()
+        if self._waiting:
+            self.stir()
 
     def stir(self) -> None:
         """Let go who can go; to be called after every change."""
@@ -71,10 +72,9 @@ class Admission:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._line.queued():
-            delay = self._line.next_grant(now)
-            if delay < math.inf:
-                self._timer = loop.call_later(delay, self.stir)
+        delay = self._line.next_grant(now)
+        if delay < math.inf:
+            self._timer = loop.call_later(delay, self.stir)
 
     def fail_all(self, error: Callable[[], Exception]) -> None:
         """Let every waiting caller end with an error of its own."""

@@ -16,8 +16,6 @@ from yarl import URL
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome
 
-_READ_BYTES = 64 * 1024
-
 # aiohttp rounds longer time-outs up to whole seconds of the loop's clock; ours are exact.
 _NEVER_ROUND = 86_400.0
 
@@ -25,7 +23,7 @@ _NEVER_ROUND = 86_400.0
 class Progress:
     """How far one attempt has come; written while it runs, so that it can be read after a cancellation."""
 
-    __slots__ = ("_dial_began", "answered", "dialled", "on_sent", "reused", "sent")
+    __slots__ = ("_dial_began", "answered", "dialled", "on_sent", "sent")
 
     def __init__(self, on_sent: Callable[[], None]) -> None:
         self.on_sent = on_sent
@@ -33,8 +31,7 @@ class Progress:
         self.sent = False
         #: True when the whole answer has been read.
         self.answered = False
-        self.reused = False
-        #: Seconds that a new connection took, TLS included.
+        #: Seconds that a new connection took, TLS included; None when there was one.
         self.dialled: float | None = None
         self._dial_began = 0.0
 
@@ -43,9 +40,6 @@ class Progress:
 
     def dial_ended(self) -> None:
         self.dialled = time.monotonic() - self._dial_began
-
-    def reuse(self) -> None:
-        self.reused = True
 
     def leaves(self) -> None:
         self.sent = True
@@ -115,7 +109,7 @@ class Connection:
 
     async def _read(self, answer: aiohttp.ClientResponse, progress: Progress) -> bytes:
         pieces, size = [], 0
-        async for piece in answer.content.iter_chunked(_READ_BYTES):
+        while piece := await answer.content.readany():
             size += len(piece)
             if size > self._max_body_bytes:
                 attempt = Attempt(Outcome.UNKNOWN, "body", answer.status)
@@ -172,7 +166,6 @@ def _traces() -> aiohttp.TraceConfig:
 
     config.on_connection_create_start.append(tell(Progress.dial_began))
     config.on_connection_create_end.append(tell(Progress.dial_ended))
-    config.on_connection_reuseconn.append(tell(Progress.reuse))
     config.on_request_headers_sent.append(tell(Progress.leaves))
     return config
 

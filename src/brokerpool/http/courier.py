@@ -157,6 +157,9 @@ class Courier:
             response = failure = None
             try:
                 response = await self._attempt(call)
+                if response.status < HTTPStatus.BAD_REQUEST and not self._too_fast(response):
+                    self.limiter.accepted(call.group)
+                    return response
                 attempt = self._judged(call, response)
             except (UntrustedHost, AnswerTooLarge) as error:
                 raise self._failed(call, error) from None
@@ -177,7 +180,7 @@ class Courier:
                 return response
 
     def _judged(self, call: Call, response: Response) -> Attempt:
-        """Say what an answer means for the next attempt, and hold the group when it was "too fast"."""
+        """Say what a refusal means for the next attempt, and hold the group when it was "too fast"."""
         wait = retry_after(response.headers.get("Retry-After"), time.time())
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS or self._too_fast(response):
@@ -209,7 +212,8 @@ class Courier:
 
     async def _attempt(self, call: Call) -> Response:
         now = _now()
-        self.limiter.delay(call.group, call.weight, now)  # a weight that never fits is the caller's mistake
+        if call.weight != 1:
+            self.limiter.delay(call.group, call.weight, now)  # raises for a weight that never fits
         self._check_breaker(call, now)
         evicted = self.line.open_host(call.host)
         if evicted is None:
@@ -274,7 +278,7 @@ class Courier:
             return response
         finally:
             self._admission.release(ticket)
-            if progress.dialled is not None or progress.reused:
+            if progress.sent or progress.dialled is not None:
                 self._count_connection(call, progress, again)
 
     def _left(self, call: Call, ticket: Ticket) -> None:
@@ -348,7 +352,10 @@ class Courier:
         return ", ".join(self.line.hosts)
 
     def _breaker(self, call: Call) -> Breaker:
-        return self._breakers.setdefault((call.host, call.group), Breaker())
+        breaker = self._breakers.get((call.host, call.group))
+        if breaker is None:
+            breaker = self._breakers[call.host, call.group] = Breaker()
+        return breaker
 
     def _forget(self, host: str) -> None:
         for key in [key for key in self._connections if key[0] == host]:

@@ -111,7 +111,7 @@ class Line:
     def grant(self, now: float) -> list[Ticket]:
         """Return the tickets that have their slot and permission now, in the order of the line."""
         granted = []
-        while (ticket := self._next(now)) is not None:
+        while self._queues and (ticket := self._next(now)) is not None:
             self.withdraw(ticket)
             self._hold(ticket, self._hosts[ticket.host].idle.pop()[0], now)
             ticket.reservation = self._limiter.reserve(ticket.group, ticket.weight, now)
@@ -120,6 +120,8 @@ class Line:
 
     def next_grant(self, now: float) -> float:
         """Return the seconds until the rate limit lets a ticket go; infinity when a slot is missing."""
+        if not self._queues:
+            return math.inf
         delays: dict[str, float] = {}
         for ticket in self._heads():
             if ticket.group not in delays and self._hosts[ticket.host].idle:
@@ -200,7 +202,10 @@ class Line:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _heads(self) -> list[Ticket]:
-        return sorted((next(iter(q)) for q in self._queues.values()), key=lambda t: (t.lane, t.number))
+        heads = [next(iter(queue)) for queue in self._queues.values()]
+        if len(heads) > 1:
+            heads.sort(key=lambda t: (t.lane, t.number))
+        return heads
 
     def _next(self, now: float) -> Ticket | None:
         held_up = set()
