@@ -42,7 +42,9 @@ class Admission:
                 # Perhaps it alone kept a later ticket of its group waiting.
                 self.stir()
             elif ticket.slot is None:
-                pass  # `fail_all` has taken it out of the line
+                # `fail_all` took it out of the line; its error counts as seen, also by who was cancelled.
+                if not turn.cancelled():
+                    turn.exception()
             elif not isinstance(error, TimeoutError):
                 self.release(ticket)
             else:

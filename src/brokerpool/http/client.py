@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from brokerpool.errors import OutcomeUnknown
 from brokerpool.http.call import Body, Call, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
@@ -84,7 +83,6 @@ class BrokerClient:
         self._host = parts.netloc
         self._timeout = timeout
         self._keep_alive = keep_alive
-        self._reconcile = reconcile
         self._random = random or Random()
         limiter = RateLimiter(limits or RateLimits())
         self._courier = Courier(
@@ -106,7 +104,7 @@ class BrokerClient:
                 max_body_bytes=max_body_bytes,
             ),
             too_fast=too_fast,
-            unknown=self._unknown,
+            reconcile=reconcile,
             max_wait=max_wait,
             keep_alive=keep_alive,
         )
@@ -225,6 +223,7 @@ class BrokerClient:
         for task in self._warming:
             task.cancel()
         await self._courier.close(deadline)
+        await asyncio.gather(*self._warming, return_exceptions=True)
 
     async def close(self) -> None:
         """Drain without waiting for calls that are on their way."""
@@ -267,13 +266,6 @@ class BrokerClient:
 
     def _warm_call(self, path: str) -> Call:
         return Call("GET", self._url(path), group=WARM_UP)
-
-    def _unknown(self, call: Call, what: str, status: int | None) -> OutcomeUnknown:
-        reconcile = None
-        if self._reconcile is not None and call.order_tag is not None:
-            reconcile = partial(self._reconcile, call.order_tag)
-        text = f"{self.name}: {call.label} (tag {call.order_tag}) {what}."
-        return OutcomeUnknown(text, tag=call.order_tag, status=status, reconcile=reconcile)
 
 
 def _verifying(context: ssl.SSLContext | None) -> ssl.SSLContext:

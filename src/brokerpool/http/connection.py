@@ -93,21 +93,21 @@ class Connection:
             async with session.request(
                 method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=progress
             ) as answer:
-                content = await self._read(answer, progress)
-                progress.answered = True
-                return Response(answer.status, answer.headers, content)
+                response = Response(answer.status, answer.headers, await self._read(answer))
         except BaseException as error:
             self._shut_down()
             if isinstance(error, aiohttp.ClientError | OSError):
                 raise _classified(error, progress) from None
             raise
+        progress.answered = True  # from here to the caller nothing waits, so the answer cannot get lost
+        return response
 
     async def close(self) -> None:
         """Close the socket, if there is one."""
         if self._session is not None:
             await self._session.close()
 
-    async def _read(self, answer: aiohttp.ClientResponse, progress: Progress) -> bytes:
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         pieces, size = [], 0
         while piece := await answer.content.readany():
             size += len(piece)

@@ -5,20 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-from brokerpool.errors import (
-    BrokerpoolError,
-    CallFailedError,
-    CallRefusedError,
-    ErrorCode,
-    OutcomeUnknown,
-    PoolClosedError,
-)
+from brokerpool.errors import BrokerpoolError, OutcomeUnknown
 from brokerpool.http.admission import Admission
-from brokerpool.http.breaker import FAULTS, Breaker
+from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
 from brokerpool.http.credentials import Credentials
@@ -27,6 +20,7 @@ from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
 from brokerpool.http.slots import Lane, Line, Ticket
 from brokerpool.http.tally import Tally
+from brokerpool.http.verdicts import Verdicts
 
 logger = logging.getLogger("brokerpool.http")
 
@@ -44,7 +38,7 @@ class Courier:
         credentials: Credentials,
         connect: Callable[[], Connection],
         too_fast: Callable[[Response], bool],
-        unknown: Callable[[Call, str, int | None], OutcomeUnknown],
+        reconcile: Callable[[str], Awaitable[Any]] | None,
         max_wait: float,
         keep_alive: float,
     ) -> None:
@@ -52,13 +46,15 @@ class Courier:
         self.line = line
         self.limiter = limiter
         self.tally = Tally()
+        self._verdicts = Verdicts(
+            name, line=line, limiter=limiter, tally=self.tally, clock=_now, reconcile=reconcile
+        )
         self._policy = policy
         self._budget = RetryBudget()
         self._credentials = credentials
         self._admission = Admission(line)
         self._connect = connect
         self._too_fast = too_fast
-        self._unknown = unknown
         self._max_wait = max_wait
         self._keep_alive = keep_alive
         self._breakers: dict[tuple[str, str], Breaker] = {}
@@ -100,7 +96,7 @@ class Courier:
     async def close(self, seconds: float) -> None:
         """Refuse new calls and end the waiting ones, give those on their way `seconds`, close all sockets."""
         self._closed = True
-        self._admission.fail_all(self._closed_error)
+        self._admission.fail_all(self._verdicts.closed)
         try:
             for call in [c for c in self._calls if c.resting]:
                 _expire(call)
@@ -125,7 +121,7 @@ class Courier:
     async def _within(self, call: Call, timeout: float, attempts: Coroutine[Any, Any, Response]) -> Response:
         if self._closed:
             attempts.close()
-            raise self._closed_error()
+            raise self._verdicts.closed()
         self._calls.add(call)
         self._idle.clear()
         try:
@@ -135,7 +131,10 @@ class Courier:
             assert call.deadline is not None
             if not call.deadline.expired():
                 raise  # of a hook that we called
-            raise self._out_of_time(call, timeout) from None
+            verdict: BrokerpoolError = self._verdicts.out_of_time(call, timeout)
+            if self._closed and not isinstance(verdict, OutcomeUnknown):
+                verdict = self._verdicts.closed()
+            raise verdict from None
         except asyncio.CancelledError:
             if call.in_doubt and not call.safe:
                 logger.warning(
@@ -162,7 +161,7 @@ class Courier:
                     return response
                 attempt = self._judged(call, response)
             except (UntrustedHost, AnswerTooLarge) as error:
-                raise self._failed(call, error) from None
+                raise self._verdicts.failed(call, error) from None
             except AttemptFailed as error:
                 failure, attempt = error, error.attempt
             if response is not None and not renewed and _is_refusal(attempt):
@@ -173,10 +172,12 @@ class Courier:
             tries += 1
             if not await self._rests(call, tries, attempt):
                 if failure is not None:
-                    raise self._failed(call, failure) from None
+                    raise self._verdicts.failed(call, failure) from None
                 assert response is not None  # no failure, so there is an answer
                 if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not call.safe:
-                    raise self._in_doubt(call, f"was answered with {response.status}", response.status)
+                    raise self._verdicts.in_doubt(
+                        call, f"was answered with {response.status}", response.status
+                    )
                 return response
 
     def _judged(self, call: Call, response: Response) -> Attempt:
@@ -217,8 +218,7 @@ class Courier:
         self._check_breaker(call, now)
         evicted = self.line.open_host(call.host)
         if evicted is None:
-            text = f"{call.label} goes to {call.host}, and calls are running on all of {self._hosts()}."
-            raise self._refused(text, ErrorCode.HTTP_TOO_MANY_HOSTS)
+            raise self._verdicts.no_host(call)
         for host in evicted:
             self._forget(host)
         ticket = Ticket(call.host, call.group, call.lane, call.weight, call.label, _task_name(), entered=now)
@@ -228,21 +228,17 @@ class Courier:
 
     async def _wait(self, call: Call, ticket: Ticket) -> None:
         if self._closed:
-            raise self._closed_error()
+            raise self._verdicts.closed()
         seconds = min(self._max_wait, _left(call))
         held = self.limiter.held(call.group, _now())
         if held > seconds:
-            text = f"{call.label} may not leave: the broker holds {call.group!r} for another {held:.1f} s."
-            raise self._refused(text, ErrorCode.RATE_LIMITED, held)
+            raise self._verdicts.held(call, held)
         try:
             await self._admission.wait(ticket, seconds)
         except asyncio.QueueFull:
-            text = f"{call.label} was refused: {self.line.queued(call.lane)} calls wait in the lane"
-            text += f" {call.lane.name}. {self._state(call)}"
-            raise self._refused(text, ErrorCode.HTTP_QUEUE_FULL) from None
+            raise self._verdicts.queue_full(call) from None
         except TimeoutError:
-            text = f"{call.label} waited {seconds:.3f} s. {self._state(call)}"
-            raise self._refused(text, ErrorCode.HTTP_WAIT_TOO_LONG) from None
+            raise self._verdicts.waited(call, seconds) from None
 
     async def _on_slot(self, call: Call, ticket: Ticket, *, guarded: bool) -> Response:
         """Send over the slot that the ticket holds, and release it whatever happens."""
@@ -295,61 +291,14 @@ class Courier:
                 self._keep_alive,
             )
 
-    # -- verdicts -----------------------------------------------------------------------------------------
+    # -- breakers and connections -------------------------------------------------------------------------
 
     def _check_breaker(self, call: Call, now: float) -> None:
         if call.lane is Lane.CANCEL:
             return  # calling an order off lowers risk, so it is always tried
         wait = self._breaker(call).refused_for(now)
         if wait is not None:
-            text = (
-                f"{call.label} was not sent: {FAULTS} recent calls of {call.group!r} to {call.host} failed."
-            )
-            raise self._refused(text, ErrorCode.BREAKER_OPEN, wait)
-
-    def _failed(self, call: Call, failure: AttemptFailed) -> CallFailedError | OutcomeUnknown:
-        sent = failure.attempt.outcome is not Outcome.NOT_SENT
-        if sent and not call.safe:
-            return self._in_doubt(call, f"has no answer: {failure}", failure.attempt.status)
-        code = ErrorCode.CALL_FAILED if sent else ErrorCode.CALL_NOT_SENT
-        if isinstance(failure, UntrustedHost):
-            code = ErrorCode.TLS_NOT_TRUSTED
-        elif isinstance(failure, AnswerTooLarge):
-            code = ErrorCode.ANSWER_TOO_LARGE
-        text = f"{call.label} on {call.host} failed: {failure}. {self._state(call)}"
-        return CallFailedError(text, code=code, sent=sent)
-
-    def _out_of_time(self, call: Call, timeout: float) -> BrokerpoolError:
-        if call.in_doubt and not call.safe:
-            return self._in_doubt(call, "was not answered in its time", None)
-        if self._closed:
-            return self._closed_error()
-        where = "after it was sent" if call.in_doubt else "before it was sent"
-        text = f"{call.label} on {call.host} was not answered within {timeout:g} s; the time ended {where}."
-        code = ErrorCode.CALL_TIMED_OUT
-        return CallFailedError(f"{text} {self._state(call)}", code=code, sent=call.in_doubt)
-
-    def _in_doubt(self, call: Call, what: str, status: int | None) -> OutcomeUnknown:
-        self.tally.outcomes_unknown += 1
-        return self._unknown(call, what, status)
-
-    def _refused(self, text: str, code: ErrorCode, retry_after: float | None = None) -> CallRefusedError:
-        self.tally.refused[code.name] += 1
-        return CallRefusedError(f"{self._name}: {text}", code=code, retry_after=retry_after)
-
-    def _closed_error(self) -> PoolClosedError:
-        return PoolClosedError(f"client {self._name} is closed.")
-
-    def _state(self, call: Call) -> str:
-        now = _now()
-        text = self.line.describe(call.host, now)
-        delay = self.limiter.delay(call.group, call.weight, now)
-        if delay > 0:
-            text += f" The rate limit of {call.group!r} lets the next call go in {delay:.1f} s."
-        return text
-
-    def _hosts(self) -> str:
-        return ", ".join(self.line.hosts)
+            raise self._verdicts.breaker_open(call, wait)
 
     def _breaker(self, call: Call) -> Breaker:
         breaker = self._breakers.get((call.host, call.group))
