@@ -100,6 +100,34 @@ def test_an_order_without_a_clear_answer_is_sent_once_and_ends_as_outcome_unknow
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_order_that_the_broker_read_never_ends_as_a_mere_failure_whenever_its_time_is_up(
+    tls: bool,
+) -> None:
+    async def main() -> None:
+        async with broker_and_client(tls=tls, pool_maxsize=1) as (broker, client):
+            broker.script = lambda seen: Reply(body_delay=0.001)
+            ends: dict[str, int] = {"answered": 0, "in doubt": 0, "not sent": 0}
+            for n in range(300):
+                tag, limit = f"tag-{n}", 0.00002 * n  # up to 6 ms: through every stage of the call
+                try:
+                    await client.request("POST", "/order", order_tag=tag, timeout=limit, group=tag)
+                    ends["answered"] += 1
+                except OutcomeUnknown:
+                    ends["in doubt"] += 1
+                except CallFailedError:
+                    ends["not sent"] += 1
+                await until(lambda: broker.busy == 0)
+                await asyncio.sleep(0.001)  # what was sent arrives
+                assert broker.count() >= ends["answered"]
+                assert broker.count() <= ends["answered"] + ends["in doubt"], (
+                    "nothing sent is called not sent"
+                )
+            assert min(ends.values()) > 10, ends
+
+    asyncio.run(main())
+
+
 def test_an_order_of_which_nothing_was_sent_is_sent_again() -> None:
     async def main() -> None:
         async with broker_and_client() as (broker, client):
