@@ -121,10 +121,12 @@ def test_time_outs_that_race_with_releases_strand_nobody() -> None:
             refused = 0
             for n in range(150):
                 limit = 0.003 + 0.025 * n / 150  # spread around the time that a call and its wait take
+                paths = ["/held", *["/"] * 3, "/last"]
+                limits = [10, *[limit] * 3, 10]
                 calls = [
-                    asyncio.create_task(client.request("GET", "/held")),
-                    *(asyncio.create_task(client.request("GET", "/", timeout=limit)) for _ in range(3)),
-                    asyncio.create_task(client.request("GET", "/last")),
+                    # a group each, because time-outs open a breaker
+                    asyncio.create_task(client.request("GET", path, timeout=seconds, group=f"{n} {place}"))
+                    for place, (path, seconds) in enumerate(zip(paths, limits, strict=True))
                 ]
                 results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
                 assert not isinstance(results[-1], BaseException), "the last waiter gets its turn"
