@@ -6,8 +6,11 @@ from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import (
     BrokerError,
     BrokerpoolError,
+    CallFailedError,
+    CallRefusedError,
     ErrorCode,
     NotLiveError,
+    OutcomeUnknown,
     PoolClosedError,
     PoolExhaustedError,
     Refused,
@@ -21,6 +24,11 @@ from brokerpool.feed.pool import Subscribed, WebSocketPool
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.stream import PoolListener, TickStream
 from brokerpool.hours import MarketHours
+from brokerpool.http.client import BrokerClient
+from brokerpool.http.coalesce import Batcher
+from brokerpool.http.ratelimit import RateLimits, Window
+from brokerpool.http.response import Response
+from brokerpool.http.slots import Lane
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.monitor.journal import Journal
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
@@ -47,6 +55,13 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "MarketHours",
     # what happened
     "Journal",
+    # the HTTP pool
+    "BrokerClient",
+    "Response",
+    "Lane",
+    "RateLimits",
+    "Window",
+    "Batcher",
     # brokers
     "Credentials",
     "Login",
@@ -56,7 +71,10 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "BrokerpoolError",
     "ErrorCode",
     "BrokerError",
+    "CallFailedError",
+    "CallRefusedError",
     "NotLiveError",
+    "OutcomeUnknown",
     "PoolClosedError",
     "PoolExhaustedError",
     "Refused",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from brokerpool.instruments import Instrument
 
@@ -45,6 +45,60 @@ class ErrorCode(Enum):
     BROKER_REFUSED_CREDENTIALS = Entry(
         "The broker answered 401 or 403: the access token is wrong or has expired.",
         "Log in to the broker again and give the new access token; no dial is tried with the old one.",
+    )
+
+    # -- HTTP calls to the broker -------------------------------------------------------------------------
+    HTTP_QUEUE_FULL = Entry(
+        "As many calls wait for a connection as may wait in one lane, so one more was refused at once.",
+        "Ask less often, share equal reads or batch them, or raise max_waiting; the text tells who holds the"
+        " connections.",
+    )
+    HTTP_WAIT_TOO_LONG = Entry(
+        "A call stood in line for as long as it may without getting a connection; nothing of it was sent.",
+        "Look at who holds the connections or which rate limit is used up; raise pool_maxsize or max_wait if"
+        " that is normal.",
+    )
+    HTTP_TOO_MANY_HOSTS = Entry(
+        "A call went to one more host than there are pools, and all of those are in use.",
+        "Raise pool_connections to the number of hosts that the broker has.",
+    )
+    RATE_LIMITED = Entry(
+        "The broker said that calls come too fast, and the time that it asked for is not over; nothing of the"
+        " call was sent.",
+        "Call again after the seconds in retry_after, and less often; the rate limits may be set too high.",
+    )
+    BREAKER_OPEN = Entry(
+        "The broker failed several times in a short time, so the call was not sent.",
+        "Call again after the seconds in retry_after; meanwhile check the broker's status page.",
+    )
+    CALL_NOT_SENT = Entry(
+        "No connection to the broker came about, so nothing of the call was sent.",
+        "Check the network and the address; the call may safely be made again.",
+    )
+    CALL_FAILED = Entry(
+        "The call was sent and no complete answer came, also after the repeats that a read may have.",
+        "Check the network and the broker's status page, then call again.",
+    )
+    CALL_TIMED_OUT = Entry(
+        "The call was not answered within its time, which spans the waiting in line and all repeats.",
+        "Check the broker's status page, or give the call a longer timeout.",
+    )
+    TLS_NOT_TRUSTED = Entry(
+        "The certificate of the broker's host is not valid for it, or from an unknown authority.",
+        "Check base_url and the clock; behind a company proxy give an ssl_context that knows its authority.",
+    )
+    ANSWER_TOO_LARGE = Entry(
+        "The body of the answer is larger than the client accepts; reading it was given up.",
+        "Ask for less at once, or raise max_body_bytes.",
+    )
+    ANSWER_NOT_JSON = Entry(
+        "The body of the answer is not JSON.", "Look at the status of the answer before its body."
+    )
+    OUTCOME_UNKNOWN = Entry(
+        "A call that changes something, such as an order, was sent and no clear answer came: it may have been"
+        " carried out or not.",
+        "Do not send it again. Ask the broker for its orders and look for the tag (the error's reconcile"
+        " does), then decide.",
     )
 
     # -- the process --------------------------------------------------------------------------------------
@@ -149,6 +203,48 @@ class NotLiveError(BrokerpoolError):
 
 class BrokerError(BrokerpoolError):
     """The broker could not be reached or refused the credentials."""
+
+
+class CallRefusedError(BrokerpoolError):
+    """A call that the client itself did not let out; nothing was sent, so it may be made again.
+
+    `retry_after` is the number of seconds until it makes sense, where that is known.
+    """
+
+    def __init__(self, message: str, *, code: ErrorCode, retry_after: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class CallFailedError(BrokerpoolError):
+    """A call without a complete answer; `sent` tells whether any of it may have reached the broker."""
+
+    def __init__(self, message: str, *, code: ErrorCode, sent: bool) -> None:
+        super().__init__(message, code=code)
+        self.sent = sent
+
+
+class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it is what is known of an order)
+    """A call that changes something was sent, and whether it was carried out is not known.
+
+    `tag` is the tag that the caller gave the order, `status` the broker's unclear answer if there was one.
+    `reconcile`, where the client was given such a hook, asks the broker what became of the tag.
+    """
+
+    code = ErrorCode.OUTCOME_UNKNOWN
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        tag: str | None,
+        status: int | None = None,
+        reconcile: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.tag = tag
+        self.status = status
+        self.reconcile = reconcile
 
 
 class SettingsError(BrokerpoolError):

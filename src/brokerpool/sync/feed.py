@@ -1,14 +1,13 @@
-"""The blocking twin, for plain scripts and threads: the same pool on an event loop in a thread of its own."""
+"""The blocking twin of the WebSocket pool."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.brokers.login import Credentials
@@ -19,12 +18,8 @@ from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument
+from brokerpool.sync.loop import LoopThread
 from brokerpool.ticks import Mode, Tick
-
-T = TypeVar("T")
-
-#: Every call into the loop's thread ends within this many seconds, or raises TimeoutError.
-_CALL_SECONDS = 15.0
 
 
 class WebSocketPool:
@@ -54,10 +49,8 @@ class WebSocketPool:
             grace=grace,
             hours=hours,
         )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
-        self._thread.start()
-        self._pool = self._call(self._make)
+        self._loop = LoopThread()
+        self._pool = self._loop.call(self._make)
         self._inboxes: list[_Inbox] = []
 
     def subscribe(
@@ -70,7 +63,7 @@ class WebSocketPool:
         partial: bool = False,
     ) -> Subscribed:
         """Want the instruments in the mode; raises as the asynchronous method does."""
-        return self._call(
+        return self._loop.call(
             lambda: self._pool.subscribe(instruments, mode, owner=owner, priority=priority, partial=partial)
         )
 
@@ -78,15 +71,15 @@ class WebSocketPool:
         self, instruments: Instruments, mode: Mode | None = None, *, owner: str = "default"
     ) -> tuple[Instrument, ...]:
         """Give up the mode (all modes by default) and return what the owner did hold."""
-        return self._call(lambda: self._pool.unsubscribe(instruments, mode, owner=owner))
+        return self._loop.call(lambda: self._pool.unsubscribe(instruments, mode, owner=owner))
 
     def state(self, instrument: Instrument) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
-        return self._call(lambda: self._pool.state(instrument))
+        return self._loop.call(lambda: self._pool.state(instrument))
 
     def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once each instrument has had a tick. Raises NotLiveError after `timeout` seconds."""
-        self._run(self._pool.wait_live(instruments, timeout), timeout + _CALL_SECONDS)
+        self._loop.run(self._pool.wait_live(instruments, timeout), timeout)
 
     def ticks(self, timeout: float | None = None, size: int = 10_000) -> Iterator[Tick]:
         """Yield every tick from now on; ends when the pool closes or none comes for `timeout` seconds.
@@ -95,31 +88,28 @@ class WebSocketPool:
         """
         inbox = _Inbox(size)
         self._inboxes.append(inbox)
-        self._call(lambda: self._pool.listen(inbox))
+        self._loop.call(lambda: self._pool.listen(inbox))
         return self._drain(inbox, timeout)
 
     def renew(self, credentials: Credentials) -> bool:
         """Use the credentials of a new login; tell whether they differ from the present ones."""
-        return self._call(lambda: self._feed.login.renew(credentials))
+        return self._loop.call(lambda: self._feed.login.renew(credentials))
 
     def gap(self, instrument: Instrument) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
-        return self._call(lambda: self._pool.gap(instrument))
+        return self._loop.call(lambda: self._pool.gap(instrument))
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool."""
-        return self._call(self._pool.get_pool_stats)
+        return self._loop.call(self._pool.get_pool_stats)
 
     def close(self) -> None:
         """Close every connection and end the thread; a second call does nothing."""
-        if self._loop.is_closed():
+        if self._loop.closed:
             return
         for inbox in self._inboxes:
             inbox.end()
-        self._run(self._pool.close(), _CALL_SECONDS)
-        self._run(self._loop.shutdown_default_executor(), _CALL_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CALL_SECONDS)
+        self._loop.run(self._pool.close())
         self._loop.close()
 
     def __enter__(self) -> Self:
@@ -136,17 +126,8 @@ class WebSocketPool:
                 yield tick
         finally:
             self._inboxes.remove(inbox)
-            if not self._loop.is_closed():
-                self._call(lambda: self._pool.unlisten(inbox))
-
-    def _call(self, function: Callable[[], T]) -> T:
-        async def on_the_loop() -> T:
-            return function()
-
-        return self._run(on_the_loop(), _CALL_SECONDS)
-
-    def _run(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
+            if not self._loop.closed:
+                self._loop.call(lambda: self._pool.unlisten(inbox))
 
 
 class _Inbox(PoolListener):

@@ -1,0 +1,88 @@
+"""The waiting itself: callers sleep until the line hands them a slot, for a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from brokerpool.http.slots import Line, Ticket
+
+
+class Admission:
+    """Wakes the callers that the line lets go, and sets a timer where the rate limit makes them wait."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._waiting: dict[Ticket, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, ticket: Ticket, seconds: float) -> None:
+        """Return when the ticket has its slot; the caller has to release it then.
+
+        Raises asyncio.QueueFull at once when its lane holds no more, TimeoutError after `seconds`, and what
+        `fail_all` was given. Whenever it raises, a cancellation included, the ticket holds nothing and the
+        next in line has not lost its turn.
+        """
+        loop = asyncio.get_running_loop()
+        self._line.enter(ticket)
+        self.stir()
+        if ticket.slot is not None:
+            return
+        if self._line.queued(ticket.lane) > self._line.max_waiting:
+            self._line.withdraw(ticket)
+            raise asyncio.QueueFull
+        turn = self._waiting[ticket] = loop.create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except BaseException as error:
+            if self._waiting.pop(ticket, None) is not None:
+                self._line.withdraw(ticket)
+                # Perhaps it alone kept a later ticket of its group waiting.
+                self.stir()
+            elif ticket.slot is None:
+                # `fail_all` took it out of the line; its error counts as seen, also by who was cancelled.
+                if not turn.cancelled():
+                    turn.exception()
+            elif not isinstance(error, TimeoutError):
+                self.release(ticket)
+            else:
+                return  # the slot came in the very moment in which the time was up
+            raise
+
+    def sent(self, ticket: Ticket) -> None:
+        """Note that the ticket's call leaves now."""
+        self._line.sent(ticket, asyncio.get_running_loop().time())
+        if self._waiting:
+            self.stir()  # from now on it is known when the windows have room again
+
+    def release(self, ticket: Ticket) -> None:
+        """Take the slot back and hand it on."""
+        self._line.release(ticket, asyncio.get_running_loop().time())
+        if self._waiting:
+            self.stir()
+
+    def stir(self) -> None:
+        """Let go who can go; to be called after every change."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for ticket in self._line.grant(now):
+            turn = self._waiting.pop(ticket, None)
+            if turn is not None and not turn.done():
+                turn.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        delay = self._line.next_grant(now)
+        if delay < math.inf:
+            self._timer = loop.call_later(delay, self.stir)
+
+    def fail_all(self, error: Callable[[], Exception]) -> None:
+        """Let every waiting caller end with an error of its own."""
+        for ticket in self._line.waiting():
+            self._line.withdraw(ticket)
+            turn = self._waiting.pop(ticket)
+            if not turn.done():
+                turn.set_exception(error())
+        self.stir()

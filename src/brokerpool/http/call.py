@@ -1,0 +1,89 @@
+"""What one call asks for: encoded once, and settled when it leaves for the first time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from yarl import URL
+
+from brokerpool.http.connection import Progress
+from brokerpool.http.retry import IDEMPOTENT
+from brokerpool.http.slots import Lane
+
+Query: TypeAlias = Mapping[str, str | int | float | Sequence[str]]
+#: A query, or what gives it at the moment in which the call leaves.
+Params: TypeAlias = Query | Callable[[], Query]
+Body: TypeAlias = bytes | Mapping[str, str | int | float]
+
+
+class Call:
+    """One logical call, over all its attempts; `repr` shows neither query, headers nor body."""
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        data: Body | None = None,
+        group: str = "default",
+        lane: Lane = Lane.QUERY,
+        weight: int = 1,
+        order_tag: str | None = None,
+    ) -> None:
+        """Raises ValueError for a body given twice."""
+        self.method = method.upper()
+        parts = urlsplit(url)
+        self.host = parts.netloc
+        self.label = f"{self.method} {parts.path or '/'}"
+        self.group = group
+        self.lane = lane
+        self.weight = weight
+        self.order_tag = order_tag
+        #: Whether it may be sent a second time when it is not known what became of the first.
+        self.safe = self.method in IDEMPOTENT and order_tag is None and lane is Lane.QUERY
+        kind, self.body = _encoded(json, data)
+        self.headers = {**({"Content-Type": kind} if kind else {}), **(headers or {})}
+        self._url = url
+        self._params = params
+        self._settled: URL | None = None
+        #: The deadline over all attempts, while the call runs.
+        self.deadline: asyncio.Timeout | None = None
+        #: True between two attempts, while nothing of it is on its way.
+        self.resting = False
+        #: The attempt that runs, or the last one.
+        self.progress: Progress | None = None
+        self.sent_at = 0.0
+
+    def url(self) -> URL:
+        """Return the address with its query, which no longer changes after this."""
+        if self._settled is None:
+            params = self._params() if callable(self._params) else self._params
+            query = urlencode(params, doseq=True) if params else ""
+            joint = "&" if "?" in self._url else "?"
+            self._settled = URL(f"{self._url}{joint}{query}" if query else self._url, encoded=True)
+        return self._settled
+
+    @property
+    def in_doubt(self) -> bool:
+        """True when something was sent and its answer has not been read."""
+        return self.progress is not None and self.progress.sent and not self.progress.answered
+
+    def __repr__(self) -> str:
+        return f"<Call {self.label}>"
+
+
+def _encoded(json: object, data: Body | None) -> tuple[str | None, bytes | None]:
+    if json is not None and data is not None:
+        raise ValueError("a call has json or data, not both")
+    if json is not None:
+        return "application/json", msgspec.json.encode(json)
+    if isinstance(data, Mapping):
+        return "application/x-www-form-urlencoded", urlencode(data).encode()
+    return None, data

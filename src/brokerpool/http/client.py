@@ -1,0 +1,280 @@
+"""BrokerClient: warm connections to a broker, and no call more than it allows."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from brokerpool.http.call import Body, Call, Params
+from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
+from brokerpool.http.connection import Connection
+from brokerpool.http.courier import Courier
+from brokerpool.http.credentials import Credentials
+from brokerpool.http.ratelimit import RateLimiter, RateLimits
+from brokerpool.http.response import Response
+from brokerpool.http.retry import RetryPolicy
+from brokerpool.http.slots import Lane, Line, Ticket
+
+T = TypeVar("T")
+
+#: The group of endpoints of the calls that only warm connections.
+WARM_UP = "warm-up"
+
+
+class BrokerClient:
+    """Calls one account's HTTP API over kept-alive connections, which are few, counted and fairly shared.
+
+    Every call ends within its timeout: with the broker's answer, whatever its status, or with an error that
+    says whether anything was sent. Reads are repeated within a budget; an order is repeated only when
+    nothing of it was sent, and otherwise ends as OutcomeUnknown. All methods belong to one event loop;
+    `brokerpool.sync` has the blocking twin. `repr` and errors show no header, query or body.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        name: str,
+        pool_connections: int = 10,
+        pool_maxsize: int = 20,
+        max_retries: int = 3,
+        backoff_factor: float = 0.5,
+        retry_statuses: Collection[int] = (429, 500, 502, 503, 504),
+        timeout: float = 10.0,
+        max_wait: float = 5.0,
+        max_waiting: int = 1000,
+        connect_timeout: float = 3.0,
+        keep_alive: float = 45.0,
+        max_body_bytes: int = 16 * 1024 * 1024,
+        limits: RateLimits | None = None,
+        credentials: Callable[[], Mapping[str, str]] = dict,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        reconcile: Callable[[str], Awaitable[Any]] | None = None,
+        too_fast: Callable[[Response], bool] = lambda response: False,
+        ssl_context: ssl.SSLContext | None = None,
+        random: Random | None = None,
+    ) -> None:
+        """Make a client; nothing is dialled before the first call.
+
+        `pool_connections` is the number of hosts, `pool_maxsize` that of connections to each. `timeout`
+        spans waiting, dialling and all attempts; `max_wait` is the part of it that may pass in line, where
+        each lane holds `max_waiting` calls. `keep_alive` is how many seconds an idle connection is kept:
+        a little less than the broker keeps it.
+
+        `credentials` gives the headers of every attempt. `refresh` renews what it gives after a 401 or 403.
+        `reconcile` asks the broker what became of an order's tag. `too_fast` recognises an answer other than
+        429 that means "too fast".
+
+        Raises ValueError for a URL that is none, limits below 1, and an `ssl_context` that does not verify.
+        """
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError("base_url is http:// or https:// with a host, and without a login")
+        if min(timeout, max_wait, connect_timeout, keep_alive) <= 0 or max_retries < 0 or backoff_factor < 0:
+            raise ValueError("times are above 0, max_retries and backoff_factor at least 0")
+        self.name = name
+        self._base_url = base_url.rstrip("/")
+        self._host = parts.netloc
+        self._timeout = timeout
+        self._keep_alive = keep_alive
+        self._random = random or Random()
+        limiter = RateLimiter(limits or RateLimits())
+        self._courier = Courier(
+            name,
+            line=Line(limiter, size=pool_maxsize, max_waiting=max_waiting, max_hosts=pool_connections),
+            limiter=limiter,
+            policy=RetryPolicy(
+                self._random,
+                max_retries=max_retries,
+                backoff_factor=backoff_factor,
+                statuses=retry_statuses,
+            ),
+            credentials=Credentials(credentials, refresh, lambda: asyncio.get_running_loop().time()),
+            connect=partial(
+                Connection,
+                _verifying(ssl_context),
+                keep_alive=keep_alive,
+                connect_timeout=connect_timeout,
+                max_body_bytes=max_body_bytes,
+            ),
+            too_fast=too_fast,
+            reconcile=reconcile,
+            max_wait=max_wait,
+            keep_alive=keep_alive,
+        )
+        self._shared: SharedCalls[tuple[str, frozenset[tuple[str, str]]], Response] = SharedCalls()
+        self._batchers: list[Batcher[Any]] = []
+        self._warming: set[asyncio.Task[None]] = set()
+
+    # -- calls --------------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        data: Body | None = None,
+        group: str = "default",
+        lane: Lane = Lane.QUERY,
+        weight: int = 1,
+        order_tag: str | None = None,
+        share: bool = False,
+        timeout: float | None = None,
+    ) -> Response:
+        """Return the broker's answer, whatever its status.
+
+        `path` begins with a slash, or is a URL on another host of the broker. `group` chooses the rate
+        limit, `lane` the urgency. A POST or PATCH, a call with an `order_tag` and one outside the QUERY lane
+        change something, so they are repeated only when nothing of them was sent. `share` lets equal reads
+        that are in flight use one call; not for a read that must see what was done before it.
+
+        Raises CallRefusedError (not let out), CallFailedError (no answer), OutcomeUnknown (an order was sent
+        and has no clear answer), PoolClosedError, and ValueError for arguments that contradict each other.
+        """
+        call = Call(
+            method,
+            self._url(path),
+            params=params,
+            headers=headers,
+            json=json,
+            data=data,
+            group=group,
+            lane=lane,
+            weight=weight,
+            order_tag=order_tag,
+        )
+        carry = partial(self._courier.carry, call, self._timeout if timeout is None else timeout)
+        if not share:
+            return await carry()
+        if call.method != "GET" or not call.safe:
+            raise ValueError("only a GET that changes nothing can be shared")
+        return await self._shared.run((str(call.url()), frozenset(call.headers.items())), carry)
+
+    def batcher(
+        self, call: Callable[[Keys], Awaitable[Mapping[str, T]]], *, most: int, window: float = 0.003
+    ) -> Batcher[T]:
+        """Return a batcher, see there, whose saved calls are counted in this client's statistics."""
+        batcher = Batcher(call, most=most, window=window)
+        self._batchers.append(batcher)
+        return batcher
+
+    # -- warm connections ---------------------------------------------------------------------------------
+
+    async def warm_up(self, path: str = "/") -> int:
+        """Use every idle connection of the base URL once, all at the same time, and return how many answered.
+
+        Any answer to the GET will do, also a 404. The calls count in the group "warm-up" of the rate limits,
+        which is not limited unless it is named there.
+        """
+        calls = [self._warm_call(path) for _ in range(self._courier.line.idle(self._host))]
+        return sum(await asyncio.gather(*(self._courier.try_once(c, self._timeout) for c in calls)))
+
+    def keep_warm(
+        self, path: str = "/", *, interval: float = 20.0, when: Callable[[], bool] = lambda: True
+    ) -> None:
+        """From now on use each connection at least every `interval` seconds, while `when` says so.
+
+        One connection at a time is taken for it, and none that was not opened yet. Ends with the client.
+        Raises ValueError for an interval that is not shorter than `keep_alive`.
+        """
+        if not 0 < interval < self._keep_alive:
+            raise ValueError(
+                f"an interval of {interval:g} s does not keep connections of {self._keep_alive:g} s"
+            )
+        task = asyncio.create_task(self._keeps_warm(path, interval / 2, when), name=f"{self.name}-keep-warm")
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+
+    # -- numbers and end ----------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the client; the seed's two members first."""
+        line, now = self._courier.line, asyncio.get_running_loop().time()
+        return {
+            "name": self.name,
+            "pool_size": line.size,
+            "active_connections": line.active(),
+            "hosts": {h: {"active": line.active(h), "idle": line.idle(h)} for h in line.hosts},
+            "queued": {lane.name.lower(): line.queued(lane) for lane in Lane},
+            "oldest_wait_seconds": line.oldest_wait(now),
+            "holders": [
+                {"call": t.label, "task": t.holder, "seconds": now - t.granted} for t in line.holders()
+            ],
+            **self._courier.tally.stats(),
+            "breakers": self._courier.breakers(),
+            "tokens_left": self._courier.limiter.left(now),
+            "coalesced": self._shared.saved + sum(batcher.saved for batcher in self._batchers),
+        }
+
+    async def drain(self, deadline: float = 10.0) -> None:
+        """Refuse new calls, end the waiting ones with PoolClosedError, give the others `deadline` seconds.
+
+        What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed.
+        """
+        for task in self._warming:
+            task.cancel()
+        await self._courier.close(deadline)
+        await asyncio.gather(*self._warming, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Drain without waiting for calls that are on their way."""
+        await self.drain(0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    def __repr__(self) -> str:
+        return f"<BrokerClient {self.name}: {self._host}, {self._courier.line!r}>"
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _url(self, path: str) -> str:
+        if path.startswith("/"):
+            return self._base_url + path
+        parts = urlsplit(path)
+        secure = parts.scheme == "https" or not self._base_url.startswith("https:")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or not secure:
+            raise ValueError("a path begins with a slash, or is a URL that is no less secure than base_url")
+        return path
+
+    async def _keeps_warm(self, path: str, idle_for: float, when: Callable[[], bool]) -> None:
+        line, clock = self._courier.line, asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(idle_for)
+            while when():
+                call = self._warm_call(path)
+                ticket = Ticket(
+                    call.host, WARM_UP, Lane.QUERY, 1, call.label, f"{self.name}-keep-warm", clock()
+                )
+                if not line.take_stalest(ticket, clock(), idle_for=idle_for):
+                    break
+                await self._courier.try_once(call, self._timeout, ticket)
+
+    def _warm_call(self, path: str) -> Call:
+        return Call("GET", self._url(path), group=WARM_UP)
+
+
+def _verifying(context: ssl.SSLContext | None) -> ssl.SSLContext:
+    if context is None:
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ValueError("the ssl_context has to verify certificates and host names")
+    if 0 < context.minimum_version < ssl.TLSVersion.TLSv1_2:
+        raise ValueError("the ssl_context has to insist on TLS 1.2 or newer")
+    return context

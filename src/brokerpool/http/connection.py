@@ -1,0 +1,181 @@
+"""One slot's connection to a host: at most one socket, kept alive, over which one call goes at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from brokerpool.http.response import Response
+from brokerpool.http.retry import Attempt, Outcome
+
+# aiohttp rounds longer time-outs up to whole seconds of the loop's clock; ours are exact.
+_NEVER_ROUND = 86_400.0
+
+
+class Progress:
+    """How far one attempt has come; written while it runs, so that it can be read after a cancellation."""
+
+    __slots__ = ("_dial_began", "answered", "dialled", "on_sent", "sent")
+
+    def __init__(self, on_sent: Callable[[], None]) -> None:
+        self.on_sent = on_sent
+        #: True from just before the first byte leaves.
+        self.sent = False
+        #: True when the whole answer has been read.
+        self.answered = False
+        #: Seconds that a new connection took, TLS included; None when there was one.
+        self.dialled: float | None = None
+        self._dial_began = 0.0
+
+    def dial_began(self) -> None:
+        self._dial_began = time.monotonic()
+
+    def dial_ended(self) -> None:
+        self.dialled = time.monotonic() - self._dial_began
+
+    def leaves(self) -> None:
+        self.sent = True
+        self.on_sent()
+
+
+class AttemptFailed(Exception):  # noqa: N818  (inside of the client only; callers see what it makes of it)
+    """An attempt without a complete answer."""
+
+    def __init__(self, attempt: Attempt, detail: str) -> None:
+        super().__init__(detail)
+        self.attempt = attempt
+
+
+class UntrustedHost(AttemptFailed):
+    """The host's certificate is not good; trying again would change nothing."""
+
+
+class AnswerTooLarge(AttemptFailed):
+    """The body has more bytes than are accepted."""
+
+
+class Connection:
+    """Sends calls one after the other over one socket, which is dialled when there is none.
+
+    After a failure or a cancellation the socket is shut down at once, so that the broker never sees a slot's
+    old socket beside its new one. Nothing is retried and no redirect is followed here.
+    """
+
+    def __init__(
+        self, ssl_context: ssl.SSLContext, *, keep_alive: float, connect_timeout: float, max_body_bytes: int
+    ) -> None:
+        self._ssl_context = ssl_context
+        self._keep_alive = keep_alive
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout, ceil_threshold=_NEVER_ROUND
+        )
+        self._max_body_bytes = max_body_bytes
+        self._session: aiohttp.ClientSession | None = None
+        self._sockets: list[socket.socket] = []
+
+    async def send(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, progress: Progress
+    ) -> Response:
+        """Return the answer, read to its end.
+
+        Raises AttemptFailed, which tells whether anything was sent. Cancelled, it drops the socket.
+        """
+        session = self._session or self._open()
+        try:
+            async with session.request(
+                method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=progress
+            ) as answer:
+                response = Response(answer.status, answer.headers, await self._read(answer))
+        except BaseException as error:
+            self._shut_down()
+            if isinstance(error, aiohttp.ClientError | OSError):
+                raise _classified(error, progress) from None
+            raise
+        progress.answered = True  # from here to the caller nothing waits, so the answer cannot get lost
+        return response
+
+    async def close(self) -> None:
+        """Close the socket, if there is one."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        pieces, size = [], 0
+        while piece := await answer.content.readany():
+            size += len(piece)
+            if size > self._max_body_bytes:
+                attempt = Attempt(Outcome.UNKNOWN, "body", answer.status)
+                raise AnswerTooLarge(attempt, f"its answer has more than {self._max_body_bytes} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=1,
+            ssl=self._ssl_context,
+            keepalive_timeout=self._keep_alive,
+            timeout_ceil_threshold=_NEVER_ROUND,
+            socket_factory=self._socket,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            # Cookies of a broker's edge must not go from one account to another.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "brokerpool"},
+            trace_configs=[_traces()],
+        )
+        # aiohttp sends PUT, DELETE and reads a second time when a connection breaks, also after the broker
+        # has read them. It has no public switch; tests/unit/test_http_retries.py counts at the server.
+        self._session._retry_connection = False
+        return self._session
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol = address[:3]
+        self._sockets = [known for known in self._sockets if known.fileno() >= 0]
+        made = socket.socket(family, kind, protocol)
+        self._sockets.append(made)
+        return made
+
+    def _shut_down(self) -> None:
+        # Closing a TLS transport first waits for the other side's farewell, up to half a minute from a mute
+        # one, and the slot's next dial would meanwhile be one socket too many.
+        for known in self._sockets:
+            with contextlib.suppress(OSError):
+                known.shutdown(socket.SHUT_RDWR)
+        self._sockets.clear()
+
+
+def _traces() -> aiohttp.TraceConfig:
+    """Return the signals that tell a `Progress` how far its call is."""
+    config = aiohttp.TraceConfig()
+
+    def tell(step: Callable[[Progress], None]) -> Callable[..., Awaitable[None]]:
+        async def told(session: aiohttp.ClientSession, context: SimpleNamespace, event: object) -> None:
+            step(context.trace_request_ctx)
+
+        return told
+
+    config.on_connection_create_start.append(tell(Progress.dial_began))
+    config.on_connection_create_end.append(tell(Progress.dial_ended))
+    config.on_request_headers_sent.append(tell(Progress.leaves))
+    return config
+
+
+def _classified(error: aiohttp.ClientError | OSError, progress: Progress) -> AttemptFailed:
+    # The text of aiohttp's errors may hold the URL with its query, so only the class is told.
+    name = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return UntrustedHost(Attempt(Outcome.NOT_SENT, "certificate"), "its certificate was refused")
+    if not progress.sent:
+        return AttemptFailed(Attempt(Outcome.NOT_SENT, "connect"), f"no connection came about ({name})")
+    reason = "body" if isinstance(error, aiohttp.ClientPayloadError) else "reset"
+    return AttemptFailed(Attempt(Outcome.UNKNOWN, reason), f"the connection broke after it was sent ({name})")

@@ -1,0 +1,341 @@
+"""Carries a call to the broker: attempts, repeats, and the verdict on what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from brokerpool.errors import BrokerpoolError, OutcomeUnknown
+from brokerpool.http.admission import Admission
+from brokerpool.http.breaker import Breaker
+from brokerpool.http.call import Call
+from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
+from brokerpool.http.credentials import Credentials
+from brokerpool.http.ratelimit import RateLimiter
+from brokerpool.http.response import Response
+from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
+from brokerpool.http.slots import Lane, Line, Ticket
+from brokerpool.http.tally import Tally
+from brokerpool.http.verdicts import Verdicts
+
+logger = logging.getLogger("brokerpool.http")
+
+
+class Courier:
+    """Sends calls over the slots of one client, and repeats them as far as that is safe and within budget."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        line: Line,
+        limiter: RateLimiter,
+        policy: RetryPolicy,
+        credentials: Credentials,
+        connect: Callable[[], Connection],
+        too_fast: Callable[[Response], bool],
+        reconcile: Callable[[str], Awaitable[Any]] | None,
+        max_wait: float,
+        keep_alive: float,
+    ) -> None:
+        self._name = name
+        self.line = line
+        self.limiter = limiter
+        self.tally = Tally()
+        self._verdicts = Verdicts(
+            name, line=line, limiter=limiter, tally=self.tally, clock=_now, reconcile=reconcile
+        )
+        self._policy = policy
+        self._budget = RetryBudget()
+        self._credentials = credentials
+        self._admission = Admission(line)
+        self._connect = connect
+        self._too_fast = too_fast
+        self._max_wait = max_wait
+        self._keep_alive = keep_alive
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._connections: dict[tuple[str, int], Connection] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._calls: set[Call] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    # -- calls --------------------------------------------------------------------------------------------
+
+    async def carry(self, call: Call, timeout: float) -> Response:
+        """Return the broker's answer, whatever its status, within `timeout` seconds over all attempts.
+
+        Raises CallRefusedError, CallFailedError, OutcomeUnknown or PoolClosedError.
+        """
+        began = _now()
+        self.tally.requests += 1
+        self._budget.called(began)
+        try:
+            return await self._within(call, timeout, self._attempts(call))
+        finally:
+            self.tally.calls.observe(_now() - began)
+
+    async def try_once(self, call: Call, timeout: float, ticket: Ticket | None = None) -> bool:
+        """Tell whether one attempt was answered; for calls that only keep a connection warm.
+
+        A ticket that holds its slot already is used and released.
+        """
+        attempt = self._attempt(call) if ticket is None else self._on_slot(call, ticket, guarded=False)
+        try:
+            await self._within(call, timeout, attempt)
+        except (AttemptFailed, BrokerpoolError) as error:
+            logger.info("%s: %s to warm a connection failed: %s", self._name, call.label, error)
+            return False
+        return True
+
+    async def close(self, seconds: float) -> None:
+        """Refuse new calls and end the waiting ones, give those on their way `seconds`, close all sockets."""
+        self._closed = True
+        self._admission.fail_all(self._verdicts.closed)
+        for call in [c for c in self._calls if c.resting]:
+            _expire(call)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.warning("%s: %d calls are cut off after %g s", self._name, len(self._calls), seconds)
+        finally:
+            # Also when whoever closes is cancelled: then there is no more time to give.
+            for call in list(self._calls):
+                _expire(call)
+            await self._idle.wait()
+            # Kept in the dictionary, so that a second call finishes what a cancellation has interrupted.
+            await asyncio.gather(*(c.close() for c in self._connections.values()), *self._closing)
+
+    def breakers(self) -> dict[str, str]:
+        """Return the state of each breaker by host and group."""
+        return {f"{host} {group}": b.state(_now()) for (host, group), b in self._breakers.items()}
+
+    # -- attempts -----------------------------------------------------------------------------------------
+
+    async def _within(self, call: Call, timeout: float, attempts: Coroutine[Any, Any, Response]) -> Response:
+        if self._closed:
+            attempts.close()
+            raise self._verdicts.closed()
+        self._calls.add(call)
+        self._idle.clear()
+        try:
+            async with asyncio.timeout(timeout) as call.deadline:
+                return await attempts
+        except TimeoutError:
+            assert call.deadline is not None
+            if not call.deadline.expired():
+                raise  # of a hook that we called
+            verdict: BrokerpoolError = self._verdicts.out_of_time(call, timeout)
+            if self._closed and not isinstance(verdict, OutcomeUnknown):
+                verdict = self._verdicts.closed()
+            raise verdict from None
+        except asyncio.CancelledError:
+            if call.in_doubt and not call.safe:
+                logger.warning(
+                    "%s: %s (tag %s) was cancelled after it was sent; its outcome is unknown",
+                    self._name,
+                    call.label,
+                    call.order_tag,
+                )
+            raise
+        finally:
+            self._calls.discard(call)
+            if not self._calls:
+                self._idle.set()
+
+    async def _attempts(self, call: Call) -> Response:
+        tries, renewed = 0, False
+        while True:
+            version = self._credentials.version
+            response = failure = None
+            try:
+                response = await self._attempt(call)
+                if response.status < HTTPStatus.BAD_REQUEST and not self._too_fast(response):
+                    self.limiter.accepted(call.group)
+                    return response
+                attempt = self._judged(call, response)
+            except (UntrustedHost, AnswerTooLarge) as error:
+                raise self._verdicts.failed(call, error) from None
+            except AttemptFailed as error:
+                failure, attempt = error, error.attempt
+            if response is not None and not renewed and _is_refusal(attempt):
+                renewed = True
+                if await self._credentials.renew(version):
+                    self.tally.retries["credentials"] += 1
+                    continue
+            tries += 1
+            if not await self._rests(call, tries, attempt):
+                if failure is not None:
+                    raise self._verdicts.failed(call, failure) from None
+                assert response is not None  # no failure, so there is an answer
+                if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not call.safe:
+                    raise self._verdicts.in_doubt(
+                        call, f"was answered with {response.status}", response.status
+                    )
+                return response
+
+    def _judged(self, call: Call, response: Response) -> Attempt:
+        """Say what a refusal means for the next attempt, and hold the group when it was "too fast"."""
+        wait = retry_after(response.headers.get("Retry-After"), time.time())
+        status = response.status
+        if status == HTTPStatus.TOO_MANY_REQUESTS or self._too_fast(response):
+            self.tally.too_fast += 1
+            status = HTTPStatus.TOO_MANY_REQUESTS  # some brokers say it with a 403
+            held = self.limiter.hold(call.group, _now(), sent_at=call.sent_at, retry_after=wait)
+            self._admission.stir()
+            # The line itself waits for the end of a hold that is short enough, in the order of the lanes.
+            wait = held if held > min(self._max_wait, _left(call)) else 0.0
+        else:
+            self.limiter.accepted(call.group)
+        return Attempt(Outcome.ANSWERED, f"status {status}", status, wait)
+
+    async def _rests(self, call: Call, tries: int, attempt: Attempt) -> bool:
+        """Wait until the next attempt and return True; return False at once when there is none."""
+        delay = self._policy.delay(tries, attempt, safe=call.safe, time_left=_left(call))
+        if delay is None:
+            return False
+        if not self._budget.spend(_now()):
+            self.tally.retries_denied += 1
+            return False
+        self.tally.retries[attempt.reason] += 1
+        call.resting = True
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            call.resting = False
+        return True
+
+    async def _attempt(self, call: Call) -> Response:
+        now = _now()
+        if call.weight != 1:
+            self.limiter.delay(call.group, call.weight, now)  # raises for a weight that never fits
+        self._check_breaker(call, now)
+        evicted = self.line.open_host(call.host)
+        if evicted is None:
+            raise self._verdicts.no_host(call)
+        for host in evicted:
+            self._forget(host)
+        ticket = Ticket(call.host, call.group, call.lane, call.weight, call.label, _task_name(), entered=now)
+        await self._wait(call, ticket)
+        self.tally.waits.observe(ticket.granted - ticket.entered)
+        return await self._on_slot(call, ticket, guarded=True)
+
+    async def _wait(self, call: Call, ticket: Ticket) -> None:
+        if self._closed:
+            raise self._verdicts.closed()
+        seconds = min(self._max_wait, _left(call))
+        held = self.limiter.held(call.group, _now())
+        if held > seconds:
+            raise self._verdicts.held(call, held)
+        try:
+            await self._admission.wait(ticket, seconds)
+        except asyncio.QueueFull:
+            raise self._verdicts.queue_full(call) from None
+        except TimeoutError:
+            raise self._verdicts.waited(call, seconds) from None
+
+    async def _on_slot(self, call: Call, ticket: Ticket, *, guarded: bool) -> Response:
+        """Send over the slot that the ticket holds, and release it whatever happens."""
+        breaker = self._breaker(call)
+        probe = False
+        call.progress = progress = Progress(lambda: self._left(call, ticket))
+        connection, again = None, True
+        try:
+            if guarded:
+                self._check_breaker(call, _now())  # it may have opened while the call stood in line
+            probe = breaker.admit(_now())
+            assert ticket.slot is not None  # granted
+            connection = self._connections.get((call.host, ticket.slot))
+            if connection is None:
+                again = False
+                connection = self._connections[call.host, ticket.slot] = self._connect()
+            headers = {**self._credentials.headers(), **call.headers}
+            response = await connection.send(call.method, call.url(), headers, call.body, progress)
+        except AttemptFailed:
+            breaker.failed(_now(), probe=probe)
+            raise
+        except BaseException:
+            if call.deadline is not None and call.deadline.expired() and not self._closed:
+                breaker.failed(_now(), probe=probe)
+            else:
+                breaker.abandoned(probe=probe)
+            raise
+        else:
+            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                breaker.failed(_now(), probe=probe)
+            else:
+                breaker.succeeded(probe=probe)
+            return response
+        finally:
+            self._admission.release(ticket)
+            if progress.sent or progress.dialled is not None:
+                self._count_connection(call, progress, again)
+
+    def _left(self, call: Call, ticket: Ticket) -> None:
+        call.sent_at = _now()
+        self._admission.sent(ticket)
+
+    def _count_connection(self, call: Call, progress: Progress, again: bool) -> None:
+        if self.tally.used(dialled=progress.dialled, again=again):
+            logger.warning(
+                "%s: reuse 0 %%: call after call to %s found its connection closed. The broker closes each,"
+                " or it or keep_alive (%g s) does before the next call: call more often, or use keep_warm.",
+                self._name,
+                call.host,
+                self._keep_alive,
+            )
+
+    # -- breakers and connections -------------------------------------------------------------------------
+
+    def _check_breaker(self, call: Call, now: float) -> None:
+        if call.lane is Lane.CANCEL:
+            return  # calling an order off lowers risk, so it is always tried
+        wait = self._breaker(call).refused_for(now)
+        if wait is not None:
+            raise self._verdicts.breaker_open(call, wait)
+
+    def _breaker(self, call: Call) -> Breaker:
+        breaker = self._breakers.get((call.host, call.group))
+        if breaker is None:
+            breaker = self._breakers[call.host, call.group] = Breaker()
+        return breaker
+
+    def _forget(self, host: str) -> None:
+        for key in [key for key in self._connections if key[0] == host]:
+            task = asyncio.create_task(self._connections.pop(key).close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        for known in [known for known in self._breakers if known[0] == host]:
+            del self._breakers[known]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _left(call: Call) -> float:
+    """Return the seconds until the call's deadline."""
+    assert call.deadline is not None  # set before the first attempt
+    when = call.deadline.when()
+    assert when is not None  # every call has a deadline
+    return max(0.0, when - _now())
+
+
+def _expire(call: Call) -> None:
+    if call.deadline is not None and not call.deadline.expired():
+        call.deadline.reschedule(_now())
+
+
+def _is_refusal(attempt: Attempt) -> bool:
+    return attempt.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+def _task_name() -> str:
+    task = asyncio.current_task()
+    return task.get_name() if task is not None else "no task"

@@ -1,0 +1,6 @@
+"""The blocking twins, for plain scripts and threads: each on an event loop in a thread of its own."""
+
+from brokerpool.sync.feed import WebSocketPool
+from brokerpool.sync.http import BrokerClient
+
+__all__ = ["BrokerClient", "WebSocketPool"]

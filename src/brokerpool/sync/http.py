@@ -1,0 +1,125 @@
+"""The blocking twin of the HTTP client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from brokerpool.errors import OutcomeUnknown, PoolClosedError
+from brokerpool.http import client as asynchronous
+from brokerpool.http.call import Body, Params
+from brokerpool.http.response import Response
+from brokerpool.http.slots import Lane
+from brokerpool.sync.loop import LoopThread
+
+T = TypeVar("T")
+
+
+class BrokerClient:
+    """`brokerpool.BrokerClient` with blocking methods; safe to use from any number of threads.
+
+    Takes the same arguments; its hooks (`refresh`, `reconcile`) stay asynchronous and run on the loop.
+    """
+
+    def __init__(self, base_url: str, *, name: str, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401
+        self._timeout = timeout
+        self._client = asynchronous.BrokerClient(base_url, name=name, timeout=timeout, **options)
+        self._loop = LoopThread()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        data: Body | None = None,
+        group: str = "default",
+        lane: Lane = Lane.QUERY,
+        weight: int = 1,
+        order_tag: str | None = None,
+        share: bool = False,
+        timeout: float | None = None,
+    ) -> Response:
+        """Return the broker's answer; raises as the asynchronous method does."""
+        timeout = self._timeout if timeout is None else timeout
+        call = self._client.request(
+            method,
+            path,
+            params=params,
+            headers=headers,
+            json=json,
+            data=data,
+            group=group,
+            lane=lane,
+            weight=weight,
+            order_tag=order_tag,
+            share=share,
+            timeout=timeout,
+        )
+        return self._run(call, timeout)
+
+    def reconcile(self, error: OutcomeUnknown) -> Any:  # noqa: ANN401  (it is what the hook returns)
+        """Ask the broker what became of an order. Raises ValueError when there is no hook, or no tag."""
+        hook = error.reconcile
+        if hook is None:
+            raise ValueError("the client has no reconcile hook, or the call had no tag")
+
+        async def asked() -> Any:  # noqa: ANN401
+            return await hook()
+
+        return self._run(asked(), self._timeout)
+
+    def warm_up(self, path: str = "/") -> int:
+        """Use every idle connection once and return how many answered."""
+        return self._run(self._client.warm_up(path), self._timeout)
+
+    def keep_warm(
+        self, path: str = "/", *, interval: float = 20.0, when: Callable[[], bool] = lambda: True
+    ) -> None:
+        """From now on use each connection at least every `interval` seconds, while `when` says so."""
+        self._check_open()
+        self._loop.call(partial(self._client.keep_warm, path, interval=interval, when=when))
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the client."""
+        self._check_open()
+        return self._loop.call(self._client.stats)
+
+    def drain(self, deadline: float = 10.0) -> None:
+        """Refuse new calls, give those on their way `deadline` seconds, close everything and end the thread.
+
+        A second call does nothing.
+        """
+        if self._loop.closed:
+            return
+        self._loop.run(self._client.drain(deadline), deadline)
+        self._loop.close()
+
+    def close(self) -> None:
+        """Drain without waiting for calls that are on their way."""
+        self.drain(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drain()
+
+    def __repr__(self) -> str:
+        return repr(self._client)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+        if self._loop.closed:
+            coroutine.close()
+            self._check_open()
+        return self._loop.run(coroutine, seconds)
+
+    def _check_open(self) -> None:
+        if self._loop.closed:
+            raise PoolClosedError(f"client {self._client.name} is closed.")
