@@ -26,7 +26,7 @@ from brokerpool.feed.stream import PoolListener, TickStream
 from brokerpool.hours import MarketHours
 from brokerpool.http.client import BrokerClient
 from brokerpool.http.coalesce import Batcher
-from brokerpool.http.ratelimit import RateLimits, Window
+from brokerpool.http.ratelimit import RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.slots import Lane
 from brokerpool.instruments import Instrument, TokenBook
@@ -60,7 +60,6 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "Response",
     "Lane",
     "RateLimits",
-    "Window",
     "Batcher",
     # brokers
     "Credentials",

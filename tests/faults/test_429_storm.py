@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from brokerpool import Lane, PoolClosedError, RateLimits, Window
+from brokerpool import Lane, PoolClosedError, RateLimits, RateWindow
 from tests.http_server import Reply, Seen, broker_and_client
 from tests.rehearsal import until
 
@@ -15,7 +15,7 @@ RATE = 20
 
 def test_nothing_leaves_within_retry_after_then_the_rate_climbs_and_cancel_orders_go_first() -> None:
     async def main() -> None:
-        limits = RateLimits({"order": (Window(RATE, 1.0),)})
+        limits = RateLimits({"order": (RateWindow(RATE, 1.0),)})
         async with broker_and_client(limits=limits, max_wait=30, timeout=30) as (broker, client):
             loop = asyncio.get_running_loop()
             storm_ends = 0.0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokerpool.brokers.base import RateWindow
 from brokerpool.http.ratelimit import (
     HOLD_SECONDS,
     MAX_HOLD_SECONDS,
@@ -15,11 +16,10 @@ from brokerpool.http.ratelimit import (
     RateLimiter,
     RateLimits,
     Reservation,
-    Window,
 )
 from brokerpool.http.window import SlidingSum
 
-windows = st.lists(st.builds(Window, st.integers(1, 12), st.floats(0.1, 60)), min_size=1, max_size=3)
+windows = st.lists(st.builds(RateWindow, st.integers(1, 12), st.floats(0.1, 60)), min_size=1, max_size=3)
 #: What happens after a wait: a call asks, a reservation leaves or is given back, or the broker says 429.
 events = st.lists(
     st.tuples(st.floats(0, 3), st.sampled_from(["ask", "ask", "send", "send", "give back", "too fast"])),
@@ -34,7 +34,7 @@ def worst(times: list[float], seconds: float) -> int:
 
 @given(windows, events, st.floats(0, 0.5), st.floats(0.05, 1))
 def test_no_window_of_any_length_ever_holds_more_calls_than_its_share_of_the_limit(
-    windows: list[Window], events: list[tuple[float, str]], margin: float, share: float
+    windows: list[RateWindow], events: list[tuple[float, str]], margin: float, share: float
 ) -> None:
     limits = RateLimits({"quote": tuple(windows)}, margin=margin, share=share)
     limiter = RateLimiter(limits)
@@ -53,13 +53,13 @@ def test_no_window_of_any_length_ever_holds_more_calls_than_its_share_of_the_lim
         elif event == "too fast":
             limiter.hold("quote", now, sent_at=now, retry_after=0.5)
     for window in windows:
-        assert worst(sent, window.seconds) <= max(1, window.limit * share + 1e-6)
-        if window.limit * share < 1 - 1e-6:
-            assert worst(sent, window.seconds / (window.limit * share)) <= 1
+        assert worst(sent, window.seconds) <= max(1, window.most * share + 1e-6)
+        if window.most * share < 1 - 1e-6:
+            assert worst(sent, window.seconds / (window.most * share)) <= 1
 
 
 @given(windows, st.integers(1, 40))
-def test_the_delay_that_is_told_is_enough_and_not_too_long(windows: list[Window], calls: int) -> None:
+def test_the_delay_that_is_told_is_enough_and_not_too_long(windows: list[RateWindow], calls: int) -> None:
     limiter = RateLimiter(RateLimits({"quote": tuple(windows)}, margin=0))
     now = 1_000_000.0  # a machine that has been up for long: rounding is coarse
     for _ in range(calls):
@@ -72,7 +72,7 @@ def test_the_delay_that_is_told_is_enough_and_not_too_long(windows: list[Window]
 
 
 @given(windows, st.lists(st.booleans(), max_size=30))
-def test_what_is_given_back_can_be_used_again(windows: list[Window], uses: list[bool]) -> None:
+def test_what_is_given_back_can_be_used_again(windows: list[RateWindow], uses: list[bool]) -> None:
     limiter = RateLimiter(RateLimits({"quote": tuple(windows)}, margin=0))
     left = limiter.left(0.0)
     for _ in uses:
@@ -82,7 +82,7 @@ def test_what_is_given_back_can_be_used_again(windows: list[Window], uses: list[
 
 
 def test_a_reservation_whose_dial_takes_longer_than_the_window_still_counts() -> None:
-    limiter = RateLimiter(RateLimits({"quote": (Window(1, 1.0),)}, margin=0))
+    limiter = RateLimiter(RateLimits({"quote": (RateWindow(1, 1.0),)}, margin=0))
     slow = limiter.reserve("quote", 1, 0.0)
     assert limiter.delay("quote", 1, 5.0) == math.inf, "only its sending can make room"
     limiter.sent(slow, 5.0)
@@ -90,7 +90,7 @@ def test_a_reservation_whose_dial_takes_longer_than_the_window_still_counts() ->
 
 
 def test_weights_count_and_one_that_never_fits_is_refused() -> None:
-    limiter = RateLimiter(RateLimits({"depth": (Window(100, 60.0),)}, margin=0))
+    limiter = RateLimiter(RateLimits({"depth": (RateWindow(100, 60.0),)}, margin=0))
     limiter.sent(limiter.reserve("depth", 80, 0.0), 0.0)
     assert limiter.delay("depth", 20, 0.0) == 0
     assert limiter.delay("depth", 21, 10.0) == pytest.approx(50)
@@ -100,7 +100,8 @@ def test_weights_count_and_one_that_never_fits_is_refused() -> None:
 
 
 def test_a_429_holds_everybody_on_its_key_and_then_the_rate_climbs_back() -> None:
-    limiter = RateLimiter(RateLimits({"order": (Window(10, 1.0),), "quote": (Window(1, 1.0),)}, margin=0))
+    groups = {"order": (RateWindow(10, 1.0),), "quote": (RateWindow(1, 1.0),)}
+    limiter = RateLimiter(RateLimits(groups, margin=0))
     assert limiter.hold("order", 100.0, sent_at=99.9, retry_after=7.0) == pytest.approx(7)
     shorter = limiter.hold("order", 100.1, sent_at=99.9, retry_after=2.0)
     assert shorter == pytest.approx(6.9), "never shortened"
@@ -154,7 +155,14 @@ def test_a_days_window_needs_no_more_memory_than_a_seconds() -> None:
     assert total.total(80_000.0) == 100_000
 
 
-@pytest.mark.parametrize("wrong", [lambda: Window(0, 1), lambda: Window(1, 0), lambda: RateLimits(share=0)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: RateLimits({"quote": (RateWindow(0, 1.0),)}),
+        lambda: RateLimits({"quote": (RateWindow(1, 0.0),)}),
+        lambda: RateLimits(share=0),
+    ],
+)
 def test_limits_that_could_never_be_kept_are_refused(wrong: type) -> None:
     with pytest.raises(ValueError, match=r"at least 1|above 0"):
         wrong()

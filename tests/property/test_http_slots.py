@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from brokerpool.http.ratelimit import RateLimiter, RateLimits, Window
+from brokerpool.brokers.base import RateWindow
+from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.slots import Lane, Line, Ticket
 
 HOSTS = ("a", "b", "c")
 GROUPS = ("quote", "order", "free")
-LIMITS = RateLimits({"quote": (Window(2, 1.0),), "order": (Window(5, 1.0), Window(20, 10.0))}, margin=0)
+LIMITS = RateLimits(
+    {"quote": (RateWindow(2, 1.0),), "order": (RateWindow(5, 1.0), RateWindow(20, 10.0))}, margin=0
+)
 
 
 def ticket(host: str = "a", lane: Lane = Lane.QUERY, group: str = "free", *, now: float = 0.0) -> Ticket:
@@ -154,7 +157,7 @@ def test_a_newcomer_does_not_overtake_who_waits_for_the_slot_that_was_just_relea
 
 
 def test_a_group_without_permission_lets_others_pass_but_nobody_of_its_own() -> None:
-    limited = line(5, limits=RateLimits({"quote": (Window(3, 1.0),)}, margin=0))
+    limited = line(5, limits=RateLimits({"quote": (RateWindow(3, 1.0),)}, margin=0))
     limited.open_host("a")
     heavy = Ticket("a", "quote", Lane.QUERY, 3, "GET /x", "t", 0.0)
     light, other = ticket(group="quote"), ticket(group="free")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool import BrokerClient, RateLimits, Window
+from brokerpool import BrokerClient, Credentials, Login, RateLimits, RateWindow
 from tests.http_server import AUTHORITY, SERVER_TLS, Reply, ScriptedBroker, Seen
 from tests.rehearsal import no_task_dies, until
 
@@ -85,18 +85,19 @@ def test_a_call_cancelled_at_any_step_leaves_nothing_behind(scenario: Scenario, 
             return Reply(503)
         return Reply(401 if seen.path == "/refused" and seen.turn == 1 else 200, body_delay=0.0005)
 
-    async def refresh() -> None:
+    async def provider() -> Credentials:
         await asyncio.sleep(0)
+        return Credentials("new")
 
     async def cancelled_at(step: int, broker: ScriptedBroker) -> bool:
         """Cancel after so many turns of the loop, and tell whether that was still in time."""
-        limits = RateLimits({"quote": (Window(1000, 60.0),)})
+        limits = RateLimits({"quote": (RateWindow(1000, 60.0),)})
         client = BrokerClient(
             broker.url,
             name="step",
             pool_maxsize=2,
             limits=limits,
-            refresh=refresh,
+            login=Login(Credentials("old"), provider),
             backoff_factor=0.0001,
             ssl_context=TRUSTED,
         )

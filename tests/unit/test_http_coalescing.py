@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokerpool import Batcher, BrokerClient, RateLimits, Window
+from brokerpool import Batcher, BrokerClient, RateLimits, RateWindow
 from brokerpool.http.coalesce import Keys, SharedCalls
 from tests.http_server import Reply, Seen, broker_and_client
 from tests.rehearsal import until
@@ -77,7 +77,7 @@ def test_a_cancelled_first_caller_leaves_the_others_their_call_and_the_last_one_
 
 def test_500_strategies_asking_for_200_symbols_in_a_second_are_answered_by_two_calls() -> None:
     async def main() -> None:
-        limits = RateLimits({"quote": (Window(1, 1.0),)})
+        limits = RateLimits({"quote": (RateWindow(1, 1.0),)})
         async with broker_and_client(limits=limits) as (broker, client):
             broker.script = quotes
             batcher, random = quote_batcher(client), Random(5)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from brokerpool import BrokerClient, CallFailedError, OutcomeUnknown, PoolClosedError, RateLimits, Window
+from brokerpool import BrokerClient, CallFailedError, OutcomeUnknown, PoolClosedError, RateLimits, RateWindow
 from tests.http_server import Reply, broker_and_client
 from tests.rehearsal import until
 
@@ -63,7 +63,7 @@ def test_what_is_not_done_by_the_deadline_is_cut_off_and_an_order_ends_in_doubt(
 
 def test_a_call_between_two_attempts_or_behind_the_rate_limit_ends_at_once() -> None:
     async def main() -> None:
-        limits = RateLimits({"quote": (Window(1, 4.0),)})
+        limits = RateLimits({"quote": (RateWindow(1, 4.0),)})
         async with broker_and_client(limits=limits) as (broker, client):
             broker.script = lambda seen: Reply(
                 503 if seen.path == "/busy" else 200, headers={"Retry-After": "5"}

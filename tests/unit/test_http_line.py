@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, Window
+from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
 from brokerpool.http.admission import Admission
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.slots import Line, Ticket
@@ -214,7 +214,7 @@ def test_a_cancel_order_passes_within_50_ms_while_1000_queries_wait() -> None:
 
 def test_calls_beyond_the_rate_wait_visibly_and_hold_no_connection() -> None:
     async def main() -> None:
-        limits = RateLimits({"quote": (Window(5, 0.5),)}, margin=0.02)
+        limits = RateLimits({"quote": (RateWindow(5, 0.5),)}, margin=0.02)
         async with broker_and_client(pool_maxsize=2, limits=limits) as (broker, client):
             calls = [asyncio.create_task(client.request("GET", "/quote", group="quote")) for _ in range(15)]
             await until(lambda: broker.count() == 5)
@@ -234,7 +234,7 @@ def test_calls_beyond_the_rate_wait_visibly_and_hold_no_connection() -> None:
 
 def test_a_wait_that_the_rate_limit_makes_too_long_says_so() -> None:
     async def main() -> None:
-        limits = RateLimits({"quote": (Window(1, 30.0),)})
+        limits = RateLimits({"quote": (RateWindow(1, 30.0),)})
         async with broker_and_client(limits=limits, max_wait=0.05) as (_, client):
             await client.request("GET", "/quote", group="quote")
             with pytest.raises(

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from brokerpool import BrokerClient, BrokerpoolError, Lane, RateLimits, Window
+from brokerpool import BrokerClient, BrokerpoolError, Credentials, Lane, Login, RateLimits, RateWindow
+from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Call
-from brokerpool.http.credentials import Credentials
+from brokerpool.http.client import bearer
 from tests.http_server import Reply, ScriptedBroker, broker_and_client
 from tests.rehearsal import until
 
@@ -56,8 +57,8 @@ def test_no_secret_is_told_however_a_call_ends(caplog: pytest.LogCaptureFixture)
                     tls=True,
                     max_body_bytes=4096,
                     max_wait=0.05,
-                    limits=RateLimits({"rare": (Window(1, 60.0),)}),
-                    credentials=lambda: {"Authorization": f"token {SECRET}"},
+                    limits=RateLimits({"rare": (RateWindow(1, 60.0),)}),
+                    login=Login(Credentials(SECRET)),
                 ) as (broker, client):
                     broker.script = lambda seen, reply=reply: reply  # type: ignore[misc]
                     for _ in range(2):
@@ -104,7 +105,4 @@ def test_the_parts_of_a_call_show_no_secret_either() -> None:
     )
     assert repr(call) == "<Call POST /x>"
     assert call.label == "POST /x"
-
-    async def refresh() -> None: ...
-
-    assert SECRET not in repr(Credentials(lambda: {"Authorization": SECRET}, refresh, lambda: 0.0))
+    assert SECRET not in repr(Authorization(Login(Credentials(SECRET)), bearer, lambda: 0.0))

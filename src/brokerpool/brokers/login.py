@@ -56,6 +56,11 @@ class Login:
         """True when there is a provider to ask."""
         return self._provider is not None
 
+    @property
+    def asking(self) -> bool:
+        """True while the provider is being asked: `refresh` then waits for that answer."""
+        return self._question is not None
+
     def renew(self, credentials: Credentials) -> bool:
         """Use these from the next dial on; tell whether they differ from the present ones."""
         if credentials.access_token == self.credentials.access_token:

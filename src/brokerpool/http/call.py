@@ -60,6 +60,8 @@ class Call:
         #: The attempt that runs, or the last one.
         self.progress: Progress | None = None
         self.sent_at = 0.0
+        #: The version of the login with which it was sent last.
+        self.proof = 0
 
     def url(self) -> URL:
         """Return the address with its query, which no longer changes after this."""

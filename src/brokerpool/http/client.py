@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
+from brokerpool.brokers.login import Credentials, Login
+from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Body, Call, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.courier import Courier
-from brokerpool.http.credentials import Credentials
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
@@ -25,6 +26,11 @@ T = TypeVar("T")
 
 #: The group of endpoints of the calls that only warm connections.
 WARM_UP = "warm-up"
+
+
+def bearer(credentials: Credentials) -> dict[str, str]:
+    """Return the header of RFC 6750, which most brokers take."""
+    return {"Authorization": f"Bearer {credentials.access_token}"}
 
 
 class BrokerClient:
@@ -53,10 +59,11 @@ class BrokerClient:
         keep_alive: float = 45.0,
         max_body_bytes: int = 16 * 1024 * 1024,
         limits: RateLimits | None = None,
-        credentials: Callable[[], Mapping[str, str]] = dict,
-        refresh: Callable[[], Awaitable[None]] | None = None,
+        login: Login | None = None,
+        proof: Callable[[Credentials], Mapping[str, str]] = bearer,
         reconcile: Callable[[str], Awaitable[Any]] | None = None,
         too_fast: Callable[[Response], bool] = lambda response: False,
+        refuses: Callable[[Response], bool] = lambda response: response.status in (401, 403),
         ssl_context: ssl.SSLContext | None = None,
         random: Random | None = None,
     ) -> None:
@@ -67,9 +74,9 @@ class BrokerClient:
         each lane holds `max_waiting` calls. `keep_alive` is how many seconds an idle connection is kept:
         a little less than the broker keeps it.
 
-        `credentials` gives the headers of every attempt. `refresh` renews what it gives after a 401 or 403.
-        `reconcile` asks the broker what became of an order's tag. `too_fast` recognises an answer other than
-        429 that means "too fast".
+        `proof` makes the headers that prove the credentials of the `login`, which other pools of the account
+        may share; its provider is asked after an answer that `refuses` them. `reconcile` asks the broker what
+        became of an order's tag. `too_fast` recognises an answer other than 429 that means "too fast".
 
         Raises ValueError for a URL that is none, limits below 1, and an `ssl_context` that does not verify.
         """
@@ -95,7 +102,7 @@ class BrokerClient:
                 backoff_factor=backoff_factor,
                 statuses=retry_statuses,
             ),
-            credentials=Credentials(credentials, refresh, lambda: asyncio.get_running_loop().time()),
+            authorization=Authorization(login, proof, lambda: asyncio.get_running_loop().time()),
             connect=partial(
                 Connection,
                 _verifying(ssl_context),
@@ -104,6 +111,7 @@ class BrokerClient:
                 max_body_bytes=max_body_bytes,
             ),
             too_fast=too_fast,
+            refuses=refuses,
             reconcile=reconcile,
             max_wait=max_wait,
             keep_alive=keep_alive,

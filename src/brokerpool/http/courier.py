@@ -11,10 +11,10 @@ from typing import Any
 
 from brokerpool.errors import BrokerpoolError, OutcomeUnknown
 from brokerpool.http.admission import Admission
+from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
-from brokerpool.http.credentials import Credentials
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
@@ -35,9 +35,10 @@ class Courier:
         line: Line,
         limiter: RateLimiter,
         policy: RetryPolicy,
-        credentials: Credentials,
+        authorization: Authorization,
         connect: Callable[[], Connection],
         too_fast: Callable[[Response], bool],
+        refuses: Callable[[Response], bool],
         reconcile: Callable[[str], Awaitable[Any]] | None,
         max_wait: float,
         keep_alive: float,
@@ -51,10 +52,11 @@ class Courier:
         )
         self._policy = policy
         self._budget = RetryBudget()
-        self._credentials = credentials
+        self._authorization = authorization
         self._admission = Admission(line)
         self._connect = connect
         self._too_fast = too_fast
+        self._refuses = refuses
         self._max_wait = max_wait
         self._keep_alive = keep_alive
         self._breakers: dict[tuple[str, str], Breaker] = {}
@@ -152,7 +154,6 @@ class Courier:
     async def _attempts(self, call: Call) -> Response:
         tries, renewed = 0, False
         while True:
-            version = self._credentials.version
             response = failure = None
             try:
                 response = await self._attempt(call)
@@ -164,9 +165,10 @@ class Courier:
                 raise self._verdicts.failed(call, error) from None
             except AttemptFailed as error:
                 failure, attempt = error, error.attempt
-            if response is not None and not renewed and _is_refusal(attempt):
-                renewed = True
-                if await self._credentials.renew(version):
+            if response is not None and _answers(attempt) and self._refuses(response):
+                again = await self._authorization.renewed(call.proof) and not renewed
+                if again:
+                    renewed = True
                     self.tally.retries["credentials"] += 1
                     continue
             tries += 1
@@ -216,6 +218,8 @@ class Courier:
         if call.weight != 1:
             self.limiter.delay(call.group, call.weight, now)  # raises for a weight that never fits
         self._check_breaker(call, now)
+        if call.lane is not Lane.CANCEL and not await self._authorization.usable():
+            raise self._verdicts.login_refused(call)
         evicted = self.line.open_host(call.host)
         if evicted is None:
             raise self._verdicts.no_host(call)
@@ -255,7 +259,8 @@ class Courier:
             if connection is None:
                 again = False
                 connection = self._connections[call.host, ticket.slot] = self._connect()
-            headers = {**self._credentials.headers(), **call.headers}
+            call.proof = self._authorization.version
+            headers = {**self._authorization.headers(), **call.headers}
             response = await connection.send(call.method, call.url(), headers, call.body, progress)
         except AttemptFailed:
             breaker.failed(_now(), probe=probe)
@@ -332,8 +337,9 @@ def _expire(call: Call) -> None:
         call.deadline.reschedule(_now())
 
 
-def _is_refusal(attempt: Attempt) -> bool:
-    return attempt.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+def _answers(attempt: Attempt) -> bool:
+    """Tell whether the broker has judged the call, instead of saying that it came too fast."""
+    return attempt.status != HTTPStatus.TOO_MANY_REQUESTS
 
 
 def _task_name() -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from brokerpool.brokers.base import RateWindow
 from brokerpool.http.window import ROUNDING, SlidingSum
 
 #: After a hold the calls leave one by one, first at this share of the full rate ...
@@ -25,23 +26,11 @@ _RATE_WITHOUT_LIMITS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """At most `limit` calls (or units of weight) in any `seconds` seconds."""
-
-    limit: int
-    seconds: float
-
-    def __post_init__(self) -> None:
-        if self.limit < 1 or not self.seconds > 0:
-            raise ValueError("a window allows at least 1 in more than 0 seconds")
-
-
-@dataclass(frozen=True, slots=True)
 class RateLimits:
     """What a broker allows one account, and how much of it this client may use."""
 
     #: Group of endpoints ("quote", "order") -> its windows; a group that is not named has no limit.
-    groups: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[RateWindow, ...]] = field(default_factory=dict)
     #: How much longer than the broker's each window is taken, because the network squeezes calls together.
     margin: float = 0.05
     #: Share of the account's limit for this client, above 0 and at most 1; the rest is for other programs.
@@ -50,15 +39,17 @@ class RateLimits:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or not 0 <= self.margin < math.inf:
             raise ValueError("the share is above 0 and at most 1, the margin at least 0")
+        if any(w.most < 1 or not w.seconds > 0 for windows in self.groups.values() for w in windows):
+            raise ValueError("a window allows at least 1 in more than 0 seconds")
 
-    def windows(self, group: str) -> tuple[Window, ...]:
+    def windows(self, group: str) -> tuple[RateWindow, ...]:
         """Return the windows that are kept for a group; a share below one call makes the window longer."""
         return tuple(self._own(window) for window in self.groups.get(group, ()))
 
-    def _own(self, window: Window) -> Window:
-        allowed = window.limit * self.share
+    def _own(self, window: RateWindow) -> RateWindow:
+        allowed = window.most * self.share
         stretch = (1 + self.margin) / min(1.0, allowed)
-        return Window(max(1, math.floor(allowed + 1e-9)), window.seconds * stretch)
+        return RateWindow(max(1, math.floor(allowed + 1e-9)), window.seconds * stretch)
 
 
 @dataclass(eq=False, slots=True)
@@ -137,10 +128,10 @@ class RateLimiter:
 class _Group:
     """The windows of one group, what is reserved in them, and its hold."""
 
-    def __init__(self, windows: tuple[Window, ...]) -> None:
-        self._windows = [(window.limit, SlidingSum(window.seconds)) for window in windows]
-        self._full_rate = min((w.limit / w.seconds for w in windows), default=_RATE_WITHOUT_LIMITS)
-        self._most = min((window.limit for window in windows), default=None)
+    def __init__(self, windows: tuple[RateWindow, ...]) -> None:
+        self._windows = [(window.most, SlidingSum(window.seconds)) for window in windows]
+        self._full_rate = min((w.most / w.seconds for w in windows), default=_RATE_WITHOUT_LIMITS)
+        self._most = min((window.most for window in windows), default=None)
         self.pending = 0
         self.strikes = 0
         self.held_until = -math.inf

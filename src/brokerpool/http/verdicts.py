@@ -68,6 +68,11 @@ class Verdicts:
         text = f"{call.label} waited {seconds:.3f} s. {self._state(call)}"
         return self._refused(text, ErrorCode.HTTP_WAIT_TOO_LONG)
 
+    def login_refused(self, call: Call) -> CallRefusedError:
+        """The broker refuses the credentials, and there are no newer ones."""
+        text = f"{call.label} was not sent: {call.host} refuses the credentials, and there are no newer ones."
+        return self._refused(text, ErrorCode.BROKER_REFUSED_CREDENTIALS)
+
     def breaker_open(self, call: Call, seconds: float) -> CallRefusedError:
         """The breaker of the call's group is open."""
         text = f"{call.label} was not sent: {FAULTS} recent calls of {call.group!r} to {call.host} failed."
