@@ -2,7 +2,8 @@
 
 from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
+from brokerpool.brokers.rest import Candle, Ohlc
+from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
 from brokerpool.errors import (
     BrokerError,
     BrokerpoolError,
@@ -24,6 +25,7 @@ from brokerpool.feed.pool import Subscribed, WebSocketPool
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.stream import PoolListener, TickStream
 from brokerpool.hours import MarketHours
+from brokerpool.http.api import BrokerApi, Quoted
 from brokerpool.http.client import BrokerClient
 from brokerpool.http.coalesce import Batcher
 from brokerpool.http.ratelimit import RateLimits
@@ -57,6 +59,10 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "Journal",
     # the HTTP pool
     "BrokerClient",
+    "BrokerApi",
+    "Quoted",
+    "Ohlc",
+    "Candle",
     "Response",
     "Lane",
     "RateLimits",
@@ -65,6 +71,7 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "Credentials",
     "Login",
     "ZerodhaFeed",
+    "ZerodhaRest",
     "fetch_instruments",
     # errors
     "BrokerpoolError",

@@ -47,6 +47,15 @@ class ErrorCode(Enum):
         "Log in to the broker again and give the new access token; no dial is tried with the old one.",
     )
 
+    BROKER_REFUSED_CALL = Entry(
+        "The broker understood a call and refused it, for what it asked or for a permission that is missing.",
+        "Read the broker's words in the message; the same call would be refused again.",
+    )
+    INTERVAL_NOT_SUPPORTED = Entry(
+        "The broker has no candles of this length.",
+        "Ask for one of the intervals that the message names.",
+    )
+
     # -- HTTP calls to the broker -------------------------------------------------------------------------
     HTTP_QUEUE_FULL = Entry(
         "As many calls wait for a connection as may wait in one lane, so one more was refused at once.",

@@ -38,16 +38,36 @@ class Instrument(msgspec.Struct, frozen=True, cache_hash=True, gc=False, order=T
         return f"{self.exchange}:{self.symbol}"
 
 
+class Details(msgspec.Struct, frozen=True, gc=False):
+    """What a broker's list says of an instrument besides its token; what it leaves out is empty or 0."""
+
+    #: The broker's own spelling, which its HTTP API wants.
+    broker_symbol: str
+    broker_exchange: str
+    #: The company, or the underlying of a contract.
+    name: str = ""
+    #: EQ, FUT, CE, PE or INDEX.
+    kind: str = ""
+    #: The day on which a contract ends, as 2025-04-24.
+    expiry: str = ""
+    #: In rupees.
+    strike: float = 0.0
+    lot_size: int = 0
+    #: The smallest step of the price, in rupees.
+    tick_size: float = 0.0
+
+
 class TokenBook:
     """Both directions of a broker's instrument list: one token an instrument, one instrument a token."""
 
     def __init__(self, entries: Iterable[tuple[Instrument, Token]] = ()) -> None:
         self._tokens: dict[Instrument, Token] = {}
         self._instruments: dict[Token, Instrument] = {}
+        self._details: dict[Instrument, Details] = {}
         for instrument, token in entries:
             self.add(instrument, token)
 
-    def add(self, instrument: Instrument, token: Token) -> None:
+    def add(self, instrument: Instrument, token: Token, details: Details | None = None) -> None:
         """Enter a pair, replacing whatever either side was paired with before.
 
         Brokers reuse the tokens of expired contracts, so a token that comes again takes its old
@@ -59,12 +79,20 @@ class TokenBook:
         stale_instrument = self._instruments.pop(token, None)
         if stale_instrument is not None:
             del self._tokens[stale_instrument]
+            self._details.pop(stale_instrument, None)
         self._tokens[instrument] = token
         self._instruments[token] = instrument
+        if details is not None:
+            self._details[instrument] = details
 
     def token(self, instrument: Instrument) -> Token | None:
         """Return the broker's token, or None when the broker does not list the instrument."""
         return self._tokens.get(instrument)
+
+    def details(self, instrument: Instrument) -> Details:
+        """Return what the broker's list says; without a list the broker is taken to use the same names."""
+        details = self._details.get(instrument)
+        return details if details is not None else Details(instrument.symbol, instrument.exchange)
 
     def instrument(self, token: Token) -> Instrument | None:
         """Return the instrument behind a token, or None for a token that is not in the book."""

@@ -15,7 +15,7 @@ from aiohttp import web
 from brokerpool.brokers.zerodha import fetch_instruments, load_instruments
 from brokerpool.brokers.zerodha.instruments import openalgo_instrument
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.instruments import Instrument, TokenBook
+from brokerpool.instruments import Details, Instrument, TokenBook
 
 RECORDED = Path(__file__).parents[2].parent / "shared/fixtures/from-fetch/gokiteconnect"
 HEADER = (
@@ -117,9 +117,22 @@ def test_bad_rows_are_counted_and_the_others_kept():
 
 
 def test_columns_are_found_by_name_and_a_byte_order_mark_is_no_part_of_the_first():
-    text = "\ufeffexchange,segment,instrument_type,strike,expiry,name,tradingsymbol,instrument_token\n"
-    loaded = load(text + "NSE,NSE,EQ,0,,INFOSYS,INFY,408065\n")
+    names = "exchange,segment,lot_size,tick_size,instrument_type,strike,expiry,name,tradingsymbol"
+    loaded = load(f"\ufeff{names},instrument_token\nNSE,NSE,1,0.05,EQ,0,,INFOSYS,INFY,408065\n")
     assert loaded.book.token(Instrument("NSE", "INFY")) == 408065
+
+
+def test_what_the_list_says_of_an_instrument_is_kept():
+    contract = "1,2,NIFTY25APR24500CE,NIFTY,0,2025-04-24,24500.0,0.05,75,CE,NFO-OPT,NFO\n"
+    index = "256265,1001,NIFTY 50,NIFTY 50,0,,0,0,0,EQ,INDICES,NSE\n"
+    book = load(HEADER + INFY + contract + index).book
+    assert book.details(Instrument("NSE", "INFY")) == Details("INFY", "NSE", "INFOSYS", "EQ", "", 0, 1, 0.05)
+    assert book.details(Instrument("NFO", "NIFTY24APR2524500CE")) == Details(
+        "NIFTY25APR24500CE", "NFO", "NIFTY", "CE", "2025-04-24", 24500.0, 75, 0.05
+    )
+    assert book.details(Instrument("NSE_INDEX", "NIFTY")).broker_symbol == "NIFTY 50"
+    assert book.details(Instrument("NSE_INDEX", "NIFTY")).kind == "INDEX"
+    assert book.details(Instrument("NSE", "NOPE")) == Details("NOPE", "NSE"), "no list says otherwise"
 
 
 @pytest.mark.parametrize(

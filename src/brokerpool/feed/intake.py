@@ -143,6 +143,13 @@ class Intake:
         seen = self.cadence.seen(instrument)
         return seen is not None and seen > at
 
+    def fresh(self, instrument: Instrument, within: float) -> Tick | None:
+        """Return the last tick if it came within so many seconds and the feed has not stopped since."""
+        seen = self.cadence.seen(instrument)
+        if seen is None or instrument in self.gaps or self._monotonic() - seen > within:
+            return None
+        return self.cadence.last(instrument)
+
     # -- for the pool -------------------------------------------------------------------------------------
 
     def sweep(self, instruments: Iterable[Instrument], now: float) -> None:

@@ -31,7 +31,7 @@ from brokerpool.feed.watch import Watch
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Journal
-from brokerpool.ticks import Mode
+from brokerpool.ticks import Mode, Tick
 
 #: One instrument, or its text as in "NSE:INFY", or several of either.
 Instruments: TypeAlias = Instrument | str | Iterable[Instrument | str]
@@ -275,6 +275,10 @@ class WebSocketPool:
         finally:
             self.unlisten(stream)
             self._streams.remove(stream)
+
+    def fresh(self, instrument: Instrument, within: float) -> Tick | None:
+        """Return the last tick if it came within so many seconds and no gap is open, else None."""
+        return self._intake.fresh(instrument, within)
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""

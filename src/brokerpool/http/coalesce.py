@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -100,12 +101,29 @@ class Batcher(Generic[T]):
 
     async def get(self, key: str) -> T:
         """Return the answer for one key. Raises KeyError when the broker's answer does not have it."""
+        return (await self.get_many((key,)))[key]
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, T]:
+        """Return the answers for the keys; one that the broker's answer does not have is left out."""
+        batches: dict[_Batch, list[str]] = {}
+        for key in keys:
+            batches.setdefault(self._batch(key), []).append(key)
+        calls = [self._calls.run(batch, partial(self._run, batch)) for batch in batches]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        found: dict[str, T] = {}
+        for asked, answer in zip(batches.values(), answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            found.update((key, answer[key]) for key in asked if key in answer)
+        return found
+
+    def _batch(self, key: str) -> _Batch:
         batch = self._asked.get(key)
         if batch is None:
             if self._open is None or not self._open.add(key):
                 self._open = _Batch(key, self._most)
             batch = self._asked[key] = self._open
-        return (await self._calls.run(batch, lambda: self._run(batch)))[key]
+        return batch
 
     async def _run(self, batch: _Batch) -> Mapping[str, T]:
         try:

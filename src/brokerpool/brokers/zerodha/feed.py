@@ -7,10 +7,8 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from brokerpool.brokers.base import Endpoint, FeedLimits
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.brokers.zerodha.rest import HEADERS, ZerodhaRest
 from brokerpool.instruments import TokenBook
-
-#: Kite Connect documentation: every request names the API version; the agent is ours.
-HEADERS = {"X-Kite-Version": "3", "User-Agent": "brokerpool"}
 
 
 class ZerodhaFeed:
@@ -66,6 +64,10 @@ class ZerodhaFeed:
         credentials = urlencode({"api_key": self._api_key, "access_token": token})
         query = f"{query}&{credentials}" if query else credentials
         return Endpoint(urlunsplit((scheme, host, path or "/", query, "")), HEADERS)
+
+    def rest(self) -> ZerodhaRest:
+        """Return the HTTP API of the same account, under the same login and instrument list."""
+        return ZerodhaRest(self._api_key, self._login, book=lambda: self._book, http_url=self.http_url)
 
     def codec(self) -> KiteCodec:
         """Return a new codec for a new socket."""

@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import csv
 import logging
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
@@ -17,9 +18,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from brokerpool.brokers.zerodha.feed import HEADERS
+from brokerpool.brokers.zerodha.rest import HEADERS
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.instruments import EXCHANGES, Instrument, TokenBook
+from brokerpool.instruments import EXCHANGES, Details, Instrument, TokenBook
 
 logger = logging.getLogger("brokerpool.brokers.zerodha")
 
@@ -41,6 +42,8 @@ _COLUMNS = (
     "instrument_type",
     "segment",
     "exchange",
+    "tick_size",
+    "lot_size",
 )
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
@@ -134,8 +137,9 @@ class _Table:
                 if self._columns is None:
                     self._columns = _columns(row)
                     continue
-                token, *names = self._columns(row)
-                self.book.add(openalgo_instrument(*names), _token(token))
+                token, *names, tick_size, lot_size = self._columns(row)
+                instrument = openalgo_instrument(*names)
+                self.book.add(instrument, _token(token), _details(names, tick_size, lot_size))
             except StopIteration:
                 return
             except (ValueError, IndexError, csv.Error):
@@ -164,6 +168,20 @@ def openalgo_instrument(
     if not symbol or exchange not in EXCHANGES:
         raise ValueError(f"{exchange}:{symbol} is not an instrument")
     return Instrument(exchange, symbol)
+
+
+def _details(names: list[str], tick_size: str, lot_size: str) -> Details:
+    tradingsymbol, name, expiry, strike, kind, segment, exchange = names
+    return Details(
+        tradingsymbol,
+        sys.intern(exchange),
+        sys.intern(name),
+        "INDEX" if segment == "INDICES" else sys.intern(kind),
+        sys.intern(expiry),
+        float(strike or 0),
+        int(lot_size or 0),
+        float(tick_size or 0),
+    )
 
 
 @lru_cache(maxsize=4096)

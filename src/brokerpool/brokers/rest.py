@@ -1,0 +1,151 @@
+"""What a broker must provide so that its HTTP API can be asked for market data: limits, requests, answers."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.login import Credentials, Login
+from brokerpool.errors import BrokerError
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import DepthTick, Tick
+
+_SECONDS = {"second": 1.0, "minute": 60.0, "day": 86_400.0}
+
+
+class Ohlc(Tick, frozen=True, gc=False):
+    """The last price and the day's prices, in rupees; `close` is that of the session before."""
+
+    open: float = 0.0
+    high: float = 0.0
+    low: float = 0.0
+    close: float = 0.0
+
+
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """What was traded in one interval; the timestamp is its beginning in epoch seconds, prices in rupees."""
+
+    timestamp: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    oi: int = 0
+
+
+class RestRequest(NamedTuple):
+    """A GET that asks for market data."""
+
+    path: str
+    params: Mapping[str, str | int | Sequence[str]]
+    #: Group of endpoints that share the broker's rate limits.
+    group: str
+
+
+class RestAnswer(Protocol):
+    """The broker's answer, read to its end."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RestLimits:
+    """What one account may ask of a broker's HTTP API; from the `[http]` table of its `limits.toml`."""
+
+    #: Group of endpoints -> its windows, which hold at the same time.
+    windows: Mapping[str, tuple[RateWindow, ...]]
+    #: Call -> instruments that one request may name.
+    batch: Mapping[str, int]
+
+    @classmethod
+    def load(cls, broker: str) -> RestLimits:
+        """Read `GROUP_requests_per_second|minute|day` and `CALL_instruments`, each with source and date."""
+        text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
+        table: dict[str, dict[str, Any]] = tomllib.loads(text)["http"]
+        windows: dict[str, tuple[RateWindow, ...]] = {}
+        batch = {}
+        for name, figure in table.items():
+            if name.endswith("_instruments"):
+                batch[name.removesuffix("_instruments")] = int(figure["value"])
+            else:
+                group, _, span = name.partition("_requests_per_")
+                window = RateWindow(int(figure["value"]), _SECONDS[span])
+                windows[group] = (*windows.get(group, ()), window)
+        return cls(windows, batch)
+
+
+class RestCodec(Protocol):
+    """The shapes of a broker's HTTP API; pure.
+
+    A `read_` function gets an answer below 400 and raises BrokerError (BROKER_UNREACHABLE) for one that is
+    not as documented. Instruments that the broker does not know are left out of what they return.
+    """
+
+    @property
+    def name(self) -> str:
+        """The broker's name as clients see it, in lower case."""
+        ...
+
+    @property
+    def http_url(self) -> str: ...
+
+    @property
+    def login(self) -> Login: ...
+
+    @property
+    def limits(self) -> RestLimits: ...
+
+    @property
+    def intervals(self) -> Mapping[str, int]:
+        """The candles that can be had, in OpenAlgo's spelling (1m, 1h, D) -> the longest days in one call."""
+        ...
+
+    def proof(self, credentials: Credentials) -> dict[str, str]:
+        """Return the headers that every request carries."""
+        ...
+
+    def key(self, instrument: Instrument) -> str:
+        """Return what the API calls the instrument."""
+        ...
+
+    def ltp(self, keys: Sequence[str]) -> RestRequest: ...
+
+    def read_ltp(self, answer: RestAnswer, received_ms: int) -> dict[str, Tick]: ...
+
+    def ohlc(self, keys: Sequence[str]) -> RestRequest: ...
+
+    def read_ohlc(self, answer: RestAnswer, received_ms: int) -> dict[str, Ohlc]: ...
+
+    def quotes(self, keys: Sequence[str]) -> RestRequest: ...
+
+    def read_quotes(self, answer: RestAnswer, received_ms: int) -> dict[str, DepthTick]: ...
+
+    def history(
+        self, instrument: Instrument, interval: str, start: datetime, end: datetime
+    ) -> RestRequest: ...
+
+    def read_history(self, answer: RestAnswer) -> list[Candle]: ...
+
+    def refuses(self, answer: RestAnswer) -> bool:
+        """Tell whether the answer means that the credentials are not valid (any more)."""
+        ...
+
+    def too_fast(self, answer: RestAnswer) -> bool:
+        """Tell whether an answer other than 429 means that calls come too fast."""
+        ...
+
+    def fault(self, answer: RestAnswer) -> BrokerError | None:
+        """Return what the broker complains of; None for an answer without a complaint."""
+        ...

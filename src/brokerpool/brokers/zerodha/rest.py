@@ -1,0 +1,310 @@
+"""Kite's HTTP API: requests for quotes and candles, and what the answers mean; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+
+from brokerpool.brokers.login import Credentials, Login
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
+from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.instruments import Instrument, TokenBook
+from brokerpool.ticks import DepthLevel, DepthTick, Tick
+
+#: Kite Connect documentation: every request names the API version; the agent is ours.
+HEADERS = {"X-Kite-Version": "3", "User-Agent": "brokerpool"}
+
+#: Kite tells times in India's zone without naming it.
+_INDIA = timezone(timedelta(hours=5, minutes=30))
+
+#: OpenAlgo's name of an interval -> Kite's, and the longest days that one call may span: from an answer of
+#: Zerodha's staff (Kite Connect forum, "historical data limits"); not in the documentation, not tried live.
+_INTERVALS = {
+    "1m": ("minute", 60),
+    "3m": ("3minute", 100),
+    "5m": ("5minute", 100),
+    "10m": ("10minute", 100),
+    "15m": ("15minute", 200),
+    "30m": ("30minute", 200),
+    "1h": ("60minute", 400),
+    "D": ("day", 2000),
+}
+
+#: Kite Connect documentation, "Exceptions and errors": error_type -> what it is to us.
+_KINDS = {
+    "TokenException": ErrorCode.BROKER_REFUSED_CREDENTIALS,
+    "UserException": ErrorCode.BROKER_REFUSED_CALL,
+    "OrderException": ErrorCode.BROKER_REFUSED_CALL,
+    "InputException": ErrorCode.BROKER_REFUSED_CALL,
+    "MarginException": ErrorCode.BROKER_REFUSED_CALL,
+    "HoldingException": ErrorCode.BROKER_REFUSED_CALL,
+    "PermissionException": ErrorCode.BROKER_REFUSED_CALL,
+    "NetworkException": ErrorCode.BROKER_UNREACHABLE,
+    "DataException": ErrorCode.BROKER_UNREACHABLE,
+    "GeneralException": ErrorCode.BROKER_UNREACHABLE,
+}
+
+_LONGEST_COMPLAINT = 200
+
+
+class _Ohlc(msgspec.Struct, gc=False):
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+class _Level(msgspec.Struct, gc=False):
+    price: float
+    quantity: int
+    orders: int
+
+
+class _Depth(msgspec.Struct, gc=False):
+    buy: list[_Level]
+    sell: list[_Level]
+
+
+class _Last(msgspec.Struct, gc=False):
+    instrument_token: int
+    last_price: float
+
+
+class _Day(_Last, gc=False):
+    ohlc: _Ohlc
+
+
+class _Quote(_Day, gc=False):
+    """An index has neither quantities nor a book."""
+
+    timestamp: str | None = None
+    last_trade_time: str | None = None
+    last_quantity: int = 0
+    average_price: float = 0.0
+    volume: int = 0
+    buy_quantity: int = 0
+    sell_quantity: int = 0
+    oi: float = 0
+    oi_day_high: float = 0
+    oi_day_low: float = 0
+    depth: _Depth | None = None
+
+
+class _Candles(msgspec.Struct):
+    candles: list[tuple[str, float, float, float, float, float, float]]
+
+
+class _Complaint(msgspec.Struct):
+    message: str = ""
+    error_type: str = ""
+
+
+_Shape = TypeVar("_Shape")
+
+
+class _Envelope(msgspec.Struct):
+    """What every good answer has around its data."""
+
+    data: msgspec.Raw
+
+
+class ZerodhaRest:
+    """The HTTP API of one Kite Connect app and login; `repr` and errors show neither key nor token."""
+
+    def __init__(
+        self,
+        api_key: str,
+        login: Login,
+        *,
+        book: Callable[[], TokenBook],
+        http_url: str = "https://api.kite.trade",
+    ) -> None:
+        """`book` gives the instrument list of the day, by which names become Kite's."""
+        self._api_key = api_key
+        self._book = book
+        self.login = login
+        self.http_url = http_url
+        self.limits = RestLimits.load("zerodha")
+        self.intervals: Mapping[str, int] = {name: days for name, (_, days) in _INTERVALS.items()}
+
+    @property
+    def name(self) -> str:
+        """The broker's name as clients see it."""
+        return "zerodha"
+
+    def proof(self, credentials: Credentials) -> dict[str, str]:
+        """Return the headers of every request (Kite Connect documentation, authentication)."""
+        return {**HEADERS, "Authorization": f"token {self._api_key}:{credentials.access_token}"}
+
+    def key(self, instrument: Instrument) -> str:
+        """Return EXCHANGE:TRADINGSYMBOL, as Kite spells it."""
+        details = self._book().details(instrument)
+        return f"{details.broker_exchange}:{details.broker_symbol}"
+
+    # -- quotes -------------------------------------------------------------------------------------------
+
+    def ltp(self, keys: Sequence[str]) -> RestRequest:
+        """Ask for last prices; 1,000 at once."""
+        return RestRequest("/quote/ltp", {"i": keys}, "quote")
+
+    def read_ltp(self, answer: RestAnswer, received_ms: int) -> dict[str, Tick]:
+        """Return last prices by key; Kite tells no time with them."""
+        found = _data(answer, dict[str, _Last])
+        return {
+            key: Tick(instrument, last.last_price, received_ms)
+            for key, last in found.items()
+            if (instrument := self._instrument(last.instrument_token)) is not None
+        }
+
+    def ohlc(self, keys: Sequence[str]) -> RestRequest:
+        """Ask for the day's prices; 1,000 at once."""
+        return RestRequest("/quote/ohlc", {"i": keys}, "quote")
+
+    def read_ohlc(self, answer: RestAnswer, received_ms: int) -> dict[str, Ohlc]:
+        """Return the day's prices by key."""
+        found = _data(answer, dict[str, _Day])
+        return {
+            key: Ohlc(instrument, day.last_price, received_ms, *_prices(day))
+            for key, day in found.items()
+            if (instrument := self._instrument(day.instrument_token)) is not None
+        }
+
+    def quotes(self, keys: Sequence[str]) -> RestRequest:
+        """Ask for everything, the order book included; 500 at once."""
+        return RestRequest("/quote", {"i": keys}, "quote")
+
+    def read_quotes(self, answer: RestAnswer, received_ms: int) -> dict[str, DepthTick]:
+        """Return quotes by key, as a tick of the feed in full mode would tell them."""
+        found = _data(answer, dict[str, _Quote])
+        return {
+            key: _tick(instrument, quote, received_ms)
+            for key, quote in found.items()
+            if (instrument := self._instrument(quote.instrument_token)) is not None
+        }
+
+    # -- candles ------------------------------------------------------------------------------------------
+
+    def history(self, instrument: Instrument, interval: str, start: datetime, end: datetime) -> RestRequest:
+        """Ask for candles with open interest.
+
+        Raises BrokerError (SYMBOL_NOT_FOUND) for an instrument that is not listed, KeyError for an interval
+        that is not in `intervals`.
+        """
+        token = self._book().token(instrument)
+        if token is None:
+            raise BrokerError(f"{instrument} is not in Kite's list.", code=ErrorCode.SYMBOL_NOT_FOUND)
+        kind, _ = _INTERVALS[interval]
+        params: dict[str, str | int | Sequence[str]] = {"from": _local(start), "to": _local(end), "oi": 1}
+        return RestRequest(f"/instruments/historical/{token}/{kind}", params, "historical")
+
+    def read_history(self, answer: RestAnswer) -> list[Candle]:
+        """Return candles, the oldest first."""
+        rows = _data(answer, _Candles).candles
+        try:
+            return [
+                Candle(
+                    int(datetime.fromisoformat(at).timestamp()), open_, high, low, close, int(volume), int(oi)
+                )
+                for at, open_, high, low, close, volume, oi in rows
+            ]
+        except ValueError:
+            raise _unlike("a candle without a time") from None
+
+    # -- what an answer means -----------------------------------------------------------------------------
+
+    def refuses(self, answer: RestAnswer) -> bool:
+        """Tell a dead token from a permission that is missing: Kite answers both with 403."""
+        return answer.status in (401, 403) and _complaint(answer).error_type in ("TokenException", "")
+
+    def too_fast(self, answer: RestAnswer) -> bool:
+        """Kite says it with a 429 only."""
+        return False
+
+    def fault(self, answer: RestAnswer) -> BrokerError | None:
+        """Return Kite's complaint under our code, with its words."""
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            return None
+        complaint = _complaint(answer)
+        code = _KINDS.get(complaint.error_type, ErrorCode.BROKER_UNREACHABLE)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            code = ErrorCode.RATE_LIMITED
+        elif answer.status == HTTPStatus.FORBIDDEN and not complaint.error_type:
+            code = ErrorCode.BROKER_REFUSED_CREDENTIALS
+        said = f" {complaint.error_type}: {complaint.message}"[:_LONGEST_COMPLAINT]
+        return BrokerError(f"Kite answered {answer.status}.{said if complaint.message else ''}", code=code)
+
+    def _instrument(self, token: int) -> Instrument | None:
+        return self._book().instrument(token)
+
+    def __repr__(self) -> str:
+        return f"<ZerodhaRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"
+
+
+def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
+    open_, high, low, close = _prices(quote)
+    depth = quote.depth or _Depth([], [])
+    return DepthTick(
+        instrument,
+        quote.last_price,
+        _epoch(quote.timestamp) * 1000 or received_ms,
+        open_,
+        high,
+        low,
+        close,
+        quote.volume,
+        quote.last_quantity,
+        quote.average_price,
+        # Kite's net_change is absolute and has been wrong in its own examples.
+        round(quote.last_price - close, 4) if close else 0.0,
+        (quote.last_price - close) * 100.0 / close if close else 0.0,
+        quote.buy_quantity,
+        quote.sell_quantity,
+        _epoch(quote.last_trade_time) * 1000,
+        int(quote.oi),
+        int(quote.oi_day_high),
+        int(quote.oi_day_low),
+        _levels(depth.buy),
+        _levels(depth.sell),
+    )
+
+
+def _prices(day: _Day) -> tuple[float, float, float, float]:
+    return day.ohlc.open, day.ohlc.high, day.ohlc.low, day.ohlc.close
+
+
+def _levels(levels: Sequence[_Level]) -> tuple[DepthLevel, ...]:
+    return tuple(DepthLevel(level.price, level.quantity, level.orders) for level in levels)
+
+
+def _epoch(text: str | None) -> int:
+    """Return epoch seconds; 0 for no time, or one that cannot be read."""
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=_INDIA).timestamp()) if text else 0
+    except ValueError:
+        return 0
+
+
+def _local(at: datetime) -> str:
+    return at.astimezone(_INDIA).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _data(answer: RestAnswer, shape: type[_Shape]) -> _Shape:
+    try:
+        return msgspec.json.decode(msgspec.json.decode(answer.body, type=_Envelope).data, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _unlike(f"{len(answer.body)} bytes") from None
+
+
+def _complaint(answer: RestAnswer) -> _Complaint:
+    try:
+        return msgspec.json.decode(answer.body, type=_Complaint)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Complaint()  # an error page of the broker's edge
+
+
+def _unlike(what: str) -> BrokerError:
+    return BrokerError(f"Kite's answer is not as documented: {what}.", code=ErrorCode.BROKER_UNREACHABLE)

@@ -1,0 +1,171 @@
+"""BrokerApi: a broker's market data over HTTP in few calls, whichever broker it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+from brokerpool.brokers.rest import Candle, Ohlc, RestCodec, RestRequest
+from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.http.client import BrokerClient
+from brokerpool.http.coalesce import Batcher, Keys
+from brokerpool.http.ratelimit import RateLimits
+from brokerpool.http.response import Response
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import DepthTick, Tick
+
+T = TypeVar("T")
+
+#: Gives an instrument's tick from the feed while it is fresh enough to answer for the broker, else None.
+Live = Callable[[Instrument], Tick | None]
+
+
+class Quoted(NamedTuple):
+    """A quote, and whether it is the feed's last tick instead of an answer of the broker."""
+
+    tick: DepthTick
+    live: bool
+
+
+class BrokerApi:
+    """Asks one account's broker for quotes and candles, typed and under its published limits.
+
+    Quotes that are asked for within a few milliseconds, or while the rate limit makes them wait, leave as one
+    call for all. All methods raise what `BrokerClient.request` raises, and BrokerError for what the broker
+    complains of.
+    """
+
+    def __init__(
+        self,
+        codec: RestCodec,
+        *,
+        live: Live = lambda instrument: None,
+        share: float = 1.0,
+        wall_clock: Callable[[], float] = time.time,
+        **options: Any,  # noqa: ANN401  (those of BrokerClient)
+    ) -> None:
+        """`share` is the part of the account's rate limits that is used; `options` go to the `client`."""
+        self._codec = codec
+        self._live = live
+        self._wall_clock = wall_clock
+        self.client = BrokerClient(
+            codec.http_url,
+            **{
+                "name": codec.name,
+                "limits": RateLimits(codec.limits.windows, share=share),
+                "login": codec.login,
+                "proof": codec.proof,
+                "refuses": codec.refuses,
+                "too_fast": codec.too_fast,
+                **options,
+            },
+        )
+        batch = codec.limits.batch
+        self._ltp = self._batcher(codec.ltp, codec.read_ltp, batch["ltp"])
+        self._ohlc = self._batcher(codec.ohlc, codec.read_ohlc, batch["ohlc"])
+        self._quotes = self._batcher(codec.quotes, codec.read_quotes, batch["quote"])
+
+    @property
+    def intervals(self) -> Mapping[str, int]:
+        """The candles that can be had, in OpenAlgo's spelling -> the longest days in one call."""
+        return self._codec.intervals
+
+    async def ltp(self, instruments: Iterable[Instrument]) -> dict[Instrument, Tick]:
+        """Return last prices; an instrument that the broker does not know is left out."""
+        wanted = {self._codec.key(instrument): instrument for instrument in instruments}
+        found = {i: tick for i in wanted.values() if (tick := self._live(i)) is not None}
+        asked = await self._ltp.get_many(key for key, i in wanted.items() if i not in found)
+        return found | {wanted[key]: tick for key, tick in asked.items()}
+
+    async def ohlc(self, instruments: Iterable[Instrument]) -> dict[Instrument, Ohlc]:
+        """Return the day's prices; an instrument that the broker does not know is left out."""
+        wanted = {self._codec.key(instrument): instrument for instrument in instruments}
+        found = await self._ohlc.get_many(wanted)
+        return {wanted[key]: day for key, day in found.items()}
+
+    async def quotes(self, instruments: Iterable[Instrument]) -> dict[Instrument, Quoted]:
+        """Return all that is known, the order book included; what the broker does not know is left out.
+
+        A fresh tick of the feed in depth mode answers without a call, and `live` says so.
+        """
+        wanted = {self._codec.key(instrument): instrument for instrument in instruments}
+        found = {}
+        for instrument in wanted.values():
+            tick = self._live(instrument)
+            if isinstance(tick, DepthTick):
+                found[instrument] = Quoted(tick, live=True)
+        asked = await self._quotes.get_many(key for key, i in wanted.items() if i not in found)
+        found.update((wanted[key], Quoted(tick, live=False)) for key, tick in asked.items())
+        return found
+
+    async def history(
+        self, instrument: Instrument, interval: str, start: datetime, end: datetime
+    ) -> list[Candle]:
+        """Return the candles that begin from `start` to `end`, the oldest first; several calls if need be.
+
+        Raises BrokerError: INTERVAL_NOT_SUPPORTED, SYMBOL_NOT_FOUND; ValueError when `end` is before `start`.
+        """
+        days = self._codec.intervals.get(interval)
+        if days is None:
+            known = ", ".join(self._codec.intervals)
+            raise BrokerError(
+                f"{self._codec.name} has no candles of {interval!r}, but of {known}.",
+                code=ErrorCode.INTERVAL_NOT_SUPPORTED,
+            )
+        if end < start:
+            raise ValueError("history ends before it starts")
+        candles: dict[int, Candle] = {}
+        while start <= end:
+            last = min(end, start + timedelta(days=days))
+            request = self._codec.history(instrument, interval, start, last)
+            answer = await self._answer(request, share=True)
+            candles.update((candle.timestamp, candle) for candle in self._codec.read_history(answer))
+            start = last + timedelta(seconds=1)
+        return [candles[at] for at in sorted(candles)]
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the client."""
+        return self.client.stats()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.client.drain()
+
+    def __repr__(self) -> str:
+        return f"<BrokerApi {self.client!r}>"
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _batcher(
+        self,
+        ask: Callable[[tuple[str, ...]], RestRequest],
+        read: Callable[[Response, int], Mapping[str, T]],
+        most: int,
+    ) -> Batcher[T]:
+        async def call(keys: Keys) -> Mapping[str, T]:
+            path, _, group = ask(())
+            # The keys are settled when the request leaves; until then others may join.
+            answer = await self._checked(
+                self.client.request("GET", path, params=lambda: ask(keys()).params, group=group)
+            )
+            return read(answer, int(self._wall_clock() * 1000))
+
+        return self.client.batcher(call, most=most)
+
+    async def _answer(self, request: RestRequest, *, share: bool) -> Response:
+        path, params, group = request
+        return await self._checked(self.client.request("GET", path, params=params, group=group, share=share))
+
+    async def _checked(self, call: Awaitable[Response]) -> Response:
+        answer = await call
+        fault = self._codec.fault(answer)
+        if fault is not None:
+            raise fault
+        return answer
