@@ -25,6 +25,8 @@ class Admission:
         next in line has not lost its turn.
         """
         loop = asyncio.get_running_loop()
+        if self._line.take(ticket, loop.time()):
+            return
         self._line.enter(ticket)
         self.stir()
         if ticket.slot is not None:
@@ -51,9 +53,9 @@ class Admission:
                 return  # the slot came in the very moment in which the time was up
             raise
 
-    def sent(self, ticket: Ticket) -> None:
+    def sent(self, ticket: Ticket, now: float) -> None:
         """Note that the ticket's call leaves now."""
-        self._line.sent(ticket, asyncio.get_running_loop().time())
+        self._line.sent(ticket, now)
         if self._waiting:
             self.stir()  # from now on it is known when the windows have room again
 

@@ -33,6 +33,11 @@ class Authorization:
         """The version that `headers` proves; 0 without a login."""
         return self._login.version if self._login is not None else 0
 
+    @property
+    def refused(self) -> bool:
+        """True while the broker refuses the present version."""
+        return self._login is not None and self._login.refused
+
     def headers(self) -> Mapping[str, str]:
         """Return the headers of this moment."""
         return self._headers(self._login.credentials) if self._login is not None else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import urlencode, urlsplit
@@ -11,6 +10,7 @@ import msgspec
 from yarl import URL
 
 from brokerpool.http.connection import Progress
+from brokerpool.http.deadline import Deadline
 from brokerpool.http.retry import IDEMPOTENT
 from brokerpool.http.slots import Lane
 
@@ -22,6 +22,11 @@ Body: TypeAlias = bytes | Mapping[str, str | int | float]
 
 class Call:
     """One logical call, over all its attempts; `repr` shows neither query, headers nor body."""
+
+    __slots__ = (
+        *("method", "host", "label", "group", "lane", "weight", "order_tag", "safe", "body", "headers"),
+        *("_url", "_params", "_settled", "deadline", "resting", "progress", "sent_at", "proof"),
+    )
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class Call:
         self._params = params
         self._settled: URL | None = None
         #: The deadline over all attempts, while the call runs.
-        self.deadline: asyncio.Timeout | None = None
+        self.deadline: Deadline | None = None
         #: True between two attempts, while nothing of it is on its way.
         self.resting = False
         #: The attempt that runs, or the last one.
@@ -67,9 +72,8 @@ class Call:
         """Return the address with its query, which no longer changes after this."""
         if self._settled is None:
             params = self._params() if callable(self._params) else self._params
-            query = urlencode(params, doseq=True) if params else ""
-            joint = "&" if "?" in self._url else "?"
-            self._settled = URL(f"{self._url}{joint}{query}" if query else self._url, encoded=True)
+            url = URL(self._url, encoded=True)
+            self._settled = url.extend_query(params) if params else url
         return self._settled
 
     @property

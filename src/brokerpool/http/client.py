@@ -160,12 +160,13 @@ class BrokerClient:
             weight=weight,
             order_tag=order_tag,
         )
-        carry = partial(self._courier.carry, call, self._timeout if timeout is None else timeout)
+        timeout = self._timeout if timeout is None else timeout
         if not share:
-            return await carry()
+            return await self._courier.carry(call, timeout)
         if call.method != "GET" or not call.safe:
             raise ValueError("only a GET that changes nothing can be shared")
-        return await self._shared.run((str(call.url()), frozenset(call.headers.items())), carry)
+        key = (str(call.url()), frozenset(call.headers.items()))
+        return await self._shared.run(key, partial(self._courier.carry, call, timeout))
 
     def batcher(
         self, call: Callable[[Keys], Awaitable[Mapping[str, T]]], *, most: int, window: float = 0.003

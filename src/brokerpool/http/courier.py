@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,7 @@ from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
+from brokerpool.http.deadline import Deadlines
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
@@ -23,6 +25,9 @@ from brokerpool.http.tally import Tally
 from brokerpool.http.verdicts import Verdicts
 
 logger = logging.getLogger("brokerpool.http")
+
+# Plain numbers: comparing with a member of an enumeration costs more.
+_BAD_REQUEST, _SERVER_ERROR = int(HTTPStatus.BAD_REQUEST), int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 class Courier:
@@ -63,8 +68,9 @@ class Courier:
         self._connections: dict[tuple[str, int], Connection] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._calls: set[Call] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._deadlines = Deadlines()
+        #: Set once the last call has ended; there is one while somebody closes.
+        self._idle: asyncio.Event | None = None
         self._closed = False
 
     # -- calls --------------------------------------------------------------------------------------------
@@ -87,7 +93,7 @@ class Courier:
 
         A ticket that holds its slot already is used and released.
         """
-        attempt = self._attempt(call) if ticket is None else self._on_slot(call, ticket, guarded=False)
+        attempt = self._attempt(call) if ticket is None else self._on_slot(call, ticket, self._breaker(call))
         try:
             await self._within(call, timeout, attempt)
         except (AttemptFailed, BrokerpoolError) as error:
@@ -98,6 +104,9 @@ class Courier:
     async def close(self, seconds: float) -> None:
         """Refuse new calls and end the waiting ones, give those on their way `seconds`, close all sockets."""
         self._closed = True
+        self._idle = self._idle or asyncio.Event()
+        if not self._calls:
+            self._idle.set()
         self._admission.fail_all(self._verdicts.closed)
         for call in [c for c in self._calls if c.resting]:
             _expire(call)
@@ -111,6 +120,7 @@ class Courier:
             for call in list(self._calls):
                 _expire(call)
             await self._idle.wait()
+            self._deadlines.close()
             # Kept in the dictionary, so that a second call finishes what a cancellation has interrupted.
             await asyncio.gather(*(c.close() for c in self._connections.values()), *self._closing)
 
@@ -125,13 +135,12 @@ class Courier:
             attempts.close()
             raise self._verdicts.closed()
         self._calls.add(call)
-        self._idle.clear()
         try:
-            async with asyncio.timeout(timeout) as call.deadline:
+            with self._deadlines.after(timeout, asyncio.get_running_loop()) as call.deadline:
                 return await attempts
         except TimeoutError:
             assert call.deadline is not None
-            if not call.deadline.expired():
+            if not call.deadline.expired:
                 raise  # of a hook that we called
             verdict: BrokerpoolError = self._verdicts.out_of_time(call, timeout)
             if self._closed and not isinstance(verdict, OutcomeUnknown):
@@ -148,7 +157,7 @@ class Courier:
             raise
         finally:
             self._calls.discard(call)
-            if not self._calls:
+            if self._idle is not None and not self._calls:
                 self._idle.set()
 
     async def _attempts(self, call: Call) -> Response:
@@ -157,7 +166,7 @@ class Courier:
             response = failure = None
             try:
                 response = await self._attempt(call)
-                if response.status < HTTPStatus.BAD_REQUEST and not self._too_fast(response):
+                if response.status < _BAD_REQUEST and not self._too_fast(response):
                     self.limiter.accepted(call.group)
                     return response
                 attempt = self._judged(call, response)
@@ -214,25 +223,32 @@ class Courier:
         return True
 
     async def _attempt(self, call: Call) -> Response:
+        # Calling an order off is always tried.
+        if (
+            self._authorization.refused
+            and call.lane is not Lane.CANCEL
+            and not await self._authorization.usable()
+        ):
+            raise self._verdicts.login_refused(call)
         now = _now()
         if call.weight != 1:
             self.limiter.delay(call.group, call.weight, now)  # raises for a weight that never fits
-        self._check_breaker(call, now)
-        if call.lane is not Lane.CANCEL and not await self._authorization.usable():
-            raise self._verdicts.login_refused(call)
+        breaker = self._check_breaker(call, now)
         evicted = self.line.open_host(call.host)
         if evicted is None:
             raise self._verdicts.no_host(call)
         for host in evicted:
             self._forget(host)
-        ticket = Ticket(call.host, call.group, call.lane, call.weight, call.label, _task_name(), entered=now)
-        await self._wait(call, ticket)
-        self.tally.waits.observe(ticket.granted - ticket.entered)
-        return await self._on_slot(call, ticket, guarded=True)
-
-    async def _wait(self, call: Call, ticket: Ticket) -> None:
         if self._closed:
             raise self._verdicts.closed()
+        ticket = Ticket(call.host, call.group, call.lane, call.weight, call.label, _task_name(), entered=now)
+        if not self.line.take(ticket, now):
+            await self._wait(call, ticket)
+            self._waited(call, ticket)
+        self.tally.waits.observe(ticket.granted - now)
+        return await self._on_slot(call, ticket, breaker)
+
+    async def _wait(self, call: Call, ticket: Ticket) -> None:
         seconds = min(self._max_wait, _left(call))
         held = self.limiter.held(call.group, _now())
         if held > seconds:
@@ -244,21 +260,25 @@ class Courier:
         except TimeoutError:
             raise self._verdicts.waited(call, seconds) from None
 
-    async def _on_slot(self, call: Call, ticket: Ticket, *, guarded: bool) -> Response:
-        """Send over the slot that the ticket holds, and release it whatever happens."""
-        breaker = self._breaker(call)
-        probe = False
-        call.progress = progress = Progress(lambda: self._left(call, ticket))
-        connection, again = None, True
+    def _waited(self, call: Call, ticket: Ticket) -> None:
+        """Give the slot back when the breaker has opened while the call stood in line."""
         try:
-            if guarded:
-                self._check_breaker(call, _now())  # it may have opened while the call stood in line
-            probe = breaker.admit(_now())
-            assert ticket.slot is not None  # granted
-            connection = self._connections.get((call.host, ticket.slot))
+            self._check_breaker(call, _now())
+        except BaseException:
+            self._admission.release(ticket)
+            raise
+
+    async def _on_slot(self, call: Call, ticket: Ticket, breaker: Breaker) -> Response:
+        """Send over the slot that the ticket holds, and release it whatever happens."""
+        assert ticket.slot is not None  # granted
+        probe = breaker.admit(ticket.granted)
+        call.progress = progress = Progress(partial(self._left, call, ticket))
+        key = (call.host, ticket.slot)
+        connection = self._connections.get(key)
+        again = connection is not None
+        try:
             if connection is None:
-                again = False
-                connection = self._connections[call.host, ticket.slot] = self._connect()
+                connection = self._connections[key] = self._connect()
             call.proof = self._authorization.version
             headers = {**self._authorization.headers(), **call.headers}
             response = await connection.send(call.method, call.url(), headers, call.body, progress)
@@ -266,13 +286,13 @@ class Courier:
             breaker.failed(_now(), probe=probe)
             raise
         except BaseException:
-            if call.deadline is not None and call.deadline.expired() and not self._closed:
+            if call.deadline is not None and call.deadline.expired and not self._closed:
                 breaker.failed(_now(), probe=probe)
             else:
                 breaker.abandoned(probe=probe)
             raise
         else:
-            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if response.status >= _SERVER_ERROR:
                 breaker.failed(_now(), probe=probe)
             else:
                 breaker.succeeded(probe=probe)
@@ -283,8 +303,8 @@ class Courier:
                 self._count_connection(call, progress, again)
 
     def _left(self, call: Call, ticket: Ticket) -> None:
-        call.sent_at = _now()
-        self._admission.sent(ticket)
+        call.sent_at = now = _now()
+        self._admission.sent(ticket, now)
 
     def _count_connection(self, call: Call, progress: Progress, again: bool) -> None:
         if self.tally.used(dialled=progress.dialled, again=again):
@@ -298,12 +318,12 @@ class Courier:
 
     # -- breakers and connections -------------------------------------------------------------------------
 
-    def _check_breaker(self, call: Call, now: float) -> None:
-        if call.lane is Lane.CANCEL:
-            return  # calling an order off lowers risk, so it is always tried
-        wait = self._breaker(call).refused_for(now)
-        if wait is not None:
+    def _check_breaker(self, call: Call, now: float) -> Breaker:
+        breaker = self._breaker(call)
+        wait = breaker.refused_for(now)
+        if wait is not None and call.lane is not Lane.CANCEL:  # that lowers risk, so it is always tried
             raise self._verdicts.breaker_open(call, wait)
+        return breaker
 
     def _breaker(self, call: Call) -> Breaker:
         breaker = self._breakers.get((call.host, call.group))
@@ -327,14 +347,12 @@ def _now() -> float:
 def _left(call: Call) -> float:
     """Return the seconds until the call's deadline."""
     assert call.deadline is not None  # set before the first attempt
-    when = call.deadline.when()
-    assert when is not None  # every call has a deadline
-    return max(0.0, when - _now())
+    return max(0.0, call.deadline.when - _now())
 
 
 def _expire(call: Call) -> None:
-    if call.deadline is not None and not call.deadline.expired():
-        call.deadline.reschedule(_now())
+    if call.deadline is not None:
+        call.deadline.expire()
 
 
 def _answers(attempt: Attempt) -> bool:

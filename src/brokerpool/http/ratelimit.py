@@ -142,7 +142,9 @@ class _Group:
     def delay(self, weight: int, now: float) -> float:
         if weight < 1 or (self._most is not None and weight > self._most):
             raise ValueError(f"a weight of {weight} does not fit into a window of {self._most}")
-        wait = max(0.0, self.held_until - now, self._ramp_gap(now))
+        wait = 0.0
+        if now - self.held_until < RAMP_SECONDS:
+            wait = max(0.0, self.held_until - now, self._ramp_gap(now))
         for limit, used in self._windows:
             wait = max(wait, used.frees(used.total(now) + self.pending + weight - limit, now))
         return wait if wait > ROUNDING else 0.0
@@ -172,7 +174,7 @@ class _Group:
     def _ramp_gap(self, now: float) -> float:
         """Return the seconds until the next call of a ramp may leave; 0 when there is no ramp."""
         ramped = now - self.held_until
-        if ramped >= RAMP_SECONDS or self._last_reserved < self.held_until:
+        if self._last_reserved < self.held_until:
             return 0.0
         pace = RAMP_START + (1 - RAMP_START) * max(0.0, ramped) / RAMP_SECONDS
         return self._last_reserved + self._last_weight / (self._full_rate * pace) - now

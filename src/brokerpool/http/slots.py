@@ -98,6 +98,15 @@ class Line:
         self._waiting[ticket.lane] += 1
         self._hosts[ticket.host].waiting += 1
 
+    def take(self, ticket: Ticket, now: float) -> bool:
+        """Give a ticket its slot and permission at once, if nobody waits and both are there."""
+        idle = self._hosts[ticket.host].idle
+        if self._queues or not idle or self._limiter.delay(ticket.group, ticket.weight, now) > 0:
+            return False
+        self._hold(ticket, idle.pop()[0], now)
+        ticket.reservation = self._limiter.reserve(ticket.group, ticket.weight, now)
+        return True
+
     def withdraw(self, ticket: Ticket) -> None:
         """Take a ticket that still waits out of the line."""
         key = (ticket.lane, ticket.group, ticket.host)
