@@ -1,4 +1,4 @@
-"""The official kiteconnect 5.2.2 over HTTP at our simulator reads what market, history and orders say there."""
+"""The official kiteconnect 5.2.2 over HTTP at our simulator reads what market and history say there."""
 
 from __future__ import annotations
 

@@ -61,6 +61,16 @@ def test_a_reset_before_reading_leaves_no_order() -> None:
     with_broker(scenario)
 
 
+def test_a_new_connection_is_reset_before_anything_is_sent_on_it() -> None:
+    async def scenario(broker: KiteSimulator) -> None:
+        broker.faults.http_break = BreakHttp("reset-before-read", count=1)
+        client = await RawClient.connect(broker)
+        assert await client.received() == (b"", "reset")
+        client.close()
+
+    with_broker(scenario)
+
+
 def test_an_idle_connection_is_reset_when_the_next_request_comes_on_it() -> None:
     async def scenario(broker: KiteSimulator) -> None:
         client = await RawClient.connect(broker)

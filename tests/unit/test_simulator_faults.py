@@ -70,7 +70,8 @@ def test_an_http_fault_concerns_only_its_method_and_its_paths() -> None:
         assert faults.broken_answer(method, path) is None
     assert faults.http_refusal("POST", "/orders/regular") is not None
     assert faults.broken_answer("DELETE", "/orders/regular/1") is not None
-    assert (faults.refuse_http, faults.http_break) == (None, None)
+    report = faults.report()
+    assert (report["refuse_http"], report["http_break"]) == (None, None)
 
 
 def test_a_connection_is_reset_unread_as_often_as_ordered_and_by_no_other_break() -> None:

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.history import INTERVALS, Candle, History
-from brokerpool.simulator.listings import listings
+from brokerpool.simulator.listings import Listing, listings
 
 #: Tuesday, 2026-11-24, 12:00:30 in India.
 NOW = 1_795_501_830.0
 TODAY = date(2026, 11, 24)
-ROWS = listings(1_000, TODAY)
+#: One of them so cheap that it runs into the ends of its band.
+ROWS = [*listings(1_000, TODAY), Listing("NFO", "CHEAP", "CHEAP", 2, 99, price=5, kind="CE", expiry=TODAY)]
 INFY, NIFTY, FUTURE, USDINR = 408065, 256265, (40_000 << 8) + 2, (1_000 << 8) + 3
 BEGIN, END = datetime(2026, 11, 9), datetime(2026, 11, 24, 23, 59)
 
@@ -90,7 +91,7 @@ def test_a_request_gets_the_candles_from_its_first_to_its_last_second() -> None:
 
 def test_prices_are_whole_ticks_in_the_markets_band_and_lead_to_its_previous_close() -> None:
     market = Market(ROWS, seed=0, clock=lambda: NOW)
-    for row in ROWS[::7]:
+    for row in (*ROWS[::10], ROWS[-1]):
         floor, ceiling = row.band
         candles = history().candles(row.token, "15minute", datetime(2026, 11, 16), END)
         for candle in candles:
