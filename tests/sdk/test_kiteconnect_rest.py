@@ -11,7 +11,7 @@ import pytest
 from kiteconnect import KiteConnect
 from kiteconnect.exceptions import InputException, NetworkException, OrderException, TokenException
 
-from brokerpool.simulator import BreakHttp, KiteSimulator, RefuseHttp
+from brokerpool.simulator import BreakHttp, KiteSimulator, Refuse
 from brokerpool.simulator.history import History
 
 #: 2026-11-24, 12:00:30 in India, a Tuesday.
@@ -129,7 +129,7 @@ def test_the_sdk_knows_the_errors_by_name() -> None:
         with pytest.raises(NetworkException) as too_fast:
             kite.ltp("NSE:INFY")
         assert too_fast.value.code == 429
-        broker.faults.refuse_http = RefuseHttp(504, carried_out=True, method="POST", count=1)
+        broker.faults.refuse_http = Refuse(504, carried_out=True, method="POST", count=1)
         with pytest.raises(NetworkException):
             kite.place_order("regular", **SMALL, tag="unknown")
         kite.set_access_token("wrong")

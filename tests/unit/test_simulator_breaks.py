@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool.simulator import BreakHttp, FaultOrder, KiteSimulator, RefuseHttp
+from brokerpool.simulator import BreakHttp, FaultOrder, KiteSimulator, Refuse
 from tests.unit.kite_http_client import DEADLINE, ORDER, RawClient, Received, exchange, request
 from tests.unit.simulator_client import until
 
@@ -82,7 +82,7 @@ def test_an_idle_connection_is_reset_when_the_next_request_comes_on_it() -> None
         assert await client.received() == (b"", "reset")
         client.close()
         assert broker.orders.latest() == []
-        assert broker.stats()["http_requests"] == {"GET /user/profile": 1}
+        assert broker.stats()["http_requests"] == {"/user/profile": 1}
 
     with_broker(scenario)
 
@@ -158,12 +158,12 @@ def test_an_error_may_stand_for_an_order_that_was_made_or_for_one_that_was_not()
 def test_a_refusal_may_be_plain_text_as_angels_403_that_means_too_fast() -> None:
     async def scenario(broker: KiteSimulator) -> None:
         text = "Access denied because of exceeding access rate"
-        broker.faults.refuse_http = RefuseHttp(403, count=1, text=text)
+        broker.faults.refuse_http = Refuse(403, count=1, text=text)
         received = await exchange(broker, "GET", "/quote/ltp?i=NSE:INFY")
         assert received.status == 403
         assert b"text/plain" in received.data
         assert received.data.endswith(text.encode())
-        broker.faults.refuse_http = RefuseHttp(403, count=1)
+        broker.faults.refuse_http = Refuse(403, count=1)
         received = await exchange(broker, "GET", "/quote/ltp?i=NSE:INFY")
         assert b'"error_type": "TokenException"' in received.data
 
