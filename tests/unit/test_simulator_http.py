@@ -20,7 +20,9 @@ def with_broker(
     scenario: Callable[[KiteSimulator, aiohttp.ClientSession], Awaitable[None]], symbols: int = 100
 ) -> None:
     async def run() -> None:
-        async with KiteSimulator(symbols=symbols, rate=0, clock=lambda: 1_795_341_600.0) as broker:
+        async with KiteSimulator(
+            symbols=symbols, rate=0, http_rates={}, clock=lambda: 1_795_341_600.0
+        ) as broker:
             headers = {
                 "Authorization": f"token {broker.api_key}:{broker.access_token}",
                 "X-Kite-Version": "3",

@@ -1,6 +1,14 @@
 """A broker on your own machine: the real wire protocol, the real limits, and faults on command."""
 
-from brokerpool.simulator.faults import ExpireToken, FaultOrder, Faults, Malformed, Mute, Refuse
+from brokerpool.simulator.faults import (
+    BreakHttp,
+    ExpireToken,
+    FaultOrder,
+    Faults,
+    Malformed,
+    Mute,
+    Refuse,
+)
 from brokerpool.simulator.kite_wire import Malformation
 from brokerpool.simulator.proxy import FaultProxy
 from brokerpool.simulator.run import simulate
@@ -18,6 +26,7 @@ from brokerpool.simulator.zerodha import KiteSimulator
 
 __all__ = [
     "Bandwidth",
+    "BreakHttp",
     "ExpireToken",
     "FaultOrder",
     "FaultProxy",
