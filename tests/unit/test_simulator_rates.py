@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.brokers.base import RateWindow
-from brokerpool.simulator.rates import RequestRates, published_rates
+from brokerpool.simulator.rates import RequestRates
 
 windows = st.lists(st.builds(RateWindow, st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=3)
 #: Whole eighths of seconds, so that a sum of them is exact.
@@ -50,12 +50,3 @@ def test_groups_are_counted_apart_and_one_without_windows_has_no_limit() -> None
     assert [rates.admit("quote") for _ in range(2)] == [True, False]
     assert [rates.admit("order") for _ in range(3)] == [True, True, False]
     assert all(rates.admit(group) for group in ("other", "unheard of") for _ in range(100))
-
-
-def test_the_published_rates_are_those_of_the_brokers_page() -> None:
-    assert published_rates("zerodha") == {
-        "quote": ((1, 1.0),),
-        "historical": ((3, 1.0),),
-        "order": ((10, 1.0), (400, 60.0), (5_000, 86_400.0)),
-        "other": ((10, 1.0),),
-    }

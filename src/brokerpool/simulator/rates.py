@@ -6,31 +6,10 @@ refused and does not count itself, and what counts is the time of the call, not 
 
 from __future__ import annotations
 
-import tomllib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
-from typing import Any
 
 from brokerpool.brokers.base import RateWindow
-
-#: The groups of endpoints that are counted together, and the units in which `limits.toml` names windows.
-GROUPS = ("quote", "historical", "order", "other")
-_UNITS = {"second": 1.0, "minute": 60.0, "day": 86_400.0}
-
-
-def published_rates(broker: str) -> dict[str, tuple[RateWindow, ...]]:
-    """Return the windows of each group of endpoints from the `[http]` table of the broker's `limits.toml`."""
-    text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
-    table: dict[str, dict[str, Any]] = tomllib.loads(text)["http"]
-    return {
-        group: tuple(
-            RateWindow(int(figure["value"]), seconds)
-            for unit, seconds in _UNITS.items()
-            if (figure := table.get(f"{group}_requests_per_{unit}"))
-        )
-        for group in GROUPS
-    }
 
 
 class RequestRates:

@@ -26,6 +26,7 @@ import msgspec
 from msgspec import UNSET
 
 from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.control import control_app
 from brokerpool.simulator.exchange import Market
@@ -39,7 +40,7 @@ from brokerpool.simulator.listings import listings, with_recorded
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.proxy import FaultProxy
-from brokerpool.simulator.rates import RequestRates, published_rates
+from brokerpool.simulator.rates import RequestRates
 from brokerpool.simulator.tape import TapeReader
 from brokerpool.simulator.toxics import Toxic
 from brokerpool.transport import Link, LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
@@ -57,6 +58,8 @@ _GOING_AWAY = 1001
 _STEP_TICKS = 500
 _DRAIN_SECONDS = 1.0
 _SWITCHING_PROTOCOLS = 101
+
+_PUBLISHED_RATES = RestLimits.load("zerodha").windows
 
 
 class KiteSimulator:
@@ -121,7 +124,7 @@ class KiteSimulator:
             self.market.quotes,
             history=History(self.listings, seed=seed, clock=clock),
             orders=self.orders,
-            rates=RequestRates(published_rates("zerodha") if http_rates is None else http_rates, clock),
+            rates=RequestRates(_PUBLISHED_RATES if http_rates is None else http_rates, clock),
             faults=self.faults,
             ledger=self._ledger,
             accepts=self._accepts,
