@@ -38,6 +38,9 @@ bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against th
 bench-feed: $(VENV)/.bench ## CPU of a decoded broker packet, against the official client
 	$(BIN)/python -m benchmarks.feed $(ARGS)
 
+bench-http: $(VENV)/.bench ## what a kept connection saves, and CPU of a call, against the named peers
+	$(BIN)/python -m benchmarks.http_calls $(ARGS)
+
 docs: $(VENV)/.test ## write the generated pages and .env.example again
 	$(BIN)/python docs/generate.py
 

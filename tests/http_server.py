@@ -37,8 +37,12 @@ class Authority:
         """Return a client's context that trusts this authority and nobody else."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(cadata=_pem(self.certificate).decode())
+        context.load_verify_locations(cadata=self.pem().decode())
         return context
+
+    def pem(self) -> bytes:
+        """Return the authority's certificate, as a bundle for clients that want a file."""
+        return _pem(self.certificate)
 
     def server(self, *names: str) -> ssl.SSLContext:
         """Return a server's context whose certificate is for the names, or for this machine's loopback."""
@@ -296,6 +300,8 @@ class DelayProxy:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, far_writer, 2 * self._one_way))
                 pumps.create_task(self._pump(far_reader, writer, 0.0))
+        except asyncio.CancelledError:
+            pass  # asyncio of Python 3.11 reports a connection's task that ends as cancelled
         finally:
             writer.transport.abort()
             far_writer.transport.abort()

@@ -49,6 +49,8 @@ class Courier:
         keep_alive: float,
     ) -> None:
         self._name = name
+        #: The loop's clock, bound at the first call: it is read half a dozen times in each.
+        self._now: Callable[[], float] = _now
         self.line = line
         self.limiter = limiter
         self.tally = Tally()
@@ -80,13 +82,14 @@ class Courier:
 
         Raises CallRefusedError, CallFailedError, OutcomeUnknown or PoolClosedError.
         """
-        began = _now()
+        self._now = asyncio.get_running_loop().time
+        began = self._now()
         self.tally.requests += 1
         self._budget.called(began)
         try:
             return await self._within(call, timeout, self._attempts(call))
         finally:
-            self.tally.calls.observe(_now() - began)
+            self.tally.calls.observe(self._now() - began)
 
     async def try_once(self, call: Call, timeout: float, ticket: Ticket | None = None) -> bool:
         """Tell whether one attempt was answered; for calls that only keep a connection warm.
@@ -126,7 +129,7 @@ class Courier:
 
     def breakers(self) -> dict[str, str]:
         """Return the state of each breaker by host and group."""
-        return {f"{host} {group}": b.state(_now()) for (host, group), b in self._breakers.items()}
+        return {f"{host} {group}": b.state(self._now()) for (host, group), b in self._breakers.items()}
 
     # -- attempts -----------------------------------------------------------------------------------------
 
@@ -198,20 +201,20 @@ class Courier:
         if status == HTTPStatus.TOO_MANY_REQUESTS or self._too_fast(response):
             self.tally.too_fast += 1
             status = HTTPStatus.TOO_MANY_REQUESTS  # some brokers say it with a 403
-            held = self.limiter.hold(call.group, _now(), sent_at=call.sent_at, retry_after=wait)
+            held = self.limiter.hold(call.group, self._now(), sent_at=call.sent_at, retry_after=wait)
             self._admission.stir()
             # The line itself waits for the end of a hold that is short enough, in the order of the lanes.
-            wait = held if held > min(self._max_wait, _left(call)) else 0.0
+            wait = held if held > min(self._max_wait, self._time_left(call)) else 0.0
         else:
             self.limiter.accepted(call.group)
         return Attempt(Outcome.ANSWERED, f"status {status}", status, wait)
 
     async def _rests(self, call: Call, tries: int, attempt: Attempt) -> bool:
         """Wait until the next attempt and return True; return False at once when there is none."""
-        delay = self._policy.delay(tries, attempt, safe=call.safe, time_left=_left(call))
+        delay = self._policy.delay(tries, attempt, safe=call.safe, time_left=self._time_left(call))
         if delay is None:
             return False
-        if not self._budget.spend(_now()):
+        if not self._budget.spend(self._now()):
             self.tally.retries_denied += 1
             return False
         self.tally.retries[attempt.reason] += 1
@@ -230,7 +233,7 @@ class Courier:
             and not await self._authorization.usable()
         ):
             raise self._verdicts.login_refused(call)
-        now = _now()
+        now = self._now()
         if call.weight != 1:
             self.limiter.delay(call.group, call.weight, now)  # raises for a weight that never fits
         breaker = self._check_breaker(call, now)
@@ -249,8 +252,8 @@ class Courier:
         return await self._on_slot(call, ticket, breaker)
 
     async def _wait(self, call: Call, ticket: Ticket) -> None:
-        seconds = min(self._max_wait, _left(call))
-        held = self.limiter.held(call.group, _now())
+        seconds = min(self._max_wait, self._time_left(call))
+        held = self.limiter.held(call.group, self._now())
         if held > seconds:
             raise self._verdicts.held(call, held)
         try:
@@ -263,7 +266,7 @@ class Courier:
     def _waited(self, call: Call, ticket: Ticket) -> None:
         """Give the slot back when the breaker has opened while the call stood in line."""
         try:
-            self._check_breaker(call, _now())
+            self._check_breaker(call, self._now())
         except BaseException:
             self._admission.release(ticket)
             raise
@@ -283,17 +286,17 @@ class Courier:
             headers = {**self._authorization.headers(), **call.headers}
             response = await connection.send(call.method, call.url(), headers, call.body, progress)
         except AttemptFailed:
-            breaker.failed(_now(), probe=probe)
+            breaker.failed(self._now(), probe=probe)
             raise
         except BaseException:
             if call.deadline is not None and call.deadline.expired and not self._closed:
-                breaker.failed(_now(), probe=probe)
+                breaker.failed(self._now(), probe=probe)
             else:
                 breaker.abandoned(probe=probe)
             raise
         else:
             if response.status >= _SERVER_ERROR:
-                breaker.failed(_now(), probe=probe)
+                breaker.failed(self._now(), probe=probe)
             else:
                 breaker.succeeded(probe=probe)
             return response
@@ -302,8 +305,13 @@ class Courier:
             if progress.sent or progress.dialled is not None:
                 self._count_connection(call, progress, again)
 
+    def _time_left(self, call: Call) -> float:
+        """Return the seconds until the call's deadline."""
+        assert call.deadline is not None  # set before the first attempt
+        return max(0.0, call.deadline.when - self._now())
+
     def _left(self, call: Call, ticket: Ticket) -> None:
-        call.sent_at = now = _now()
+        call.sent_at = now = self._now()
         self._admission.sent(ticket, now)
 
     def _count_connection(self, call: Call, progress: Progress, again: bool) -> None:
@@ -342,12 +350,6 @@ class Courier:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _left(call: Call) -> float:
-    """Return the seconds until the call's deadline."""
-    assert call.deadline is not None  # set before the first attempt
-    return max(0.0, call.deadline.when - _now())
 
 
 def _expire(call: Call) -> None:
