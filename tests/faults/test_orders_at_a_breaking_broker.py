@@ -11,7 +11,7 @@ from brokerpool import BrokerClient, Lane, OutcomeUnknown
 from brokerpool.simulator import BreakHttp, FaultOrder, KiteSimulator, Refuse
 from tests.rehearsal import Prompt, feed
 
-ORDERS = 600
+ORDERS = 420
 
 FAULTS = {
     "none": FaultOrder(http_break=None, refuse_http=None),

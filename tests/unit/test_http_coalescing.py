@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokerpool import Batcher, BrokerClient, RateLimits, RateWindow
+from brokerpool import Batcher, BrokerClient
 from brokerpool.http.coalesce import Keys, SharedCalls
 from tests.http_server import Reply, Seen, broker_and_client
 from tests.rehearsal import until
@@ -71,28 +70,6 @@ def test_a_cancelled_first_caller_leaves_the_others_their_call_and_the_last_one_
             await asyncio.gather(*callers, return_exceptions=True)
             await until(lambda: broker.busy == 0, 2)
             assert client.stats()["active_connections"] == 0
-
-    asyncio.run(main())
-
-
-def test_500_strategies_asking_for_200_symbols_in_a_second_are_answered_by_two_calls() -> None:
-    async def main() -> None:
-        limits = RateLimits({"quote": (RateWindow(1, 1.0),)})
-        async with broker_and_client(limits=limits) as (broker, client):
-            broker.script = quotes
-            batcher, random = quote_batcher(client), Random(5)
-            symbols = [f"NSE:SYMBOL{n}" for n in range(200)]
-
-            async def strategy() -> None:
-                await asyncio.sleep(random.random() * 0.9)  # some time in the same second
-                mine = random.sample(symbols, 20)
-                prices = await asyncio.gather(*(batcher.get(symbol) for symbol in mine))
-                assert [p["last_price"] for p in prices] == [len(symbol) for symbol in mine]
-
-            await asyncio.gather(*(strategy() for _ in range(500)))
-            assert broker.count() == 2
-            assert client.stats()["coalesced"] == 500 * 20 - 2
-            assert client.stats()["refused"] == {}
 
     asyncio.run(main())
 

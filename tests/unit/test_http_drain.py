@@ -11,6 +11,8 @@ from brokerpool import BrokerClient, CallFailedError, OutcomeUnknown, PoolClosed
 from tests.http_server import Reply, broker_and_client
 from tests.rehearsal import until
 
+pytestmark = pytest.mark.alone
+
 
 def test_draining_ends_waiters_with_our_error_and_lets_calls_on_their_way_finish() -> None:
     async def main() -> None:

@@ -12,6 +12,9 @@ import pytest
 from brokerpool import BrokerClient
 from tests.http_server import AUTHORITY, SERVER_TLS, DelayProxy, ScriptedBroker
 
+pytestmark = pytest.mark.alone
+
+
 ROUND_TRIP = 0.1
 
 

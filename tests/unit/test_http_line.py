@@ -16,6 +16,8 @@ from brokerpool.http.slots import Line, Ticket
 from tests.http_server import Reply, broker_and_client
 from tests.rehearsal import until
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_latecomer_waits_no_longer_than_its_place_in_the_line() -> None:
     """Four greedy loops on four connections; on a line that is not FIFO they would never let anybody in."""

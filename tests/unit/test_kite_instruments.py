@@ -159,6 +159,7 @@ def test_a_gzip_bomb_is_refused_before_it_unfolds(monkeypatch):
         load(gzip.compress(HEADER.encode() + bytes(50_000_000)))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_100_000_rows_load_in_two_seconds_and_hold_the_loop_for_20_ms_at_most(pack):
     dump = pack(big_dump(100_000))
