@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 from msgspec import UNSET
 
-from brokerpool.simulator import FaultOrder, Faults, Malformation, Malformed, Mute, Refuse
+from brokerpool.simulator import (
+    BreakHttp,
+    FaultOrder,
+    Faults,
+    Malformation,
+    Malformed,
+    Mute,
+    Refuse,
+    RefuseHttp,
+)
 
 
 def test_a_field_that_is_left_out_changes_nothing_and_null_clears() -> None:
@@ -20,11 +29,16 @@ def test_a_field_that_is_left_out_changes_nothing_and_null_clears() -> None:
     [
         (b"", "Input data was truncated"),
         (b"[]", "Expected `object`"),
-        (b'{"explode": true}', "unknown field `explode`. Switches: refuse, refuse_http, mute,"),
+        (b'{"explode": true}', "unknown field `explode`. Switches: refuse, refuse_http, http_break,"),
         (b'{"refuse": {"status": 200}}', "status"),
         (b'{"refuse": {"status": 499}}', "499 is not a registered HTTP status"),
         (b'{"refuse": {"status": 429, "count": 0}}', "count"),
         (b'{"refuse": {"status": 429, "extra": 0}}', "unknown field `extra`"),
+        (b'{"refuse_http": {"status": 503, "path": "orders"}}', "path"),
+        (b'{"refuse": {"status": 503, "path": "/orders"}}', "path"),
+        (b'{"http_break": {"kind": "sulk"}}', "sulk"),
+        (b'{"http_break": {"kind": "no-answer", "method": "PATCH"}}', "method"),
+        (b'{"http_break": {"kind": "reset-before-read", "path": "/"}}', "neither a path nor a method"),
         (b'{"mute": {"sockets": "some"}}', "sockets"),
         (b'{"malformed": {"kind": "ugly"}}', "ugly"),
         (b'{"access_token": ""}', "access_token"),
@@ -43,8 +57,29 @@ def test_a_refusal_with_a_count_ends_by_itself() -> None:
     faults = Faults()
     faults.refuse = Refuse(429, retry_after=7, count=2)
     assert [faults.dial_refusal() is not None for _ in range(3)] == [True, True, False]
-    faults.refuse_http = Refuse(503)
-    assert all(faults.http_refusal() for _ in range(10))
+    faults.refuse_http = RefuseHttp(503)
+    assert all(faults.http_refusal("GET", "/quote") for _ in range(10))
+
+
+def test_an_http_fault_concerns_only_its_method_and_its_paths() -> None:
+    faults = Faults()
+    faults.refuse_http = RefuseHttp(504, count=1, method="POST", path="/orders")
+    faults.http_break = BreakHttp("no-answer", count=1, method="DELETE", path="/orders/regular")
+    for method, path in (("GET", "/orders"), ("POST", "/quote"), ("DELETE", "/orders/amo/1")):
+        assert faults.http_refusal(method, path) is None
+        assert faults.broken_answer(method, path) is None
+    assert faults.http_refusal("POST", "/orders/regular") is not None
+    assert faults.broken_answer("DELETE", "/orders/regular/1") is not None
+    assert (faults.refuse_http, faults.http_break) == (None, None)
+
+
+def test_a_connection_is_reset_unread_as_often_as_ordered_and_by_no_other_break() -> None:
+    faults = Faults()
+    faults.http_break = BreakHttp("reset-before-read", count=2)
+    assert faults.broken_answer("GET", "/quote") is None
+    assert [faults.resets_unread() for _ in range(3)] == [True, True, False]
+    faults.http_break = BreakHttp("reset-after-read")
+    assert not faults.resets_unread()
 
 
 def test_malformed_frames_are_counted_down() -> None:
@@ -72,6 +107,7 @@ def test_the_report_shows_every_switch() -> None:
     assert faults.report() == {
         "refuse": None,
         "refuse_http": None,
+        "http_break": None,
         "mute": None,
         "malformed": {"kind": "unknown_token", "frames": 2},
         "token_expired": False,

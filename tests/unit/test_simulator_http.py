@@ -13,14 +13,16 @@ import aiohttp
 
 from brokerpool.brokers.zerodha.instruments import fetch_instruments
 from brokerpool.instruments import Instrument
-from brokerpool.simulator import KiteSimulator, Refuse
+from brokerpool.simulator import KiteSimulator, RefuseHttp
 
 
 def with_broker(
     scenario: Callable[[KiteSimulator, aiohttp.ClientSession], Awaitable[None]], symbols: int = 100
 ) -> None:
     async def run() -> None:
-        async with KiteSimulator(symbols=symbols, rate=0, clock=lambda: 1_795_341_600.0) as broker:
+        async with KiteSimulator(
+            symbols=symbols, rate=0, http_rates={}, clock=lambda: 1_795_341_600.0
+        ) as broker:
             headers = {
                 "Authorization": f"token {broker.api_key}:{broker.access_token}",
                 "X-Kite-Version": "3",
@@ -145,14 +147,14 @@ def test_quotes_need_the_credentials_of_today() -> None:
         assert (await get(session, "/quote/ltp", "NSE:INFY"))[0] == 403
         broker.renew_token(broker.access_token)
         assert (await get(session, "/quote/ltp", "NSE:INFY"))[0] == 200
-        assert broker.stats()["http_requests"] == {"/quote/ltp": 6}
+        assert broker.stats()["http_requests"] == {"GET /quote/ltp": 6}
 
     with_broker(scenario)
 
 
 def test_requests_are_refused_on_command_and_while_the_broker_is_down() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
-        broker.faults.refuse_http = Refuse(429, retry_after=7, count=1)
+        broker.faults.refuse_http = RefuseHttp(429, retry_after=7, count=1)
         async with session.get("/quote/ltp?i=NSE:INFY") as response:
             assert (response.status, response.headers["Retry-After"]) == (429, "7")
             assert (await response.json())["error_type"] == "NetworkException"

@@ -1,6 +1,15 @@
 """A broker on your own machine: the real wire protocol, the real limits, and faults on command."""
 
-from brokerpool.simulator.faults import ExpireToken, FaultOrder, Faults, Malformed, Mute, Refuse
+from brokerpool.simulator.faults import (
+    BreakHttp,
+    ExpireToken,
+    FaultOrder,
+    Faults,
+    Malformed,
+    Mute,
+    Refuse,
+    RefuseHttp,
+)
 from brokerpool.simulator.kite_wire import Malformation
 from brokerpool.simulator.proxy import FaultProxy
 from brokerpool.simulator.run import simulate
@@ -18,6 +27,7 @@ from brokerpool.simulator.zerodha import KiteSimulator
 
 __all__ = [
     "Bandwidth",
+    "BreakHttp",
     "ExpireToken",
     "FaultOrder",
     "FaultProxy",
@@ -29,6 +39,7 @@ __all__ = [
     "Malformed",
     "Mute",
     "Refuse",
+    "RefuseHttp",
     "ResetPeer",
     "Slicer",
     "SlowClose",

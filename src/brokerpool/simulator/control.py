@@ -4,6 +4,7 @@
 | --- | --- |
 | `GET /sockets` | every open socket with its tokens and counters |
 | `GET /stats` | counters since the start |
+| `GET /orders` | how many orders exist: in all, by status and by tag |
 | `GET /faults` | the switches as they stand |
 | `POST /faults` | throws switches: a JSON object as in `faults.FaultOrder`; null turns one off |
 | `POST /sockets/N/kill` | drops the TCP connection |
@@ -49,6 +50,7 @@ def control_app(simulator: KiteSimulator) -> web.Application:
     app = web.Application(middlewares=[_telling_errors])
     app.router.add_get("/sockets", control.sockets)
     app.router.add_get("/stats", control.stats)
+    app.router.add_get("/orders", control.orders)
     app.router.add_get("/faults", control.faults)
     app.router.add_post("/faults", control.throw)
     app.router.add_post("/sockets/{number:[0-9]+}/kill", control.kill)
@@ -82,6 +84,9 @@ class _Control:
 
     async def stats(self, request: web.Request) -> web.Response:
         return web.json_response(self._simulator.stats())
+
+    async def orders(self, request: web.Request) -> web.Response:
+        return web.json_response(self._simulator.orders.report())
 
     async def faults(self, request: web.Request) -> web.Response:
         return web.json_response(self._simulator.faults.report())

@@ -59,9 +59,7 @@ class _Instrument:
         tick, close = listing.tick, listing.price
         self.tick = tick
         self.lot = max(1, listing.lot)
-        # Exchanges stop trading at a band around the close; this also keeps prices positive and in 32 bits.
-        self.floor = max(tick, close - close // 5 // tick * tick)
-        self.ceiling = close + max(10, close // 5 // tick) * tick
+        self.floor, self.ceiling = listing.band
         self.has_oi = listing.expiry is not None
         opening = min(self.ceiling, max(self.floor, close + rng.randint(-40, 40) * tick))
         quote = self.quote = Quote(

@@ -7,7 +7,7 @@ is left out changes nothing; null turns a fault off.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,6 +16,8 @@ from brokerpool.simulator.kite_wire import Malformation
 
 _Positive = Annotated[int, Meta(ge=1)]
 _Text = Annotated[str, Meta(min_length=1)]
+_Prefix = Annotated[str, Meta(pattern="^/")]
+_Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 #: Longer delays would only look like a dead broker.
 MAX_LATENCY_MS = 60_000
@@ -32,6 +34,37 @@ class Refuse(msgspec.Struct, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.status not in {status.value for status in HTTPStatus}:
             raise ValueError(f"{self.status} is not a registered HTTP status")
+
+
+class RefuseHttp(Refuse, forbid_unknown_fields=True):
+    """The same for HTTP requests, all of them or those with this method and this beginning of the path."""
+
+    path: _Prefix | None = None
+    method: _Method | None = None
+    #: True: the request is carried out, and the answer is the error all the same.
+    carried_out: bool = False
+    #: Plain text in place of the broker's JSON; Angel's 403 that means "too fast" comes so.
+    text: _Text | None = None
+
+
+class BreakHttp(msgspec.Struct, forbid_unknown_fields=True):
+    """Break the connection instead of answering, `count` times or until cleared.
+
+    `reset-before-read` resets a new connection as soon as it is accepted, and an open one as soon as
+    anything comes on it; nothing is read, so it knows neither path nor method. In all the others the
+    request is read and carried out. Then `reset-after-read` resets and `close-after-read` closes without a
+    byte of the answer, `reset-mid-body` resets after the headers and half of the body (64 KiB at most), and
+    `no-answer` says nothing until the client gives up.
+    """
+
+    kind: Literal["reset-before-read", "reset-after-read", "reset-mid-body", "close-after-read", "no-answer"]
+    count: _Positive | None = None
+    path: _Prefix | None = None
+    method: _Method | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "reset-before-read" and (self.path or self.method):
+            raise ValueError("reset-before-read reads nothing, so it can have neither a path nor a method")
 
 
 class Mute(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,7 +93,8 @@ class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
     """Switches to be thrown together: all of them are understood before the first takes effect."""
 
     refuse: Refuse | UnsetType | None = UNSET
-    refuse_http: Refuse | UnsetType | None = UNSET
+    refuse_http: RefuseHttp | UnsetType | None = UNSET
+    http_break: BreakHttp | UnsetType | None = UNSET
     mute: Mute | UnsetType | None = UNSET
     malformed: Malformed | UnsetType | None = UNSET
     expire_token: ExpireToken | UnsetType = UNSET
@@ -92,7 +126,8 @@ class Faults:
 
     def __init__(self, latency_ms: float = 0.0) -> None:
         self.refuse: Refuse | None = None
-        self.refuse_http: Refuse | None = None
+        self.refuse_http: RefuseHttp | None = None
+        self.http_break: BreakHttp | None = None
         self.mute: Mute | None = None
         self.malformed: Malformed | None = None
         self.token_expired = False
@@ -107,11 +142,29 @@ class Faults:
         self.refuse = _one_less(refuse)
         return refuse
 
-    def http_refusal(self) -> Refuse | None:
-        """Return the refusal of the next HTTP request and count it."""
+    def http_refusal(self, method: str, path: str) -> RefuseHttp | None:
+        """Return the refusal of the next HTTP request and count it, None when it is not refused."""
         refuse = self.refuse_http
+        if refuse is None or not _concerns(refuse, method, path):
+            return None
         self.refuse_http = _one_less(refuse)
         return refuse
+
+    def broken_answer(self, method: str, path: str) -> BreakHttp | None:
+        """Return how the answer to a request that was read breaks off and count it, None when it does not."""
+        broken = self.http_break
+        if broken is None or broken.kind == "reset-before-read" or not _concerns(broken, method, path):
+            return None
+        self.http_break = _one_less(broken)
+        return broken
+
+    def resets_unread(self) -> bool:
+        """Tell whether an HTTP connection is reset before anything more is read from it, and count it."""
+        broken = self.http_break
+        if broken is None or broken.kind != "reset-before-read":
+            return False
+        self.http_break = _one_less(broken)
+        return True
 
     def malformation(self) -> Malformation | None:
         """Return how the next frame is spoilt and count it, None when it is not."""
@@ -145,8 +198,14 @@ class Faults:
         return state
 
 
-def _one_less(refuse: Refuse | None) -> Refuse | None:
-    if refuse is None or refuse.count is None:
-        return refuse
-    left = refuse.count - 1
-    return Refuse(refuse.status, refuse.retry_after, left) if left else None
+_Counted = TypeVar("_Counted", Refuse, RefuseHttp, BreakHttp)
+
+
+def _one_less(fault: _Counted | None) -> _Counted | None:
+    if fault is None or fault.count is None:
+        return fault
+    return msgspec.structs.replace(fault, count=fault.count - 1) if fault.count > 1 else None
+
+
+def _concerns(fault: RefuseHttp | BreakHttp, method: str, path: str) -> bool:
+    return fault.method in (None, method) and path.startswith(fault.path or "/")

@@ -16,7 +16,14 @@ class Ledger:
         #: The last thousand dials: when, and the HTTP status of the answer (101 for a socket).
         self.dial_log: deque[tuple[float, int]] = deque(maxlen=_DIALS_KEPT)
         self.refusals: Counter[int] = Counter()
+        #: By method and endpoint; a path that does not exist is "unknown".
         self.http_requests: Counter[str] = Counter()
+        #: By status, those that were broken off included.
+        self.http_answers: Counter[int] = Counter()
+        #: Answers that were broken off on command.
+        self.http_broken = 0
+        #: Calls over the published rates, each answered with 429, by group of endpoints.
+        self.too_fast: Counter[str] = Counter()
         self.peak_sockets = 0
         self.peak_tokens_per_socket = 0
         self.control_messages = 0
@@ -49,5 +56,7 @@ class Ledger:
             "dial_log": list(self.dial_log),
             "refusals": {str(status): count for status, count in self.refusals.items()},
             "http_requests": dict(self.http_requests),
+            "http_answers": {str(status): count for status, count in self.http_answers.items()},
+            "too_fast": dict(self.too_fast),
             "violations": dict(self.violations),
         }

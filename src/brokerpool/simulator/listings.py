@@ -66,6 +66,15 @@ class Listing:
         """The name that the quote endpoints take, as in NSE:INFY."""
         return f"{self.exchange}:{self.tradingsymbol}"
 
+    @property
+    def band(self) -> tuple[int, int]:
+        """The lowest and the highest price at which it trades: a fifth around the close, as at exchanges.
+
+        This also keeps prices positive and in 32 bits.
+        """
+        fifth = self.price // 5 // self.tick
+        return max(self.tick, self.price - fifth * self.tick), self.price + max(10, fifth) * self.tick
+
 
 # Symbol, name, exchange token, price in paise.
 _EQUITIES = (
@@ -146,6 +155,14 @@ def recorded_listing(token: int, exchange: str, tradingsymbol: str) -> Listing:
     board = "INDICES" if token & 0xFF == INDICES else exchange
     price = 100 * divisor(token)
     return Listing(exchange, tradingsymbol, tradingsymbol, token & 0xFF, token >> 8, price, board=board)
+
+
+def with_recorded(rows: Iterable[Listing], recorded: Iterable[tuple[int, str, str]]) -> list[Listing]:
+    """Return the rows, and one for each recorded token, exchange and symbol that they lack."""
+    by_token = {row.token: row for row in rows}
+    for token, exchange, symbol in recorded:
+        by_token.setdefault(token, recorded_listing(token, exchange, symbol))
+    return list(by_token.values())
 
 
 def monthly_expiries(today: date, count: int) -> list[date]:

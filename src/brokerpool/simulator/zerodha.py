@@ -14,7 +14,8 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -24,16 +25,21 @@ from typing import Any, Self
 import msgspec
 from msgspec import UNSET
 
+from brokerpool.brokers.base import RateWindow
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.control import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.faults import FaultOrder, Faults
-from brokerpool.simulator.kite_http import HttpListener, KiteApi
+from brokerpool.simulator.history import History
+from brokerpool.simulator.http_listener import HttpListener
+from brokerpool.simulator.kite_http import KiteApi
 from brokerpool.simulator.kite_socket import KiteSocket, Venue
 from brokerpool.simulator.ledger import Ledger
-from brokerpool.simulator.listings import Listing, listings, recorded_listing
+from brokerpool.simulator.listings import listings, with_recorded
 from brokerpool.simulator.metronome import Metronome
+from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.proxy import FaultProxy
+from brokerpool.simulator.rates import RequestRates, published_rates
 from brokerpool.simulator.tape import TapeReader
 from brokerpool.simulator.toxics import Toxic
 from brokerpool.transport import Link, LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
@@ -46,6 +52,17 @@ MAX_SOCKETS, MAX_TOKENS, HEARTBEAT_SECONDS = 3, 3000, 2.0
 #: How a socket is closed that makes place for a newer one; Kite refuses the newer one, others do this.
 EVICTED = 4805
 
+#: The fields of an order that are switches as they are.
+_SWITCHES = (
+    "refuse",
+    "refuse_http",
+    "http_break",
+    "mute",
+    "malformed",
+    "latency_ms",
+    "life_ms",
+    "evict_eldest",
+)
 _LOOPBACK = "127.0.0.1"
 _GOING_AWAY = 1001
 _STEP_TICKS = 500
@@ -59,7 +76,8 @@ class KiteSimulator:
     `rate` is in ticks a second over the whole market; with 0 it trades only in `step`. The market is
     the same for the same `symbols`, `seed` and `clock`. With `replay`, the frames of a tape take the
     market's place (again from the start when `repeat`), and every token may be subscribed to. With
-    `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`.
+    `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`. `http_rates`
+    are windows by group of endpoints, those that the broker publishes when not given; `clock` times them.
     """
 
     def __init__(
@@ -73,6 +91,7 @@ class KiteSimulator:
         access_token: str | None = None,
         max_sockets: int = MAX_SOCKETS,
         max_tokens: int = MAX_TOKENS,
+        http_rates: Mapping[str, Sequence[RateWindow]] | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         snapshot: bool = True,
         latency_ms: float = 0.0,
@@ -88,7 +107,7 @@ class KiteSimulator:
         metronome = Metronome(rate)
         rows = listings(symbols, date.fromtimestamp(clock()))
         tape = TapeReader(replay) if replay else None
-        self.listings = _with_recorded(rows, tape)
+        self.listings = with_recorded(rows, tape.header.instruments if tape else ())
         self.market = Market(self.listings, seed=seed, clock=clock)
         self._source = TapeBroadcast(tape, repeat) if tape else MarketBroadcast(self.market, metronome)
         self._ledger = Ledger()
@@ -106,8 +125,19 @@ class KiteSimulator:
         self._numbers = itertools.count(1)
         self._server: LinkServer | None = None
         self._switching = asyncio.Lock()
-        api = KiteApi(self.listings, self.market.quotes, self.faults, self._ledger, self._accepts)
-        self._http = HttpListener(api.app())
+        #: What was ordered over HTTP.
+        self.orders = OrderBook(clock)
+        api = KiteApi(
+            self.listings,
+            self.market.quotes,
+            history=History(self.listings, seed=seed, clock=clock),
+            orders=self.orders,
+            rates=RequestRates(published_rates("zerodha") if http_rates is None else http_rates, clock),
+            faults=self.faults,
+            ledger=self._ledger,
+            accepts=self._accepts,
+        )
+        self._http = HttpListener(api.app(), self.faults.resets_unread)
         self._control = HttpListener(control_app(self))
         self._tasks: list[asyncio.Task[None]] = []
         self._started = 0.0
@@ -189,6 +219,7 @@ class KiteSimulator:
             "sockets": len(self._venue.sockets),
             "instruments": len(self.listings),
             **self._source.report(),
+            "http_connections": asdict(self._http.connections),
             "duplicate_tokens": self._venue.audience.duplicates,
             "peak_duplicate_tokens": self._venue.audience.peak_duplicates,
             "proxy": self.proxy.report() if self.proxy else None,
@@ -217,15 +248,7 @@ class KiteSimulator:
 
     async def throw(self, order: FaultOrder) -> None:
         """Throw the switches of an order. Raises OSError when the listener cannot come up again."""
-        for name in (
-            "refuse",
-            "refuse_http",
-            "mute",
-            "malformed",
-            "latency_ms",
-            "life_ms",
-            "evict_eldest",
-        ):
+        for name in _SWITCHES:
             value = getattr(order, name)
             if value is not UNSET:
                 setattr(self.faults, name, value)
@@ -318,13 +341,6 @@ class KiteSimulator:
         task = asyncio.create_task(work)
         task.add_done_callback(_tell)
         self._tasks.append(task)
-
-
-def _with_recorded(rows: list[Listing], tape: TapeReader | None) -> list[Listing]:
-    by_token = {row.token: row for row in rows}
-    for token, exchange, symbol in tape.header.instruments if tape else ():
-        by_token.setdefault(token, recorded_listing(token, exchange, symbol))
-    return list(by_token.values())
 
 
 def _refused(status: int, kind: str, message: str, retry_after: int | None = None) -> Refusal:

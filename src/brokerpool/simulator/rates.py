@@ -1,0 +1,61 @@
+"""How often a client may call the simulated broker's HTTP API; pure, clock injected.
+
+The broker publishes numbers and no more, so this is assumed: the windows slide, a call over the limit is
+refused and does not count itself, and what counts is the time of the call, not of its answer.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from brokerpool.brokers.base import RateWindow
+
+#: The groups of endpoints that are counted together, and the units in which `limits.toml` names windows.
+GROUPS = ("quote", "historical", "order", "other")
+_UNITS = {"second": 1.0, "minute": 60.0, "day": 86_400.0}
+
+
+def published_rates(broker: str) -> dict[str, tuple[RateWindow, ...]]:
+    """Return the windows of each group of endpoints from the `[http]` table of the broker's `limits.toml`."""
+    text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
+    table: dict[str, dict[str, Any]] = tomllib.loads(text)["http"]
+    return {
+        group: tuple(
+            RateWindow(int(figure["value"]), seconds)
+            for unit, seconds in _UNITS.items()
+            if (figure := table.get(f"{group}_requests_per_{unit}"))
+        )
+        for group in GROUPS
+    }
+
+
+class RequestRates:
+    """Admits no more calls of a group in any window, wherever it begins, than the window allows.
+
+    A group without windows has no limit. A clock that is set back counts as one that stands still.
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[RateWindow]], clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._now = -float("inf")
+        # Of each window the last calls, as many as it allows: it is full while the eldest is inside it.
+        self._groups: dict[str, list[tuple[float, deque[float]]]] = {
+            group: [(window.seconds, deque(maxlen=window.most)) for window in windows]
+            for group, windows in groups.items()
+        }
+
+    def admit(self, group: str) -> bool:
+        """Count a call and return True; with a full window in its group count nothing and return False."""
+        windows = self._groups.get(group)
+        if not windows:
+            return True
+        now = self._now = max(self._now, self._clock())
+        if any(len(calls) == calls.maxlen and now < calls[0] + seconds for seconds, calls in windows):
+            return False
+        for _, calls in windows:
+            calls.append(now)
+        return True
