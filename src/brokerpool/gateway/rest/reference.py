@@ -65,7 +65,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for operations in document["paths"].values():
             for operation in operations.values():
                 if operation["responses"].pop("422", None):
-                    operation["responses"].setdefault("400", answered(Failure)[400])
+                    for status in (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS):
+                        operation["responses"].setdefault(str(int(status)), answered(Failure)[int(status)])
         app.openapi_schema = document
     return app.openapi_schema
 
