@@ -140,20 +140,12 @@ def test_candles_have_epoch_seconds_and_the_brokers_values() -> None:
             )
             assert minutes[0]["open"] == daily[0]["open"]
             assert sum(c["volume"] for c in minutes) == sum(c["volume"] for c in daily)
-            lines = (
-                await program.get(
-                    "ticker/NSE:INFY", **{"from": "2026-11-02", "to": "2026-11-06"}, format="txt"
-                )
-            ).text
-            first = daily[0]
-            assert lines.splitlines()[0] == (
-                f"NSE:INFY,2026-11-02,{first['open']},{first['high']},{first['low']},{first['close']},{first['volume']}"
-            )
-            lines = (
-                await program.get(
-                    "ticker/NSE:INFY", interval="5m", to="2026-11-06", format="txt", **{"from": "2020-01-01"}
-                )
-            ).text.splitlines()
+            week = {"from": "2026-11-02", "to": "2026-11-06", "format": "txt"}
+            lines = (await program.get("ticker/NSE:INFY", **week)).text.splitlines()
+            first = ",".join(str(daily[0][name]) for name in ("open", "high", "low", "close", "volume"))
+            assert lines[0] == f"NSE:INFY,2026-11-02,{first}"
+            years = {**week, "from": "2020-01-01", "interval": "5m"}
+            lines = (await program.get("ticker/NSE:INFY", **years)).text.splitlines()
             assert lines[0].startswith("NSE:INFY,2026-10-07,09:15:00,"), "cut to 30 days"
 
     asyncio.run(main())
