@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import aiohttp
-import pytest
 
 from brokerpool import Instrument, Mode
 from brokerpool.gateway.server import Gateway
@@ -21,6 +20,7 @@ from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import until
 
 INFY = {"symbol": "INFY", "exchange": "NSE"}
+CANDLES = "GET /instruments/historical/{token}/{interval}"
 NOPE = {"symbol": "NOPE", "exchange": "NSE"}
 
 
@@ -70,7 +70,8 @@ def test_a_quote_and_a_depth_are_the_brokers_and_compact() -> None:
     async def main() -> None:
         async with serving() as (broker, _, program):
             market = next(q for q in broker.market.quotes.values() if q.token == 408065)
-            quote = await program.post("quotes", **INFY)
+            quote, other = await asyncio.gather(program.post("quotes", **INFY), program.post("depth", **INFY))
+            assert asked(broker) == 1, "two programs, one call"
             assert quote.headers["Content-Type"] == "application/json"
             assert quote.text.startswith('{"status":"success","data":{"open":')
             assert " " not in quote.text
@@ -78,7 +79,7 @@ def test_a_quote_and_a_depth_are_the_brokers_and_compact() -> None:
             assert data["ltp"] == market.ltp / 100
             assert data["prev_close"] == market.close / 100
             assert data["volume"] == market.volume
-            depth = (await program.post("depth", **INFY)).json["data"]
+            depth = other.json["data"]
             bids = [(round(level["price"] * 100), level["quantity"]) for level in depth["bids"]]
             assert bids == list(zip(market.depth[1:15:3], market.depth[0:15:3], strict=True))
             assert data["bid"] == depth["bids"][0]["price"]
@@ -127,12 +128,13 @@ def test_multiquotes_are_one_call_and_tell_of_each_symbol_the_unknown_ones_first
 
 def test_candles_have_epoch_seconds_and_the_brokers_values() -> None:
     async def main() -> None:
-        async with serving() as (_, _, program):
+        async with serving() as (broker, _, program):
             days = {"start_date": "2026-11-02", "end_date": "2026-11-06"}
             daily = (await program.post("history", **INFY, interval="D", **days)).json["data"]
             assert [datetime.utcfromtimestamp(c["timestamp"]).isoformat() for c in daily] == [
                 f"2026-11-0{day}T00:00:00" for day in range(2, 7)
             ]
+            assert asked(broker, CANDLES) == 1
             minutes = (await program.post("history", **INFY, interval="1m", **days)).json["data"]
             assert len(minutes) == 5 * 375, "streamed"
             assert minutes[0]["timestamp"] == int(
@@ -151,43 +153,41 @@ def test_candles_have_epoch_seconds_and_the_brokers_values() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    ("name", "body", "status", "code", "fields"),
-    [
-        ("quotes", NOPE, 400, "SYMBOL_NOT_FOUND", ()),
-        ("quotes", {"symbol": "INFY"}, 400, "INVALID_PARAMETERS", ("exchange",)),
-        ("quotes", {"symbol": 7, "exchange": "X"}, 400, "INVALID_PARAMETERS", ("symbol", "exchange")),
-        ("depth", NOPE, 400, "SYMBOL_NOT_FOUND", ()),
-        ("multiquotes", {"symbols": []}, 400, "INVALID_PARAMETERS", ("symbols",)),
-        ("multiquotes", {"symbols": [{"symbol": "A"}]}, 400, "INVALID_PARAMETERS", ("symbols.0.exchange",)),
-        ("symbol", NOPE, 404, "SYMBOL_NOT_FOUND", ()),
-        ("search", {"query": " "}, 400, "INVALID_PARAMETERS", ("query",)),
-        (
-            "expiry",
-            {"symbol": "X", "exchange": "NSE", "instrumenttype": "x"},
-            400,
-            "INVALID_PARAMETERS",
-            ("exchange", "instrumenttype"),
-        ),
-    ],
-)
-def test_a_faulty_request_is_told_by_field_and_an_unknown_symbol_by_code(
-    name: str, body: dict[str, Any], status: int, code: str, fields: tuple[str, ...]
-) -> None:
+FAULTY: list[tuple[str, dict[str, Any], int, str, set[str]]] = [
+    ("quotes", NOPE, 400, "SYMBOL_NOT_FOUND", set()),
+    ("quotes", {"symbol": "INFY"}, 400, "INVALID_PARAMETERS", {"exchange"}),
+    ("quotes", {"symbol": 7, "exchange": "X"}, 400, "INVALID_PARAMETERS", {"symbol", "exchange"}),
+    ("depth", NOPE, 400, "SYMBOL_NOT_FOUND", set()),
+    ("multiquotes", {"symbols": []}, 400, "INVALID_PARAMETERS", {"symbols"}),
+    ("multiquotes", {"symbols": [{"symbol": "A"}]}, 400, "INVALID_PARAMETERS", {"symbols.0.exchange"}),
+    ("symbol", NOPE, 404, "SYMBOL_NOT_FOUND", set()),
+    ("search", {"query": " "}, 400, "INVALID_PARAMETERS", {"query"}),
+    (
+        "expiry",
+        {"symbol": "X", "exchange": "NSE", "instrumenttype": "x"},
+        400,
+        "INVALID_PARAMETERS",
+        {"exchange", "instrumenttype"},
+    ),
+]
+
+
+def test_a_faulty_request_is_told_by_field_and_an_unknown_symbol_by_code() -> None:
     async def main() -> None:
         async with serving() as (_, _, program):
-            answer = await program.post(name, **body)
-            assert (answer.status, answer.json["status"], answer.json["code"]) == (status, "error", code)
-            message = answer.json["message"]
-            assert set(message) == set(fields) if fields else isinstance(message, str)
-            assert KEY not in answer.text
+            for name, body, status, code, fields in FAULTY:
+                answer = await program.post(name, **body)
+                told = answer.json
+                assert (answer.status, told["status"], told["code"]) == (status, "error", code), name
+                assert set(told["message"]) == fields if fields else isinstance(told["message"], str)
+                assert KEY not in answer.text
 
     asyncio.run(main())
 
 
 def test_history_refuses_what_it_cannot_answer() -> None:
     async def main() -> None:
-        async with serving() as (_, _, program):
+        async with serving() as (broker, _, program):
 
             async def history(**changes: str) -> tuple[int, str, Any]:
                 body = {"interval": "D", "start_date": "2026-11-02", "end_date": "2026-11-06", **changes}
@@ -200,7 +200,11 @@ def test_history_refuses_what_it_cannot_answer() -> None:
             assert (await history(start_date="02-11-2026"))[2].keys() == {"start_date"}
             status, _, message = await history(interval="1m", start_date="0001-01-01", end_date="9999-12-31")
             assert (status, message.keys()) == (400, {"start_date"}), "more calls than one request may cost"
-            assert await history(start_date="9998-01-01", end_date="9999-12-31") == (200, "", None)
+            assert (await history(interval="7m", start_date="0001-01-01"))[1] == "INTERVAL_NOT_SUPPORTED"
+            future = {"interval": "D", "start_date": "9998-01-01", "end_date": "9999-12-31"}
+            answer = await program.post("history", **INFY, **future)
+            assert answer.text == '{"status":"success","data":[]}'
+            assert not asked(broker, CANDLES)
 
     asyncio.run(main())
 
@@ -243,10 +247,16 @@ def test_what_does_not_exist_is_told_in_the_same_shape() -> None:
                 assert (answer.status, answer.json["code"]) == (status, "UNKNOWN_ENDPOINT")
             large = await program.send("POST", "/api/v1/quotes", data=b"x" * 300_000)
             assert (large.status, large.json["code"]) == (413, "REQUEST_TOO_LARGE")
-            broken = await program.send(
-                "POST", "/api/v1/quotes", data=b"{", headers={"Content-Type": "application/json"}
-            )
-            assert (broken.status, broken.json["message"]) == (400, {"body": ["JSON decode error"]})
+            bodies = {
+                b"{": "JSON decode error",
+                b"[" * 200_000: "cannot be read",
+                b'{"apikey":\xff}': "cannot be read",
+                b'{"apikey":' + b"1" * 5000 + b"}": "cannot be read",
+            }
+            for body, message in bodies.items():
+                headers = {"Content-Type": "application/json"}
+                answer = await program.send("POST", "/api/v1/quotes", data=body, headers=headers)
+                assert (answer.status, answer.json["message"]) == (400, {"body": [message]}), body[:20]
 
     asyncio.run(main())
 

@@ -71,6 +71,9 @@ def application(market: Market, stats: Callable[[], dict[str, Any]], journal: Jo
 
     @app.exception_handler(HTTPException)
     async def _elsewhere(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # Neither JSON nor something that is nearly JSON: no text at all, or nested without an end.
+            return _turned_away(market, request, {"body": ["cannot be read"]})
         if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             code, text = ErrorCode.REQUEST_TOO_LARGE, f"The body has more than {MAX_BODY_BYTES} bytes."
         else:

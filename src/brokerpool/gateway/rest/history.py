@@ -118,16 +118,21 @@ async def _candles(
     """Return the candles of each call, the oldest first."""
     if last < first:
         raise FaultyRequestError(end_date=f"{last} is before the first day, {first}")
+    days = market.api.intervals.get(interval)
+    if days is None:
+        known = ", ".join(market.api.intervals)
+        raise RequestRefusedError(
+            HTTPStatus.BAD_REQUEST,
+            f"{market.broker} has no candles of {interval!r}, but of {known}.",
+            code=ErrorCode.INTERVAL_NOT_SUPPORTED,
+        )
     first, last = max(first, FIRST_DAY), min(last, today)
-    days = market.api.intervals.get(interval, MOST_CALLS)
     parts = windows(first, last, days)
     if len(parts) > MOST_CALLS:
         raise FaultyRequestError(
             start_date=f"{(last - first).days + 1} days of {interval} are more than"
             f" the {MOST_CALLS * days} that one request may ask for"
         )
-    if not parts:
-        parts = windows(today, today, 1)  # the future: the interval is checked, and nothing found
     try:
         async with asyncio.timeout(MOST_SECONDS):
             # One call a part: what the pool reads at once is as little as the broker allows.
