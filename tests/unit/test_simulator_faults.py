@@ -13,7 +13,6 @@ from brokerpool.simulator import (
     Malformed,
     Mute,
     Refuse,
-    RefuseHttp,
 )
 
 
@@ -57,20 +56,21 @@ def test_a_refusal_with_a_count_ends_by_itself() -> None:
     faults = Faults()
     faults.refuse = Refuse(429, retry_after=7, count=2)
     assert [faults.dial_refusal() is not None for _ in range(3)] == [True, True, False]
-    faults.refuse_http = RefuseHttp(503)
+    faults.refuse_http = Refuse(503)
     assert all(faults.http_refusal("GET", "/quote") for _ in range(10))
 
 
 def test_an_http_fault_concerns_only_its_method_and_its_paths() -> None:
     faults = Faults()
-    faults.refuse_http = RefuseHttp(504, count=1, method="POST", path="/orders")
+    faults.refuse_http = Refuse(504, count=1, method="POST", path="/orders")
     faults.http_break = BreakHttp("no-answer", count=1, method="DELETE", path="/orders/regular")
     for method, path in (("GET", "/orders"), ("POST", "/quote"), ("DELETE", "/orders/amo/1")):
         assert faults.http_refusal(method, path) is None
         assert faults.broken_answer(method, path) is None
     assert faults.http_refusal("POST", "/orders/regular") is not None
     assert faults.broken_answer("DELETE", "/orders/regular/1") is not None
-    assert (faults.refuse_http, faults.http_break) == (None, None)
+    report = faults.report()
+    assert (report["refuse_http"], report["http_break"]) == (None, None)
 
 
 def test_a_connection_is_reset_unread_as_often_as_ordered_and_by_no_other_break() -> None:

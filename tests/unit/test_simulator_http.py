@@ -13,7 +13,7 @@ import aiohttp
 
 from brokerpool.brokers.zerodha.instruments import fetch_instruments
 from brokerpool.instruments import Instrument
-from brokerpool.simulator import KiteSimulator, RefuseHttp
+from brokerpool.simulator import KiteSimulator, Refuse
 
 
 def with_broker(
@@ -147,14 +147,14 @@ def test_quotes_need_the_credentials_of_today() -> None:
         assert (await get(session, "/quote/ltp", "NSE:INFY"))[0] == 403
         broker.renew_token(broker.access_token)
         assert (await get(session, "/quote/ltp", "NSE:INFY"))[0] == 200
-        assert broker.stats()["http_requests"] == {"GET /quote/ltp": 6}
+        assert broker.stats()["http_requests"] == {"/quote/ltp": 6}
 
     with_broker(scenario)
 
 
 def test_requests_are_refused_on_command_and_while_the_broker_is_down() -> None:
     async def scenario(broker: KiteSimulator, session: aiohttp.ClientSession) -> None:
-        broker.faults.refuse_http = RefuseHttp(429, retry_after=7, count=1)
+        broker.faults.refuse_http = Refuse(429, retry_after=7, count=1)
         async with session.get("/quote/ltp?i=NSE:INFY") as response:
             assert (response.status, response.headers["Retry-After"]) == (429, "7")
             assert (await response.json())["error_type"] == "NetworkException"

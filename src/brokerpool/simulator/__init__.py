@@ -8,7 +8,6 @@ from brokerpool.simulator.faults import (
     Malformed,
     Mute,
     Refuse,
-    RefuseHttp,
 )
 from brokerpool.simulator.kite_wire import Malformation
 from brokerpool.simulator.proxy import FaultProxy
@@ -39,7 +38,6 @@ __all__ = [
     "Malformed",
     "Mute",
     "Refuse",
-    "RefuseHttp",
     "ResetPeer",
     "Slicer",
     "SlowClose",

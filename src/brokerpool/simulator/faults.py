@@ -23,8 +23,8 @@ _Method = Literal["GET", "POST", "PUT", "DELETE"]
 MAX_LATENCY_MS = 60_000
 
 
-class Refuse(msgspec.Struct, forbid_unknown_fields=True):
-    """Answer with an HTTP error, `count` times or until cleared."""
+class RefuseDial(msgspec.Struct, forbid_unknown_fields=True):
+    """Answer dials with an HTTP error, `count` times or until cleared."""
 
     status: Annotated[int, Meta(ge=400, le=599)]
     #: Seconds in a Retry-After header, when given.
@@ -36,8 +36,8 @@ class Refuse(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError(f"{self.status} is not a registered HTTP status")
 
 
-class RefuseHttp(Refuse, forbid_unknown_fields=True):
-    """The same for HTTP requests, all of them or those with this method and this beginning of the path."""
+class Refuse(RefuseDial, forbid_unknown_fields=True):
+    """The same for HTTP requests: all of them, or those with this method and this beginning of the path."""
 
     path: _Prefix | None = None
     method: _Method | None = None
@@ -92,8 +92,8 @@ class ExpireToken(msgspec.Struct, forbid_unknown_fields=True):
 class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
     """Switches to be thrown together: all of them are understood before the first takes effect."""
 
-    refuse: Refuse | UnsetType | None = UNSET
-    refuse_http: RefuseHttp | UnsetType | None = UNSET
+    refuse: RefuseDial | UnsetType | None = UNSET
+    refuse_http: Refuse | UnsetType | None = UNSET
     http_break: BreakHttp | UnsetType | None = UNSET
     mute: Mute | UnsetType | None = UNSET
     malformed: Malformed | UnsetType | None = UNSET
@@ -121,12 +121,24 @@ class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
         return order
 
 
+_STATES = (
+    "refuse",
+    "refuse_http",
+    "http_break",
+    "mute",
+    "malformed",
+    "latency_ms",
+    "life_ms",
+    "evict_eldest",
+)
+
+
 class Faults:
     """Which faults are on."""
 
     def __init__(self, latency_ms: float = 0.0) -> None:
-        self.refuse: Refuse | None = None
-        self.refuse_http: RefuseHttp | None = None
+        self.refuse: RefuseDial | None = None
+        self.refuse_http: Refuse | None = None
         self.http_break: BreakHttp | None = None
         self.mute: Mute | None = None
         self.malformed: Malformed | None = None
@@ -136,13 +148,20 @@ class Faults:
         self.life_ms: int | None = None
         self.evict_eldest = False
 
-    def dial_refusal(self) -> Refuse | None:
+    def take(self, order: FaultOrder) -> None:
+        """Set the switches of an order that are only state; the others need a broker to carry them out."""
+        for name in _STATES:
+            value = getattr(order, name)
+            if value is not UNSET:
+                setattr(self, name, value)
+
+    def dial_refusal(self) -> RefuseDial | None:
         """Return the refusal of the next dial and count it."""
         refuse = self.refuse
         self.refuse = _one_less(refuse)
         return refuse
 
-    def http_refusal(self, method: str, path: str) -> RefuseHttp | None:
+    def http_refusal(self, method: str, path: str) -> Refuse | None:
         """Return the refusal of the next HTTP request and count it, None when it is not refused."""
         refuse = self.refuse_http
         if refuse is None or not _concerns(refuse, method, path):
@@ -198,7 +217,7 @@ class Faults:
         return state
 
 
-_Counted = TypeVar("_Counted", Refuse, RefuseHttp, BreakHttp)
+_Counted = TypeVar("_Counted", RefuseDial, Refuse, BreakHttp)
 
 
 def _one_less(fault: _Counted | None) -> _Counted | None:
@@ -207,5 +226,5 @@ def _one_less(fault: _Counted | None) -> _Counted | None:
     return msgspec.structs.replace(fault, count=fault.count - 1) if fault.count > 1 else None
 
 
-def _concerns(fault: RefuseHttp | BreakHttp, method: str, path: str) -> bool:
+def _concerns(fault: Refuse | BreakHttp, method: str, path: str) -> bool:
     return fault.method in (None, method) and path.startswith(fault.path or "/")

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from brokerpool.simulator import kite_shapes
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.faults import Faults, RefuseHttp
+from brokerpool.simulator.faults import Faults, Refuse
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_listener import break_off
 from brokerpool.simulator.kite_orders import OrderDesk
@@ -87,8 +87,10 @@ class KiteApi:
     async def _failing(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Count the request, and let it meet the faults that are on."""
         resource = request.match_info.route.resource
-        path = resource.canonical if resource else "unknown"
-        self._ledger.http_requests[f"{request.method} {path}" if resource else path] += 1
+        endpoint = resource.canonical if resource else "unknown"
+        self._ledger.http_requests[
+            endpoint if request.method == "GET" else f"{request.method} {endpoint}"
+        ] += 1
         if self._faults.latency_ms:
             await asyncio.sleep(self._faults.latency_ms / 1000.0)
         answer = await self._met(request, handler)
@@ -189,7 +191,7 @@ async def _answered(request: web.Request, handler: _Handler) -> web.Response:
     return answer
 
 
-def _refused(refuse: RefuseHttp) -> web.Response:
+def _refused(refuse: Refuse) -> web.Response:
     if refuse.text is not None:
         answer = web.Response(status=refuse.status, text=refuse.text)
     else:

@@ -16,7 +16,7 @@ class Ledger:
         #: The last thousand dials: when, and the HTTP status of the answer (101 for a socket).
         self.dial_log: deque[tuple[float, int]] = deque(maxlen=_DIALS_KEPT)
         self.refusals: Counter[int] = Counter()
-        #: By method and endpoint; a path that does not exist is "unknown".
+        #: By endpoint, with the method in front when it is not GET; a path that does not exist is "unknown".
         self.http_requests: Counter[str] = Counter()
         #: By status, those that were broken off included.
         self.http_answers: Counter[int] = Counter()

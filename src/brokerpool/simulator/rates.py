@@ -36,12 +36,11 @@ def published_rates(broker: str) -> dict[str, tuple[RateWindow, ...]]:
 class RequestRates:
     """Admits no more calls of a group in any window, wherever it begins, than the window allows.
 
-    A group without windows has no limit. A clock that is set back counts as one that stands still.
+    A group without windows has no limit. The clock, in seconds, is expected not to go back.
     """
 
     def __init__(self, groups: Mapping[str, Sequence[RateWindow]], clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._now = -float("inf")
         # Of each window the last calls, as many as it allows: it is full while the eldest is inside it.
         self._groups: dict[str, list[tuple[float, deque[float]]]] = {
             group: [(window.seconds, deque(maxlen=window.most)) for window in windows]
@@ -53,7 +52,7 @@ class RequestRates:
         windows = self._groups.get(group)
         if not windows:
             return True
-        now = self._now = max(self._now, self._clock())
+        now = self._clock()
         if any(len(calls) == calls.maxlen and now < calls[0] + seconds for seconds, calls in windows):
             return False
         for _, calls in windows:

@@ -52,17 +52,6 @@ MAX_SOCKETS, MAX_TOKENS, HEARTBEAT_SECONDS = 3, 3000, 2.0
 #: How a socket is closed that makes place for a newer one; Kite refuses the newer one, others do this.
 EVICTED = 4805
 
-#: The fields of an order that are switches as they are.
-_SWITCHES = (
-    "refuse",
-    "refuse_http",
-    "http_break",
-    "mute",
-    "malformed",
-    "latency_ms",
-    "life_ms",
-    "evict_eldest",
-)
 _LOOPBACK = "127.0.0.1"
 _GOING_AWAY = 1001
 _STEP_TICKS = 500
@@ -248,10 +237,7 @@ class KiteSimulator:
 
     async def throw(self, order: FaultOrder) -> None:
         """Throw the switches of an order. Raises OSError when the listener cannot come up again."""
-        for name in _SWITCHES:
-            value = getattr(order, name)
-            if value is not UNSET:
-                setattr(self.faults, name, value)
+        self.faults.take(order)
         if order.access_token is not UNSET:
             self.renew_token(order.access_token)
         if order.expire_token is not UNSET:
