@@ -15,12 +15,12 @@ import aiohttp
 from brokerpool import Instrument, Mode
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator import FaultOrder, KiteSimulator
-from brokerpool.simulator.faults import Refuse, RefuseHttp
+from brokerpool.simulator.faults import Refuse, RefuseDial
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import until
 
 INFY = {"symbol": "INFY", "exchange": "NSE"}
-CANDLES = "GET /instruments/historical/{token}/{interval}"
+CANDLES = "/instruments/historical/{token}/{interval}"
 NOPE = {"symbol": "NOPE", "exchange": "NSE"}
 
 
@@ -62,7 +62,7 @@ async def serving(**environ: str) -> AsyncIterator[tuple[KiteSimulator, Gateway,
         yield broker, served_by, Program(http)
 
 
-def asked(broker: KiteSimulator, path: str = "GET /quote") -> int:
+def asked(broker: KiteSimulator, path: str = "/quote") -> int:
     return int(broker.stats()["http_requests"].get(path, 0))
 
 
@@ -99,7 +99,7 @@ def test_a_fresh_tick_of_the_feed_answers_without_a_call_and_says_so() -> None:
             results = (await program.post("multiquotes", symbols=[INFY, {**INFY, "symbol": "TCS"}])).json
             assert [r.get("live") for r in results["results"]] == [True, None]
             assert asked(broker) == 1
-            broker.faults.refuse = Refuse(503)
+            broker.faults.refuse = RefuseDial(503)
             broker.kill(broker.sockets()[0]["id"])
             await until(lambda: served_by.pool.gap(Instrument("NSE", "INFY")))
             answer = (await program.post("quotes", **INFY)).json
@@ -277,7 +277,7 @@ def test_the_page_of_the_operations_loads_nothing_from_anywhere() -> None:
 def test_the_brokers_429_becomes_ours_with_the_seconds_that_it_asked_for() -> None:
     async def main() -> None:
         async with serving() as (broker, _, program):
-            await broker.throw(FaultOrder(refuse_http=RefuseHttp(429, retry_after=30, path="/quote")))
+            await broker.throw(FaultOrder(refuse_http=Refuse(429, retry_after=30, path="/quote")))
             first = await program.post("quotes", **INFY)
             assert (first.status, first.json["code"]) == (429, "RATE_LIMITED")
             assert int(first.headers["Retry-After"]) == first.json["retry_after"] >= 1
@@ -293,7 +293,7 @@ def test_the_brokers_429_becomes_ours_with_the_seconds_that_it_asked_for() -> No
 def test_a_broker_that_fails_or_refuses_the_login_is_a_500_with_the_reason_and_no_secret() -> None:
     async def main() -> None:
         async with serving(MAX_RETRIES="0") as (broker, _, program):
-            await broker.throw(FaultOrder(refuse_http=RefuseHttp(503, path="/quote", count=1)))
+            await broker.throw(FaultOrder(refuse_http=Refuse(503, path="/quote", count=1)))
             answer = await program.post("quotes", **INFY)
             assert (answer.status, answer.json["code"]) == (500, "BROKER_UNREACHABLE")
             broker.expire_token()
@@ -350,7 +350,7 @@ def test_a_hole_in_the_feed_is_filled_from_quotes_marked_as_such_and_told_as_fil
         async with serving() as (broker, served_by, _), client(served_by) as session:
             await session.subscribe("INFY", "TCS", mode=2)
             await session.take(2)
-            broker.faults.refuse = Refuse(503)
+            broker.faults.refuse = RefuseDial(503)
             broker.kill(broker.sockets()[0]["id"])
             infy = Instrument("NSE", "INFY")
             await until(lambda: (gap := served_by.pool.gap(infy)) and gap.filled)
