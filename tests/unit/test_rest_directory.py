@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from brokerpool import Instrument, TokenBook
+from brokerpool import BrokerApi, DepthTick, Instrument, TokenBook, ZerodhaFeed
 from brokerpool.gateway.rest import Door, Market, application
 from brokerpool.gateway.rest.directory import Directory
 from brokerpool.instruments import Details
 from brokerpool.monitor.journal import Journal
+from brokerpool.ticks import DepthLevel
 
 KEY = "a-key-for-the-gateway"
 ROWS = 110_000
@@ -94,7 +95,8 @@ async def called(
 ) -> tuple[int, int, bytes]:
     """Call the application as uvicorn does; return status, number of parts and the body."""
     sent: list[dict[str, Any]] = []
-    request = {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode()}
+    sending = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = {"type": "http.request", "body": sending}
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -127,9 +129,8 @@ async def called(
     return sent[0]["status"], len(parts), b"".join(parts)
 
 
-def served(book: TokenBook) -> Any:
+def served(book: TokenBook, broker: Any = None) -> Any:
     directory, door = Directory(lambda: book), Door(KEY, 50, 1.0, time.monotonic)
-    broker: Any = None  # nothing here asks it
     market = Market("zerodha", broker, lambda: book, directory, door)
     return application(market, dict, Journal(wall_clock=time.time))
 
@@ -232,5 +233,31 @@ def test_the_large_list_as_csv_is_streamed_line_by_line_without_holding_the_loop
         assert parts > 500, "never the whole of it in memory"
         print(f"csv: held the loop for at most {hold.ms:.2f} ms")
         assert hold.ms < MOST_MS
+
+    asyncio.run(main())
+
+
+def test_quotes_of_three_thousand_symbols_hold_the_loop_for_little_more_than_reading_them(
+    large: TokenBook,
+) -> None:
+    symbols = [{"symbol": i.symbol, "exchange": i.exchange} for i in large if i.exchange == "NFO"][:3000]
+    body = json.dumps({"apikey": KEY, "symbols": symbols}).encode()
+    levels = tuple(DepthLevel(100.0, 1, 1) for _ in range(5))
+
+    def live(instrument: Instrument) -> DepthTick:
+        return DepthTick(instrument, 100.0, 0, buy=levels, sell=levels)
+
+    async def main() -> None:
+        async with BrokerApi(ZerodhaFeed("key", "token", book=large).rest(), live=live) as broker:
+            app = served(large, broker)
+            few = {"apikey": KEY, "symbols": symbols[:1]}
+            assert (await called(app, "POST", "/api/v1/multiquotes", body=few))[0] == 200
+            async with measured() as hold:
+                status, _, answer = await called(app, "POST", "/api/v1/multiquotes", body=body)
+        results = json.loads(answer)["results"]
+        assert (status, len(results), all(r["live"] for r in results)) == (200, 3000, True)
+        print(f"multiquotes: held the loop for at most {hold.ms:.2f} ms")
+        # The body is read and validated at once.
+        assert hold.ms < 4 * MOST_MS
 
     asyncio.run(main())

@@ -52,11 +52,13 @@ class Program:
 
 
 @asynccontextmanager
-async def serving(**environ: str) -> AsyncIterator[tuple[KiteSimulator, Gateway, Program]]:
+async def serving(
+    *, symbols: int = 30, **environ: str
+) -> AsyncIterator[tuple[KiteSimulator, Gateway, Program]]:
     # Without the broker's rates and without pauses between repeats: no test waits for either.
     environ = {"BACKOFF_FACTOR": "0", **environ}
     async with (
-        gateway({"http_rates": {}}, **environ) as (broker, served_by),
+        gateway({"http_rates": {}, "symbols": symbols}, **environ) as (broker, served_by),
         aiohttp.ClientSession(served_by.http_url) as http,
     ):
         yield broker, served_by, Program(http)
@@ -122,6 +124,18 @@ def test_multiquotes_are_one_call_and_tell_of_each_symbol_the_unknown_ones_first
             none = await program.post("multiquotes", symbols=[NOPE, NOPE])
             assert none.status == 400
             assert [set(i) for i in none.json["invalid_symbols"]] == [{"symbol", "exchange", "error"}] * 2
+
+    asyncio.run(main())
+
+
+def test_seven_hundred_symbols_are_two_calls_and_a_streamed_answer_in_the_order_of_the_request() -> None:
+    async def main() -> None:
+        async with serving(symbols=700) as (broker, _, program):
+            wanted = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
+            results = (await program.post("multiquotes", symbols=wanted + wanted)).json["results"]
+            assert [{name: r[name] for name in ("symbol", "exchange")} for r in results] == wanted + wanted
+            assert all(r["data"]["ltp"] > 0 for r in results)
+            assert asked(broker) == 2
 
     asyncio.run(main())
 

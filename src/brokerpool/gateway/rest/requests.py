@@ -13,14 +13,6 @@ from brokerpool.instruments import EXCHANGES, Instrument
 CONTRACT_EXCHANGES = ("NFO", "BFO", "MCX", "CDS", "NCO", "BCD", "NCDEX", "CRYPTO")
 
 
-def _text(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half a surrogate pair is no text") from None
-    return text
-
-
 def _one_of(text: str, names: frozenset[str]) -> str:
     if text.upper() not in names:
         raise ValueError(f"must be one of: {', '.join(sorted(names))}")
@@ -48,13 +40,13 @@ ContractExchange = Annotated[
     AfterValidator(lambda text: _one_of(text, frozenset(CONTRACT_EXCHANGES))),
     Field(json_schema_extra={"enum": list(CONTRACT_EXCHANGES)}),
 ]
-Symbol = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_text)]
+Symbol = Annotated[str, Field(min_length=1, max_length=256)]
 ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=256)]
 Day = Annotated[
     date,
     BeforeValidator(_day, json_schema_input_type=Annotated[str, Field(json_schema_extra={"format": "date"})]),
 ]
-Interval = Annotated[str, Field(min_length=1, max_length=8), AfterValidator(_text)]
+Interval = Annotated[str, Field(min_length=1, max_length=8)]
 
 
 class Keyed(BaseModel):
