@@ -23,7 +23,7 @@ def table(answer: Any) -> Any:
 
 def main(host: str, key: str, wrong_key: str) -> dict[str, Any]:
     sdk = api(api_key=key, host=host, ws_url="ws://127.0.0.1:1")
-    days = {"start_date": "2026-11-02", "end_date": "2026-11-06"}
+    days = {"start_date": "2025-04-21", "end_date": "2025-04-25"}
     return {
         "quotes": sdk.quotes(**INFY),
         "multiquotes": sdk.multiquotes(symbols=[INFY, {"symbol": "NOPE", "exchange": "NSE"}]),

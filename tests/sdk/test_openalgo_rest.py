@@ -54,7 +54,7 @@ async def the_sdks_answers() -> tuple[dict[str, Any], dict[str, Any], dict[str, 
         async with aiohttp.ClientSession(broker.http_url, headers=login) as http:
             async with http.get("/quote?i=NSE:INFY") as answer:
                 quote = (await answer.json())["data"]["NSE:INFY"]
-            days = "from=2026-11-02+00:00:00&to=2026-11-06+23:59:59&oi=1"
+            days = "from=2025-04-21+00:00:00&to=2025-04-25+23:59:59&oi=1"
             path = f"/instruments/historical/{quote['instrument_token']}"
             candles = {}
             for kind in ("day", "5minute"):
@@ -105,7 +105,7 @@ def test_history_is_a_data_frame_with_the_brokers_candles_under_indian_times(ans
         assert len(rows) == len(candles[kind])
         for row, (at, *values) in zip(rows, candles[kind], strict=True):
             assert [row[name] for name in ("open", "high", "low", "close", "volume", "oi")] == values
-            # Daily rows carry a day, others a time with its zone: "2026-11-02 09:15:00+05:30".
+            # Daily rows carry a day, others a time with its zone: "2025-04-21 09:15:00+05:30".
             told = row["timestamp"].replace(" ", "T")
             assert at.startswith(told if kind == "day" else told.removesuffix("+05:30"))
 

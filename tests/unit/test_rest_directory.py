@@ -198,7 +198,6 @@ def test_the_list_of_a_new_day_is_searched_as_soon_as_it_is_there() -> None:
         ("search", "POST", "", {"query": "NOTHING LIKE IT"}, 0),
         ("expiry", "POST", "", {"symbol": "STOCK7", "exchange": "NFO", "instrumenttype": "options"}, 1),
         ("instruments", "GET", f"apikey={KEY}", None, ROWS),
-        ("instruments", "GET", f"apikey={KEY}&exchange=NFO&format=json", None, 90_000),
     ],
 )
 def test_no_question_to_a_large_list_holds_the_loop(

@@ -143,26 +143,26 @@ def test_seven_hundred_symbols_are_two_calls_and_a_streamed_answer_in_the_order_
 def test_candles_have_epoch_seconds_and_the_brokers_values() -> None:
     async def main() -> None:
         async with serving() as (broker, _, program):
-            days = {"start_date": "2026-11-02", "end_date": "2026-11-06"}
+            days = {"start_date": "2025-04-21", "end_date": "2025-04-25"}
             daily = (await program.post("history", **INFY, interval="D", **days)).json["data"]
             assert [datetime.utcfromtimestamp(c["timestamp"]).isoformat() for c in daily] == [
-                f"2026-11-0{day}T00:00:00" for day in range(2, 7)
+                f"2025-04-{day}T00:00:00" for day in range(21, 26)
             ]
             assert asked(broker, CANDLES) == 1
             minutes = (await program.post("history", **INFY, interval="1m", **days)).json["data"]
             assert len(minutes) == 5 * 375, "streamed"
             assert minutes[0]["timestamp"] == int(
-                datetime.fromisoformat("2026-11-02T09:15+05:30").timestamp()
+                datetime.fromisoformat("2025-04-21T09:15+05:30").timestamp()
             )
             assert minutes[0]["open"] == daily[0]["open"]
             assert sum(c["volume"] for c in minutes) == sum(c["volume"] for c in daily)
-            week = {"from": "2026-11-02", "to": "2026-11-06", "format": "txt"}
+            week = {"from": "2025-04-21", "to": "2025-04-25", "format": "txt"}
             lines = (await program.get("ticker/NSE:INFY", **week)).text.splitlines()
             first = ",".join(str(daily[0][name]) for name in ("open", "high", "low", "close", "volume"))
-            assert lines[0] == f"NSE:INFY,2026-11-02,{first}"
+            assert lines[0] == f"NSE:INFY,2025-04-21,{first}"
             years = {**week, "from": "2020-01-01", "interval": "5m"}
             lines = (await program.get("ticker/NSE:INFY", **years)).text.splitlines()
-            assert lines[0].startswith("NSE:INFY,2026-10-07,09:15:00,"), "cut to 30 days"
+            assert lines[0].startswith("NSE:INFY,2025-03-26,09:15:00,"), "cut to 30 days"
 
     asyncio.run(main())
 
@@ -204,14 +204,14 @@ def test_history_refuses_what_it_cannot_answer() -> None:
         async with serving() as (broker, _, program):
 
             async def history(**changes: str) -> tuple[int, str, Any]:
-                body = {"interval": "D", "start_date": "2026-11-02", "end_date": "2026-11-06", **changes}
+                body = {"interval": "D", "start_date": "2025-04-21", "end_date": "2025-04-25", **changes}
                 answer = await program.post("history", **INFY, **body)
                 return answer.status, answer.json.get("code", ""), answer.json.get("message")
 
             assert (await history(interval="7m"))[:2] == (400, "INTERVAL_NOT_SUPPORTED")
             assert (await history(source="db"))[:2] == (404, "LOCAL_HISTORY_NOT_KEPT")
-            assert (await history(start_date="2026-11-07"))[2].keys() == {"end_date"}
-            assert (await history(start_date="02-11-2026"))[2].keys() == {"start_date"}
+            assert (await history(start_date="2025-04-26"))[2].keys() == {"end_date"}
+            assert (await history(start_date="21-04-2025"))[2].keys() == {"start_date"}
             status, _, message = await history(interval="1m", start_date="0001-01-01", end_date="9999-12-31")
             assert (status, message.keys()) == (400, {"start_date"}), "more calls than one request may cost"
             assert (await history(interval="7m", start_date="0001-01-01"))[1] == "INTERVAL_NOT_SUPPORTED"
