@@ -141,6 +141,27 @@ class ErrorCode(Enum):
         "The client asked for order updates, and this gateway carries market data only.",
         "Take order updates from the broker or from OpenAlgo's own server.",
     )
+    API_RATE_LIMIT_REACHED = Entry(
+        "One address sent more REST requests than API_RATE_LIMIT allows; the present one is not answered.",
+        "Send it again after the seconds in retry_after, use the WebSocket for what is asked often, or raise"
+        " API_RATE_LIMIT.",
+    )
+    LOCAL_HISTORY_NOT_KEPT = Entry(
+        'Candles were asked for with the source "db", and the gateway keeps none of its own.',
+        'Leave the source out, or send "api": the broker is asked then.',
+    )
+    REQUEST_TOO_LARGE = Entry(
+        "The body of a REST request is larger than the gateway accepts.",
+        "Send several smaller requests.",
+    )
+    UNKNOWN_ENDPOINT = Entry(
+        "The gateway has no such path, or not for this HTTP method.",
+        "Look at /docs for those that there are.",
+    )
+    GATEWAY_FAULT = Entry(
+        "The gateway itself failed to answer a REST request.",
+        "Report it with the gateway's log, which has the details.",
+    )
     CLIENT_SYMBOL_LIMIT = Entry(
         "The client holds as many symbols as one client may.",
         "Unsubscribe some, spread them over several clients, or raise BROKERPOOL_MAX_SYMBOLS_PER_CLIENT.",

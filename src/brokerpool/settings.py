@@ -39,6 +39,16 @@ HttpUrl = Annotated[
     str, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"allowed": "an http:// or https:// URL"})
 ]
 
+#: Seconds of a unit in which OpenAlgo tells rates.
+_UNITS = {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0}
+RateLimit = Annotated[
+    str,
+    Field(
+        pattern=rf"^[1-9][0-9]{{0,5}} per ({'|'.join(_UNITS)})$",
+        json_schema_extra={"allowed": "a whole number and a unit, as in 50 per second (minute, hour, day)"},
+    ),
+]
+
 
 class _Named(BaseSettings):
     """Settings under the names of the environment; the constructor reads nothing but its arguments."""
@@ -176,6 +186,30 @@ class BrokerSettings(_Named):
     )
 
 
+class HttpSettings(_Named):
+    """The connections of the HTTP pool, which carry quotes and candles."""
+
+    pool_connections: Annotated[int, Field(ge=1, le=100)] = Field(
+        10, alias="POOL_CONNECTIONS", description="Hosts of the broker that are called at the same time."
+    )
+    pool_maxsize: Annotated[int, Field(ge=1, le=1000)] = Field(
+        20, alias="POOL_MAXSIZE", description="HTTP connections to each host of the broker."
+    )
+    max_retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        3, alias="MAX_RETRIES", description="How often a read that failed is repeated."
+    )
+    backoff_factor: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = Field(
+        0.5,
+        alias="BACKOFF_FACTOR",
+        description="Seconds before the first repeat; each further one waits twice as long.",
+    )
+    http_timeout: Seconds = Field(
+        10.0,
+        alias="BROKERPOOL_HTTP_TIMEOUT",
+        description="Seconds that a call to the broker may take, with waiting and repeats.",
+    )
+
+
 class GatewaySettings(_Named):
     """The gateway's two listeners and what one client may ask of them."""
 
@@ -188,7 +222,9 @@ class GatewaySettings(_Named):
         description="Port on which WebSocket clients are accepted; 0 takes any free one.",
     )
     http_host: Host = Field(
-        "127.0.0.1", alias="BROKERPOOL_HTTP_HOST", description="Address of the HTTP listener (`/stats`)."
+        "127.0.0.1",
+        alias="BROKERPOOL_HTTP_HOST",
+        description="Address of the HTTP listener (REST endpoints, `/stats`).",
     )
     http_port: Port = Field(
         5000,
@@ -199,6 +235,11 @@ class GatewaySettings(_Named):
         alias="BROKERPOOL_API_KEY",
         min_length=16,
         description="The key with which clients authenticate at the gateway; make it up yourself.",
+    )
+    api_rate_limit: RateLimit = Field(
+        "50 per second",
+        alias="API_RATE_LIMIT",
+        description="REST requests that one address may send, in a moving window.",
     )
     auth_grace_seconds: Seconds = Field(
         15.0,
@@ -231,7 +272,8 @@ class GatewaySettings(_Named):
     max_clients: Count = Field(
         1000,
         alias="BROKERPOOL_MAX_CLIENTS",
-        description="Clients connected at the same time; one more is refused with HTTP 503.",
+        description="Clients connected at the same time; one more is refused with HTTP 503. The REST listener"
+        " has as many connections of its own.",
     )
     max_symbols_per_client: Count = Field(
         3000, alias="BROKERPOOL_MAX_SYMBOLS_PER_CLIENT", description="Symbols that one client may hold."
@@ -247,8 +289,14 @@ class GatewaySettings(_Named):
         description="The least severe log lines written to stderr.",
     )
 
+    @property
+    def api_rate(self) -> tuple[int, float]:
+        """The rate limit as a number of requests and the seconds of its window."""
+        most, _, unit = self.api_rate_limit.split()
+        return int(most), _UNITS[unit]
 
-class Settings(PoolSettings, BrokerSettings, GatewaySettings):
+
+class Settings(PoolSettings, BrokerSettings, HttpSettings, GatewaySettings):
     """Everything that `brokerpool serve` needs."""
 
 

@@ -9,22 +9,29 @@ import gc
 import json
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.base import BrokerFeed, RateWindow
 from brokerpool.brokers.login import Credentials
+from brokerpool.brokers.rest import RestCodec
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
+from brokerpool.feed.filler import Filler
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.reload import SettingsWatch
-from brokerpool.gateway.rest import RestServer, serve_rest
+from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
+from brokerpool.gateway.rest.directory import Directory
 from brokerpool.gateway.session import Session, SessionLimits
+from brokerpool.http.api import BrokerApi
+from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.settings import Settings
+from brokerpool.ticks import Tick
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 from brokerpool.transport.frames import GOING_AWAY
 
@@ -33,11 +40,28 @@ logger = logging.getLogger("brokerpool.gateway")
 #: Clients of a gateway that stops are asked to come back spread over this many seconds.
 _RETURN_SECONDS = 5
 
+#: What calls to the broker have left when the gateway stops; less than the REST requests behind them.
+_CALLS_SECONDS = 0.5
+
+#: A tick of the feed that is no older answers for the broker's quote.
+_LIVE_SECONDS = 2.0
+
+#: Fillers may use half of the one call a second that Kite allows for quotes; clients have the rest.
+_FILLS = (RateWindow(1, 2.0),)
+
+
+class AccountFeed(BrokerFeed, Protocol):
+    """A feed whose account has an HTTP API as well."""
+
+    def rest(self) -> RestCodec:
+        """Return the HTTP API under the same login and instrument list."""
+        ...
+
 
 class Gateway:
     """Serves OpenAlgo's clients from one account's pool."""
 
-    def __init__(self, settings: Settings, feed: BrokerFeed) -> None:
+    def __init__(self, settings: Settings, feed: AccountFeed) -> None:
         self._settings = settings
         self._limits = SessionLimits(
             auth_seconds=settings.auth_grace_seconds,
@@ -46,6 +70,17 @@ class Gateway:
             max_symbols=settings.max_symbols_per_client,
         )
         self._api_key = settings.api_key.get_secret_value()
+        self._feed = feed
+        self._api = BrokerApi(
+            feed.rest(),
+            live=lambda instrument: self.pool.fresh(instrument, _LIVE_SECONDS),
+            pool_connections=settings.pool_connections,
+            pool_maxsize=settings.pool_maxsize,
+            max_retries=settings.max_retries,
+            backoff_factor=settings.backoff_factor,
+            timeout=settings.http_timeout,
+        )
+        self._warm_up: asyncio.Task[int] | None = None
         self.pool = WebSocketPool(
             feed,
             max_symbols=settings.max_symbols_per_websocket,
@@ -55,6 +90,7 @@ class Gateway:
             redundancy=settings.redundancy,
             grace=settings.failover_seconds,
             hours=settings.market_hours,
+            filler=Filler(self._snapshots, calls=_FILLS),
         )
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
@@ -70,7 +106,7 @@ class Gateway:
 
     @property
     def http_url(self) -> str:
-        """Where `/stats` and `/health` are."""
+        """Where the REST endpoints, `/stats` and `/health` are."""
         assert self._rest is not None
         return f"http://{_host(self._settings.http_host)}:{self._rest.port}"
 
@@ -84,7 +120,10 @@ class Gateway:
         settings = self._settings
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
-                settings.http_host, settings.http_port, self.stats, self.pool.journal
+                settings.http_host,
+                settings.http_port,
+                application(self._market(), self.stats, self.pool.journal),
+                max_connections=settings.max_clients,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
             self._links = await serve(
@@ -95,10 +134,18 @@ class Gateway:
                 ping_interval=settings.ping_interval,
                 ping_timeout=settings.ping_timeout,
             )
+        exchanges = {instrument.exchange for instrument in self._feed.book}
+        # One warm connection spares the first question a handshake; what load opens beyond it is kept.
+        self._warm_up = asyncio.create_task(self._api.client.warm_up(most=1), name="brokerpool warm-up")
+        self._api.client.keep_warm(
+            when=lambda: any(settings.market_hours.is_open(e, time.time()) for e in exchanges)
+        )
 
     def stats(self) -> dict[str, Any]:
-        """Return the numbers of the pool and of the gateway."""
-        return {**self.pool.get_pool_stats(), "gateway": self._fanout.stats()}
+        """Return the numbers of both pools and of the gateway; the seed's two members of `http` first."""
+        http = self._api.stats()
+        seed = {name: http[name] for name in ("pool_size", "active_connections")}
+        return {**self.pool.get_pool_stats(), "http": seed | http, "gateway": self._fanout.stats()}
 
     async def close(self) -> None:
         """Tell the clients to come back, then end the broker connections; takes less than 10 s."""
@@ -106,9 +153,23 @@ class Gateway:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
         self._fanout.close()
-        await self.pool.close()
+        if self._warm_up is not None:
+            self._warm_up.cancel()
+        # The calls to the broker end first, so that REST requests under way still get an answer.
+        ends = [self.pool.close(), self._api.client.drain(_CALLS_SECONDS)]
         if self._rest is not None:
-            await self._rest.close()
+            ends.append(self._rest.close())
+        await asyncio.gather(*ends)
+
+    def _market(self) -> Market:
+        def book() -> TokenBook:
+            return self._feed.book
+
+        door = Door(self._api_key, *self._settings.api_rate, clock=time.monotonic)
+        return Market(self._feed.name, self._api, book, Directory(book), door)
+
+    async def _snapshots(self, instruments: Sequence[Instrument]) -> Sequence[Tick]:
+        return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]
 
     def _accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
         if self.clients >= self._settings.max_clients:

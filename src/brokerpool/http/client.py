@@ -178,13 +178,16 @@ class BrokerClient:
 
     # -- warm connections ---------------------------------------------------------------------------------
 
-    async def warm_up(self, path: str = "/") -> int:
-        """Use every idle connection of the base URL once, all at the same time, and return how many answered.
+    async def warm_up(self, path: str = "/", *, most: int | None = None) -> int:
+        """Use idle connections of the base URL once, all at the same time, and return how many answered.
+
+        All of them, or as many as `most` says.
 
         Any answer to the GET will do, also a 404. The calls count in the group "warm-up" of the rate limits,
         which is not limited unless it is named there.
         """
-        calls = [self._warm_call(path) for _ in range(self._courier.line.idle(self._host))]
+        idle = self._courier.line.idle(self._host)
+        calls = [self._warm_call(path) for _ in range(idle if most is None else min(idle, most))]
         return sum(await asyncio.gather(*(self._courier.try_once(c, self._timeout) for c in calls)))
 
     def keep_warm(

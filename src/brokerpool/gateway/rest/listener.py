@@ -1,0 +1,61 @@
+"""uvicorn as a part of the gateway's process: a socket of ours, no signals, an end in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+_STOP_SECONDS = 3.0
+
+#: OpenAlgo's SDK keeps idle connections for 120 s. Whoever ends them must be the client: a request that
+#: meets the server's end of a connection is an error for the strategy.
+_KEEP_ALIVE_SECONDS = 125
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn in a process that handles its signals itself."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class RestServer:
+    """The running HTTP listener."""
+
+    def __init__(self, sock: socket.socket, app: FastAPI, max_connections: int) -> None:
+        self.port = int(sock.getsockname()[1])
+        self._server = _Uvicorn(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                limit_concurrency=max_connections,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="brokerpool http")
+
+    async def close(self) -> None:
+        """Stop listening; requests under way have a second to finish."""
+        self._server.should_exit = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._task, _STOP_SECONDS)
+
+
+async def serve_rest(host: str, port: int, app: FastAPI, *, max_connections: int) -> RestServer:
+    """Listen for HTTP; port 0 takes any free one. Raises OSError when the address is taken.
+
+    A request beyond so many connections is answered with 503.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.create_server((host, port), family=family, backlog=128)
+    return RestServer(sock, app, max_connections)

@@ -1,0 +1,262 @@
+"""Searching and telling a list of 110,000 instruments, with the ticks of all clients on the same loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from brokerpool import BrokerApi, DepthTick, Instrument, TokenBook, ZerodhaFeed
+from brokerpool.gateway.rest import Door, Market, application
+from brokerpool.gateway.rest.directory import Directory
+from brokerpool.instruments import Details
+from brokerpool.monitor.journal import Journal
+from brokerpool.ticks import DepthLevel
+
+KEY = "a-key-for-the-gateway"
+ROWS = 110_000
+#: What the loop may be held by one slice of work, in CPU time.
+MOST_MS = 3.0
+
+
+def contract(name: str, expiry: str, kind: str, strike: int = 0) -> tuple[Instrument, Details]:
+    year, month, day = expiry.split("-")
+    short = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN"][int(month) - 1]
+    symbol = f"{name}{day}{short}{year[2:]}{strike or ''}{kind}"
+    return Instrument("NFO", symbol), Details(f"kite-{symbol}", "NFO", name, kind, expiry, strike, 75, 0.05)
+
+
+def a_book(*entries: tuple[Instrument, Details]) -> TokenBook:
+    book = TokenBook()
+    for token, (instrument, details) in enumerate(entries, 1):
+        book.add(instrument, token, details)
+    return book
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[TokenBook]:
+    def entries() -> Iterator[tuple[Instrument, Details]]:
+        for number in range(ROWS - 90_000):
+            details = Details(f"S{number}", "NSE", f"COMPANY {number} LIMITED", "EQ", "", 0.0, 1, 0.05)
+            yield Instrument("NSE", f"S{number}"), details
+        for number in range(90_000):
+            yield contract(f"STOCK{number // 500}", "2027-01-28", "CE", 100 + number % 500)
+
+    book = a_book(*entries())
+    # As the gateway does: the list lives as long as the process, so no collection need look at it.
+    gc.collect()
+    gc.freeze()
+    yield book
+    gc.unfreeze()
+
+
+class LoopHold:
+    """The longest turn of the event loop, in CPU time: other programs on the machine do not enter.
+
+    Nor does Python's garbage collection, which strikes wherever it likes.
+    """
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+        self.turns = 0
+
+
+@asynccontextmanager
+async def measured() -> AsyncIterator[LoopHold]:
+    hold, loop, before = LoopHold(), asyncio.get_running_loop(), time.thread_time()
+    running = True
+
+    def turn() -> None:
+        nonlocal before
+        now = time.thread_time()
+        hold.ms = max(hold.ms, (now - before) * 1000)
+        hold.turns += 1
+        before = now
+        if running:
+            loop.call_soon(turn)
+
+    loop.call_soon(turn)
+    gc.disable()
+    try:
+        yield hold
+    finally:
+        gc.enable()
+        running = False
+
+
+async def called(
+    app: Any, method: str, path: str, query: str = "", body: Any = None
+) -> tuple[int, int, bytes]:
+    """Call the application as uvicorn does; return status, number of parts and the body."""
+    sent: list[dict[str, Any]] = []
+    sending = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = {"type": "http.request", "body": sending}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    unanswered = True
+
+    async def receive() -> dict[str, Any]:
+        nonlocal unanswered
+        if unanswered:
+            unanswered = False
+            return request
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    parts = [message["body"] for message in sent[1:]]
+    return sent[0]["status"], len(parts), b"".join(parts)
+
+
+def served(book: TokenBook, broker: Any = None) -> Any:
+    directory, door = Directory(lambda: book), Door(KEY, 50, 1.0, time.monotonic)
+    market = Market("zerodha", broker, lambda: book, directory, door)
+    return application(market, dict, Journal(wall_clock=time.time))
+
+
+def test_words_are_found_in_symbol_brokers_symbol_and_name_the_nearest_first() -> None:
+    book = a_book(
+        (Instrument("NSE", "SBICARD"), Details("SBICARD", "NSE", "SBI CARDS", "EQ")),
+        (Instrument("NSE", "XSBI"), Details("XSBI", "NSE", "", "EQ")),
+        (Instrument("BSE", "SBI"), Details("SBI", "BSE", "STATE BANK", "EQ")),
+        (Instrument("NSE", "OTHER"), Details("SBI-OLD", "NSE", "", "EQ")),
+        (Instrument("NSE", "NONE"), Details("NONE", "NSE", "", "EQ")),
+    )
+
+    async def search(query: str, exchange: str | None = None, most: int = 500) -> list[str]:
+        return [i.symbol for i in await Directory(lambda: book).search(query, exchange, most)]
+
+    async def main() -> None:
+        assert await search("sbi") == ["SBI", "SBICARD", "OTHER", "XSBI"]
+        assert await search("cards SBI") == ["SBICARD"], "every word, in any order"
+        assert await search("sbi", "NSE") == ["SBICARD", "OTHER", "XSBI"]
+        assert await search("sbi", most=2) == ["SBI", "SBICARD"]
+        assert await search("  ") == await search("nothing like it") == []
+
+    asyncio.run(main())
+
+
+def test_expiries_are_those_of_the_underlying_and_not_of_one_whose_name_begins_alike() -> None:
+    book = a_book(
+        contract("NIFTY", "2025-05-29", "FUT"),
+        contract("NIFTY", "2025-04-24", "FUT"),
+        contract("NIFTY", "2025-04-24", "CE", 24_000),
+        contract("NIFTY", "2025-04-30", "PE", 24_000),
+        contract("NIFTYNXT50", "2025-06-26", "FUT"),
+        (Instrument("NSE", "NIFTYBEES"), Details("NIFTYBEES", "NSE", "", "EQ")),
+    )
+
+    async def main() -> None:
+        directory = Directory(lambda: book)
+        assert await directory.expiries("NIFTY", "NFO", "futures") == ["2025-04-24", "2025-05-29"]
+        assert await directory.expiries("nifty", "NFO", "options") == ["2025-04-24", "2025-04-30"]
+        assert await directory.expiries("NIFTYNXT50", "NFO", "futures") == ["2025-06-26"]
+        assert await directory.expiries("NIFTY", "BFO", "futures") == []
+
+    asyncio.run(main())
+
+
+def test_the_list_of_a_new_day_is_searched_as_soon_as_it_is_there() -> None:
+    books = [a_book((Instrument("NSE", "OLD"), Details("OLD", "NSE")))]
+
+    async def main() -> None:
+        directory = Directory(lambda: books[-1])
+        assert await directory.search("old", None, 500) == [Instrument("NSE", "OLD")]
+        books.append(a_book((Instrument("NSE", "NEW"), Details("NEW", "NSE"))))
+        assert await directory.search("old", None, 500) == []
+        assert await directory.search("new", None, 500) == [Instrument("NSE", "NEW")]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("what", "method", "query", "body", "rows"),
+    [
+        ("search", "POST", "", {"query": "company 19999"}, 1),
+        ("search", "POST", "", {"query": "S"}, 500),
+        ("search", "POST", "", {"query": "NOTHING LIKE IT"}, 0),
+        ("expiry", "POST", "", {"symbol": "STOCK7", "exchange": "NFO", "instrumenttype": "options"}, 1),
+        ("instruments", "GET", f"apikey={KEY}", None, ROWS),
+    ],
+)
+def test_no_question_to_a_large_list_holds_the_loop(
+    large: TokenBook, what: str, method: str, query: str, body: Any, rows: int
+) -> None:
+    async def main() -> None:
+        app = served(large)
+        await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})  # FastAPI's first request is slow
+        # The first search also makes the pages.
+        for _ in range(2):
+            async with measured() as hold:
+                asked = None if body is None else {"apikey": KEY, **body}
+                status, parts, answer = await called(app, method, f"/api/v1/{what}", query, asked)
+            assert status == 200
+            assert len(json.loads(answer)["data"]) == rows
+            print(f"{what}: held the loop for at most {hold.ms:.2f} ms; {hold.turns} turns, {parts} parts")
+            assert hold.ms < MOST_MS
+
+    asyncio.run(main())
+
+
+def test_the_large_list_as_csv_is_streamed_line_by_line_without_holding_the_loop(large: TokenBook) -> None:
+    async def main() -> None:
+        app, query = served(large), f"apikey={KEY}&format=csv"
+        await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})
+        async with measured() as hold:
+            status, parts, answer = await called(app, "GET", "/api/v1/instruments", query)
+        lines = answer.decode().splitlines()
+        assert (status, len(lines)) == (200, ROWS + 1)
+        assert lines[0].startswith("symbol,brsymbol,name,exchange,brexchange,token,expiry,strike,lotsize,")
+        assert lines[1] == "S0,S0,COMPANY 0 LIMITED,NSE,NSE,1,,0.0,1,EQ,0.05"
+        assert parts > 500, "never the whole of it in memory"
+        print(f"csv: held the loop for at most {hold.ms:.2f} ms")
+        assert hold.ms < MOST_MS
+
+    asyncio.run(main())
+
+
+def test_quotes_of_three_thousand_symbols_hold_the_loop_for_little_more_than_reading_them(
+    large: TokenBook,
+) -> None:
+    symbols = [{"symbol": i.symbol, "exchange": i.exchange} for i in large if i.exchange == "NFO"][:3000]
+    body = json.dumps({"apikey": KEY, "symbols": symbols}).encode()
+    levels = tuple(DepthLevel(100.0, 1, 1) for _ in range(5))
+
+    def live(instrument: Instrument) -> DepthTick:
+        return DepthTick(instrument, 100.0, 0, buy=levels, sell=levels)
+
+    async def main() -> None:
+        async with BrokerApi(ZerodhaFeed("key", "token", book=large).rest(), live=live) as broker:
+            app = served(large, broker)
+            few = {"apikey": KEY, "symbols": symbols[:1]}
+            assert (await called(app, "POST", "/api/v1/multiquotes", body=few))[0] == 200
+            async with measured() as hold:
+                status, _, answer = await called(app, "POST", "/api/v1/multiquotes", body=body)
+        results = json.loads(answer)["results"]
+        assert (status, len(results), all(r["live"] for r in results)) == (200, 3000, True)
+        print(f"multiquotes: held the loop for at most {hold.ms:.2f} ms")
+        # The body is read and validated at once.
+        assert hold.ms < 4 * MOST_MS
+
+    asyncio.run(main())
