@@ -232,7 +232,12 @@ class NotLiveError(BrokerpoolError):
 
 
 class BrokerError(BrokerpoolError):
-    """The broker could not be reached or refused the credentials."""
+    """The broker could not be reached, or has refused the credentials or a call.
+
+    `retry_after` is the number of seconds until another call makes sense, where that is known.
+    """
+
+    retry_after: float | None = None
 
 
 class CallRefusedError(BrokerpoolError):

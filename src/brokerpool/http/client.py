@@ -208,6 +208,10 @@ class BrokerClient:
 
     # -- numbers and end ----------------------------------------------------------------------------------
 
+    def held(self, group: str) -> float:
+        """Return the seconds for which a 429 of the broker still holds a group of endpoints, else 0."""
+        return self._courier.limiter.held(group, asyncio.get_running_loop().time())
+
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client; the seed's two members first."""
         line, now = self._courier.line, asyncio.get_running_loop().time()

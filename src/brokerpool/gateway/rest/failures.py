@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from brokerpool.errors import BrokerpoolError, CallRefusedError, ErrorCode
+from brokerpool.errors import BrokerError, BrokerpoolError, CallRefusedError, ErrorCode
 
 #: Everything else that goes wrong behind the gateway is 500, as OpenAlgo's clients expect.
 _STATUS = {
@@ -76,7 +76,7 @@ def failure(error: BrokerpoolError) -> tuple[int, Failure]:
         answer.invalid_symbols = error.invalid_symbols or UNSET
         return status, answer
     status = _STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-    wait = error.retry_after if isinstance(error, CallRefusedError) else None
+    wait = error.retry_after if isinstance(error, CallRefusedError | BrokerError) else None
     if wait is not None or status == HTTPStatus.TOO_MANY_REQUESTS:
         answer.retry_after = max(1, math.ceil(wait or 0))
     return status, answer
