@@ -1,0 +1,88 @@
+"""SQLite by aiosqlite: readers beside one writer, and no statement outlives its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from itertools import count
+from typing import Any
+
+import aiosqlite
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import await_only
+
+#: Execution option of an engine whose transactions write.
+WRITES = "brokerpool_writes"
+
+# For the lock of another program; inside of this one the line keeps writers apart.
+_BUSY_SECONDS = 5.0
+
+# Two connections that turn the same new file into a WAL database at once are refused without waiting.
+_TUNING = threading.Lock()
+
+_databases_in_memory = count(1)
+
+
+class _Tuned(sqlite3.Connection):
+    """A connection with the settings that make SQLite fit for several readers and a writer."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **options)
+        with _TUNING:
+            self.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+            self.execute("PRAGMA journal_mode = WAL")
+            self.execute("PRAGMA synchronous = NORMAL")
+            self.execute("PRAGMA foreign_keys = ON")
+
+
+def is_in_memory(url: URL) -> bool:
+    """Tell whether the database has no file."""
+    return url.database in (None, "", ":memory:")
+
+
+def in_memory() -> tuple[URL, sqlite3.Connection]:
+    """Return the URL of a new database without a file, which lives as long as the connection beside it.
+
+    Without that one a cancelled caller, whose connection is closed, would take the database along.
+    """
+    name = f"file:brokerpool-{next(_databases_in_memory)}?mode=memory&cache=shared"
+    anchor = sqlite3.connect(name, uri=True, check_same_thread=False)
+    return URL.create("sqlite", database=name, query={"uri": "true"}), anchor
+
+
+def create_engine(url: URL, *, pool_size: int, max_overflow: int) -> AsyncEngine:
+    """Return an engine on the file; there is nothing to ping and nothing to dial."""
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_use_lifo=True,
+        # The driver is to begin no transactions of its own: `_begin` does.
+        connect_args={"factory": _Tuned, "isolation_level": None},
+    )
+    event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "invalidate", _invalidated)
+    return engine
+
+
+async def sever(connection: aiosqlite.Connection) -> None:
+    """End the statement that runs on the connection, if one does."""
+    with contextlib.suppress(ValueError):  # it is closed already
+        await connection.interrupt()
+
+
+def _begin(connection: Connection) -> None:
+    # A reader that turns into a writer may fail at once, a writer that says so first waits for its turn.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+
+def _invalidated(connection: Any, _record: Any, error: BaseException | None) -> None:  # noqa: ANN401
+    # SQLAlchemy closes the connection of a cancelled caller, and that waits for the statement that runs.
+    if isinstance(error, asyncio.CancelledError):
+        await_only(sever(connection.driver_connection))
