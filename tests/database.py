@@ -10,8 +10,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -44,6 +45,7 @@ class PostgresServer:
     def __init__(self, folder: Path) -> None:
         self._data = folder / "data"
         self._log = folder / "log"
+        self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -68,14 +70,22 @@ class PostgresServer:
         """The URL with the password, as a user writes it."""
         return self.url_of("trader", PASSWORD)
 
-    def url_of(self, user: str, password: str) -> str:
-        """Return the URL of another user."""
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres"
+    def url_of(self, user: str, password: str, database: str = "postgres") -> str:
+        """Return the URL of another user or database."""
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def fresh_database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url_of("trader", PASSWORD, name)
 
     def start(self) -> None:
         """Start the server and return once it accepts connections."""
         options = [
-            word for name, value in {**_OPTIONS, "port": self.port}.items() for word in ("-c", f"{name}={value}")
+            word
+            for name, value in {**_OPTIONS, "port": self.port}.items()
+            for word in ("-c", f"{name}={value}")
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -112,17 +122,19 @@ class PostgresServer:
     def freeze(self) -> None:
         """Stop the server's processes as a machine that hangs: sockets stay open and nothing answers."""
         for process in self._processes():
-            process.send_signal(signal.SIGSTOP)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let frozen processes go on."""
         for process in self._processes():
-            process.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # a backend whose client has gone
+                process.send_signal(signal.SIGCONT)
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         """Run a statement outside of any pool and return its rows."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def sessions(self, user: str = "trader") -> int:

@@ -3,11 +3,13 @@
 from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
+from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import (
     BrokerError,
     BrokerpoolError,
     CallFailedError,
     CallRefusedError,
+    DatabaseUnavailableError,
     ErrorCode,
     NotLiveError,
     OutcomeUnknown,
@@ -62,6 +64,8 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "RateLimits",
     "Window",
     "Batcher",
+    # the database pool
+    "DatabasePool",
     # brokers
     "Credentials",
     "Login",
@@ -73,6 +77,7 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "BrokerError",
     "CallFailedError",
     "CallRefusedError",
+    "DatabaseUnavailableError",
     "NotLiveError",
     "OutcomeUnknown",
     "PoolClosedError",

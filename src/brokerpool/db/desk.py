@@ -79,12 +79,13 @@ class Desk:
         entered = loop.time()
         ticket = Ticket(borrower, begin and self.source.one_writer, entered)
         try:
-            self.tally.waited += await self._admission.wait(ticket, self.pool_timeout)
+            waited = await self._admission.wait(ticket, self.pool_timeout)
         except asyncio.QueueFull:
             raise self._verdicts.queue_full(ticket) from None
         except TimeoutError:
             raise self._verdicts.waited(ticket, loop.time() - entered) from None
         self._empty.clear()
+        self.tally.waited += waited
         self.tally.waits.observe(ticket.granted - entered)
         source = self.source
         try:
@@ -105,8 +106,13 @@ class Desk:
     async def take_back(self, ticket: Ticket, connection: AsyncConnection) -> None:
         """Roll back what is open and hand the connection on; ends well also when the caller is cancelled."""
         lent = self._lent.pop(ticket, None)
-        if lent is not None:  # else it was taken away at the end of a drain
-            await asyncio.shield(self._chore(self._return(ticket, lent.source, connection)))
+        if lent is None:
+            return  # it was taken away at the end of a drain
+        back = self._return(ticket, lent.source, connection)
+        if lent.source.can_be_cut:
+            await back  # whoever is cancelled here loses the connection, and a task for each return is saved
+        else:
+            await asyncio.shield(self._chore(back))
 
     async def _begin(self, ticket: Ticket, source: Source, connection: AsyncConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -137,7 +143,9 @@ class Desk:
                 await connection.close()
             except Exception as error:
                 # The caller is done with it and has nothing to decide; the next one gets another.
-                logger.warning("%s: a returned connection was of no use: %s", self._name, type(error).__name__)
+                logger.warning(
+                    "%s: a returned connection was of no use: %s", self._name, type(error).__name__
+                )
                 with contextlib.suppress(Exception):
                     await connection.invalidate()
                     await connection.close()

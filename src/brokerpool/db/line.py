@@ -104,7 +104,7 @@ class Line:
         return sorted(self._held, key=lambda ticket: ticket.granted)
 
     def describe(self, now: float) -> str:
-        """Say the state in numbers, with the longest holders and, where one keeps others waiting, the writer."""
+        """Say the state in numbers, with the longest holders and a writer that keeps others waiting."""
         longest = ", ".join(f"{t.borrower} {now - t.granted:.1f} s" for t in self.holders()[:3])
         state = f"{self.held} of {self.capacity} connections are checked out" + (
             f" (longest: {longest})" if longest else ""

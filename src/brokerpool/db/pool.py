@@ -1,13 +1,11 @@
-"""The database pool: few connections, lent in order, and nobody waits without end or without being told why."""
+"""The database pool: few connections, lent in order, and no wait without an end and a reason."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brokerpool.db.borrower import call_site
 from brokerpool.db.desk import Desk
@@ -64,7 +62,7 @@ class DatabasePool:
             for _ in range(min(self._desk.source.pool_size, self._desk.line.capacity - self._desk.line.held)):
                 await stack.enter_async_context(self.connection())
 
-    def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def connection(self) -> Loan:
         """Lend a connection for a block; what was not committed at its end is rolled back.
 
         Raises DatabaseUnavailableError within `pool_timeout`, and PoolClosedError. On SQLite write with
@@ -72,7 +70,7 @@ class DatabasePool:
         """
         return Loan(self._desk, call_site(), begin=False)
 
-    def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def begin(self) -> Loan:
         """Lend a connection inside a transaction, committed at the end of the block unless it raises.
 
         On SQLite there is one such block at a time, first come first served. Raises as `connection` does.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
@@ -34,7 +34,9 @@ class Source:
         self._secrets = [text for text in (parsed.password, *parsed.query.values()) if isinstance(text, str)]
         self._anchor: sqlite3.Connection | None = None
         if self.dialect == "postgresql":
-            self.address = f"postgresql://{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database}"
+            self.address = (
+                f"postgresql://{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database}"
+            )
             self.engine = _postgres(parsed, pool_size, max_overflow, pre_ping, patience)
             self._writes = self.engine
         else:
@@ -58,6 +60,11 @@ class Source:
     def one_writer(self) -> bool:
         """True where a second writer would be refused by the database."""
         return self.dialect == "sqlite"
+
+    @property
+    def can_be_cut(self) -> bool:
+        """True where a roll-back may be cancelled; the connection is closed then."""
+        return self.dialect == "postgresql"
 
     @property
     def in_memory(self) -> bool:
@@ -122,7 +129,7 @@ def _postgres(url: URL, pool_size: int, max_overflow: int, pre_ping: bool, patie
     )
 
 
-def _raw(connection: Connection | None):  # noqa: ANN202  (PgConnection or aiosqlite.Connection)
+def _raw(connection: Connection | None) -> Any:  # noqa: ANN401  (PgConnection or aiosqlite.Connection)
     # An invalidated connection would dial again when it is asked.
     if connection is None or connection.closed or connection.invalidated:
         return None
