@@ -35,10 +35,15 @@ async def written(pool: DatabasePool) -> None:
 
 async def behind_another(pool: DatabasePool) -> None:
     others = [asyncio.create_task(written(pool)) for _ in range(3)]
-    try:
-        await written(pool)
-    finally:
-        await asyncio.gather(*others)
+    await asyncio.sleep(0)
+    await written(pool)
+    await asyncio.wait(others)
+
+
+async def before_others(pool: DatabasePool) -> None:
+    others = [asyncio.create_task(written(pool)) for _ in range(3)]
+    await written(pool)
+    await asyncio.wait(others)
 
 
 async def resized(pool: DatabasePool) -> None:
@@ -48,7 +53,9 @@ async def resized(pool: DatabasePool) -> None:
 
 
 @pytest.mark.parametrize(
-    "scenario", [dialled, reused, written, behind_another, resized], ids=lambda scenario: scenario.__name__
+    "scenario",
+    [dialled, reused, written, behind_another, before_others, resized],
+    ids=lambda scenario: scenario.__name__,
 )
 def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(database_url: str, scenario: Scenario) -> None:
     async def cancelled_at(step: int, pool: DatabasePool) -> bool:
@@ -63,7 +70,7 @@ def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(database_url: str,
         assert task.done()
         if not task.cancelled():
             task.result()
-        await until(lambda: not pool._desk._chores)
+        await until(lambda: not pool._desk._chores and not pool.stats()["checked_out"], 3)
         stats = pool.stats()
         assert (stats["checked_out"], stats["waiting"]) == (0, 0)
         assert stats["open"] == stats["checked_in"] <= stats["pool_size"]
@@ -102,7 +109,11 @@ def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(database_url: str,
     asyncio.run(main())
 
 
-def test_a_drain_cancelled_at_any_step_can_be_finished(database_url: str) -> None:
+def test_a_drain_cancelled_at_any_step_can_be_finished(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokerpool.db.desk._CUT_SECONDS", 0.02)
+
     async def main() -> None:
         async with no_task_dies():
             for step in itertools.count():

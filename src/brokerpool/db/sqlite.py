@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -20,6 +22,9 @@ WRITES = "brokerpool_writes"
 
 # For the lock of another program; inside of this one the line keeps writers apart.
 _BUSY_SECONDS = 5.0
+
+# An interrupt that comes before the statement is begun is lost, so it is repeated.
+_INTERRUPT_SECONDS = 0.05
 
 # Two connections that turn the same new file into a WAL database at once are refused without waiting.
 _TUNING = threading.Lock()
@@ -37,6 +42,26 @@ class _Tuned(sqlite3.Connection):
             self.execute("PRAGMA journal_mode = WAL")
             self.execute("PRAGMA synchronous = NORMAL")
             self.execute("PRAGMA foreign_keys = ON")
+
+
+class LiteConnection(aiosqlite.Connection):
+    """A connection whose caller can be cancelled: its statement is interrupted, and has ended before he goes on.
+
+    aiosqlite itself lets go of what its thread does, which then holds locks and connections unseen.
+    """
+
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        work = asyncio.ensure_future(super()._execute(fn, *args, **options))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            while not work.done():
+                await sever(self)
+                with contextlib.suppress(asyncio.CancelledError):  # the first one is raised in any case
+                    await asyncio.wait({work}, timeout=_INTERRUPT_SECONDS)
+            if not work.cancelled():
+                work.exception()  # seen
+            raise
 
 
 def is_in_memory(url: URL) -> bool:
@@ -63,7 +88,7 @@ def create_engine(url: URL, *, pool_size: int, max_overflow: int) -> AsyncEngine
         max_overflow=max_overflow,
         pool_use_lifo=True,
         # The driver is to begin no transactions of its own: `_begin` does.
-        connect_args={"factory": _Tuned, "isolation_level": None},
+        connect_args={"async_creator_fn": _open, "factory": _Tuned, "isolation_level": None},
     )
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "invalidate", _invalidated)
@@ -76,6 +101,15 @@ async def sever(connection: aiosqlite.Connection) -> None:
         await connection.interrupt()
 
 
+async def _open(database: str, **options: Any) -> LiteConnection:  # noqa: ANN401
+    connection = LiteConnection(partial(sqlite3.connect, database, **options), 64)
+    # As SQLAlchemy does it: a connection that was forgotten must not keep the interpreter from ending.
+    thread = connection if isinstance(connection, threading.Thread) else connection._thread
+    thread.daemon = True
+    await connection
+    return connection
+
+
 def _begin(connection: Connection) -> None:
     # A reader that turns into a writer may fail at once, a writer that says so first waits for its turn.
     writes = connection.get_execution_options().get(WRITES, False)
@@ -83,6 +117,12 @@ def _begin(connection: Connection) -> None:
 
 
 def _invalidated(connection: Any, _record: Any, error: BaseException | None) -> None:  # noqa: ANN401
-    # SQLAlchemy closes the connection of a cancelled caller, and that waits for the statement that runs.
+    # SQLAlchemy closes the connection of a cancelled caller. His traceback may keep a cursor alive, and with
+    # it SQLite would keep the lock beyond the closing.
     if isinstance(error, asyncio.CancelledError):
-        await_only(sever(connection.driver_connection))
+        await_only(_unlock(connection.driver_connection))
+
+
+async def _unlock(connection: aiosqlite.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error, ValueError):
+        await connection.rollback()
