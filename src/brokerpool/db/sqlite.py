@@ -23,7 +23,8 @@ WRITES = "brokerpool_writes"
 # For the lock of another program; inside of this one the line keeps writers apart.
 _BUSY_SECONDS = 5.0
 
-# An interrupt that comes before the statement is begun is lost, so it is repeated.
+# A cancelled caller's statement may go on for so long before it is interrupted, again and again: an interrupt
+# that comes before the statement is begun is lost.
 _INTERRUPT_SECONDS = 0.05
 
 # Two connections that turn the same new file into a WAL database at once are refused without waiting.
@@ -45,7 +46,7 @@ class _Tuned(sqlite3.Connection):
 
 
 class LiteConnection(aiosqlite.Connection):
-    """A connection whose caller can be cancelled: its statement is interrupted, and has ended before he goes on.
+    """A connection whose caller can be cancelled: its statement has ended before he goes on.
 
     aiosqlite itself lets go of what its thread does, which then holds locks and connections unseen.
     """
@@ -56,11 +57,17 @@ class LiteConnection(aiosqlite.Connection):
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             while not work.done():
-                await sever(self)
                 with contextlib.suppress(asyncio.CancelledError):  # the first one is raised in any case
                     await asyncio.wait({work}, timeout=_INTERRUPT_SECONDS)
-            if not work.cancelled():
-                work.exception()  # seen
+                if not work.done():
+                    await sever(self)
+            if (
+                not work.cancelled()
+                and work.exception() is None
+                and isinstance(work.result(), sqlite3.Cursor)
+            ):
+                # As long as its statement is not at its end, an interrupt would meet the roll-back too.
+                work.result().close()
             raise
 
 
@@ -88,7 +95,12 @@ def create_engine(url: URL, *, pool_size: int, max_overflow: int) -> AsyncEngine
         max_overflow=max_overflow,
         pool_use_lifo=True,
         # The driver is to begin no transactions of its own: `_begin` does.
-        connect_args={"async_creator_fn": _open, "factory": _Tuned, "isolation_level": None},
+        connect_args={
+            "async_creator_fn": _open,
+            "factory": _Tuned,
+            "isolation_level": None,
+            "check_same_thread": False,
+        },
     )
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "invalidate", _invalidated)
