@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format soak demo bench-fanout bench-feed docs clean
+.PHONY: help test lint format soak demo bench-fanout bench-feed bench-db docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against th
 
 bench-feed: $(VENV)/.bench ## CPU of a decoded broker packet, against the official client
 	$(BIN)/python -m benchmarks.feed $(ARGS)
+
+bench-db: $(VENV)/.bench ## a query through the database pool, against bare SQLAlchemy and a connection each time
+	$(BIN)/python -m benchmarks.database $(ARGS)
 
 docs: $(VENV)/.test ## write the generated pages and .env.example again
 	$(BIN)/python docs/generate.py
