@@ -1,8 +1,8 @@
 """A query through the database pool: against SQLAlchemy's own pool, and against a connection for each query.
 
-`python -m benchmarks.database` starts a PostgreSQL server on 127.0.0.1 and ends it, prints one table and exits
-1 when a mark is missed. The programs take turns in one process; figures are ratios of neighbouring rounds, and
-the microseconds beside them are this machine's.
+`python -m benchmarks.database` starts a PostgreSQL server on 127.0.0.1 and ends it, prints one table and
+exits 1 when a mark is missed. The programs take turns in one process; figures are ratios of neighbouring
+rounds, and the microseconds beside them are this machine's.
 """
 
 from __future__ import annotations

@@ -84,7 +84,6 @@ class Desk:
             raise self._verdicts.queue_full(ticket) from None
         except TimeoutError:
             raise self._verdicts.waited(ticket, loop.time() - entered) from None
-        self._empty.clear()
         self.tally.waited += waited
         self.tally.waits.observe(ticket.granted - entered)
         source = self.source
@@ -99,6 +98,9 @@ class Desk:
             self._release(ticket)
             raise
         self._register(ticket, source, connection)
+        if self.closed and source.retired:  # a drain did not wait for this dial
+            await self.take_back(ticket, connection)
+            raise self._verdicts.closed()
         if begin:
             await self._begin(ticket, source, connection)
         return ticket, connection
@@ -231,6 +233,7 @@ class Desk:
 
     async def _emptied(self, seconds: float) -> None:
         if self.line.held:
+            self._empty.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._empty.wait()

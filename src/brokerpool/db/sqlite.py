@@ -52,7 +52,7 @@ class LiteConnection(aiosqlite.Connection):
     """
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        work = asyncio.ensure_future(super()._execute(fn, *args, **options))
+        work = asyncio.ensure_future(super()._execute(fn, *args, **options))  # type: ignore[no-untyped-call]
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
