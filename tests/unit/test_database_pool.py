@@ -289,6 +289,29 @@ def test_new_credentials_are_for_new_connections_and_old_ones_end_when_they_are_
     asyncio.run(main())
 
 
+def test_a_cancelled_callers_statement_is_called_off_on_the_server(postgres: PostgresServer) -> None:
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+
+    async def main() -> None:
+        async with no_task_dies(), DatabasePool(postgres.url) as pool:
+
+            async def sleeper() -> None:
+                async with pool.connection() as connection:
+                    await connection.execute(text("SELECT pg_sleep(60)"))
+
+            task = asyncio.create_task(sleeper())
+            await until(lambda: postgres.execute(running) == [(1,)])
+            before = time.perf_counter()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+            assert time.perf_counter() - before < 1
+            quiet(pool)
+            await until(lambda: postgres.execute(running) == [(0,)], 2)
+
+    asyncio.run(main())
+
+
 def test_the_password_is_in_no_error_log_statistic_or_repr(
     postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
