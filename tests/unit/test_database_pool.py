@@ -290,14 +290,14 @@ def test_new_credentials_are_for_new_connections_and_old_ones_end_when_they_are_
 
 
 def test_a_cancelled_callers_statement_is_called_off_on_the_server(postgres: PostgresServer) -> None:
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(61)' AND state = 'active'"
 
     async def main() -> None:
         async with no_task_dies(), DatabasePool(postgres.url) as pool:
 
             async def sleeper() -> None:
                 async with pool.connection() as connection:
-                    await connection.execute(text("SELECT pg_sleep(60)"))
+                    await connection.execute(text("SELECT pg_sleep(61)"))
 
             task = asyncio.create_task(sleeper())
             await until(lambda: postgres.execute(running) == [(1,)])

@@ -32,6 +32,7 @@ class Source:
         parsed = _parsed(url)
         self.dialect: Dialect = "sqlite" if parsed.get_backend_name() == "sqlite" else "postgresql"
         self._secrets = [text for text in (parsed.password, *parsed.query.values()) if isinstance(text, str)]
+        self._memory: URL | None = None
         self._anchor: sqlite3.Connection | None = None
         if self.dialect == "postgresql":
             self.address = (
@@ -44,7 +45,7 @@ class Source:
             if sqlite.is_in_memory(parsed):
                 # Two connections to one database in memory lock each other out.
                 pool_size, max_overflow = 1, 0
-                parsed, self._anchor = sqlite.in_memory()
+                parsed = self._memory = sqlite.in_memory()
             self.engine = sqlite.create_engine(parsed, pool_size=pool_size, max_overflow=max_overflow)
             self._writes = self.engine.execution_options(**{sqlite.WRITES: True})
         self.pool_size, self.max_overflow = pool_size, max_overflow
@@ -69,10 +70,12 @@ class Source:
     @property
     def in_memory(self) -> bool:
         """True where the data is gone with the pool."""
-        return self._anchor is not None
+        return self._memory is not None
 
     async def connect(self, *, writes: bool) -> AsyncConnection:
         """Return a connection that works, or raise what the driver says; holds nothing when cancelled."""
+        if self._memory is not None and self._anchor is None:
+            self._anchor = sqlite.anchor(self._memory)
         connection = (self._writes if writes else self.engine).connect()
         if self.dialect == "sqlite":
             # A thread is opening the file: let it end, it is on this machine, and leave nothing half open.

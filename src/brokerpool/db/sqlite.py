@@ -76,14 +76,19 @@ def is_in_memory(url: URL) -> bool:
     return url.database in (None, "", ":memory:")
 
 
-def in_memory() -> tuple[URL, sqlite3.Connection]:
-    """Return the URL of a new database without a file, which lives as long as the connection beside it.
-
-    Without that one a cancelled caller, whose connection is closed, would take the database along.
-    """
+def in_memory() -> URL:
+    """Return the URL of a new database without a file, which several connections can share."""
     name = f"file:brokerpool-{next(_databases_in_memory)}?mode=memory&cache=shared"
-    anchor = sqlite3.connect(name, uri=True, check_same_thread=False)
-    return URL.create("sqlite", database=name, query={"uri": "true"}), anchor
+    return URL.create("sqlite", database=name, query={"uri": "true"})
+
+
+def anchor(url: URL) -> sqlite3.Connection:
+    """Return a connection beside the pool, as long as which a database in memory lives.
+
+    Without it a cancelled caller, whose connection is closed, would take the database along.
+    """
+    assert url.database is not None
+    return sqlite3.connect(url.database, uri=True, check_same_thread=False)
 
 
 def create_engine(url: URL, *, pool_size: int, max_overflow: int) -> AsyncEngine:
