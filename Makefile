@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format soak demo bench-fanout bench-feed docs clean
+.PHONY: help test lint format soak demo bench-fanout bench-feed bench-db docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ bench-feed: $(VENV)/.bench ## CPU of a decoded broker packet, against the offici
 
 bench-http: $(VENV)/.bench ## what a kept connection saves, and CPU of a call, against the named peers
 	$(BIN)/python -m benchmarks.http_calls $(ARGS)
+
+bench-db: $(VENV)/.bench ## a query through the database pool, against bare SQLAlchemy and a connection each time
+	$(BIN)/python -m benchmarks.database $(ARGS)
 
 docs: $(VENV)/.test ## write the generated pages and .env.example again
 	$(BIN)/python docs/generate.py

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings
 from brokerpool.errors import ErrorCode
 from brokerpool.settings import (
     BrokerSettings,
+    DatabaseSettings,
     Described,
     GatewaySettings,
     HttpSettings,
@@ -22,6 +23,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "The broker": BrokerSettings,
     "Calls to the broker": HttpSettings,
     "The gateway": GatewaySettings,
+    "The database": DatabaseSettings,
 }
 
 ERRORS = """\

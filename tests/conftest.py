@@ -1,11 +1,14 @@
-"""What holds for all tests: which of them need the machine for themselves, and no hidden deadlines."""
+"""What holds for all tests: which need the machine for themselves, and one PostgreSQL for those that need it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.database import PostgresServer, postgres_server
 
 # How long an example takes depends on who else is at work; what has to be quick is measured where it matters.
 hypothesis.settings.register_profile("brokerpool", deadline=None)
@@ -19,3 +22,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in ALONE):
             item.add_marker(pytest.mark.alone)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.fresh_database()

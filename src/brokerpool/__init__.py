@@ -4,11 +4,13 @@ from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc
 from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
+from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import (
     BrokerError,
     BrokerpoolError,
     CallFailedError,
     CallRefusedError,
+    DatabaseUnavailableError,
     ErrorCode,
     NotLiveError,
     OutcomeUnknown,
@@ -67,6 +69,8 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "Lane",
     "RateLimits",
     "Batcher",
+    # the database pool
+    "DatabasePool",
     # brokers
     "Credentials",
     "Login",
@@ -79,6 +83,7 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "BrokerError",
     "CallFailedError",
     "CallRefusedError",
+    "DatabaseUnavailableError",
     "NotLiveError",
     "OutcomeUnknown",
     "PoolClosedError",

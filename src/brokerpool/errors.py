@@ -110,6 +110,21 @@ class ErrorCode(Enum):
         " does), then decide.",
     )
 
+    # -- the database pool --------------------------------------------------------------------------------
+    DB_WAIT_TOO_LONG = Entry(
+        "All connections to the database were held by others for as long as a caller may wait.",
+        "Look at who holds them: the text names the longest with file and line. Return them sooner, or raise"
+        " pool_size, max_overflow or pool_timeout if that is normal.",
+    )
+    DB_QUEUE_FULL = Entry(
+        "As many callers wait for a database connection as may wait, so one more was refused at once.",
+        "Look at who holds the connections, do with fewer at the same time, or raise max_waiting.",
+    )
+    DB_UNREACHABLE = Entry(
+        "No usable connection to the database came about: it is down, does not answer or refuses the user.",
+        "Check that the database runs and DATABASE_URL is right; the next call tries again by itself.",
+    )
+
     # -- the process --------------------------------------------------------------------------------------
     INVALID_SETTINGS = Entry(
         "One or more settings are missing or out of range; the message lists all of them.",
@@ -280,6 +295,10 @@ class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it
         self.tag = tag
         self.status = status
         self.reconcile = reconcile
+
+
+class DatabaseUnavailableError(BrokerpoolError):
+    """No connection to the database for this caller; nothing was sent, so it may try again."""
 
 
 class SettingsError(BrokerpoolError):

@@ -296,7 +296,34 @@ class GatewaySettings(_Named):
         return int(most), _UNITS[unit]
 
 
-class Settings(PoolSettings, BrokerSettings, HttpSettings, GatewaySettings):
+class DatabaseSettings(_Named):
+    """The database and the pool of connections to it."""
+
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///brokerpool.db"),
+        alias="DATABASE_URL",
+        description="Where data is kept: a SQLite file, or a PostgreSQL server.",
+        json_schema_extra={
+            "default": "sqlite:///brokerpool.db",
+            "allowed": "a sqlite:/// or postgresql:// URL",
+        },
+    )
+    db_pool_size: Count = Field(
+        5, alias="BROKERPOOL_DB_POOL_SIZE", description="Connections to the database that are kept."
+    )
+    db_max_overflow: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        10,
+        alias="BROKERPOOL_DB_MAX_OVERFLOW",
+        description="Connections to the database opened beyond these under load.",
+    )
+    db_pool_timeout: Seconds = Field(
+        30.0,
+        alias="BROKERPOOL_DB_POOL_TIMEOUT",
+        description="Seconds that a caller waits for a connection to the database before it gets an error.",
+    )
+
+
+class Settings(PoolSettings, BrokerSettings, HttpSettings, GatewaySettings, DatabaseSettings):
     """Everything that `brokerpool serve` needs."""
 
 

@@ -1,0 +1,168 @@
+"""The database pool: few connections, lent in order, and no wait without an end and a reason."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from brokerpool.db.borrower import call_site
+from brokerpool.db.desk import Desk
+from brokerpool.db.loan import Loan
+from brokerpool.db.source import Dialect, Source
+
+
+class DatabasePool:
+    """Lends connections to one SQLite or PostgreSQL database; all times are seconds.
+
+    `pool_size` connections are kept and up to `max_overflow` more opened under load; up to `max_waiting`
+    callers wait for one, each at most `pool_timeout`, in which the dial and the pre-ping are included. A dial
+    may take `connect_timeout`, as may the answer to a pre-ping (PostgreSQL only). After `long_hold` the
+    borrower of a connection is named in the log. Raises ValueError for what cannot be.
+    """
+
+    def __init__(
+        self,
+        url: str = "sqlite:///brokerpool.db",
+        *,
+        name: str = "database",
+        pool_size: int = 5,
+        max_overflow: int = 10,
+        pool_timeout: float = 30.0,
+        pool_pre_ping: bool = True,
+        max_waiting: int = 100,
+        long_hold: float = 10.0,
+        connect_timeout: float = 5.0,
+    ) -> None:
+        if connect_timeout <= 0:
+            raise ValueError("connect_timeout is a number of seconds above 0")
+        self.name = name
+        self._pre_ping = pool_pre_ping
+        self._patience = connect_timeout
+        source = self._source(url, pool_size, max_overflow)
+        self._desk = Desk(
+            name, source, pool_timeout=pool_timeout, max_waiting=max_waiting, long_hold=long_hold
+        )
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which database it is."""
+        return self._desk.source.dialect
+
+    # -- connections --------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the connections that are kept, so that no later caller waits for a dial.
+
+        Without it they are opened as they are needed. Raises DatabaseUnavailableError when the database
+        cannot be reached.
+        """
+        async with AsyncExitStack() as stack:
+            for _ in range(min(self._desk.source.pool_size, self._desk.line.capacity - self._desk.line.held)):
+                await stack.enter_async_context(self.connection())
+
+    def connection(self) -> Loan:
+        """Lend a connection for a block; what was not committed at its end is rolled back.
+
+        Raises DatabaseUnavailableError within `pool_timeout`, and PoolClosedError. On SQLite write with
+        `begin`, which waits for other writers where this would fail.
+        """
+        return Loan(self._desk, call_site(), begin=False)
+
+    def begin(self) -> Loan:
+        """Lend a connection inside a transaction, committed at the end of the block unless it raises.
+
+        On SQLite there is one such block at a time, first come first served. Raises as `connection` does.
+        """
+        return Loan(self._desk, call_site(), begin=True)
+
+    # -- changes ------------------------------------------------------------------------------------------
+
+    def renew(self, url: str) -> None:
+        """Use another URL, such as one with a new password, for all connections from now on.
+
+        Connections with the old one end when they are returned. Raises ValueError when it is another kind of
+        database, and PoolClosedError.
+        """
+        source = self._desk.source
+        fresh = self._source(url, source.pool_size, source.max_overflow)
+        if fresh.dialect != self.dialect or fresh.in_memory or source.in_memory:
+            raise ValueError("a pool stays with its kind of database, and in memory with its data")
+        self._desk.replace(fresh)
+
+    async def resize(self, pool_size: int, max_overflow: int) -> None:
+        """Keep and allow another number of connections from now on; waiting callers profit at once.
+
+        Connections that are lent stay with their borrowers and count; idle ones are opened anew when needed.
+        Raises ValueError for impossible numbers and for a database in memory, and PoolClosedError.
+        """
+        source = self._desk.source
+        if source.in_memory:
+            raise ValueError("a database in memory has one connection")
+        self._desk.replace(self._source(source.url, pool_size, max_overflow))
+
+    # -- numbers and end ----------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the pool; the seed's members first."""
+        desk, now = self._desk, asyncio.get_running_loop().time()
+        source, line = desk.source, desk.line
+        return {
+            "pool_size": source.pool_size,
+            "checked_out": line.held,
+            "overflow": max(0, desk.tally.open - source.pool_size),
+            "checked_in": max(0, desk.tally.open - line.held),
+            "max_overflow": source.max_overflow,
+            "pool_timeout": desk.pool_timeout,
+            "name": self.name,
+            "dialect": source.dialect,
+            "open": desk.tally.open,
+            "waiting": line.queued,
+            "max_waiting": line.max_waiting,
+            "oldest_wait_seconds": line.oldest_wait(now),
+            "holders": [
+                {
+                    "task": ticket.borrower.holder,
+                    "site": ticket.borrower.site,
+                    "writer": ticket.alone,
+                    "seconds": now - ticket.granted,
+                }
+                for ticket in line.holders()
+            ],
+            **desk.tally.stats(),
+        }
+
+    async def drain(self, deadline: float = 10.0) -> None:
+        """Refuse new callers, end the waiting ones with PoolClosedError, give the others `deadline` seconds.
+
+        Who still has a connection then is cut off. All connections are closed.
+        """
+        await self._desk.close(deadline)
+
+    async def close(self) -> None:
+        """Drain without waiting for those who have a connection."""
+        await self.drain(0)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    def __repr__(self) -> str:
+        return f"<DatabasePool {self.name}: {self._desk.source.address}, {self._desk.line!r}>"
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _source(self, url: str, pool_size: int, max_overflow: int) -> Source:
+        return Source(
+            url,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            pre_ping=self._pre_ping,
+            patience=self._patience,
+        )

@@ -1,0 +1,56 @@
+"""The line in front of the database connections keeps its order and its counts, whatever happens."""
+
+from __future__ import annotations
+
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokerpool.db.borrower import Borrower
+from brokerpool.db.line import Line, Ticket
+
+HERE = sys._getframe().f_code
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("enter"), st.booleans()),
+        st.tuples(st.sampled_from(["withdraw", "release"]), st.integers(0, 20)),
+        st.tuples(st.just("resize"), st.integers(1, 6)),
+    ),
+    max_size=60,
+)
+
+
+@given(events=EVENTS, capacity=st.integers(1, 6))
+def test_permits_go_out_in_order_to_one_writer_and_never_more_than_there_are(
+    events: list[tuple[str, int]], capacity: int
+) -> None:
+    line = Line(capacity=capacity, max_waiting=100)
+    held: list[Ticket] = []
+    waiting: list[Ticket] = []
+    for now, (event, what) in enumerate(events):
+        if event == "enter":
+            ticket = Ticket(Borrower(HERE, 1, None, "test"), bool(what), float(now))
+            line.enter(ticket)
+            waiting.append(ticket)
+        elif event == "withdraw" and waiting:
+            line.withdraw(waiting.pop(what % len(waiting)))
+        elif event == "release" and held:
+            line.release(held.pop(what % len(held)))
+        elif event == "resize":
+            line.capacity = capacity = what
+        before = len(held)
+        for ticket in line.grant(float(now)):
+            writing = any(other.alone for other in held)
+            may = [other for other in waiting if not (other.alone and writing)]
+            assert ticket is may[0], "nobody before it could have gone"
+            waiting.remove(ticket)
+            held.append(ticket)
+        assert line.held == len(held) <= max(capacity, before)
+        assert sum(ticket.alone for ticket in held) <= 1
+        assert line.waiting() == waiting
+        assert line.queued == len(waiting)
+        assert line.oldest_wait(float(now)) == max((now - t.entered for t in waiting), default=0.0)
+        writing = any(other.alone for other in held)
+        idle = capacity - len(held)
+        assert idle <= 0 or all(ticket.alone and writing for ticket in waiting), "no permit lies idle"

@@ -1,0 +1,140 @@
+"""A caller is cancelled at every single step of a checkout and a return, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from brokerpool import DatabasePool
+from tests.rehearsal import no_task_dies, until
+
+ONE = text("SELECT 1")
+
+Scenario = Callable[[DatabasePool], Coroutine[Any, Any, object]]
+
+
+async def dialled(pool: DatabasePool) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(ONE)
+
+
+async def reused(pool: DatabasePool) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(ONE)
+
+
+async def written(pool: DatabasePool) -> None:
+    async with pool.begin() as connection:
+        await connection.execute(ONE)
+
+
+async def behind_another(pool: DatabasePool) -> None:
+    others = [asyncio.create_task(written(pool)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await written(pool)
+    await asyncio.wait(others)
+
+
+async def before_others(pool: DatabasePool) -> None:
+    others = [asyncio.create_task(written(pool)) for _ in range(3)]
+    await written(pool)
+    await asyncio.wait(others)
+
+
+async def resized(pool: DatabasePool) -> None:
+    async with pool.connection() as connection:
+        await pool.resize(2, 1)
+        await connection.execute(ONE)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [dialled, reused, written, behind_another, before_others, resized],
+    ids=lambda scenario: scenario.__name__,
+)
+def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(
+    database_url: str, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if scenario is before_others:  # SQLite's statements are interrupted at once, also those at their end
+        monkeypatch.setattr("brokerpool.db.sqlite._INTERRUPT_SECONDS", 0)
+
+    async def cancelled_at(step: int, pool: DatabasePool) -> bool:
+        """Cancel after so many turns of the loop, and tell whether that was still in time."""
+        task = asyncio.create_task(scenario(pool))
+        for _ in range(step):
+            if task.done():
+                break
+            await asyncio.sleep(0)
+        in_time = task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.done()
+        if not task.cancelled():
+            task.result()
+        await until(lambda: not pool._desk._chores and not pool.stats()["checked_out"], 3)
+        stats = pool.stats()
+        assert (stats["checked_out"], stats["waiting"]) == (0, 0)
+        assert stats["open"] == stats["checked_in"] <= stats["pool_size"]
+        assert not pool._desk._lent
+        return in_time
+
+    async def main() -> None:
+        async with no_task_dies():
+            tasks = len(asyncio.all_tasks())
+            pool = DatabasePool(database_url, pool_size=2, max_overflow=1)
+            if scenario is not dialled:
+                await pool.open()
+            steps = 0
+            for step in itertools.count():
+                if scenario is dialled:
+                    await pool.resize(2, 1)  # so the next caller has to dial
+                in_time = await cancelled_at(step, pool)
+                steps += in_time
+                if not in_time:
+                    break
+            assert steps > 5
+            # All three can be had, and each works: neither a permit nor a place in SQLAlchemy's pool is lost.
+            async with (
+                asyncio.timeout(5),
+                pool.connection() as a,
+                pool.connection() as b,
+                pool.connection() as c,
+            ):
+                for connection in (a, b, c):
+                    assert (await connection.execute(ONE)).scalar() == 1
+                assert pool.stats()["open"] == 3
+            await pool.drain()
+            assert pool.stats()["open"] == 0
+            await until(lambda: len(asyncio.all_tasks()) == tasks)
+
+    asyncio.run(main())
+
+
+def test_a_drain_cancelled_at_any_step_can_be_finished(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokerpool.db.desk._CUT_SECONDS", 0.02)
+
+    async def main() -> None:
+        async with no_task_dies():
+            for step in itertools.count():
+                pool = DatabasePool(database_url, pool_size=2, max_overflow=0)
+                await pool.open()
+                async with pool.connection():
+                    task = asyncio.create_task(pool.drain(0.001))
+                    for _ in range(step):
+                        if task.done():
+                            break
+                        await asyncio.sleep(0)
+                    in_time = task.cancel()
+                    await asyncio.wait([task], timeout=5)
+                    await pool.drain(0)
+                    assert (pool.stats()["checked_out"], pool.stats()["open"]) == (0, 0)
+                if not in_time or step > 12:
+                    break
+
+    asyncio.run(main())

@@ -1,0 +1,156 @@
+"""What SQLite needs to be shared: one writer at a time, readers beside it, and no lock errors."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
+from tests.rehearsal import no_task_dies, until
+
+COUNT = text("SELECT count(*) FROM trades")
+INSERT = text("INSERT INTO trades (n) VALUES (:n)")
+ENDLESS = text("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c")
+
+
+async def with_table(pool: DatabasePool) -> None:
+    async with pool.begin() as connection:
+        await connection.execute(text("CREATE TABLE trades (n integer)"))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+def test_fifty_writers_meet_no_lock_and_write_in_the_order_in_which_they_came(url: str) -> None:
+    async def main() -> None:
+        async with no_task_dies(), DatabasePool(url) as pool:
+            await with_table(pool)
+
+            async def writer(number: int) -> None:
+                async with pool.begin() as connection:
+                    before = (await connection.execute(COUNT)).scalar_one()
+                    await asyncio.sleep(0)
+                    await connection.execute(INSERT, {"n": number})
+                    assert (await connection.execute(COUNT)).scalar_one() == before + 1
+
+            await asyncio.gather(*(writer(number) for number in range(50)))
+            async with pool.connection() as connection:
+                rows = (await connection.execute(text("SELECT n FROM trades ORDER BY rowid"))).scalars().all()
+            assert list(rows) == list(range(50))
+
+    asyncio.run(main())
+
+
+def test_readers_are_served_while_writers_wait_for_a_writer(url: str) -> None:
+    async def main() -> None:
+        async with no_task_dies(), DatabasePool(url, pool_size=2, max_overflow=0) as pool:
+            await with_table(pool)
+            go_on = asyncio.Event()
+
+            async def writer() -> None:
+                async with pool.begin() as connection:
+                    await connection.execute(INSERT, {"n": 1})
+                    await go_on.wait()
+
+            writers = [asyncio.create_task(writer()) for _ in range(10)]
+            await until(lambda: pool.stats()["waiting"] == 9)
+            for _ in range(3):
+                async with asyncio.timeout(1), pool.connection() as connection:
+                    assert (await connection.execute(COUNT)).scalar_one() == 0, (
+                        "what is not committed is unseen"
+                    )
+            assert [holder["writer"] for holder in pool.stats()["holders"]] == [True]
+            go_on.set()
+            await asyncio.gather(*writers)
+            async with pool.connection() as connection:
+                assert (await connection.execute(COUNT)).scalar_one() == 10
+
+    asyncio.run(main())
+
+
+def test_each_connection_is_tuned_for_sharing_from_the_first_on_a_new_file(url: str) -> None:
+    async def main() -> None:
+        for round_ in range(5):  # fifteen dials at once turn a new file into a WAL database
+            async with no_task_dies():
+                pool = DatabasePool(url + str(round_))
+
+                async def settings(pool: DatabasePool = pool) -> list[Any]:
+                    async with pool.connection() as connection:
+                        names = ("journal_mode", "busy_timeout", "synchronous", "foreign_keys")
+                        return [(await connection.exec_driver_sql(f"PRAGMA {n}")).scalar() for n in names]
+
+                for found in await asyncio.gather(*(settings() for _ in range(15))):
+                    assert found == ["wal", 5000, 1, 1]
+                await pool.drain()
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_caller_does_not_wait_for_its_statement(url: str) -> None:
+    async def main() -> None:
+        for address in (url, "sqlite://"):
+            async with no_task_dies(), DatabasePool(address) as pool:
+                await with_table(pool)
+                before = time.perf_counter()
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1), pool.connection() as connection:
+                        await connection.execute(ENDLESS)
+                assert time.perf_counter() - before < 1
+                await until(lambda pool=pool: not pool.stats()["checked_out"])  # type: ignore[misc]
+                async with pool.connection() as connection:
+                    assert (await connection.execute(COUNT)).scalar_one() == 0, "the data is still there"
+
+    asyncio.run(main())
+
+
+def test_a_writer_waits_for_another_program_and_is_told_when_that_takes_too_long(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokerpool.db.sqlite._BUSY_SECONDS", 0.5)
+
+    async def main() -> None:
+        async with no_task_dies(), DatabasePool(url) as pool:
+            await with_table(pool)
+            other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            asyncio.get_running_loop().call_later(0.1, other.execute, "COMMIT")
+            async with pool.begin() as connection:
+                await connection.execute(INSERT, {"n": 1})
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(DatabaseUnavailableError, match="another program is writing") as error:
+                await pool.begin().__aenter__()
+            assert error.value.code is ErrorCode.DB_WAIT_TOO_LONG
+            other.close()
+            async with pool.begin() as connection:
+                assert (await connection.execute(COUNT)).scalar_one() == 1
+            assert pool.stats()["checked_out"] == 0
+
+    asyncio.run(main())
+
+
+def test_a_database_in_memory_is_shared_by_all_callers_and_by_no_other_pool() -> None:
+    async def main() -> None:
+        async with no_task_dies(), DatabasePool("sqlite://") as pool, DatabasePool("sqlite://") as other:
+            await with_table(pool)
+            await with_table(other)
+
+            async def writer(number: int) -> None:
+                async with pool.begin() as connection:
+                    await connection.execute(INSERT, {"n": number})
+
+            await asyncio.gather(*(writer(number) for number in range(30)))
+            for each, expected in ((pool, 30), (other, 0)):
+                async with each.connection() as connection:
+                    assert (await connection.execute(COUNT)).scalar_one() == expected
+            with pytest.raises(ValueError, match="in memory"):
+                await pool.resize(5, 5)
+
+    asyncio.run(main())
