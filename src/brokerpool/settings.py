@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -26,6 +27,7 @@ from brokerpool.hours import MarketHours
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"
+_FERNET_KEY_BYTES = 32
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -38,6 +40,18 @@ WebSocketUrl = Annotated[
 HttpUrl = Annotated[
     str, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"allowed": "an http:// or https:// URL"})
 ]
+
+
+def _fernet_keys(secret: SecretStr) -> SecretStr:
+    """Raise ValueError unless each key is 32 bytes in URL-safe base64, as Fernet wants them."""
+    for key in filter(None, map(str.strip, secret.get_secret_value().split(","))):
+        try:
+            length = len(base64.b64decode(key, altchars=b"-_", validate=True))
+        except ValueError:
+            length = 0
+        if length != _FERNET_KEY_BYTES:
+            raise ValueError("one of the keys is no Fernet key (32 bytes in URL-safe base64)")
+    return secret
 
 
 class _Named(BaseSettings):
@@ -248,7 +262,41 @@ class GatewaySettings(_Named):
     )
 
 
-class Settings(PoolSettings, BrokerSettings, GatewaySettings):
+class StoreSettings(_Named):
+    """The database: API keys, logins at the broker, the saved demand and the history."""
+
+    database_url: str = Field(
+        "sqlite:///brokerpool.db",
+        alias="DATABASE_URL",
+        pattern=r"^(sqlite:///.|postgresql://.)",
+        repr=False,  # it may hold a password
+        json_schema_extra={"allowed": "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME"},
+        description="The database; the default is a file in the working directory.",
+    )
+    database_pool_size: Count = Field(
+        5,
+        alias="BROKERPOOL_DATABASE_POOL_SIZE",
+        description="Connections to the database that are kept open.",
+    )
+    database_max_overflow: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        10,
+        alias="BROKERPOOL_DATABASE_MAX_OVERFLOW",
+        description="Connections to the database beyond those, closed after use.",
+    )
+    database_pool_timeout: Seconds = Field(
+        30.0,
+        alias="BROKERPOOL_DATABASE_POOL_TIMEOUT",
+        description="Seconds that a caller waits for a connection to the database.",
+    )
+    secret_key: Annotated[SecretStr, AfterValidator(_fernet_keys)] = Field(
+        SecretStr(""),
+        alias="BROKERPOOL_SECRET_KEY",
+        json_schema_extra={"allowed": "Fernet keys separated by commas, the newest first, or empty"},
+        description="Encrypts the broker credentials in the database; without it none are kept there.",
+    )
+
+
+class Settings(PoolSettings, BrokerSettings, GatewaySettings, StoreSettings):
     """Everything that `brokerpool serve` needs."""
 
 

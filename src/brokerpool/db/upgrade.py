@@ -1,0 +1,113 @@
+"""Bringing a database to the schema that this version knows: in one transaction, by one process at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brokerpool.db.pool import DatabasePool
+from brokerpool.errors import ErrorCode, StoreError
+
+#: How long a start waits for another process that is upgrading.
+LOCK_SECONDS = 30.0
+
+# Any number will do that nobody else takes for an advisory lock in the same database.
+_ADVISORY_LOCK = 0x62726F6B65727031
+_SQLITE_BUSY = 5
+_RETRY_SECONDS = 0.05
+
+
+async def upgrade(pool: DatabasePool, to: str = "head") -> tuple[str | None, str | None]:
+    """Bring the database to a revision, and return the one before and the one after.
+
+    Any number of processes may call it at once: one does the steps, the others wait for it and find nothing
+    to do. All steps are one transaction, so an interruption leaves the old state whole. A database that is
+    up to date is only read. Raises StoreError with DATABASE_SCHEMA_NEWER, and changes nothing, when a newer
+    version of this program made the schema; SQLAlchemy's errors when the database fails.
+    """
+    async with pool.connection() as conn:
+        before = await conn.run_sync(_known_revision)
+    if before == _target(to):
+        return before, before
+    async with pool.connection() as conn:
+        await _lock(conn, pool.dialect)
+        before = await conn.run_sync(_known_revision)  # another process may have done it meanwhile
+        await conn.run_sync(_run, to)
+        after = await conn.run_sync(_known_revision)
+        await conn.commit()
+    return before, after
+
+
+async def revision(pool: DatabasePool) -> tuple[str | None, str]:
+    """Return the database's revision, None for an empty one, and the newest that this version knows.
+
+    Raises StoreError with DATABASE_SCHEMA_NEWER.
+    """
+    async with pool.connection() as conn:
+        return await conn.run_sync(_known_revision), _target("head")
+
+
+async def _lock(conn: AsyncConnection, dialect: str) -> None:
+    if dialect == "postgresql":
+        await conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{int(LOCK_SECONDS * 1000)}ms'")
+        await conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        return
+    # Python's driver opens a transaction before the first INSERT, which is too late for CREATE TABLE; and one
+    # that began as a reader could not become the writer while another process writes.
+    raw = (await conn.get_raw_connection()).driver_connection
+    deadline = asyncio.get_running_loop().time() + LOCK_SECONDS
+    while True:
+        try:
+            if raw is not None and raw.in_transaction:
+                await conn.exec_driver_sql("ROLLBACK")
+            await conn.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY
+            if not busy or asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+def _run(connection: Connection, to: str) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)
+
+
+def _known_revision(connection: Connection) -> str | None:
+    heads = MigrationContext.configure(connection).get_current_heads()
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if unknown := set(heads) - known:
+        raise StoreError(
+            f"The database has revision {', '.join(sorted(unknown))}; this version of brokerpool knows"
+            f" revisions up to {_target('head')}. Nothing was changed.",
+            code=ErrorCode.DATABASE_SCHEMA_NEWER,
+        )
+    return heads[0] if heads else None
+
+
+def _target(to: str) -> str:
+    script = _scripts().get_revision(to)
+    assert script is not None
+    return script.revision
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    return config
