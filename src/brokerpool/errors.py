@@ -147,7 +147,7 @@ class ErrorCode(Enum):
     )
     SECRET_KEY_MISSING = Entry(
         "Broker credentials are kept encrypted, and BROKERPOOL_SECRET_KEY does not say with which key.",
-        "Make one with `openssl rand -base64 32 | tr +/ -_` and keep it where the database's backups are not.",
+        "Make one with `openssl rand -base64 32 | tr +/ -_` and keep it apart from the backups.",
     )
     SECRET_KEY_WRONG = Entry(
         "BROKERPOOL_SECRET_KEY does not hold the key with which the credentials were encrypted.",

@@ -113,7 +113,7 @@ class Backlog:
         """Drop and count everything that waits; return how much it was."""
         left = len(self)
         self.dropped.update(row.table for row in self._rows)
-        self.dropped["changes"] += len(self._changes)
+        self.dropped.update("changes" for _ in self._changes)
         self._rows.clear()
         self._changes.clear()
         return left
