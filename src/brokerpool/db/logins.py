@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, exists, func, insert, literal, select
 from sqlalchemy.exc import IntegrityError
 
 from brokerpool.brokers.login import Credentials
@@ -16,37 +16,42 @@ from brokerpool.errors import ErrorCode, StoreError
 #: Logins that are kept for each broker; older ones are of no use to anybody.
 KEPT = 10
 
-_TRIES = 10  # against other processes that log in at the same moment
+# Of those who log in at the same moment, one gets the version and the others try the next.
+_TRIES = 50
 
 
 async def save(pool: DatabasePool, vault: Vault, broker: str, credentials: Credentials, now_ms: int) -> int:
     """Enter a login and return its version; it is committed when this returns.
 
-    Raises SQLAlchemy's errors when the database fails.
+    Raises StoreError with DATABASE_BUSY when others are always faster; SQLAlchemy's errors when the database
+    fails.
     """
     secret = json.dumps({"access_token": credentials.access_token, "expires_at": credentials.expires_at})
-    for attempt in range(1, _TRIES + 1):
+    for _ in range(_TRIES):
         number = (await version(pool, broker) or 0) + 1
         sealed = vault.seal(_place(broker, number), secret)
         row = {
-            "broker": broker,
-            "version": number,
-            "secret_key_id": sealed.key_id,
-            "sealed": sealed.text,
-            "created_ms": now_ms,
+            rows.c.broker: broker,
+            rows.c.version: number,
+            rows.c.secret_key_id: sealed.key_id,
+            rows.c.sealed: sealed.text,
+            rows.c.created_ms: now_ms,
         }
+        # Not only a version that is taken: one that was taken and is cleared away must not come back either.
+        overtaken = exists().where((rows.c.broker == broker) & (rows.c.version >= number))
+        new = select(*(literal(value, column.type) for column, value in row.items())).where(~overtaken)
         try:
             async with pool.begin() as conn:
-                await conn.execute(insert(rows).values(row))
+                entering = insert(rows).from_select(list(row), new).returning(rows.c.version)
+                entered = (await conn.execute(entering)).scalar()
                 await conn.execute(
                     delete(rows).where((rows.c.broker == broker) & (rows.c.version <= number - KEPT))
                 )
         except IntegrityError:
-            if attempt == _TRIES:
-                raise
-        else:
+            continue  # of two at the very same moment the index lets one pass
+        if entered is not None:
             return number
-    raise AssertionError("the last attempt returns or raises")
+    raise StoreError(f"{_TRIES} other logins came first.", code=ErrorCode.DATABASE_BUSY)
 
 
 async def version(pool: DatabasePool, broker: str) -> int | None:

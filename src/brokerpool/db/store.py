@@ -35,6 +35,7 @@ LOOK_SECONDS = 0.4
 LOGIN_SECONDS = 1.0
 #: Between two clearings of the history.
 CLEAR_SECONDS = 600.0
+_LONGEST_REASON = 2_000
 # A database that hangs must not keep the look from being tried again.
 _PATIENCE_SECONDS = 10.0
 
@@ -249,7 +250,7 @@ class Store:
 
         The endpoint is kept without its query; `status` is None for a call without an answer.
         """
-        path = endpoint.partition("?")[0][:256]
+        path = _plain(endpoint.partition("?")[0], 256)
         return self._add(
             "http_calls", endpoint=path, status=status, duration_ms=seconds * 1000, attempts=attempts
         )
@@ -320,6 +321,18 @@ class Store:
     def _read_journal(self) -> None:
         for entry in self._journal.entries(self._journal_seen) if self._journal else ():
             self._journal_seen = entry.number
-            values: dict[str, object] = {"event": entry.event.value, "connection": entry.connection[:64]}
-            values |= {"run": self._journal_run, "number": entry.number, "at_ms": entry.at_ms}
-            self._writer.add("journal", {**values, "symbols": entry.symbols, "reason": entry.reason})
+            values = {
+                "run": self._journal_run,
+                "number": entry.number,
+                "at_ms": entry.at_ms,
+                "event": entry.event.value,
+                "connection": _plain(entry.connection, 64),
+                "symbols": entry.symbols,
+                "reason": _plain(entry.reason, _LONGEST_REASON),
+            }
+            self._writer.add("journal", values)
+
+
+def _plain(text: str, most: int) -> str:
+    # A broker's words may be in it: PostgreSQL takes neither NUL nor half a character.
+    return text.encode("utf-8", "replace").decode().replace("\0", "")[:most]
