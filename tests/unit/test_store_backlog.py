@@ -52,19 +52,26 @@ def test_after_failures_it_waits_longer_and_longer_but_never_more_than_five_seco
 def test_when_it_is_full_the_newcomer_is_dropped_and_counted_by_kind() -> None:
     backlog = Backlog(bound=3)
     assert [backlog.add("journal", {"n": n}) for n in range(5)] == [True, True, True, False, False]
-    assert not backlog.put("a", "demand", change)
-    assert backlog.dropped == {"journal": 2, "demand": 1}
+    assert backlog.put("a", "demand", change), "a flood of rows does not cost the demand"
+    assert backlog.dropped == {"journal": 2}
     assert [row.values["n"] for row in backlog.take(0.0).rows] == [0, 1, 2]
     assert not backlog.add("journal", {"n": 9}), "what was taken still counts until it is written"
+
+
+def test_changes_are_bounded_too() -> None:
+    backlog = Backlog()
+    assert [backlog.put(n, "last_used", change) for n in range(2_001)].count(False) == 1
+    assert backlog.put(0, "last_used", change), "a replacement takes no room"
+    assert backlog.dropped == {"last_used": 1}
 
 
 def test_of_the_changes_of_one_thing_only_the_newest_waits() -> None:
     async def newer(_: AsyncConnection) -> None:
         """Another change."""
 
-    backlog = Backlog(bound=1)
+    backlog = Backlog()
     backlog.put("a", "demand", change)
-    assert backlog.put("a", "demand", newer), "a replacement takes no room"
+    backlog.put("a", "demand", newer)
     assert backlog.take(0.0).changes == {"a": newer}
     backlog.give_back()
     backlog.put("a", "demand", change)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 #: Makes one change on a connection whose transaction somebody else commits.
 Change: TypeAlias = Callable[[AsyncConnection], Awaitable[None]]
 
+_MOST_CHANGES = 2_000
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 
@@ -44,8 +45,8 @@ class Batch:
 class Backlog:
     """A queue of rows, and of changes of which only the newest of each thing counts.
 
-    At most `bound` entries wait; one more is dropped and counted, so that what is told of the beginning of
-    an outage is kept. What was taken and not yet confirmed counts as waiting.
+    At most `bound` rows and 2,000 changes wait; one more is dropped and counted, so that what is told of the
+    beginning of an outage is kept. What was taken and not yet confirmed counts as waiting.
     """
 
     def __init__(self, *, bound: int = 10_000, batch: int = 500, interval: float = 1.0) -> None:
@@ -63,14 +64,17 @@ class Backlog:
 
     def add(self, table: str, values: Mapping[str, Any]) -> bool:
         """Queue a row; False when it was dropped because the queue is full."""
-        if not self._room(table):
+        if len(self._rows) + self._taken_rows() >= self._bound:
+            self.dropped[table] += 1
             return False
         self._rows.append(Row(table, values))
         return True
 
     def put(self, key: Hashable, kind: str, change: Change) -> bool:
         """Queue a change in place of an older one with that key; False when there was no room for it."""
-        if key not in self._changes and not self._room(kind):
+        # Apart from the rows: a flood of those must not cost the saved demand.
+        if key not in self._changes and len(self._changes) >= _MOST_CHANGES:
+            self.dropped[kind] += 1
             return False
         self._changes[key] = change
         return True
@@ -122,10 +126,7 @@ class Backlog:
         return len(self._rows) + len(self._changes) + (len(self._taken) if self._taken else 0)
 
     def __repr__(self) -> str:
-        return f"<Backlog {len(self)} of {self._bound} waiting, {self.dropped.total()} dropped>"
+        return f"<Backlog {len(self)} waiting, {self.dropped.total()} dropped>"
 
-    def _room(self, kind: str) -> bool:
-        if len(self) < self._bound:
-            return True
-        self.dropped[kind] += 1
-        return False
+    def _taken_rows(self) -> int:
+        return len(self._taken.rows) if self._taken else 0

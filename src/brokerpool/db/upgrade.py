@@ -7,9 +7,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -85,7 +84,9 @@ def _run(connection: Connection, to: str) -> None:
 
 
 def _known_revision(connection: Connection) -> str | None:
-    heads = MigrationContext.configure(connection).get_current_heads()
+    heads: list[str] = []
+    if inspect(connection).has_table("alembic_version"):
+        heads = list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
     known = {script.revision for script in _scripts().walk_revisions()}
     if unknown := set(heads) - known:
         raise StoreError(
