@@ -85,11 +85,12 @@ def test_with_another_secret_key_the_login_stays_closed_and_is_there_when_the_ke
 @pytest.mark.parametrize(
     "tampering",
     [
-        "UPDATE broker_credentials SET version = 9 WHERE version = 2",
-        "UPDATE broker_credentials SET sealed = (SELECT sealed FROM broker_credentials WHERE version = 1)",
-        "UPDATE broker_credentials SET sealed = substr(sealed, 1, 49)"
+        "UPDATE brokerpool_broker_credentials SET version = 9 WHERE version = 2",
+        "UPDATE brokerpool_broker_credentials SET sealed ="
+        " (SELECT sealed FROM brokerpool_broker_credentials WHERE version = 1)",
+        "UPDATE brokerpool_broker_credentials SET sealed = substr(sealed, 1, 49)"
         " || CASE substr(sealed, 50, 1) WHEN 'A' THEN 'B' ELSE 'A' END || substr(sealed, 51)",
-        "UPDATE broker_credentials SET sealed = 'é' WHERE version = 2",
+        "UPDATE brokerpool_broker_credentials SET sealed = 'é' WHERE version = 2",
     ],
     ids=["newer", "replayed", "flipped", "garbage"],
 )

@@ -134,7 +134,7 @@ def test_logins_at_the_same_moment_all_get_versions_of_their_own_and_old_ones_go
             ]
             assert sorted(await asyncio.gather(*saved)) == list(range(1, 13))
             async with one._pool.connection() as conn:
-                rows = await conn.exec_driver_sql("SELECT count(*) FROM broker_credentials")
+                rows = await conn.exec_driver_sql("SELECT count(*) FROM brokerpool_broker_credentials")
                 assert rows.scalar_one() == logins.KEPT
 
     asyncio.run(main())

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Engine
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.schema import metadata
 from brokerpool.db.store import Store
-from brokerpool.db.upgrade import _scripts, revision, upgrade
+from brokerpool.db.upgrade import VERSION_TABLE, _scripts, revision, upgrade
 from brokerpool.errors import ErrorCode, StoreError
 from tests.postgres import DIALECTS, database
 
@@ -32,14 +32,15 @@ STATEMENTS = 12  # more than an upgrade has steps
 # What somebody has in the database who ran the version with that revision.
 DATA = {
     "0001": [
-        "INSERT INTO api_keys (id, name, digest, scopes, created_ms) VALUES (7, 'old', 'd1', 'data', 1)",
-        "INSERT INTO broker_credentials VALUES ('zerodha', 3, 'id', 'sealed', 2)",
+        "INSERT INTO brokerpool_api_keys (id, name, digest, scopes, created_ms)"
+        " VALUES (7, 'old', 'd1', 'data', 1)",
+        "INSERT INTO brokerpool_broker_credentials VALUES ('zerodha', 3, 'id', 'sealed', 2)",
     ],
     "0002": [
-        "INSERT INTO saved_demand VALUES ('zerodha', 'NSE', 'INFY', 2, 0)",
-        "INSERT INTO journal VALUES ('run', 1, 5, 'lost', 'zerodha-1', 3, 'why')",
-        "INSERT INTO pool_statistics VALUES ('run', 2, 5, '{}')",
-        "INSERT INTO http_calls VALUES ('run', 3, 5, 'GET /quote', 200, 1.5, 1)",
+        "INSERT INTO brokerpool_saved_demand VALUES ('zerodha', 'NSE', 'INFY', 2, 0)",
+        "INSERT INTO brokerpool_journal VALUES ('run', 1, 5, 'lost', 'zerodha-1', 3, 'why')",
+        "INSERT INTO brokerpool_pool_statistics VALUES ('run', 2, 5, '{}')",
+        "INSERT INTO brokerpool_http_calls VALUES ('run', 3, 5, 'GET /quote', 200, 1.5, 1)",
     ],
 }
 
@@ -86,8 +87,8 @@ def test_an_upgrade_from_any_revision_keeps_all_data(url: str, start: str) -> No
         before = contents(url)
         assert await upgrade(pool) == (start, REVISIONS[-1])
         after = contents(url)
-        assert all(before[table] == after[table] for table in before if table != "alembic_version")
-        assert set(after) == {*metadata.tables, "alembic_version"}
+        assert all(before[table] == after[table] for table in before if table != "brokerpool_revision")
+        assert set(after) == {*metadata.tables, "brokerpool_revision"}
         await pool.drain()
 
     asyncio.run(main())
@@ -95,7 +96,9 @@ def test_an_upgrade_from_any_revision_keeps_all_data(url: str, start: str) -> No
 
 def test_the_migrations_make_the_schema_that_the_code_uses(url: str) -> None:
     def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "version_table": VERSION_TABLE}
+        )
         return list(compare_metadata(context, metadata))
 
     async def main() -> None:
@@ -168,7 +171,7 @@ def test_an_upgrade_that_fails_at_any_statement_leaves_the_old_state_or_the_new_
                 event.remove(Engine, "after_cursor_execute", interrupt)
             assert contents(url) == old
         assert await revision(pool) == ("0002", "0002")
-        assert contents(url)["api_keys"] == old["api_keys"]
+        assert contents(url)["brokerpool_api_keys"] == old["brokerpool_api_keys"]
         await pool.drain()
         return failures
 
@@ -193,7 +196,7 @@ def test_an_upgrade_killed_in_the_middle_leaves_the_old_state(url: str) -> None:
         "from brokerpool.db.upgrade import upgrade\n"
         "@event.listens_for(Engine, 'after_cursor_execute')\n"
         "def killed(conn, cursor, statement, *_):\n"
-        "    if 'CREATE TABLE pool_statistics' in statement:\n"
+        "    if 'CREATE TABLE brokerpool_pool_statistics' in statement:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(upgrade(DatabasePool(sys.argv[1])))\n"
     )
@@ -207,7 +210,22 @@ def test_an_upgrade_killed_in_the_middle_leaves_the_old_state(url: str) -> None:
         await pool.drain()
 
     asyncio.run(again())
-    assert contents(url)["broker_credentials"] == old["broker_credentials"]
+    assert contents(url)["brokerpool_broker_credentials"] == old["brokerpool_broker_credentials"]
+
+
+def test_another_programs_tables_in_the_same_database_are_left_alone(url: str) -> None:
+    async def main() -> None:
+        pool = DatabasePool(url)
+        async with pool.begin() as conn:
+            await conn.execute(text("CREATE TABLE api_keys (theirs INTEGER)"))
+            await conn.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+            await conn.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
+        await upgrade(pool)
+        assert contents(url)["api_keys"] == []
+        assert contents(url)["alembic_version"] == [("theirs",)]
+        await pool.drain()
+
+    asyncio.run(main())
 
 
 def test_a_newer_schema_is_refused_and_nothing_is_touched(url: str) -> None:
@@ -215,8 +233,8 @@ def test_a_newer_schema_is_refused_and_nothing_is_touched(url: str) -> None:
         pool = DatabasePool(url)
         await filled(pool, "0002")
         async with pool.begin() as conn:
-            await conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-            await conn.execute(text("ALTER TABLE api_keys ADD COLUMN from_the_future INTEGER"))
+            await conn.execute(text("UPDATE brokerpool_revision SET version_num = '9999'"))
+            await conn.execute(text("ALTER TABLE brokerpool_api_keys ADD COLUMN from_the_future INTEGER"))
         await pool.drain()
         before = contents(url)
         with pytest.raises(StoreError) as refused:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brokerpool.db import schema
-from brokerpool.db.backlog import Batch
+from brokerpool.db.backlog import AT_ONCE, Batch
 from brokerpool.db.pool import DatabasePool
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
@@ -27,7 +27,9 @@ CLEARED_AT_ONCE = 20_000
 SAVED_INSTRUMENTS = 20_000
 
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (schema.journal, schema.pool_statistics, schema.http_calls)
+    "journal": schema.journal,
+    "pool_statistics": schema.pool_statistics,
+    "http_calls": schema.http_calls,
 }
 
 
@@ -79,8 +81,8 @@ async def save_demand(conn: AsyncConnection, broker: str, wanted: Mapping[Instru
         {"broker": broker, "exchange": i.exchange, "symbol": i.symbol, "mode": int(mode), "position": n}
         for n, (i, mode) in enumerate(wanted.items())
     ]
-    if rows:
-        await conn.execute(table.insert(), rows)
+    for start in range(0, len(rows), AT_ONCE):
+        await conn.execute(table.insert(), rows[start : start + AT_ONCE])
 
 
 async def saved_demand(pool: DatabasePool, broker: str) -> dict[Instrument, Mode]:

@@ -18,10 +18,11 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# All times are epoch milliseconds.
+# All times are epoch milliseconds. The names have a prefix because DATABASE_URL is a name that other programs
+# use too, OpenAlgo among them, and may lead to a database with tables of theirs.
 
 api_keys = Table(
-    "api_keys",
+    "brokerpool_api_keys",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(64), nullable=False),
@@ -34,7 +35,7 @@ api_keys = Table(
 
 #: A name belongs to one key at a time; a revoked key gives it free.
 active_name = Index(
-    "api_keys_active_name",
+    "brokerpool_api_keys_active_name",
     api_keys.c.name,
     unique=True,
     sqlite_where=api_keys.c.revoked_ms.is_(None),
@@ -42,7 +43,7 @@ active_name = Index(
 )
 
 broker_credentials = Table(
-    "broker_credentials",
+    "brokerpool_broker_credentials",
     metadata,
     Column("broker", String(32), nullable=False),
     Column("version", Integer, nullable=False),
@@ -53,7 +54,7 @@ broker_credentials = Table(
 )
 
 saved_demand = Table(
-    "saved_demand",
+    "brokerpool_saved_demand",
     metadata,
     Column("broker", String(32), nullable=False),
     Column("exchange", String(32), nullable=False),
@@ -81,17 +82,17 @@ def _history(name: str, *columns: Column[object]) -> Table:
 
 
 journal = _history(
-    "journal",
+    "brokerpool_journal",
     Column("event", String(32), nullable=False),
     Column("connection", String(64), nullable=False),
     Column("symbols", Integer, nullable=False),
     Column("reason", Text, nullable=False),
 )
 
-pool_statistics = _history("pool_statistics", Column("statistics", JSON, nullable=False))
+pool_statistics = _history("brokerpool_pool_statistics", Column("statistics", JSON, nullable=False))
 
 http_calls = _history(
-    "http_calls",
+    "brokerpool_http_calls",
     Column("endpoint", String(256), nullable=False),
     Column("status", Integer),
     Column("duration_ms", Float, nullable=False),

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import ErrorCode, StoreError
 
+#: Where the database says which revision it has.
+VERSION_TABLE = "brokerpool_revision"
 #: How long a start waits for another process that is upgrading.
 LOCK_SECONDS = 30.0
 
@@ -79,14 +81,14 @@ async def _lock(conn: AsyncConnection, dialect: str) -> None:
 
 def _run(connection: Connection, to: str) -> None:
     config = _config()
-    config.attributes["connection"] = connection
+    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
     command.upgrade(config, to)
 
 
 def _known_revision(connection: Connection) -> str | None:
     heads: list[str] = []
-    if inspect(connection).has_table("alembic_version"):
-        heads = list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
+    if inspect(connection).has_table(VERSION_TABLE):
+        heads = list(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars())
     known = {script.revision for script in _scripts().walk_revisions()}
     if unknown := set(heads) - known:
         raise StoreError(

@@ -12,7 +12,7 @@ down_revision = None
 def upgrade() -> None:
     """Make the two tables whose writes are acknowledged."""
     keys = op.create_table(
-        "api_keys",
+        "brokerpool_api_keys",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False, unique=True),
@@ -22,15 +22,15 @@ def upgrade() -> None:
         sa.Column("revoked_ms", sa.BigInteger),
     )
     op.create_index(
-        "api_keys_active_name",
-        "api_keys",
+        "brokerpool_api_keys_active_name",
+        "brokerpool_api_keys",
         ["name"],
         unique=True,
         sqlite_where=keys.c.revoked_ms.is_(None),
         postgresql_where=keys.c.revoked_ms.is_(None),
     )
     op.create_table(
-        "broker_credentials",
+        "brokerpool_broker_credentials",
         sa.Column("broker", sa.String(32), nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("secret_key_id", sa.String(16), nullable=False),

@@ -12,7 +12,7 @@ down_revision = "0001"
 def upgrade() -> None:
     """Make the tables that the writer fills."""
     op.create_table(
-        "saved_demand",
+        "brokerpool_saved_demand",
         sa.Column("broker", sa.String(32), nullable=False),
         sa.Column("exchange", sa.String(32), nullable=False),
         sa.Column("symbol", sa.String(128), nullable=False),
@@ -21,15 +21,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("broker", "exchange", "symbol"),
     )
     _history(
-        "journal",
+        "brokerpool_journal",
         sa.Column("event", sa.String(32), nullable=False),
         sa.Column("connection", sa.String(64), nullable=False),
         sa.Column("symbols", sa.Integer, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
     )
-    _history("pool_statistics", sa.Column("statistics", sa.JSON, nullable=False))
+    _history("brokerpool_pool_statistics", sa.Column("statistics", sa.JSON, nullable=False))
     _history(
-        "http_calls",
+        "brokerpool_http_calls",
         sa.Column("endpoint", sa.String(256), nullable=False),
         sa.Column("status", sa.Integer),
         sa.Column("duration_ms", sa.Float, nullable=False),
