@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from brokerpool.db import keys
 from brokerpool.db.keys import Key, KeyRing, Scope, digest, new_key
 from brokerpool.db.vault import Sealed, Vault
 from brokerpool.errors import ErrorCode, StoreError
@@ -43,6 +44,13 @@ def test_the_ring_knows_its_keys_and_no_others() -> None:
     assert found.scopes == {Scope.DATA}
     for wrong in ("", right[:-1], right + " ", right.lower(), digest(right), "\ud800", "x" * 1_000_000):
         assert ring.check(wrong) is None
+
+
+def test_what_is_too_long_for_a_key_is_not_even_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr(keys, "digest", hashed.append)
+    assert KeyRing().check("x" * 10_000_000) is None
+    assert hashed == []
 
 
 def test_a_hundred_thousand_wrong_keys_cost_under_two_seconds_of_cpu() -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.db import history, logins
-from brokerpool.db.keys import Scope
+from brokerpool.db import history, key_book, logins
+from brokerpool.db.backlog import Batch, Row
+from brokerpool.db.keys import Key, Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.store import Store
 from brokerpool.errors import ErrorCode, StoreError
@@ -136,6 +137,71 @@ def test_logins_at_the_same_moment_all_get_versions_of_their_own_and_old_ones_go
             async with one._pool.connection() as conn:
                 rows = await conn.exec_driver_sql("SELECT count(*) FROM brokerpool_broker_credentials")
                 assert rows.scalar_one() == logins.KEPT
+
+    asyncio.run(main())
+
+
+def test_a_version_that_was_cleared_away_does_not_come_back(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = logins.version
+    stale = [0, 0, 0]
+
+    async def slow_look(pool: DatabasePool, broker: str) -> int | None:
+        return stale.pop() if stale else await look(pool, broker)
+
+    async def main() -> None:
+        async with opened(url) as store:
+            for n in range(1, logins.KEPT + 2):
+                assert await store.save_login("zerodha", Credentials(f"token {n}")) == n
+            monkeypatch.setattr(logins, "version", slow_look)  # as of a process that looked long ago
+            assert await store.save_login("zerodha", Credentials("last")) == logins.KEPT + 2
+            assert await store.login("zerodha") == Credentials("last")
+
+    asyncio.run(main())
+
+
+def test_a_slow_look_at_the_keys_does_not_bring_a_revoked_one_back(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with opened(url) as store:
+            text = await store.create_key("strategy")
+            read, arrived, go_on = key_book.valid, asyncio.Event(), asyncio.Event()
+
+            async def slow(pool: DatabasePool) -> list[Key]:
+                found = await read(pool)
+                arrived.set()
+                await go_on.wait()
+                return found
+
+            monkeypatch.setattr(key_book, "valid", slow)
+            looking = asyncio.create_task(store._read_keys())
+            await arrived.wait()
+            monkeypatch.setattr(key_book, "valid", read)
+            await store.revoke_key("strategy")
+            go_on.set()
+            await looking
+            assert store.check_key(text) is None
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_is_written_twice_is_in_the_history_once(url: str) -> None:
+    row = {"run": "r", "number": 1, "at_ms": 5}
+    batch = Batch(
+        [
+            Row("journal", {**row, "event": "lost", "connection": "", "symbols": 0, "reason": ""}),
+            Row("pool_statistics", {**row, "statistics": {}}),
+            Row("http_calls", {**row, "endpoint": "GET /", "status": 200, "duration_ms": 1, "attempts": 1}),
+        ]
+    )
+
+    async def main() -> None:
+        async with opened(url) as store:
+            await history.write(store._pool, batch)
+            await history.write(store._pool, batch)
+            assert [len(await store.history(kind)) for kind in history.TABLES] == [1, 1, 1]
 
     asyncio.run(main())
 
