@@ -112,36 +112,36 @@ class ErrorCode(Enum):
     )
 
     # -- the database -------------------------------------------------------------------------------------
-    DATABASE_UNREACHABLE = Entry(
+    DB_UNREACHABLE = Entry(
         "The database did not answer, refused the login, or its file cannot be opened.",
         "Check DATABASE_URL, that the server runs, and that the file's folder exists and may be entered.",
     )
-    DATABASE_BUSY = Entry(
+    DB_BUSY = Entry(
         "Another process held the database locked for longer than one waits for it.",
         "Look for a long transaction or a backup that runs; then try again.",
     )
-    DATABASE_READ_ONLY = Entry(
+    DB_READ_ONLY = Entry(
         "The database cannot be written: the file, its folder, its disk or the server is read-only.",
         "Make the file and its folder writable for this user, or point DATABASE_URL at a primary server.",
     )
-    DATABASE_FULL = Entry(
+    DB_FULL = Entry(
         "The database has no room left: its disk is full, or a limit on its size is reached.",
         "Make room on the disk; nothing that was acknowledged is lost, and what waits is written then.",
     )
-    DATABASE_DISK_FAULT = Entry(
+    DB_DISK_FAULT = Entry(
         "The disk refused a read or a write of the database: a quota or a limit on file size is used up, or"
         " it is broken.",
         "Look at the quota, the limits of the process (ulimit -f) and the system's log.",
     )
-    DATABASE_DAMAGED = Entry(
+    DB_DAMAGED = Entry(
         "The file is no database, or parts of it cannot be read.",
         "Check DATABASE_URL; if it is the right file, restore it from a backup.",
     )
-    DATABASE_SCHEMA_NEWER = Entry(
+    DB_SCHEMA_NEWER = Entry(
         "A newer version of brokerpool has upgraded the database; nothing in it was touched.",
         "Run that version or a newer one, or restore the backup from before the upgrade.",
     )
-    DATABASE_FAILED = Entry(
+    DB_FAILED = Entry(
         "The database refused a statement for a reason that has no code of its own.",
         "Run `brokerpool db check`; if it finds nothing, report the text.",
     )

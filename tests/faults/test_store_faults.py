@@ -123,7 +123,7 @@ def test_a_file_that_may_only_be_read_is_told_and_stays_as_it_was() -> None:
         with nobody(), pytest.raises(StoreError) as refused:
             asyncio.run(make(f"sqlite:///{file}", "new"))
         folder.chmod(0o755)
-        assert refused.value.code is ErrorCode.DATABASE_READ_ONLY
+        assert refused.value.code is ErrorCode.DB_READ_ONLY
         assert file.read_bytes() == before
 
 
@@ -136,7 +136,7 @@ def test_a_server_that_may_only_be_read_is_told(tmp_path: Path) -> None:
         async with opened(url) as store:
             with pytest.raises(StoreError) as refused:
                 await store.create_key("new")
-        assert refused.value.code is ErrorCode.DATABASE_READ_ONLY
+        assert refused.value.code is ErrorCode.DB_READ_ONLY
 
     with database("postgresql", tmp_path) as url:
         asyncio.run(main(url))
@@ -159,7 +159,7 @@ def test_a_full_database_is_told_and_takes_writes_again_when_there_is_room(tmp_p
             async with opened(url) as store:
                 with pytest.raises(StoreError) as full:
                     await fill(store)
-                assert full.value.code is ErrorCode.DATABASE_FULL
+                assert full.value.code is ErrorCode.DB_FULL
                 names = [key.name for key in await store.list_keys()]
                 assert names == ["kept", *(f"key {n}" for n in range(len(names) - 1))]
         finally:
@@ -175,14 +175,14 @@ def test_a_full_database_is_told_and_takes_writes_again_when_there_is_room(tmp_p
 def test_a_database_that_is_not_there_is_told_without_the_password(tmp_path: Path) -> None:
     async def main() -> None:
         missing = await fault_of_opening(f"sqlite:///{tmp_path / 'no' / 'folder' / 'store.db'}")
-        assert missing.code is ErrorCode.DATABASE_UNREACHABLE
+        assert missing.code is ErrorCode.DB_UNREACHABLE
         for url in (
             "postgresql://user:hunter2@127.0.0.1:1/nobody_listens",
             f"{server().get_uri('no_such_database')}",
             f"{server().get_uri().replace('postgres:@', 'stranger:hunter2@')}",
         ):
             gone = await fault_of_opening(url)
-            assert gone.code is ErrorCode.DATABASE_UNREACHABLE
+            assert gone.code is ErrorCode.DB_UNREACHABLE
             assert "hunter2" not in str(gone)
 
     asyncio.run(main())
@@ -192,21 +192,21 @@ def test_a_file_that_is_no_database_is_told_and_stays_as_it_was(tmp_path: Path) 
     file = tmp_path / "store.db"
     file.write_bytes(b"Dear diary, " * 1000)
     fault = asyncio.run(fault_of_opening(f"sqlite:///{file}"))
-    assert fault.code is ErrorCode.DATABASE_DAMAGED
+    assert fault.code is ErrorCode.DB_DAMAGED
     assert file.read_bytes() == b"Dear diary, " * 1000
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (psycopg.errors.DiskFull(), ErrorCode.DATABASE_FULL),
-        (psycopg.errors.AdminShutdown(), ErrorCode.DATABASE_UNREACHABLE),
-        (psycopg.errors.TooManyConnections(), ErrorCode.DATABASE_UNREACHABLE),
-        (psycopg.errors.LockNotAvailable(), ErrorCode.DATABASE_BUSY),
-        (psycopg.errors.DataCorrupted(), ErrorCode.DATABASE_DAMAGED),
-        (psycopg.OperationalError("server closed the connection"), ErrorCode.DATABASE_UNREACHABLE),
-        (psycopg.errors.UndefinedTable(), ErrorCode.DATABASE_FAILED),
-        (sqlite3.ProgrammingError("closed"), ErrorCode.DATABASE_FAILED),
+        (psycopg.errors.DiskFull(), ErrorCode.DB_FULL),
+        (psycopg.errors.AdminShutdown(), ErrorCode.DB_UNREACHABLE),
+        (psycopg.errors.TooManyConnections(), ErrorCode.DB_UNREACHABLE),
+        (psycopg.errors.LockNotAvailable(), ErrorCode.DB_BUSY),
+        (psycopg.errors.DataCorrupted(), ErrorCode.DB_DAMAGED),
+        (psycopg.OperationalError("server closed the connection"), ErrorCode.DB_UNREACHABLE),
+        (psycopg.errors.UndefinedTable(), ErrorCode.DB_FAILED),
+        (sqlite3.ProgrammingError("closed"), ErrorCode.DB_FAILED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
 )

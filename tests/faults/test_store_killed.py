@@ -105,6 +105,6 @@ def test_when_the_file_may_not_grow_the_error_says_so_and_nothing_acknowledged_i
         for line in ended.stdout.splitlines():
             told.note(line)
         print(ended.stdout.splitlines()[-1])
-        assert ended.stdout.splitlines()[-1].split("\t")[:2] == ["error", "DATABASE_DISK_FAULT"]
+        assert ended.stdout.splitlines()[-1].split("\t")[:2] == ["error", "DB_DISK_FAULT"]
         asyncio.run(told.check(url))
         assert told.keys

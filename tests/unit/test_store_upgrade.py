@@ -239,7 +239,7 @@ def test_a_newer_schema_is_refused_and_nothing_is_touched(url: str) -> None:
         before = contents(url)
         with pytest.raises(StoreError) as refused:
             await Store(DatabasePool(url)).open()
-        assert refused.value.code is ErrorCode.DATABASE_SCHEMA_NEWER
+        assert refused.value.code is ErrorCode.DB_SCHEMA_NEWER
         assert "revision 9999" in str(refused.value)
         assert "up to 0002" in str(refused.value)
         assert contents(url) == before

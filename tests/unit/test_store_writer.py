@@ -103,5 +103,5 @@ def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixt
 
     with caplog.at_level(logging.INFO):
         asyncio.run(main())
-    assert caplog.text.count("the database takes no entries (DATABASE_UNREACHABLE)") == 1
+    assert caplog.text.count("the database takes no entries (DB_UNREACHABLE)") == 1
     assert caplog.text.count("the database takes entries again") == 1

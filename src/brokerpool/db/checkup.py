@@ -59,7 +59,7 @@ async def _whole(pool: DatabasePool) -> None:
     async with pool.connection() as conn:
         found = (await conn.execute(text("PRAGMA quick_check(1)"))).scalar_one()
     if found != "ok":
-        raise StoreError(f"SQLite finds: {found}.", code=ErrorCode.DATABASE_DAMAGED)
+        raise StoreError(f"SQLite finds: {found}.", code=ErrorCode.DB_DAMAGED)
 
 
 async def _writable(pool: DatabasePool) -> None:

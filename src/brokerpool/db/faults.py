@@ -12,32 +12,32 @@ from brokerpool.errors import BrokerpoolError, ErrorCode, StoreError
 
 # Primary result codes of SQLite (sqlite.org/rescode.html).
 _SQLITE = {
-    5: ErrorCode.DATABASE_BUSY,
-    6: ErrorCode.DATABASE_BUSY,
-    8: ErrorCode.DATABASE_READ_ONLY,
-    10: ErrorCode.DATABASE_DISK_FAULT,
-    11: ErrorCode.DATABASE_DAMAGED,
-    13: ErrorCode.DATABASE_FULL,
-    14: ErrorCode.DATABASE_UNREACHABLE,
-    26: ErrorCode.DATABASE_DAMAGED,
+    5: ErrorCode.DB_BUSY,
+    6: ErrorCode.DB_BUSY,
+    8: ErrorCode.DB_READ_ONLY,
+    10: ErrorCode.DB_DISK_FAULT,
+    11: ErrorCode.DB_DAMAGED,
+    13: ErrorCode.DB_FULL,
+    14: ErrorCode.DB_UNREACHABLE,
+    26: ErrorCode.DB_DAMAGED,
 }
 
 # SQLSTATEs of PostgreSQL (its manual, appendix A), the longest beginning first.
 _POSTGRESQL = {
-    "25006": ErrorCode.DATABASE_READ_ONLY,
-    "53100": ErrorCode.DATABASE_FULL,
-    "55P03": ErrorCode.DATABASE_BUSY,
-    "57014": ErrorCode.DATABASE_BUSY,
-    "40001": ErrorCode.DATABASE_BUSY,
-    "40P01": ErrorCode.DATABASE_BUSY,
-    "58030": ErrorCode.DATABASE_DISK_FAULT,
-    "XX001": ErrorCode.DATABASE_DAMAGED,
-    "XX002": ErrorCode.DATABASE_DAMAGED,
-    "08": ErrorCode.DATABASE_UNREACHABLE,
-    "28": ErrorCode.DATABASE_UNREACHABLE,
-    "3D": ErrorCode.DATABASE_UNREACHABLE,
-    "53": ErrorCode.DATABASE_UNREACHABLE,
-    "57P": ErrorCode.DATABASE_UNREACHABLE,
+    "25006": ErrorCode.DB_READ_ONLY,
+    "53100": ErrorCode.DB_FULL,
+    "55P03": ErrorCode.DB_BUSY,
+    "57014": ErrorCode.DB_BUSY,
+    "40001": ErrorCode.DB_BUSY,
+    "40P01": ErrorCode.DB_BUSY,
+    "58030": ErrorCode.DB_DISK_FAULT,
+    "XX001": ErrorCode.DB_DAMAGED,
+    "XX002": ErrorCode.DB_DAMAGED,
+    "08": ErrorCode.DB_UNREACHABLE,
+    "28": ErrorCode.DB_UNREACHABLE,
+    "3D": ErrorCode.DB_UNREACHABLE,
+    "53": ErrorCode.DB_UNREACHABLE,
+    "57P": ErrorCode.DB_UNREACHABLE,
 }
 
 
@@ -46,19 +46,19 @@ def meaning(error: Exception) -> ErrorCode:
     if isinstance(error, BrokerpoolError):
         return error.code
     if isinstance(error, (OSError, TimeoutError, PoolTimeoutError)):
-        return ErrorCode.DATABASE_UNREACHABLE
+        return ErrorCode.DB_UNREACHABLE
     if not isinstance(error, DBAPIError):
-        return ErrorCode.DATABASE_FAILED
+        return ErrorCode.DB_FAILED
     number = getattr(error.orig, "sqlite_errorcode", None)
     if number is not None:
-        return _SQLITE.get(number & 0xFF, ErrorCode.DATABASE_FAILED)
+        return _SQLITE.get(number & 0xFF, ErrorCode.DB_FAILED)
     state = getattr(error.orig, "sqlstate", None)
     if state is None:  # psycopg has none for a server that did not answer, or hung up
         gone = error.connection_invalidated or type(error.orig).__name__ in {
             "OperationalError",
             "InterfaceError",
         }
-        return ErrorCode.DATABASE_UNREACHABLE if gone else ErrorCode.DATABASE_FAILED
+        return ErrorCode.DB_UNREACHABLE if gone else ErrorCode.DB_FAILED
     return next((code for start, code in _POSTGRESQL.items() if state.startswith(start)), _other(error))
 
 
@@ -69,7 +69,7 @@ def code_of(error: Exception) -> str:
 
 def is_outage(error: Exception) -> bool:
     """Tell whether the same statement may succeed later; False where its own content is at fault."""
-    return meaning(error) is not ErrorCode.DATABASE_FAILED
+    return meaning(error) is not ErrorCode.DB_FAILED
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def told(database: str, doing: str) -> Iterator[None]:
 
 
 def _other(error: DBAPIError) -> ErrorCode:
-    return ErrorCode.DATABASE_UNREACHABLE if error.connection_invalidated else ErrorCode.DATABASE_FAILED
+    return ErrorCode.DB_UNREACHABLE if error.connection_invalidated else ErrorCode.DB_FAILED
 
 
 def _said(error: Exception) -> str:

@@ -23,7 +23,7 @@ _TRIES = 50
 async def save(pool: DatabasePool, vault: Vault, broker: str, credentials: Credentials, now_ms: int) -> int:
     """Enter a login and return its version; it is committed when this returns.
 
-    Raises StoreError with DATABASE_BUSY when others are always faster; SQLAlchemy's errors when the database
+    Raises StoreError with DB_BUSY when others are always faster; SQLAlchemy's errors when the database
     fails.
     """
     secret = json.dumps({"access_token": credentials.access_token, "expires_at": credentials.expires_at})
@@ -51,7 +51,7 @@ async def save(pool: DatabasePool, vault: Vault, broker: str, credentials: Crede
             continue  # of two at the very same moment the index lets one pass
         if entered is not None:
             return number
-    raise StoreError(f"{_TRIES} other logins came first.", code=ErrorCode.DATABASE_BUSY)
+    raise StoreError(f"{_TRIES} other logins came first.", code=ErrorCode.DB_BUSY)
 
 
 async def version(pool: DatabasePool, broker: str) -> int | None:

@@ -104,7 +104,7 @@ class Store:
     async def open(self) -> None:
         """Connect, bring the schema up to date, read the keys and start writing.
 
-        Raises StoreError: DATABASE_UNREACHABLE, DATABASE_SCHEMA_NEWER, DATABASE_READ_ONLY and so on.
+        Raises StoreError: DB_UNREACHABLE, DB_SCHEMA_NEWER, DB_READ_ONLY and so on.
         """
         try:
             with self._told("opening"):
@@ -151,7 +151,7 @@ class Store:
     async def create_key(self, name: str, scopes: Iterable[Scope] = (Scope.DATA,)) -> str:
         """Make a key and return it; only its hash is kept.
 
-        Raises ValueError for a bad name; StoreError with KEY_NAME_TAKEN, TOO_MANY_KEYS, or DATABASE_....
+        Raises ValueError for a bad name; StoreError with KEY_NAME_TAKEN, TOO_MANY_KEYS, or DB_....
         """
         with self._told("creating a key"):
             text = await key_book.create(self._pool, name, frozenset(scopes), self._now())
@@ -161,14 +161,14 @@ class Store:
     async def revoke_key(self, name: str) -> None:
         """Make a key invalid: here at once, in other processes within a second.
 
-        Raises StoreError with KEY_NOT_FOUND, or DATABASE_....
+        Raises StoreError with KEY_NOT_FOUND, or DB_....
         """
         with self._told("revoking a key"):
             await key_book.revoke(self._pool, name, self._now())
             await self._read_keys()
 
     async def list_keys(self) -> list[Key]:
-        """Return all keys, revoked ones too, oldest first. Raises StoreError with DATABASE_...."""
+        """Return all keys, revoked ones too, oldest first. Raises StoreError with DB_...."""
         with self._told("reading the keys"):
             return await key_book.every(self._pool)
 
@@ -177,7 +177,7 @@ class Store:
     async def save_login(self, broker: str, credentials: Credentials) -> int:
         """Keep a new login, sealed, and return its version.
 
-        Raises StoreError with SECRET_KEY_MISSING, SECRET_KEY_WRONG, or DATABASE_....
+        Raises StoreError with SECRET_KEY_MISSING, SECRET_KEY_WRONG, or DB_....
         """
         with self._told("saving a login"):
             return await logins.save(self._pool, self._vault(), broker, credentials, self._now())
@@ -186,7 +186,7 @@ class Store:
         """Return the newest login.
 
         Raises StoreError with NO_CREDENTIALS, SECRET_KEY_MISSING, SECRET_KEY_WRONG, CREDENTIALS_DAMAGED,
-        or DATABASE_....
+        or DB_....
         """
         return (await self._newest(broker))[1]
 
@@ -217,7 +217,7 @@ class Store:
             await asyncio.sleep(LOGIN_SECONDS)
 
     async def login_brokers(self) -> list[str]:
-        """Return the brokers of which a login is kept. Raises StoreError with DATABASE_...."""
+        """Return the brokers of which a login is kept. Raises StoreError with DB_...."""
         with self._told("reading the logins"):
             return await logins.brokers(self._pool)
 
@@ -233,7 +233,7 @@ class Store:
         return self._writer.put(("demand", broker), "demand", change)
 
     async def saved_demand(self, broker: str) -> dict[Instrument, Mode]:
-        """Return what was kept last, in its order. Raises StoreError with DATABASE_...."""
+        """Return what was kept last, in its order. Raises StoreError with DB_...."""
         with self._told("reading the saved demand"):
             return await history.saved_demand(self._pool, broker)
 
@@ -258,7 +258,7 @@ class Store:
     async def history(self, kind: str, *, since_ms: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Return the newest rows of `journal`, `pool_statistics` or `http_calls`, oldest first.
 
-        Raises StoreError with DATABASE_....
+        Raises StoreError with DB_....
         """
         with self._told("reading the history"):
             return await history.read(self._pool, kind, since_ms=since_ms, limit=limit)

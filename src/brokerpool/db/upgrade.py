@@ -31,7 +31,7 @@ async def upgrade(pool: DatabasePool, to: str = "head") -> tuple[str | None, str
 
     Any number of processes may call it at once: one does the steps, the others wait for it and find nothing
     to do. All steps are one transaction, so an interruption leaves the old state whole. A database that is
-    up to date is only read. Raises StoreError with DATABASE_SCHEMA_NEWER, and changes nothing, when a newer
+    up to date is only read. Raises StoreError with DB_SCHEMA_NEWER, and changes nothing, when a newer
     version of this program made the schema; SQLAlchemy's errors when the database fails.
     """
     async with pool.connection() as conn:
@@ -50,7 +50,7 @@ async def upgrade(pool: DatabasePool, to: str = "head") -> tuple[str | None, str
 async def revision(pool: DatabasePool) -> tuple[str | None, str]:
     """Return the database's revision, None for an empty one, and the newest that this version knows.
 
-    Raises StoreError with DATABASE_SCHEMA_NEWER.
+    Raises StoreError with DB_SCHEMA_NEWER.
     """
     async with pool.connection() as conn:
         return await conn.run_sync(_known_revision), _target("head")
@@ -94,7 +94,7 @@ def _known_revision(connection: Connection) -> str | None:
         raise StoreError(
             f"The database has revision {', '.join(sorted(unknown))}; this version of brokerpool knows"
             f" revisions up to {_target('head')}. Nothing was changed.",
-            code=ErrorCode.DATABASE_SCHEMA_NEWER,
+            code=ErrorCode.DB_SCHEMA_NEWER,
         )
     return heads[0] if heads else None
 
