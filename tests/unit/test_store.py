@@ -303,12 +303,12 @@ def test_history_that_is_too_old_or_too_much_goes(url: str, monkeypatch: pytest.
             for _ in range(20):
                 clock.now += 1
                 store.note_statistics({"old": False})
-        async with store._pool.begin() as conn:
-            await history.clear(conn, int(clock.now * 1000))
-        assert await history.read(store._pool, "http_calls") == [], "calls are kept for a week"
-        kept = await history.read(store._pool, "pool_statistics")
-        assert [row["statistics"] for row in kept] == [{"old": False}] * 6
-        await store._pool.drain()
+        async with opened(url, wall_clock=clock) as store:
+            async with store._pool.begin() as conn:
+                await history.clear(conn, int(clock.now * 1000))
+            assert await store.history("http_calls") == [], "calls are kept for a week"
+            kept = await store.history("pool_statistics")
+            assert [row["statistics"] for row in kept] == [{"old": False}] * 6
 
     asyncio.run(main())
 

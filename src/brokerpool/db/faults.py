@@ -43,6 +43,7 @@ _POSTGRESQL = {
 
 def meaning(error: Exception) -> ErrorCode:
     """Return the code for an error of the database, of its driver or of the pool."""
+    error = _behind(error)
     if isinstance(error, BrokerpoolError):
         return error.code
     if isinstance(error, (OSError, TimeoutError, PoolTimeoutError)):
@@ -77,9 +78,20 @@ def told(database: str, doing: str) -> Iterator[None]:
     """Raise StoreError for the database's errors inside; the text says what was being done, and where."""
     try:
         yield
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except (SQLAlchemyError, OSError, BrokerpoolError) as error:
+        found = _behind(error)
+        if isinstance(found, BrokerpoolError):
+            raise
         # `from None`: the text of the original quotes the statement, and could quote its values.
-        raise StoreError(f"{doing} in {database}: {_said(error)}.", code=meaning(error)) from None
+        raise StoreError(f"{doing} in {database}: {_said(found)}.", code=meaning(found)) from None
+
+
+def _behind(error: Exception) -> Exception:
+    # To the pool a database that it cannot open is unreachable, whatever the reason: here it matters.
+    if not (isinstance(error, BrokerpoolError) and error.code is ErrorCode.DB_UNREACHABLE):
+        return error
+    reason = error.__cause__ or error.__context__
+    return reason if isinstance(reason, DBAPIError) else error
 
 
 def _other(error: DBAPIError) -> ErrorCode:

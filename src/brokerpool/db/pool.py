@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -28,9 +28,12 @@ class DatabasePool:
             pool_timeout=pool_timeout,
             pool_pre_ping=self.dialect == "postgresql",
             hide_parameters=True,
+            connect_args={"isolation_level": None} if self.dialect == "sqlite" else {},
         )
+        self._writes = self._engine.execution_options(writes=True)
         if self.dialect == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare)
+            event.listen(self._engine.sync_engine, "begin", _begin)
 
     async def open(self) -> None:
         """Connect once, to see that it works."""
@@ -50,8 +53,13 @@ class DatabasePool:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """Lend a connection in a transaction that is committed at the end of the block."""
-        async with self._engine.begin() as conn:
+        async with self._writes.begin() as conn:
             yield conn
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
 
 
 def _prepare(connection: DBAPIConnection, _record: object) -> None:

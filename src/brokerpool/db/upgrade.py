@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brokerpool.db.pool import DatabasePool
@@ -17,13 +15,11 @@ from brokerpool.errors import ErrorCode, StoreError
 
 #: Where the database says which revision it has.
 VERSION_TABLE = "brokerpool_revision"
-#: How long a start waits for another process that is upgrading.
+#: How long a start waits for another process that is upgrading a PostgreSQL database.
 LOCK_SECONDS = 30.0
 
 # Any number will do that nobody else takes for an advisory lock in the same database.
 _ADVISORY_LOCK = 0x62726F6B65727031
-_SQLITE_BUSY = 5
-_RETRY_SECONDS = 0.05
 
 
 async def upgrade(pool: DatabasePool, to: str = "head") -> tuple[str | None, str | None]:
@@ -38,12 +34,11 @@ async def upgrade(pool: DatabasePool, to: str = "head") -> tuple[str | None, str
         before = await conn.run_sync(_known_revision)
     if before == _target(to):
         return before, before
-    async with pool.connection() as conn:
+    async with pool.begin() as conn:
         await _lock(conn, pool.dialect)
         before = await conn.run_sync(_known_revision)  # another process may have done it meanwhile
         await conn.run_sync(_run, to)
         after = await conn.run_sync(_known_revision)
-        await conn.commit()
     return before, after
 
 
@@ -57,26 +52,10 @@ async def revision(pool: DatabasePool) -> tuple[str | None, str]:
 
 
 async def _lock(conn: AsyncConnection, dialect: str) -> None:
-    if dialect == "postgresql":
-        await conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{int(LOCK_SECONDS * 1000)}ms'")
-        await conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        return
-    # Python's driver opens a transaction before the first INSERT, which is too late for CREATE TABLE; and one
-    # that began as a reader could not become the writer while another process writes.
-    raw = (await conn.get_raw_connection()).driver_connection
-    deadline = asyncio.get_running_loop().time() + LOCK_SECONDS
-    while True:
-        try:
-            if raw is not None and raw.in_transaction:
-                await conn.exec_driver_sql("ROLLBACK")
-            await conn.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError as error:
-            busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY
-            if not busy or asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(_RETRY_SECONDS)
-        else:
-            return
+    if dialect == "sqlite":
+        return  # the pool's `begin` has made this connection the file's one writer already
+    await conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{int(LOCK_SECONDS * 1000)}ms'")
+    await conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
 
 
 def _run(connection: Connection, to: str) -> None:
