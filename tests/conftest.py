@@ -1,14 +1,14 @@
-"""What holds for all tests: which need the machine for themselves, and one PostgreSQL for those that need it."""
+"""For all tests: which need the machine for themselves, and one PostgreSQL for those that need it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.database import PostgresServer, postgres_server
+from tests.database import PostgresServer
+from tests.postgres import server
 
 # How long an example takes depends on who else is at work; what has to be quick is measured where it matters.
 hypothesis.settings.register_profile("brokerpool", deadline=None)
@@ -25,9 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
+def postgres() -> PostgresServer:
+    return server()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -35,5 +34,4 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.fresh_database()
+    return server().fresh_database()

@@ -22,6 +22,10 @@ except ModuleNotFoundError as missing:
         f"brokerpool: {missing.name} is not installed; the command needs: pip install 'brokerpool[gateway]'"
     )
 
+from brokerpool.commands.database import db
+from brokerpool.commands.keys import keys
+from brokerpool.commands.login import login
+from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.instruments import Instrument
 from brokerpool.settings import PoolSettings, Settings
@@ -29,9 +33,6 @@ from brokerpool.ticks import Mode
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
 # who imports none of them pays for none.
-
-FAULT = 1
-SETTINGS_FAULT = 2
 
 _HTTP_SECONDS = 5.0
 _NAMED_SYMBOLS = 20  # a list names this many symbols and counts the rest
@@ -45,11 +46,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EnvFile = Annotated[
-    Path | None,
-    typer.Option("--env-file", help="Settings as NAME=value lines; without it .env here, if there is one."),
-]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings as a TOML file.")]
+app.add_typer(keys)
+app.add_typer(db)
+app.command()(login)
 
 
 class ModeName(Enum):
@@ -93,14 +92,16 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     from brokerpool.gateway.server import run
 
     settings = _settings(env_file, config)
-    files = [file for file in (_env_file(env_file), config) if file is not None]
+    files = [file for file in (env_file_or_default(env_file), config) if file is not None]
     logging.basicConfig(
         stream=sys.stderr,
         level=settings.log_level,
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
     try:
-        asyncio.run(run(settings, files, lambda: Settings.load(env_file=_env_file(env_file), config=config)))
+        asyncio.run(
+            run(settings, files, lambda: Settings.load(env_file=env_file_or_default(env_file), config=config))
+        )
     except OSError as error:
         _fail(f"cannot listen: {error.strerror or error}")
 
@@ -193,7 +194,7 @@ def plan(
     """
     from brokerpool.feed.placement import POLICIES, Placement
 
-    settings = PoolSettings.load(env_file=_env_file(env_file), config=config)
+    settings = PoolSettings.load(env_file=env_file_or_default(env_file), config=config)
     _warn(settings)
     wanted = list(dict.fromkeys(_instruments(symbols)))
     placement = Placement(
@@ -237,14 +238,9 @@ def stats(
 
 
 def _settings(env_file: Path | None, config: Path | None) -> Settings:
-    settings = Settings.load(env_file=_env_file(env_file), config=config)
+    settings = Settings.load(env_file=env_file_or_default(env_file), config=config)
     _warn(settings)
     return settings
-
-
-def _env_file(given: Path | None) -> Path | None:
-    default = Path(".env")
-    return given or (default if default.is_file() else None)
 
 
 def _warn(settings: PoolSettings) -> None:

@@ -135,6 +135,57 @@ class ErrorCode(Enum):
         "Stop it, or set WEBSOCKET_PORT or BROKERPOOL_HTTP_PORT to another port (0 takes any free one).",
     )
 
+    # -- the database -------------------------------------------------------------------------------------
+    DB_BUSY = Entry(
+        "Another process held the database locked for longer than one waits for it.",
+        "Look for a long transaction or a backup that runs; then try again.",
+    )
+    DB_READ_ONLY = Entry(
+        "The database cannot be written: the file, its folder, its disk or the server is read-only.",
+        "Make the file and its folder writable for this user, or point DATABASE_URL at a primary server.",
+    )
+    DB_FULL = Entry(
+        "The database has no room left: its disk is full, or a limit on its size is reached.",
+        "Make room on the disk; nothing that was acknowledged is lost, and what waits is written then.",
+    )
+    DB_DISK_FAULT = Entry(
+        "The disk refused a read or a write of the database: a quota or a limit on file size is used up, or"
+        " it is broken.",
+        "Look at the quota, the limits of the process (ulimit -f) and the system's log.",
+    )
+    DB_DAMAGED = Entry(
+        "The file is no database, or parts of it cannot be read.",
+        "Check DATABASE_URL; if it is the right file, restore it from a backup.",
+    )
+    DB_SCHEMA_NEWER = Entry(
+        "A newer version of brokerpool has upgraded the database; nothing in it was touched.",
+        "Run that version or a newer one, or restore the backup from before the upgrade.",
+    )
+    DB_FAILED = Entry(
+        "The database refused a statement for a reason that has no code of its own.",
+        "Run `brokerpool db check`; if it finds nothing, report the text.",
+    )
+    SECRET_KEY_MISSING = Entry(
+        "Broker credentials are kept encrypted, and BROKERPOOL_SECRET_KEY does not say with which key.",
+        "Make one with `openssl rand -base64 32 | tr +/ -_` and keep it apart from the backups.",
+    )
+    SECRET_KEY_WRONG = Entry(
+        "BROKERPOOL_SECRET_KEY does not hold the key with which the credentials were encrypted.",
+        "Add the former key after a comma, or log in again with `brokerpool login`.",
+    )
+    CREDENTIALS_DAMAGED = Entry(
+        "The stored credentials were changed after they were written, and are not used.",
+        "Log in again with `brokerpool login`, and find out who else writes to the database.",
+    )
+    NO_CREDENTIALS = Entry("No login of the broker is stored.", "Store one with `brokerpool login`.")
+    KEY_NAME_TAKEN = Entry(
+        "A valid API key has that name already.", "Choose another name, or revoke that key first."
+    )
+    KEY_NOT_FOUND = Entry("No valid API key has that name.", "Look at `brokerpool keys list`.")
+    TOO_MANY_KEYS = Entry(
+        "As many API keys are valid as may be at the same time.", "Revoke those that nobody uses."
+    )
+
     # -- the gateway's clients ----------------------------------------------------------------------------
     INVALID_JSON = Entry("The frame is not a JSON object.", "Send one JSON object per frame.")
     INVALID_ACTION = Entry(
@@ -299,6 +350,10 @@ class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it
 
 class DatabaseUnavailableError(BrokerpoolError):
     """No connection to the database for this caller; nothing was sent, so it may try again."""
+
+
+class StoreError(BrokerpoolError):
+    """The database, or what it holds, is at fault; the text quotes no statement and no value."""
 
 
 class SettingsError(BrokerpoolError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -26,6 +28,7 @@ from brokerpool.hours import MarketHours
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"
+_FERNET_KEY_BYTES = 32
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -48,6 +51,24 @@ RateLimit = Annotated[
         json_schema_extra={"allowed": "a whole number and a unit, as in 50 per second (minute, hour, day)"},
     ),
 ]
+
+
+def _database(url: SecretStr) -> SecretStr:
+    if not re.match(r"(sqlite:///.|postgres(ql)?(\+psycopg)?://.)", url.get_secret_value()):
+        raise ValueError("begin with sqlite:/// or postgresql://")
+    return url
+
+
+def _fernet_keys(secret: SecretStr) -> SecretStr:
+    """Raise ValueError unless each key is 32 bytes in URL-safe base64, as Fernet wants them."""
+    for key in filter(None, map(str.strip, secret.get_secret_value().split(","))):
+        try:
+            length = len(base64.b64decode(key, altchars=b"-_", validate=True))
+        except ValueError:
+            length = 0
+        if length != _FERNET_KEY_BYTES:
+            raise ValueError("one of the keys is no Fernet key (32 bytes in URL-safe base64)")
+    return secret
 
 
 class _Named(BaseSettings):
@@ -297,15 +318,15 @@ class GatewaySettings(_Named):
 
 
 class DatabaseSettings(_Named):
-    """The database and the pool of connections to it."""
+    """The database: API keys, logins at the broker, the saved demand and the history."""
 
-    database_url: SecretStr = Field(
+    database_url: Annotated[SecretStr, AfterValidator(_database)] = Field(
         SecretStr("sqlite:///brokerpool.db"),
         alias="DATABASE_URL",
         description="Where data is kept: a SQLite file, or a PostgreSQL server.",
         json_schema_extra={
             "default": "sqlite:///brokerpool.db",
-            "allowed": "a sqlite:/// or postgresql:// URL",
+            "allowed": "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME",
         },
     )
     db_pool_size: Count = Field(
@@ -320,6 +341,12 @@ class DatabaseSettings(_Named):
         30.0,
         alias="BROKERPOOL_DB_POOL_TIMEOUT",
         description="Seconds that a caller waits for a connection to the database before it gets an error.",
+    )
+    secret_key: Annotated[SecretStr, AfterValidator(_fernet_keys)] = Field(
+        SecretStr(""),
+        alias="BROKERPOOL_SECRET_KEY",
+        json_schema_extra={"allowed": "Fernet keys separated by commas, the newest first, or empty"},
+        description="Encrypts the broker credentials in the database; without it none are kept there.",
     )
 
 

@@ -22,7 +22,7 @@ from brokerpool.settings import NAMES
 
 COMMAND = (sys.executable, "-m", "brokerpool")
 DOCS = Path(__file__).parents[2] / "docs"
-COMMANDS = ("serve", "simulate", "demo", "check", "plan", "stats")
+COMMANDS = ("serve", "simulate", "demo", "check", "plan", "stats", "keys", "login", "db")
 START_SECONDS = 30
 STOP_SECONDS = 10
 
@@ -112,6 +112,8 @@ def test_each_command_and_option_is_on_the_reference_page() -> None:
             for option in parameter.opts:
                 if option.startswith("--") and option != "--help":
                     assert option in section, f"{name} {option}"
+        for below in getattr(command, "commands", ()):
+            assert f"{name} {below}" in section
 
 
 def test_the_version_is_told(run: Any) -> None:

@@ -1,0 +1,43 @@
+"""What several commands share: the options that name the settings, the exit codes, and the opened store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from brokerpool.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from brokerpool.db.store import Store
+
+FAULT = 1
+SETTINGS_FAULT = 2
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", help="Settings as NAME=value lines; without it .env here, if there is one."),
+]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings as a TOML file.")]
+
+T = TypeVar("T")
+
+
+def env_file_or_default(given: Path | None) -> Path | None:
+    """Return the file that was given, else `.env` of the working directory, if there is one."""
+    default = Path(".env")
+    return given or (default if default.is_file() else None)
+
+
+def with_store(settings: DatabaseSettings, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Open the store, which upgrades the database, do the work with it, and close it."""
+    from brokerpool.db.store import Store  # `--help` stays quick
+
+    async def run() -> T:
+        async with Store.of(settings) as store:
+            return await work(store)
+
+    return asyncio.run(run())
