@@ -1,4 +1,4 @@
-"""Promises of the example adapter: the pool works with it against a broker that speaks its wire."""
+"""Promises of the example feed: the pool works with it against a broker that speaks its wire."""
 
 from __future__ import annotations
 
@@ -118,7 +118,10 @@ def test_an_eviction_is_told_from_a_broken_line() -> None:
     asyncio.run(main())
 
 
-@given(st.one_of(st.binary(max_size=200), st.binary(max_size=80).map(lambda tail: price(1, 100) + tail)))
+PARTS = st.sampled_from([price(1, 100), price(9, 100), DAY, b"P\0", b"D", DAY[:20]]) | st.binary(max_size=20)
+
+
+@given(st.lists(PARTS, max_size=6).map(b"".join))
 def test_whatever_the_bytes_are_decoding_never_raises_and_keeps_what_came_before(payload: bytes) -> None:
     codec = AcmeCodec()
     ticks = codec.decode(memoryview(payload), {1: INFY}, 1)
