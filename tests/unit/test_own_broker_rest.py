@@ -43,7 +43,7 @@ class Acme:
 
     async def prices(self, request: web.Request) -> web.StreamResponse:
         known = {key: DAYS[key][0] for key in request.query.getall("id") if key in DAYS}
-        return web.json_response({"prices": known})
+        return web.json_response({"prices": {**known, "99": 1}})  # and one that nobody asked for
 
     async def days(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"days": {k: DAYS[k] for k in request.query.getall("id") if k in DAYS}})
