@@ -43,7 +43,7 @@ class Acme:
 
     async def prices(self, request: web.Request) -> web.StreamResponse:
         known = {key: DAYS[key][0] for key in request.query.getall("id") if key in DAYS}
-        return web.json_response({"prices": {**known, "99": 1}})  # and one that nobody asked for
+        return web.json_response({"prices": known})
 
     async def days(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"days": {k: DAYS[k] for k in request.query.getall("id") if k in DAYS}})
@@ -135,6 +135,12 @@ def test_a_call_that_came_too_fast_is_made_again() -> None:
 class Answer(NamedTuple):
     status: int
     body: bytes
+
+
+def test_an_id_that_is_not_listed_is_left_out() -> None:
+    rest = AcmeRest("http://127.0.0.1", Login(Credentials("today")), BOOK)
+    prices = rest.read_ltp(Answer(200, b'{"prices": {"9": 1, "1": 2, "x": 3}}'), 1)
+    assert {key: tick.instrument for key, tick in prices.items()} == {"1": INFY}
 
 
 @given(st.binary(max_size=40) | st.sampled_from([b"[" * 2000, b'{"error": 1}', b'"\xff"', b"{}"]))
