@@ -123,7 +123,12 @@ async def _open(database: str, **options: Any) -> LiteConnection:  # noqa: ANN40
     # As SQLAlchemy does it: a connection that was forgotten must not keep the interpreter from ending.
     thread = connection if isinstance(connection, threading.Thread) else connection._thread
     thread.daemon = True
-    await connection
+    try:
+        await connection
+    except BaseException:
+        # aiosqlite leaves its thread behind, whose last word would find a closed loop if this was the end.
+        await asyncio.to_thread(thread.join)
+        raise
     return connection
 
 
