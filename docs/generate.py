@@ -99,7 +99,9 @@ def pages() -> dict[Path, str]:
 def errors() -> str:
     """Return the error catalogue as a page."""
     return ERRORS + "\n".join(
-        f"## {code.name}\n\n{code.cause}\n\nWhat to do: {code.action}\n" for code in ErrorCode
+        f"## {code.name}\n\n{code.cause}\n\n"
+        f"What brokerpool did: {code.response}\n\nWhat to do: {code.action}\n"
+        for code in ErrorCode
     )
 
 
