@@ -151,6 +151,12 @@ class ErrorCode(Enum):
         "It ended what it had started and opened no connection to the broker's feed.",
     )
 
+    GATEWAY_UNREACHABLE = Entry(
+        "A command asked the running gateway, and no gateway answered at the address.",
+        "Start one with `brokerpool serve`, or give its http_url with --url.",
+        "The command changed nothing and ended.",
+    )
+
     # -- the gateway's clients ----------------------------------------------------------------------------
     INVALID_JSON = Entry(
         "The frame is not a JSON object.",
