@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -91,14 +90,11 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     stderr. SIGTERM and Ctrl-C drain and exit 0.
     """
     from brokerpool.gateway.server import run
+    from brokerpool.monitor.logs import configure
 
     settings = _settings(env_file, config)
     files = [file for file in (_env_file(env_file), config) if file is not None]
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
+    configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(run(settings, files, lambda: Settings.load(env_file=_env_file(env_file), config=config)))
     except OSError as error:

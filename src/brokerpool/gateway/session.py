@@ -106,7 +106,8 @@ class Session(LinkHandler):
         self._fanout.resume(self._subscriber)
 
     def closed(self, code: int, reason: str) -> None:
-        logger.info("%s left: %d %s", self.name, code, reason)
+        told = {"client": self.name, "close_code": code}
+        logger.info("%s left: %d %s", self.name, code, reason, extra=told)
         self._cancel_deadline()
         if self._turn is not None:
             self._turn.cancel()
