@@ -20,7 +20,7 @@ MISSING = shutil.which("prometheus") is None
 HOW_TO_GET_IT = "prometheus is missing: apt-get install prometheus, or put its binary on the PATH"
 
 #: What stands for minutes in the drill.
-WINDOW = "6s"
+WINDOW = "4s"
 
 
 def in_a_hurry(rules: str) -> str:
@@ -56,7 +56,7 @@ def prometheus(folder: Path, target: str, rules: str) -> Iterator[Prometheus]:
     """Run Prometheus on a free port with its data in the folder, until the block ends."""
     (folder / "rules.yml").write_text(rules)
     (folder / "prometheus.yml").write_text(
-        "global: {scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms}\n"
+        "global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 300ms}\n"
         "rule_files: [rules.yml]\n"
         "scrape_configs:\n"
         f"  - {{job_name: brokerpool, static_configs: [{{targets: ['{target}']}}]}}\n"

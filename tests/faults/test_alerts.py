@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "deploy" / "prometheus" / "brokerpool.rules.yml").read_text("utf-8")
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "brokerpool.json").read_text("utf-8"))
 SYMBOLS, WATCHED, PER_CONNECTION = 90, 60, 30
+#: Longer than the lag that is told, and than a scrape may take.
+STOPPED_SECONDS = 1.0
 
 pytestmark = pytest.mark.skipif(MISSING, reason=HOW_TO_GET_IT)
 
@@ -89,11 +91,11 @@ async def calls_fail(drill: Drill) -> None:
     """Calls that wait, then calls that are too fast, then a broker that fails them all."""
     async with aiohttp.ClientSession() as http:
         names = [row["symbol"] for row in drill.rows if row["exchange"] == "NSE"]
-        await asyncio.gather(history(drill, http, names[:20]), drill.fire("BrokerpoolCallsWait"))
+        await asyncio.gather(history(drill, http, names[:12]), drill.fire("BrokerpoolCallsWait"))
         await drill.throw(refuse_http={"status": 429, "path": "/quote", "count": 1})
         await drill.post(http, "quotes", symbol=names[-1])
         await drill.throw(refuse_http={"status": 503, "path": "/instruments/historical"})
-        await history(drill, http, names[:6])
+        await history(drill, http, names[:3])
         await drill.fire("BrokerpoolRateLimited", "BrokerpoolBreakerOpen")
         await drill.throw(refuse_http=None)
 
@@ -116,6 +118,7 @@ async def two_symbols_are_mute(drill: Drill, tokens: list[int]) -> None:
 async def the_process_stands_still(drill: Drill) -> None:
     drill.gateway.process.send_signal(signal.SIGSTOP)
     try:
+        await asyncio.sleep(STOPPED_SECONDS)
         await drill.fire("BrokerpoolDown")
     finally:
         drill.gateway.process.send_signal(signal.SIGCONT)
@@ -198,18 +201,12 @@ def test_each_alert_fires_under_its_fault_and_clears_and_each_panel_has_data(tmp
                 ]
                 assert empty == [], "each panel has something to draw"
                 await the_process_stands_still(drill)
-                await history(drill, http, [drill.rows[0]["symbol"]])  # what closes the breaker
-                await drill.clear()
-                calm = time.monotonic()
                 await a_connection_is_cut(drill)
                 await others_take_the_connections(drill, http)
                 await the_token_dies_and_a_new_one_comes(drill)
                 await drill.clear()
-                ended = time.monotonic()
-                print(
-                    f"{len(drill.fired)} alerts fired and cleared in {ended - began:.0f} s"
-                    f" ({calm - began:.0f} s and {ended - calm:.0f} s)"
-                )
+                took = time.monotonic() - began
+                print(f"{len(drill.fired)} alerts fired and cleared in {took:.0f} s")
 
         asyncio.run(main())
         rules = [rule["alert"] for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
