@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from brokerpool import transport
 from brokerpool.brokers.base import BrokerFeed
@@ -44,14 +44,6 @@ class Subscribed:
 
     accepted: tuple[Instrument, ...]
     refused: tuple[Refused, ...]
-
-
-class Sockets(NamedTuple):
-    """How many sockets the account may have."""
-
-    #: `most` less what evictions took away for now.
-    now: int
-    most: int
 
 
 class WebSocketPool:
@@ -230,16 +222,6 @@ class WebSocketPool:
     def symbols_unserved(self) -> int:
         """Wanted symbols that no live connection carries, those of a first dial included."""
         return len(set.intersection(*(set(lane.unserved()) for lane in self._lanes)))
-
-    @property
-    def gaps_open(self) -> int:
-        """Symbols whose data has stopped."""
-        return len(self._intake.gaps)
-
-    @property
-    def sockets_allowed(self) -> Sockets:
-        """How many sockets may be open now, and at most."""
-        return Sockets(self._account.budget.cap, self._account.budget.max_sockets)
 
     @property
     def depth_levels(self) -> int:

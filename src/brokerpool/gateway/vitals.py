@@ -35,15 +35,15 @@ class Vitals:
     def verdict(self) -> Verdict:
         """Judge the health of this moment."""
         pool = self._pool
-        sockets = pool.sockets_allowed
+        numbers = pool.get_pool_stats()["websocket"]
         facts = Facts(
             instruments=len(pool.feed.book),
             login_refused=pool.feed.login.refused,
             symbols=len(pool.demand),
             unserved=pool.symbols_unserved,
-            gaps_open=pool.gaps_open,
-            connections_allowed=sockets.now,
-            max_connections=sockets.most,
+            gaps_open=numbers["gaps_open"],
+            connections_allowed=numbers["allowed_connections"],
+            max_connections=numbers["max_connections"],
             breakers=tuple(key for key, state in self._breakers().items() if state == "open"),
             lag=self._lag.longest(),
             stopping=self._stopping,
