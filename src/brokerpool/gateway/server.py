@@ -122,16 +122,14 @@ class Gateway:
     async def start(self) -> None:
         """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
         settings = self._settings
+        app = application(self._market(), self.stats, self.pool.journal)
+        app.include_router(health(self._vitals.verdict))
+        app.include_router(explanations(self.pool))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                application(
-                    self._market(),
-                    self.stats,
-                    self.pool.journal,
-                    more=(health(self._vitals.verdict), explanations(self.pool)),
-                ),
+                app,
                 max_connections=settings.max_clients,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
@@ -39,16 +39,10 @@ PREFIX = "/api/v1"
 MAX_BODY_BYTES = 256 * 1024
 
 
-def application(
-    market: Market,
-    stats: Callable[[], dict[str, Any]],
-    journal: Journal,
-    more: Iterable[APIRouter] = (),
-) -> FastAPI:
-    """Return the application that serves one broker account's market data, and `more` for its operator."""
+def application(market: Market, stats: Callable[[], dict[str, Any]], journal: Journal) -> FastAPI:
+    """Return the application that serves one broker account's market data."""
     app = FastAPI(title="brokerpool", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for router in (operations(stats, journal), *more):
-        app.include_router(router, tags=["operations"])
+    app.include_router(operations(stats, journal), tags=["operations"])
     for router in (quotes(market), history(market), symbols(market)):
         app.include_router(router, prefix=PREFIX, tags=["market data"])
 

@@ -61,7 +61,7 @@ class ExplainAnswer(msgspec.Struct):
 
 def explanations(pool: WebSocketPool) -> APIRouter:
     """Return the endpoint /explain/{name}, which needs no key and tells no secret."""
-    router = APIRouter()
+    router = APIRouter(tags=["operations"])
     good = {"application/json": {"schema": {"type": "object", "required": ["instrument", "state", "why"]}}}
     bad = {"application/json": {"schema": {"type": "object", "required": ["status", "message", "code"]}}}
     responses: dict[int | str, dict[str, Any]] = {

@@ -44,7 +44,7 @@ _OBJECT = {"application/json": {"schema": {"type": "object", "required": ["statu
 
 def health(verdict: Callable[[], Verdict]) -> APIRouter:
     """Return the endpoints /health, /health/live and /health/ready, which need no key."""
-    router = APIRouter()
+    router = APIRouter(tags=["operations"])
 
     @router.get("/health", response_class=Response, responses={200: {"content": _OBJECT}})
     async def _health() -> Response:
