@@ -27,7 +27,10 @@ from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.directory import Directory
+from brokerpool.gateway.rest.explanations import explanations
+from brokerpool.gateway.rest.health import health
 from brokerpool.gateway.session import Session, SessionLimits
+from brokerpool.gateway.vitals import Vitals
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.settings import Settings
@@ -92,6 +95,7 @@ class Gateway:
             hours=settings.market_hours,
             filler=Filler(self._snapshots, calls=_FILLS),
         )
+        self._vitals = Vitals(self.pool, lambda: self._api.stats()["breakers"])
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self.pool.listen(FeedStatus(self.pool, self._fanout))
@@ -118,11 +122,14 @@ class Gateway:
     async def start(self) -> None:
         """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
         settings = self._settings
+        app = application(self._market(), self.stats, self.pool.journal)
+        app.include_router(health(self._vitals.verdict))
+        app.include_router(explanations(self.pool))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                application(self._market(), self.stats, self.pool.journal),
+                app,
                 max_connections=settings.max_clients,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
@@ -142,13 +149,19 @@ class Gateway:
         )
 
     def stats(self) -> dict[str, Any]:
-        """Return the numbers of both pools and of the gateway; the seed's two members of `http` first."""
+        """Return all numbers, see `monitor.vocabulary`; the seed's two members of `http` come first."""
         http = self._api.stats()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
-        return {**self.pool.get_pool_stats(), "http": seed | http, "gateway": self._fanout.stats()}
+        return {
+            **self.pool.get_pool_stats(),
+            "http": seed | http,
+            "gateway": self._fanout.stats(),
+            **self._vitals.stats(),
+        }
 
     async def close(self) -> None:
         """Tell the clients to come back, then end the broker connections; takes less than 10 s."""
+        self._vitals.stop()
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
