@@ -33,6 +33,15 @@ class ErrorCode(Enum):
         "The pool was closed before the call.",
         "Open a new pool; a closed one is not opened again.",
     )
+    CONNECTION_UNKNOWN = Entry(
+        "The pool has no broker connection of this name; names of closed ones are never used again.",
+        "Look at the statistics for those that there are.",
+    )
+    CONNECTION_NOT_MOVABLE = Entry(
+        "The symbols of a broker connection cannot be moved away now, so nothing was changed.",
+        "Wait until every connection is live and nothing else is being moved; when there is no room, release"
+        " symbols or allow more connections.",
+    )
     NOT_LIVE_IN_TIME = Entry(
         "Some symbols had no first tick within the time that the caller gave.",
         "Look at the connection states in the error: a closed market sends none; a parked connection needs"
@@ -153,6 +162,10 @@ class ErrorCode(Enum):
     REQUEST_TOO_LARGE = Entry(
         "The body of a REST request is larger than the gateway accepts.",
         "Send several smaller requests.",
+    )
+    TOO_MANY_DASHBOARDS = Entry(
+        "As many dashboards are open as one gateway serves.",
+        "Close one of them; a browser tab that was closed is noticed at once.",
     )
     UNKNOWN_ENDPOINT = Entry(
         "The gateway has no such path, or not for this HTTP method.",

@@ -22,8 +22,10 @@ from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
+from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.directory import Directory
@@ -95,6 +97,10 @@ class Gateway:
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self.pool.listen(FeedStatus(self.pool, self._fanout))
+        self._refusals = RefusalLog()
+        sources = Sources(self.pool, self._fanout, self._refusals, self.stats, time.time)
+        self._broadcast = Broadcast(sources, self.pool.journal)
+        self._door = Door(self._api_key, *settings.api_rate, clock=time.monotonic)
         self._links: LinkServer | None = None
         self._rest: RestServer | None = None
 
@@ -106,7 +112,7 @@ class Gateway:
 
     @property
     def http_url(self) -> str:
-        """Where the REST endpoints, `/stats` and `/health` are."""
+        """Where the REST endpoints, `/dashboard`, `/stats` and `/health` are."""
         assert self._rest is not None
         return f"http://{_host(self._settings.http_host)}:{self._rest.port}"
 
@@ -118,11 +124,13 @@ class Gateway:
     async def start(self) -> None:
         """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
         settings = self._settings
+        app = application(self._market(), self.stats, self.pool.journal)
+        app.include_router(dashboard(self.pool, self._broadcast, self._door))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                application(self._market(), self.stats, self.pool.journal),
+                app,
                 max_connections=settings.max_clients,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
@@ -153,6 +161,7 @@ class Gateway:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
         self._fanout.close()
+        self._broadcast.close()
         if self._warm_up is not None:
             self._warm_up.cancel()
         # The calls to the broker end first, so that REST requests under way still get an answer.
@@ -165,8 +174,7 @@ class Gateway:
         def book() -> TokenBook:
             return self._feed.book
 
-        door = Door(self._api_key, *self._settings.api_rate, clock=time.monotonic)
-        return Market(self._feed.name, self._api, book, Directory(book), door)
+        return Market(self._feed.name, self._api, book, Directory(book), self._door)
 
     async def _snapshots(self, instruments: Sequence[Instrument]) -> Sequence[Tick]:
         return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]
@@ -175,7 +183,7 @@ class Gateway:
         if self.clients >= self._settings.max_clients:
             body = f"{self.clients} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
             return Refusal(503, body.encode(), {"Retry-After": "5"})
-        return Session(self.pool, self._fanout, self._api_key, self._limits)
+        return Session(self.pool, self._fanout, self._refusals, self._api_key, self._limits)
 
 
 async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:
