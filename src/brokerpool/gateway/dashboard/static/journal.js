@@ -52,8 +52,8 @@ export class JournalView {
       (entry) => [
         clock(entry.at_ms),
         { text: entry.event, tone: TONES[entry.event] ?? "" },
-        entry.connection || "–",
         entry.symbols ? count(entry.symbols) : "–",
+        entry.connection || "–",
         { text: entry.reason, wrap: true },
       ],
       this.#entries.length ? "No entry matches." : "Nothing has happened yet.",

@@ -1,10 +1,11 @@
 // Two plots over the last five minutes; they begin when the page is opened.
 
+/* global uPlot */
 import { byId } from "./elements.js";
 
 const MOMENTS = 600;
-const HEIGHT = 150;
-/* global uPlot */
+const HEIGHT = 185;
+const DECADES = [0.1, 1, 10, 100, 1_000, 10_000, 100_000];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -32,6 +33,8 @@ class Plot {
     if (!this.#node.clientWidth) return;
     if (this.#plot) this.#plot.setData(this.#data);
     else this.draw();
+    // The legend shows the newest values while nobody points at others.
+    if (!this.#node.matches(":hover")) this.#plot.setLegend({ idx: this.#data[0].length - 1 });
     const last = this.#series.map(([label], n) => `${label} ${values[n] === null ? "unknown" : Math.round(values[n])}`);
     this.#node.setAttribute("aria-label", last.join(", "));
   }
@@ -40,17 +43,32 @@ class Plot {
   draw() {
     if (this.#plot) this.#plot.destroy();
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
-    const y = { ...axis, size: 56, values: (_, splits) => splits.map((v) => (v === null ? "" : v.toLocaleString("en-IN"))) };
+    const indian = (most) => (_, v) => (v === null ? "–" : v.toLocaleString("en-IN", { maximumFractionDigits: most }));
+    const y = {
+      ...axis,
+      size: 56,
+      values: (_, splits) => splits.map((v) => (v === null ? "" : v.toLocaleString("en-IN"))),
+      ...(this.#log && { splits: (plot) => DECADES.filter((v) => v <= plot.scales.y.max) }),
+    };
+    const scale = this.#log
+      ? { distr: 3, range: (_, min, max) => [0.1, Math.max(100, max * 2)] }
+      : { range: (_, min, max) => [0, Math.max(10, max * 1.1)] };
     this.#plot = new uPlot(
       {
         width: this.#node.clientWidth,
         height: HEIGHT,
         cursor: { y: false, drag: { x: false, y: false } },
-        scales: { x: { time: true }, y: this.#log ? { distr: 3, range: (_, min, max) => [0.1, Math.max(100, max * 2)] } : { range: (_, min, max) => [0, Math.max(10, max * 1.1)] } },
+        scales: { x: { time: true }, y: scale },
         axes: [{ ...axis, space: 70, values: [[1, "{HH}:{mm}:{ss}"]] }, y],
         series: [
           {},
-          ...this.#series.map(([label, variable]) => ({ label, stroke: colour(variable), width: 2, points: { show: false }, value: (_, v) => (v === null ? "–" : v.toLocaleString("en-IN", { maximumFractionDigits: 1 })) })),
+          ...this.#series.map(([label, variable]) => ({
+            label,
+            stroke: colour(variable),
+            width: 2,
+            points: { show: false },
+            value: indian(1),
+          })),
         ],
       },
       this.#data,

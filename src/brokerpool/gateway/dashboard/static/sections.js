@@ -95,7 +95,9 @@ function block(parent, title) {
   if (!list) {
     list = make("dl", "facts");
     list.dataset.title = title;
-    parent.append(make("h3", "", title), list);
+    const part = make("div");
+    part.append(make("h3", "", title), list);
+    parent.append(part);
   }
   return list;
 }
@@ -124,7 +126,8 @@ export function drawHttp(snapshot, rates) {
   facts(block(parent, "Who holds a connection"), holders(http.holders, (h) => h.call));
 }
 
-const tokens = (left) => (typeof left === "object" && left !== null ? Object.values(left).map(tokens).join(", ") : rate(left));
+// One number for each window of the limit: calls that may leave now.
+const tokens = (left) => Object.values(left).map(rate).join(", ") || "no limit";
 
 function holders(list, what) {
   const named = (list ?? []).slice(0, 10).map((h, n) => [`${n + 1}. ${what(h)}`, `${h.task} · ${age(h.seconds)}`]);
