@@ -12,7 +12,7 @@ hypothesis.settings.register_profile("brokerpool", deadline=None)
 hypothesis.settings.load_profile("brokerpool")
 
 #: Each party is a process of its own there, and the figures that are printed are judged.
-ALONE = (Path(__file__).parent / "faults", Path(__file__).parent / "sdk")
+ALONE = tuple(Path(__file__).parent / folder for folder in ("browser", "faults", "sdk"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,7 +37,9 @@ async def page_of(url: str, key: str = KEY, **options: Any) -> AsyncIterator[Pag
         browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         try:
             page = await browser.new_page(viewport=options.pop("viewport", DESKTOP), **options)
-            page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+            page.on(
+                "console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None
+            )
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("request", lambda request: hosts.add(request.url.split("/dashboard")[0]))
             page.set_default_timeout(5_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,12 +23,13 @@ pytestmark = needs_chromium
 
 #: Milliseconds within which an operator sees what has happened.
 SEEN_MS = 2_000
-#: Two connections of five symbols.
+#: Three connections of five symbols.
 SMALL = {
     "MAX_SYMBOLS_PER_WEBSOCKET": "5",
     "MAX_WEBSOCKET_CONNECTIONS": "3",
     "BROKERPOOL_MARKET_HOURS": "always",
     "BROKERPOOL_CLIENT_BUFFER_BYTES": "8192",
+    "MAX_RETRIES": "0",
 }
 
 
@@ -36,17 +38,19 @@ async def watched(
     symbols: int, simulator: dict[str, Any] | None = None, /, **options: Any
 ) -> AsyncIterator[tuple[KiteSimulator, Gateway, Client, Page]]:
     """Give a gateway whose one client holds so many symbols, and a page that shows it."""
-    async with gateway({"rate": 300, **(simulator or {})}, **SMALL) as (broker, served_by):
-        async with client(served_by) as session:
-            names = [row.tradingsymbol for row in broker.listings if row.exchange == "NSE"]
-            await session.subscribe(*names[:symbols], mode=2)
-            await served_by.pool.wait_live(served_by.pool.demand.instruments())
-            reading = asyncio.create_task(drained(session))
-            async with page_of(served_by.http_url, **options) as page:
-                await expect(page.locator("#link")).to_have_text("connected")
-                yield broker, served_by, session, page
-            reading.cancel()
-            await asyncio.wait({reading})
+    async with (
+        gateway({"rate": 300, **(simulator or {})}, **SMALL) as (broker, served_by),
+        client(served_by) as session,
+    ):
+        names = [row.tradingsymbol for row in broker.listings if row.exchange == "NSE"]
+        await session.subscribe(*names[:symbols], mode=2)
+        await served_by.pool.wait_live(served_by.pool.demand.instruments())
+        reading = asyncio.create_task(drained(session))
+        async with page_of(served_by.http_url, **options) as page:
+            await expect(page.locator("#link")).to_have_text("connected")
+            yield broker, served_by, session, page
+        reading.cancel()
+        await asyncio.wait({reading})
 
 
 async def drained(session: Client) -> None:
@@ -85,17 +89,21 @@ def test_a_killed_socket_its_gap_and_a_degraded_pool_are_seen_within_two_seconds
 
 def test_a_refused_symbol_a_slow_client_and_a_429_storm_are_seen_within_two_seconds() -> None:
     async def main() -> None:
-        async with watched(14, {"http_rates": {}}) as (broker, served_by, session, page):
-            await raw_ask(session)
+        async with watched(14, {"http_rates": {}, "symbols": 60}) as (broker, served_by, session, page):
+            names = [row.tradingsymbol for row in broker.listings if row.exchange == "NSE"]
+            # The answer goes to the task that reads.
+            wanted = [{"symbol": name, "exchange": "NSE"} for name in names[14:18]]
+            await session.connection.send(json.dumps({"action": "subscribe", "mode": 2, "symbols": wanted}))
             await sees(page, "#attention", "the last was NSE:")
             await sees(page, "#symbols", "MAX_CAPACITY_REACHED")
 
             rows = [{"symbol": row.tradingsymbol, "exchange": "NSE"} for row in broker.listings[:14]]
             _, writer = await raw_client(served_by.ws_url, rows)
+            # The client that reads may be behind for a moment; the one that does not stays behind.
             for _ in range(300):
-                await broker.step(100)
-                await asyncio.sleep(0)
-                if served_by.stats()["gateway"]["slow_clients"]:
+                await broker.step(500)
+                await asyncio.sleep(0.005)
+                if served_by._fanout.slowest(1)[0].behind_seconds > 0.3:
                     break
             await sees(page, "#attention", "1 client cannot keep up")
             await expect(page.locator("#clients tr").first.locator("td").nth(1)).to_contain_text("s")
@@ -104,33 +112,27 @@ def test_a_refused_symbol_a_slow_client_and_a_429_storm_are_seen_within_two_seco
 
             broker.faults.refuse_http = Refuse(429)
             async with aiohttp.ClientSession(served_by.http_url) as http:
-                body = {"apikey": KEY, "symbol": "SBIN", "exchange": "BSE"}
-                async with http.post("/api/v1/quotes", json=body) as answer:
-                    assert answer.status == 429
-            await sees(page, "#attention", "“too fast” (429)")
+                bodies = [{"apikey": KEY, "symbol": name, "exchange": "NSE"} for name in names[20:30]]
+                asked = [asyncio.create_task(http.post("/api/v1/quotes", json=body)) for body in bodies]
+                await sees(page, "#attention", "“too fast” (429)")
+                assert {answer.status for answer in await asyncio.gather(*asked)} == {429}
 
     asyncio.run(main())
-
-
-async def raw_ask(session: Client) -> None:
-    # The answer goes to the task that reads.
-    wanted = [{"symbol": f"SIM{n:04}", "exchange": "NSE"} for n in range(15, 20)]
-    await session.connection.send(f'{{"action":"subscribe","mode":2,"symbols":{wanted}}}'.replace("'", '"'))
 
 
 def test_a_search_tells_where_a_symbol_is_and_the_journal_can_be_filtered() -> None:
     async def main() -> None:
         async with watched(6) as (_, _, _, page):
-            await page.get_by_label("Symbol").fill("infy")
-            await page.get_by_label("Symbol").press("Enter")
+            await page.get_by_role("combobox", name="Symbol").fill("infy")
+            await page.get_by_role("combobox", name="Symbol").press("Enter")
             for text in ("NSE:INFY", "zerodha-1", "Quote", "live"):
                 await sees(page, "#found", text)
-            await page.get_by_label("Symbol").fill("<b>nobody")
+            await page.get_by_role("combobox", name="Symbol").fill("<b>nobody")
             await page.get_by_role("button", name="Find").click()
             await sees(page, "#found", "No client wants a symbol like “<b>nobody”")
             await page.get_by_label("Filter by words").fill("zerodha-2")
             await expect(page.locator("#journal tr")).to_have_count(2)
-            await page.get_by_label("Event").select_option("live")
+            await page.get_by_label("Event", exact=True).select_option("live")
             await expect(page.locator("#journal tr")).to_have_count(1)
 
     asyncio.run(main())
@@ -138,31 +140,33 @@ def test_a_search_tells_where_a_symbol_is_and_the_journal_can_be_filtered() -> N
 
 def test_a_connection_is_rotated_and_drained_after_a_confirmation_and_not_without() -> None:
     async def main() -> None:
-        async with watched(7) as (broker, served_by, session, page):
+        async with watched(3) as (broker, served_by, _, page):
             await box(page, "zerodha-1").get_by_role("button", name="Rotate").click()
             dialog = page.get_by_role("dialog")
-            await expect(dialog).to_contain_text("Its 5 symbols are served by other connections")
+            await expect(dialog).to_contain_text("Its 3 symbols are served by other connections")
             await page.keyboard.press("Escape")
             await expect(dialog).to_be_hidden()
+            assert not served_by.pool.inspection.evacuating()
             await box(page, "zerodha-1").get_by_role("button", name="Rotate").click()
             await dialog.get_by_role("button", name="Rotate it").click()
-            await sees(page, "#toast", "5 symbols on the move")
+            await sees(page, "#toast", "3 symbols on the move")
             await sees(page, "#journal", "ordered")
-            await expect(box(page, "zerodha-3")).to_be_visible(timeout=SEEN_MS)
+            await expect(box(page, "zerodha-2")).to_be_visible(timeout=SEEN_MS)
             await expect(box(page, "zerodha-1")).to_have_count(0, timeout=10_000)
-            loads = {c["name"]: c["symbols"] for c in connections(served_by)}
-            assert sum(loads.values()) == 7
+
+            names = [f"NSE:{row.tradingsymbol}" for row in broker.listings if row.exchange == "NSE"]
+            served_by.pool.subscribe(names[3:7], owner="another")
+            await served_by.pool.wait_live(names[3:7])
+            served_by.pool.unsubscribe(names[3:5], owner="another")
+            await expect(box(page, "zerodha-3").locator(".facts")).to_contain_text("2 of 5")
             await box(page, "zerodha-3").get_by_role("button", name="Drain").click()
             await dialog.get_by_role("button", name="Drain it").click()
-            await sees(page, "#toast", "have room for" if loads["zerodha-2"] + loads["zerodha-3"] > 5 else "")
-            assert served_by.pool.get_pool_stats()["websocket"]["gaps_total"] == 0
+            await expect(box(page, "zerodha-3")).to_have_count(0, timeout=10_000)
+            await expect(box(page, "zerodha-2").locator(".facts")).to_contain_text("5 of 5")
+            pool = served_by.pool.get_pool_stats()["websocket"]
+            assert (pool["gaps_total"], pool["connections"]) == (0, 1)
 
     asyncio.run(main())
-
-
-def connections(served_by: Gateway) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = served_by.pool.get_pool_stats()["websocket"]["per_connection"]
-    return found
 
 
 def test_the_key_is_asked_for_once_a_tab_kept_out_of_every_url_and_a_wrong_one_is_told() -> None:
@@ -185,7 +189,8 @@ def test_the_key_is_asked_for_once_a_tab_kept_out_of_every_url_and_a_wrong_one_i
 
 CONTRAST = """() => {
   const rgb = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => [r, g, b].map((v) => linear(v / 255))
     .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
   const ground = (node) => {
     for (; node; node = node.parentElement) {
@@ -219,11 +224,8 @@ def test_every_text_has_contrast_and_a_phone_shows_the_page_without_scrolling_si
             await page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
             width = await page.evaluate("document.documentElement.scrollWidth")
             assert width <= PHONE["width"]
-            await page.keyboard.press("Tab")
-            for label in ("Theme", "Forget key"):
-                await page.get_by_role("button", name=label).focus()
             nameless = await page.evaluate(
-                "[...document.querySelectorAll('button, input:not([hidden]), select')]"
+                "[...document.querySelectorAll('main button, input:not([hidden]), select')]"
                 ".filter((n) => !(n.ariaLabel || n.textContent.trim() || n.labels?.length)).map((n) => n.id)"
             )
             assert nameless == []

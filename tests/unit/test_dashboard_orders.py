@@ -68,7 +68,9 @@ def test_an_order_for_which_there_is_no_room_is_refused_with_the_numbers_and_cha
             for order in ("drain", "rotate"):
                 error = refused(s, order, "ws-1")
                 assert error.code is ErrorCode.CONNECTION_NOT_MOVABLE
-                assert "carries 4 symbols, and other connections have room for 2 (2 of 2 are open" in str(error)
+                assert "carries 4 symbols, and other connections have room for 2 (2 of 2 are open" in str(
+                    error
+                )
             assert refused(s, "rotate", "ws-9").code is ErrorCode.CONNECTION_UNKNOWN
 
     run(main())

@@ -192,9 +192,11 @@ def test_a_fault_in_a_snapshot_ends_the_streams_and_the_next_viewer_begins_anew(
 
 @asynccontextmanager
 async def serving(**environ: str) -> AsyncIterator[tuple[Any, Gateway, aiohttp.ClientSession]]:
-    async with gateway({"rate": 200}, **environ) as (broker, served_by):
-        async with aiohttp.ClientSession(served_by.http_url) as http:
-            yield broker, served_by, http
+    async with (
+        gateway({"rate": 200}, **environ) as (broker, served_by),
+        aiohttp.ClientSession(served_by.http_url) as http,
+    ):
+        yield broker, served_by, http
 
 
 def test_without_the_key_there_is_no_stream_no_symbol_and_no_order() -> None:
@@ -233,77 +235,71 @@ def test_wrong_keys_are_counted_as_at_every_other_endpoint() -> None:
 
 def test_the_stream_shows_connections_clients_and_refused_symbols_and_ends_with_the_gateway() -> None:
     async def main() -> None:
-        async with serving(MAX_SYMBOLS_PER_WEBSOCKET="2", MAX_WEBSOCKET_CONNECTIONS="2") as (
-            _,
-            served_by,
-            http,
-        ):
-            async with client(served_by) as session:
-                names = ("RELIANCE", "INFY", "SBIN", "TCS", "HDFCBANK")
-                await session.subscribe(*names)
-                await until(lambda: served_by.pool.connected)
-                async with http.get("/dashboard/stream", headers=BEARER) as answer:
-                    assert answer.headers["Cache-Control"] == "no-store"
-                    assert answer.headers["Content-Type"] == "application/x-ndjson"
-                    backlog = json.loads(await answer.content.readline())
-                    assert {entry["event"] for entry in backlog["entries"]} >= {"dialled"}
-                    moment = json.loads(await answer.content.readline())
-                    assert moment["broker"] == "zerodha"
-                    assert moment["pictured"]["zerodha-1"] == ["NSE:RELIANCE", "NSE:INFY"]
-                    assert [c["subscriptions"] for c in moment["clients"]] == [4]
-                    assert [r["instrument"] for r in moment["refused"]] == ["NSE:HDFCBANK"]
-                    assert moment["refused"][0]["code"] == "MAX_CAPACITY_REACHED"
-                    assert moment["refused_total"] == 1
-                    assert moment["stats"].keys() == served_by.stats().keys()
-                    async with asyncio.timeout(5):
-                        closing = asyncio.create_task(served_by.close())
-                        while await answer.content.readline():
-                            pass
-                    await closing
+        full = {"MAX_SYMBOLS_PER_WEBSOCKET": "2", "MAX_WEBSOCKET_CONNECTIONS": "2"}
+        async with serving(**full) as (_, served_by, http), client(served_by) as session:
+            names = ("RELIANCE", "INFY", "SBIN", "TCS", "HDFCBANK")
+            await session.subscribe(*names)
+            await until(lambda: served_by.pool.connected)
+            async with http.get("/dashboard/stream", headers=BEARER) as answer:
+                assert answer.headers["Cache-Control"] == "no-store"
+                assert answer.headers["Content-Type"] == "application/x-ndjson"
+                backlog = json.loads(await answer.content.readline())
+                assert {entry["event"] for entry in backlog["entries"]} >= {"dialled"}
+                moment = json.loads(await answer.content.readline())
+                assert moment["broker"] == "zerodha"
+                assert moment["pictured"]["zerodha-1"] == ["NSE:RELIANCE", "NSE:INFY"]
+                assert [c["subscriptions"] for c in moment["clients"]] == [4]
+                assert [r["instrument"] for r in moment["refused"]] == ["NSE:HDFCBANK"]
+                assert moment["refused"][0]["code"] == "MAX_CAPACITY_REACHED"
+                assert moment["refused_total"] == 1
+                assert moment["stats"].keys() == served_by.stats().keys()
+                async with asyncio.timeout(5):
+                    closing = asyncio.create_task(served_by.close())
+                    while await answer.content.readline():
+                        pass
+                await closing
 
     asyncio.run(main())
 
 
 def test_a_search_finds_wanted_symbols_and_tells_where_they_are() -> None:
     async def main() -> None:
-        async with serving() as (_, served_by, http):
-            async with client(served_by) as one, client(served_by) as other:
-                await one.subscribe("INFY", "RELIANCE", mode=3)
-                await other.subscribe("INFY", mode=1)
-                infy = next(iter(served_by.pool.demand.instruments()))
-                await served_by.pool.wait_live(infy)
-                async with http.get("/dashboard/symbols", params={"q": "inf"}, headers=BEARER) as answer:
-                    assert (await answer.json()) == {"symbols": ["NSE:INFY"]}
-                async with http.get("/dashboard/symbols/NSE:INFY", headers=BEARER) as answer:
-                    found = await answer.json()
-                assert (found["state"], found["mode"], found["owners"]) == ("live", "Depth", 2)
-                assert found["connections"] == ["zerodha-1"]
-                assert found["gap"] is None
-                assert 0 <= found["age_seconds"] < 5
-                assert found["ltp"] > 0
-                for nobody in ("NSE:NOPE", "nonsense", "NSE:"):
-                    async with http.get(f"/dashboard/symbols/{nobody}", headers=BEARER) as answer:
-                        assert answer.status == 404
+        async with serving() as (_, served_by, http), client(served_by) as one, client(served_by) as other:
+            await one.subscribe("INFY", "RELIANCE", mode=3)
+            await other.subscribe("INFY", mode=1)
+            infy = next(iter(served_by.pool.demand.instruments()))
+            await served_by.pool.wait_live(infy)
+            async with http.get("/dashboard/symbols", params={"q": "inf"}, headers=BEARER) as answer:
+                assert (await answer.json()) == {"symbols": ["NSE:INFY"]}
+            async with http.get("/dashboard/symbols/NSE:INFY", headers=BEARER) as answer:
+                found = await answer.json()
+            assert (found["state"], found["mode"], found["owners"]) == ("live", "Depth", 2)
+            assert found["connections"] == ["zerodha-1"]
+            assert found["gap"] is None
+            assert 0 <= found["age_seconds"] < 5
+            assert found["ltp"] > 0
+            for nobody in ("NSE:NOPE", "nonsense", "NSE:"):
+                async with http.get(f"/dashboard/symbols/{nobody}", headers=BEARER) as answer:
+                    assert answer.status == 404
 
     asyncio.run(main())
 
 
 def test_orders_over_http_move_symbols_and_refusals_say_why() -> None:
     async def main() -> None:
-        async with serving() as (_, served_by, http):
-            async with client(served_by) as session:
-                await session.subscribe("INFY", "RELIANCE")
-                await served_by.pool.wait_live(served_by.pool.demand.instruments())
-                for path, status, code in (
-                    ("nobody/rotate", 404, "CONNECTION_UNKNOWN"),
-                    ("zerodha-1/drain", 409, "CONNECTION_NOT_MOVABLE"),
-                    ("zerodha-1/explode", 404, "UNKNOWN_ENDPOINT"),
-                ):
-                    async with http.post(f"/dashboard/connections/{path}", headers=BEARER) as answer:
-                        assert (answer.status, (await answer.json())["code"]) == (status, code)
-                async with http.post("/dashboard/connections/zerodha-1/rotate", headers=BEARER) as answer:
-                    assert await answer.json() == {"status": "success", "symbols": 2}
-                await until(lambda: names(served_by) == ["zerodha-2"], seconds=20)
+        async with serving() as (_, served_by, http), client(served_by) as session:
+            await session.subscribe("INFY", "RELIANCE")
+            await served_by.pool.wait_live(served_by.pool.demand.instruments())
+            for path, status, code in (
+                ("nobody/rotate", 404, "CONNECTION_UNKNOWN"),
+                ("zerodha-1/drain", 409, "CONNECTION_NOT_MOVABLE"),
+                ("zerodha-1/explode", 404, "UNKNOWN_ENDPOINT"),
+            ):
+                async with http.post(f"/dashboard/connections/{path}", headers=BEARER) as answer:
+                    assert (answer.status, (await answer.json())["code"]) == (status, code)
+            async with http.post("/dashboard/connections/zerodha-1/rotate", headers=BEARER) as answer:
+                assert await answer.json() == {"status": "success", "symbols": 2}
+            await until(lambda: names(served_by) == ["zerodha-2"], seconds=20)
 
     asyncio.run(main())
 
