@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format soak demo bench-fanout bench-feed docs clean
+.PHONY: help test lint format soak demo bench-fanout bench-feed docs screenshots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ bench-http: $(VENV)/.bench ## what a kept connection saves, and CPU of a call, a
 
 docs: $(VENV)/.test ## write the generated pages and .env.example again
 	$(BIN)/python docs/generate.py
+
+screenshots: $(VENV)/.test ## take the pictures of the dashboard's page again; needs Chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

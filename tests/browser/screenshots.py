@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 async def take() -> None:
-    """Show a working day on three pictures, and a connection that is out on a fourth."""
+    """Show a working day, and a connection that is out on two further pictures."""
     IMAGES.mkdir(exist_ok=True)
     async with (
         gateway({"rate": 2000, "symbols": 600}, **SETTINGS) as (broker, served_by),
@@ -37,8 +37,9 @@ async def take() -> None:
         async with page_of(served_by.http_url) as page:
             await page.get_by_role("combobox", name="Symbol").fill("INFY")
             await page.get_by_role("combobox", name="Symbol").press("Enter")
+            await page.get_by_role("combobox", name="Symbol").blur()
             await asyncio.sleep(SECONDS)
-            await picture(page, "dashboard-light.png")
+            await picture(page, "dashboard-light.png", whole=True)
             await page.emulate_media(color_scheme="dark")
             await asyncio.sleep(1)
             broker.faults.refuse = RefuseDial(503)
@@ -60,9 +61,9 @@ async def read(session: Client) -> None:
         await session.connection.recv()
 
 
-async def picture(page: Page, name: str) -> None:
+async def picture(page: Page, name: str, *, whole: bool = False) -> None:
     await page.mouse.move(0, 0)
-    await page.screenshot(path=IMAGES / name)
+    await page.screenshot(path=IMAGES / name, full_page=whole)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,6 @@ class Gateway:
         self._refusals = RefusalLog()
         sources = Sources(self.pool, self._fanout, self._refusals, self.stats, time.time)
         self._broadcast = Broadcast(sources, self.pool.journal)
-        self._door = Door(self._api_key, *settings.api_rate, clock=time.monotonic)
         self._links: LinkServer | None = None
         self._rest: RestServer | None = None
 
@@ -125,7 +124,7 @@ class Gateway:
         """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
         settings = self._settings
         app = application(self._market(), self.stats, self.pool.journal)
-        app.include_router(dashboard(self.pool, self._broadcast, self._door))
+        app.include_router(dashboard(self.pool, self._broadcast, self._new_door()))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
@@ -174,7 +173,11 @@ class Gateway:
         def book() -> TokenBook:
             return self._feed.book
 
-        return Market(self._feed.name, self._api, book, Directory(book), self._door)
+        return Market(self._feed.name, self._api, book, Directory(book), self._new_door())
+
+    def _new_door(self) -> Door:
+        # The dashboard has its own: what it asks for takes nothing from the programs at its address.
+        return Door(self._api_key, *self._settings.api_rate, clock=time.monotonic)
 
     async def _snapshots(self, instruments: Sequence[Instrument]) -> Sequence[Tick]:
         return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]

@@ -142,7 +142,7 @@ class Broadcast:
         self._latest = b""
 
     async def _run(self) -> None:
-        lag = 0.0
+        lag: float | None = None
         while True:
             try:
                 self._latest = self._build(lag)
@@ -158,7 +158,7 @@ class Broadcast:
                     viewer.drop()
             lag = await self._pause()
 
-    def _build(self, lag: float) -> bytes:
+    def _build(self, lag: float | None) -> bytes:
         entries = self._journal.entries(self._told)
         if entries:
             self._told = entries[-1].number

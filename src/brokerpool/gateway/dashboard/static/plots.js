@@ -4,7 +4,7 @@
 import { byId } from "./elements.js";
 
 const MOMENTS = 600;
-const HEIGHT = 185;
+const HEIGHT = 170;
 const DECADES = [0.1, 1, 10, 100, 1_000, 10_000, 100_000];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -59,7 +59,7 @@ class Plot {
         height: HEIGHT,
         cursor: { y: false, drag: { x: false, y: false } },
         scales: { x: { time: true }, y: scale },
-        axes: [{ ...axis, space: 70, values: [[1, "{HH}:{mm}:{ss}"]] }, y],
+        axes: [{ ...axis, space: 70, size: 28, values: [[1, "{HH}:{mm}:{ss}"]] }, y],
         series: [
           {},
           ...this.#series.map(([label, variable]) => ({
@@ -85,7 +85,7 @@ export class Plots {
     const at = snapshot.at_ms / 1000;
     const behind = Math.max(0, ...snapshot.clients.map((client) => client.behind_seconds)) * 1000;
     this.#ticks.add(at, [received, delivered]);
-    this.#lag.add(at, [Math.max(0.1, snapshot.lag_ms), behind ? Math.max(0.1, behind) : null]);
+    this.#lag.add(at, [snapshot.lag_ms === null ? null : Math.max(0.1, snapshot.lag_ms), behind ? Math.max(0.1, behind) : null]);
   }
 
   redraw() {

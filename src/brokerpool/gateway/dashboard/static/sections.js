@@ -7,15 +7,15 @@ const RECENT_MS = 15_000;
 
 export function drawTotals(snapshot, received, delivered) {
   const { websocket: pool, gateway } = snapshot.stats;
-  const down = pool.symbols_down + pool.symbols_degraded;
+  const live = pool.per_connection.filter((connection) => connection.state === "live").length;
   const totals = [
-    ["connections", `${pool.connections} of ${pool.max_connections}`],
+    ["live connections", `${live} of ${pool.connections}`, live < pool.connections ? "bad" : ""],
     ["symbols", `${count(pool.total_symbols)} · ${percent(pool.capacity_used)}`],
     ["ticks a second", rate(received)],
     ["frames a second", rate(delivered)],
     ["clients", gateway.slow_clients ? `${count(gateway.clients)} · ${gateway.slow_clients} slow` : count(gateway.clients), gateway.slow_clients ? "warn" : ""],
     ["open gaps", count(pool.gaps_open), pool.gaps_open ? "bad" : ""],
-    ["without a feed", count(down), down ? "bad" : ""],
+    ["without a feed", count(pool.symbols_down), pool.symbols_down ? "bad" : ""],
   ];
   keyed(
     byId("totals"),
@@ -145,7 +145,7 @@ export function drawDatabase(snapshot) {
     ]);
     facts(block(parent, "Who holds a database connection"), holders(database.holders, (h) => h.where));
   } else facts(block(parent, "Database connections"), [["this gateway uses no database", ""]]);
-  facts(block(parent, "Event loop"), [["worst delay", `${snapshot.lag_ms.toFixed(1)} ms`]]);
+  facts(block(parent, "Event loop"), [["worst delay", snapshot.lag_ms === null ? "–" : `${snapshot.lag_ms.toFixed(1)} ms`]]);
   if (process)
     facts(
       block(parent, "Process"),
