@@ -39,7 +39,7 @@ async def take() -> None:
             await page.get_by_role("combobox", name="Symbol").press("Enter")
             await page.get_by_role("combobox", name="Symbol").blur()
             await asyncio.sleep(SECONDS)
-            await picture(page, "dashboard-light.png", whole=True)
+            await picture(page, "dashboard-light.png", height=1460)
             await page.emulate_media(color_scheme="dark")
             await asyncio.sleep(1)
             broker.faults.refuse = RefuseDial(503)
@@ -61,9 +61,15 @@ async def read(session: Client) -> None:
         await session.connection.recv()
 
 
-async def picture(page: Page, name: str, *, whole: bool = False) -> None:
+async def picture(page: Page, name: str, *, height: int | None = None) -> None:
+    size = page.viewport_size
+    assert size is not None
     await page.mouse.move(0, 0)
-    await page.screenshot(path=IMAGES / name, full_page=whole)
+    await page.screenshot(
+        path=IMAGES / name,
+        full_page=True,
+        clip={"x": 0, "y": 0, "width": size["width"], "height": height or size["height"]},
+    )
 
 
 if __name__ == "__main__":

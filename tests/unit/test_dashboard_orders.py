@@ -76,6 +76,19 @@ def test_an_order_for_which_there_is_no_room_is_refused_with_the_numbers_and_cha
     run(main())
 
 
+def test_a_drain_never_opens_a_connection_where_a_rotation_would() -> None:
+    async def main() -> None:
+        async with stage() as s:
+            s.subscribe(SYMBOLS[:6])
+            await s.live()
+            assert "none is opened for this" in str(refused(s, "drain", "ws-1"))
+            assert s.pool.rotate("ws-1") == 4
+            await until(lambda: names(s) == ["ws-2", "ws-3"])
+            await s.live()
+
+    run(main())
+
+
 def test_one_order_at_a_time_and_only_for_a_connection_that_is_live() -> None:
     async def main() -> None:
         async with stage() as s:
