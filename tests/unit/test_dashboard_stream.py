@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from brokerpool import Instrument
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.dashboard import Broadcast, Sources
@@ -188,6 +190,33 @@ def test_a_fault_in_a_snapshot_ends_the_streams_and_the_next_viewer_begins_anew(
 
 
 # -- over HTTP --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can tell the kernel")
+def test_the_connection_of_a_dropped_viewer_is_cut_off_though_it_never_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("brokerpool.gateway.rest.listener._UNREAD_MS", 500)
+    monkeypatch.setattr("brokerpool.gateway.dashboard.snapshot.SYMBOLS", 5000)
+    large = {Instrument("NSE", f"S{n}"): (ErrorCode.MAX_CAPACITY_REACHED, "x" * 1000) for n in range(20)}
+
+    async def main() -> None:
+        async with gateway() as (_, served_by):
+            assert served_by._rest is not None
+            connections = served_by._rest._server.server_state.connections
+            for number in range(10):
+                served_by._refusals.note(number, large)
+            served_by._broadcast._period = 0.002
+            with socket.socket() as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                peer.connect(("127.0.0.1", served_by._rest.port))
+                request = f"GET /dashboard/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n"
+                peer.sendall(request.encode())
+                await until(lambda: served_by._broadcast.viewers == 1)
+                await until(lambda: served_by._broadcast.viewers == 0)
+                await until(lambda: not connections)
+
+    asyncio.run(main())
 
 
 @asynccontextmanager
