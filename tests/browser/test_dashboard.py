@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -134,6 +135,30 @@ def test_a_search_tells_where_a_symbol_is_and_the_journal_can_be_filtered() -> N
             await expect(page.locator("#journal tr")).to_have_count(2)
             await page.get_by_label("Event", exact=True).select_option("live")
             await expect(page.locator("#journal tr")).to_have_count(1)
+
+    asyncio.run(main())
+
+
+def test_who_holds_database_connections_is_shown_when_the_gateway_tells_it() -> None:
+    async def main() -> None:
+        async with watched(2) as (_, served_by, _, page):
+            await sees(page, "#database", "uses no database")
+            holder = {"task": "sync-7", "where": "store.py:41", "seconds": 12.5}
+            more = {
+                "database": {
+                    "size": 5,
+                    "checked_out": 4,
+                    "overflow": 1,
+                    "waiting": 2,
+                    "holders": [holder],
+                },
+                "process": {"cpu_percent": 3.5, "inner": {"left": "out"}},
+            }
+            sources = served_by._broadcast._sources
+            told = replace(sources, stats=lambda: {**served_by.stats(), **more})
+            served_by._broadcast._sources = told
+            for text in ("4 of 5", "store.py:41", "sync-7 · 12.5 s", "cpu percent"):
+                await sees(page, "#database", text)
 
     asyncio.run(main())
 

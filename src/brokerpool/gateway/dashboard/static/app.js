@@ -4,11 +4,13 @@ import { byId, tone, write } from "./elements.js";
 import { Rates } from "./figures.js";
 import { Refused, key, listen } from "./gateway.js";
 import { JournalView } from "./journal.js";
+import { drawClients, drawSymbols } from "./lists.js";
+import { drawAttention, drawTotals } from "./now.js";
 import { give } from "./orders.js";
+import { drawDatabase, drawHttp } from "./parts.js";
 import { Plots } from "./plots.js";
 import { drawPool } from "./pool.js";
 import { Search } from "./search.js";
-import { drawAttention, drawClients, drawDatabase, drawHttp, drawSymbols, drawTotals } from "./sections.js";
 
 const PAUSES_MS = [500, 1000, 2000, 5000];
 // Two snapshots are half a second apart; after so long without one the numbers are old.
@@ -47,11 +49,12 @@ function take(message) {
   if (message.kind === "journal") journal.add(message.entries);
   if (message.kind !== "snapshot") return;
   journal.add(message.journal);
-  if (pending === null) requestAnimationFrame(() => {
-    const snapshot = pending;
-    pending = null;
-    draw(snapshot);
-  });
+  if (pending === null)
+    requestAnimationFrame(() => {
+      const snapshot = pending;
+      pending = null;
+      draw(snapshot);
+    });
   pending = message;
 }
 
@@ -85,10 +88,14 @@ async function follow() {
   for (let tries = 0; !mine.signal.aborted; tries += 1) {
     let fault = "the gateway ended the stream";
     try {
-      await listen(take, () => {
-        tries = 0;
-        opened();
-      }, mine.signal);
+      await listen(
+        take,
+        () => {
+          tries = 0;
+          opened();
+        },
+        mine.signal,
+      );
     } catch (error) {
       if (mine.signal.aborted) return;
       if (error instanceof Refused && error.status === 403) {
@@ -104,7 +111,8 @@ async function follow() {
 }
 
 setInterval(() => {
-  if (stream && !byId("main").hidden && Date.now() - heardAt > SILENT_MS) say("no news: the numbers are old", "bad");
+  if (stream && !byId("main").hidden && Date.now() - heardAt > SILENT_MS)
+    say("no news: the numbers are old", "bad");
 }, 1000);
 
 byId("entry").addEventListener("submit", (event) => {

@@ -5,7 +5,20 @@ import { clock, count } from "./figures.js";
 
 const KEPT = 1000;
 const SHOWN = 200;
-const TONES = { lost: "bad", stale: "bad", refused: "bad", parked: "bad", evicted: "bad", degraded: "bad", gap: "bad", mute: "bad", starved: "bad", live: "good", "gap closed": "good", ordered: "warn" };
+const TONES = {
+  lost: "bad",
+  stale: "bad",
+  refused: "bad",
+  parked: "bad",
+  evicted: "bad",
+  degraded: "bad",
+  gap: "bad",
+  mute: "bad",
+  starved: "bad",
+  live: "good",
+  "gap closed": "good",
+  ordered: "warn",
+};
 
 export class JournalView {
   #entries = [];

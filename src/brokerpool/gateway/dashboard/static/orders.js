@@ -5,7 +5,10 @@ import { plural } from "./figures.js";
 import { order } from "./gateway.js";
 
 const WORDS = {
-  rotate: ["Rotate", "are served by other connections, a new one if need be, before this one is closed. No tick is lost."],
+  rotate: [
+    "Rotate",
+    "are served by other connections, a new one if need be, before this one is closed. No tick is lost.",
+  ],
   drain: ["Drain", "move to the connections that are open, and this one is closed. No tick is lost."],
 };
 
@@ -26,7 +29,9 @@ export async function give(name, connection, symbols) {
   if (!(await confirmed(name, connection, symbols))) return;
   try {
     const answer = await order(`connections/${encodeURIComponent(connection)}/${name}`);
-    toast(`${connection}: ${plural(answer.symbols, "symbol")} on the move; the journal tells when it is done.`);
+    toast(
+      `${connection}: ${plural(answer.symbols, "symbol")} on the move; the journal tells when it is done.`,
+    );
   } catch (error) {
     toast(error.message);
   }

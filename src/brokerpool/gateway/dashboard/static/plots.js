@@ -35,15 +35,22 @@ class Plot {
     else this.draw();
     // The legend shows the newest values while nobody points at others.
     if (!this.#node.matches(":hover")) this.#plot.setLegend({ idx: this.#data[0].length - 1 });
-    const last = this.#series.map(([label], n) => `${label} ${values[n] === null ? "unknown" : Math.round(values[n])}`);
+    const last = this.#series.map(
+      ([label], n) => `${label} ${values[n] === null ? "unknown" : Math.round(values[n])}`,
+    );
     this.#node.setAttribute("aria-label", last.join(", "));
   }
 
   // Made anew when the theme changes: its colours are drawn, not styled.
   draw() {
     if (this.#plot) this.#plot.destroy();
-    const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
-    const indian = (most) => (_, v) => (v === null ? "–" : v.toLocaleString("en-IN", { maximumFractionDigits: most }));
+    const axis = {
+      stroke: colour("--quiet"),
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { show: false },
+    };
+    const indian = (most) => (_, v) =>
+      v === null ? "–" : v.toLocaleString("en-IN", { maximumFractionDigits: most });
     const y = {
       ...axis,
       size: 56,
@@ -78,14 +85,31 @@ class Plot {
 }
 
 export class Plots {
-  #ticks = new Plot("ticks-plot", [["from the broker", "--series-1"], ["to clients", "--series-2"]], false);
-  #lag = new Plot("lag-plot", [["event loop", "--series-3"], ["slowest client", "--series-4"]], true);
+  #ticks = new Plot(
+    "ticks-plot",
+    [
+      ["from the broker", "--series-1"],
+      ["to clients", "--series-2"],
+    ],
+    false,
+  );
+  #lag = new Plot(
+    "lag-plot",
+    [
+      ["event loop", "--series-3"],
+      ["slowest client", "--series-4"],
+    ],
+    true,
+  );
 
   add(snapshot, received, delivered) {
     const at = snapshot.at_ms / 1000;
     const behind = Math.max(0, ...snapshot.clients.map((client) => client.behind_seconds)) * 1000;
     this.#ticks.add(at, [received, delivered]);
-    this.#lag.add(at, [snapshot.lag_ms === null ? null : Math.max(0.1, snapshot.lag_ms), behind ? Math.max(0.1, behind) : null]);
+    this.#lag.add(at, [
+      snapshot.lag_ms === null ? null : Math.max(0.1, snapshot.lag_ms),
+      behind ? Math.max(0.1, behind) : null,
+    ]);
   }
 
   redraw() {

@@ -3,14 +3,25 @@
 import { byId, facts, keyed, make, tone, write } from "./elements.js";
 import { age, count, plural, rate } from "./figures.js";
 
-const TONES = { live: "good", dialling: "warn", waiting: "bad", stale: "bad", parked: "bad", closed: "bad", idle: "warn" };
+const TONES = {
+  live: "good",
+  dialling: "warn",
+  waiting: "bad",
+  stale: "bad",
+  parked: "bad",
+  closed: "bad",
+  idle: "warn",
+};
 
 export function drawPool(snapshot, rates, onOrder) {
   const pool = snapshot.stats.websocket;
   const size = pool.max_symbols_per_connection;
   const open = pool.per_connection;
   const missing = Math.max(0, pool.max_connections - open.length);
-  const boxes = [...open, ...Array.from({ length: missing }, (_, n) => ({ name: `free-${n + 1}`, free: true }))];
+  const boxes = [
+    ...open,
+    ...Array.from({ length: missing }, (_, n) => ({ name: `free-${n + 1}`, free: true })),
+  ];
   keyed(
     byId("connections"),
     boxes,
@@ -21,7 +32,10 @@ export function drawPool(snapshot, rates, onOrder) {
     },
   );
   const carried = open.filter((connection) => connection.state === "live").length;
-  write(byId("broker-box"), `${snapshot.broker} · ${carried} of ${plural(pool.max_connections, "socket")} live`);
+  write(
+    byId("broker-box"),
+    `${snapshot.broker} · ${carried} of ${plural(pool.max_connections, "socket")} live`,
+  );
 }
 
 function freeBox() {
@@ -44,7 +58,10 @@ function openBox(name, onOrder) {
   bar.setAttribute("aria-label", `places taken on ${name}`);
   bar.append(make("i"), make("i"));
   const buttons = make("div", "buttons");
-  for (const [order, label] of [["rotate", "Rotate…"], ["drain", "Drain…"]]) {
+  for (const [order, label] of [
+    ["rotate", "Rotate…"],
+    ["drain", "Drain…"],
+  ]) {
     const button = make("button", "plain", label);
     button.type = "button";
     button.dataset.order = order;
@@ -82,10 +99,14 @@ function fill(item, connection, size, snapshot, rates) {
   const pairs = [
     ["symbols", `${count(connection.symbols)} of ${count(size)}${guests}`],
     ["ticks a second", rate(rates.of(`ticks ${connection.name}`, connection.ticks))],
-    ["last tick", connection.last_tick_age_seconds === null ? "none yet" : age(connection.last_tick_age_seconds)],
+    [
+      "last tick",
+      connection.last_tick_age_seconds === null ? "none yet" : age(connection.last_tick_age_seconds),
+    ],
     ["dials, refusals", `${count(connection.dials)}, ${count(connection.refusals)}`],
   ];
   if (connection.last_fault) pairs.push(["last fault", connection.last_fault]);
   facts(item.querySelector(".facts"), pairs);
-  for (const button of item.querySelectorAll("button")) button.disabled = emptying || connection.state !== "live";
+  for (const button of item.querySelectorAll("button"))
+    button.disabled = emptying || connection.state !== "live";
 }

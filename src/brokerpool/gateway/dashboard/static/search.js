@@ -40,7 +40,9 @@ export class Search {
     try {
       const symbols = await this.#matches(text);
       if (turn !== this.#suggesting) return;
-      byId("suggestions").replaceChildren(...symbols.map((symbol) => Object.assign(make("option"), { value: symbol })));
+      byId("suggestions").replaceChildren(
+        ...symbols.map((symbol) => Object.assign(make("option"), { value: symbol })),
+      );
     } catch {
       // a suggestion less
     }
@@ -51,7 +53,9 @@ export class Search {
     if (!text) return byId("found").replaceChildren();
     try {
       const symbols = await this.#matches(text);
-      const exact = symbols.find((symbol) => symbol === text.toUpperCase() || symbol.split(":").pop() === text.toUpperCase());
+      const exact = symbols.find(
+        (symbol) => symbol === text.toUpperCase() || symbol.split(":").pop() === text.toUpperCase(),
+      );
       if (exact || symbols.length === 1) return await this.#show(exact ?? symbols[0]);
       if (!symbols.length) return this.#say(`No client wants a symbol like “${text}”.`);
       this.#choose(symbols);
@@ -85,7 +89,9 @@ export class Search {
   }
 
   #say(text) {
-    byId("found").replaceChildren(make("p", "quiet", text));
+    const words = make("p", "quiet", text);
+    words.setAttribute("role", "status");
+    byId("found").replaceChildren(words);
   }
 
   #draw(found) {
@@ -107,7 +113,10 @@ export class Search {
       ["last tick", found.age_seconds === null ? "none yet" : `${age(found.age_seconds)} ago`],
       ["exchange time", found.exchange_ms === null ? "–" : clock(found.exchange_ms)],
       ["usual pause", found.usual_pause_seconds ? age(found.usual_pause_seconds) : "not learned yet"],
-      ["gap", gap ? `open since ${clock(gap.from_ms)}${gap.filled ? ", filled" : ""}: ${gap.reason}` : "none"],
+      [
+        "gap",
+        gap ? `open since ${clock(gap.from_ms)}${gap.filled ? ", filled" : ""}: ${gap.reason}` : "none",
+      ],
     ]);
   }
 }
