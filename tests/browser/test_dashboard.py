@@ -76,6 +76,7 @@ def test_a_killed_socket_its_gap_and_a_degraded_pool_are_seen_within_two_seconds
             broker.kill(broker.sockets()[0]["id"])
             await sees(page, "#attention", "5 symbols with an open gap")
             await sees(page, "#attention", "zerodha-1 is ")
+            await sees(page, "#attention", "lost or refused in the last 15 s")
             await sees(page, "#symbols", "NSE:RELIANCE")
             await sees(page, "#journal", "lost")
             await expect(box(page, "zerodha-1").locator(".state")).not_to_have_text("live")

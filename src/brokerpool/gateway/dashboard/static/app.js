@@ -27,13 +27,15 @@ let heardAt = 0;
 function draw(snapshot) {
   const { websocket: pool, gateway, http } = snapshot.stats;
   rates.begin(snapshot.at_ms);
-  const ticks = pool.per_connection.reduce((sum, connection) => sum + connection.ticks, 0);
-  const received = rates.of("ticks", ticks);
+  // Summed as rates: a connection that is closed takes its counter with it.
+  const ticks = new Map(pool.per_connection.map((c) => [c.name, rates.of(`ticks ${c.name}`, c.ticks)]));
+  const known = [...ticks.values()].filter((value) => value !== null);
+  const received = known.length || !ticks.size ? known.reduce((sum, value) => sum + value, 0) : null;
   const delivered = rates.of("frames", gateway.frames_delivered);
   write(byId("broker"), snapshot.broker);
   drawTotals(snapshot, received, delivered);
-  drawAttention(snapshot, rates);
-  drawPool(snapshot, rates, give);
+  drawAttention(snapshot, rates, journal);
+  drawPool(snapshot, ticks, give);
   drawClients(snapshot);
   if (http) drawHttp(snapshot, rates);
   drawDatabase(snapshot);
@@ -67,6 +69,7 @@ function askForKey(fault) {
   byId("main").hidden = true;
   byId("leave").hidden = true;
   byId("entry").hidden = false;
+  write(byId("broker"), "");
   write(byId("entry-fault"), fault);
   say("not connected", "quiet");
   byId("key").focus();

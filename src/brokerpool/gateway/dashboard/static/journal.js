@@ -46,6 +46,16 @@ export class JournalView {
     this.draw();
   }
 
+  // How many of these events there were since the time.
+  count(events, sinceMs) {
+    let found = 0;
+    for (const entry of this.#entries) {
+      if (entry.at_ms < sinceMs) break;
+      if (events.has(entry.event)) found += 1;
+    }
+    return found;
+  }
+
   // The gateway was started anew: its numbers begin again.
   clear() {
     this.#entries = [];

@@ -4,6 +4,7 @@ import { byId, keyed, make, tone, write } from "./elements.js";
 import { clock, count, percent, plural, rate } from "./figures.js";
 
 const RECENT_MS = 15_000;
+const FAILURES = new Set(["lost", "stale", "refused", "evicted"]);
 
 export function drawTotals(snapshot, received, delivered) {
   const { websocket: pool, gateway } = snapshot.stats;
@@ -39,7 +40,7 @@ export function drawTotals(snapshot, received, delivered) {
   );
 }
 
-export function drawAttention(snapshot, rates) {
+export function drawAttention(snapshot, rates, journal) {
   const { websocket: pool, gateway, http } = snapshot.stats;
   const found = [];
   for (const connection of pool.per_connection) {
@@ -48,12 +49,13 @@ export function drawAttention(snapshot, rates) {
     const colour = connection.state === "dialling" || connection.state === "idle" ? "warn" : "bad";
     found.push([`c ${connection.name}`, colour, `${connection.name} is ${connection.state}${why}`]);
   }
-  const lost = rates.recent(
-    "losses",
-    pool.per_connection.reduce((sum, c) => sum + c.dials, 0),
-    RECENT_MS,
-  );
-  if (lost) found.push(["dials", "warn", `${plural(lost, "dial")} in the last ${RECENT_MS / 1000} s`]);
+  const lost = journal.count(FAILURES, snapshot.at_ms - RECENT_MS);
+  if (lost)
+    found.push([
+      "lost",
+      "warn",
+      `${plural(lost, "socket")} lost or refused in the last ${RECENT_MS / 1000} s`,
+    ]);
   if (pool.gaps_open) found.push(["gaps", "bad", `${plural(pool.gaps_open, "symbol")} with an open gap`]);
   if (pool.symbols_degraded)
     found.push([

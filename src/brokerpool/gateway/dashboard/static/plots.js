@@ -5,6 +5,8 @@ import { byId } from "./elements.js";
 
 const MOMENTS = 600;
 const HEIGHT = 170;
+// Between two labels of the time axis; parts of a second would show the same time twice.
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120];
 const DECADES = [0.1, 1, 10, 100, 1_000, 10_000, 100_000];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -66,7 +68,7 @@ class Plot {
         height: HEIGHT,
         cursor: { y: false, drag: { x: false, y: false } },
         scales: { x: { time: true }, y: scale },
-        axes: [{ ...axis, space: 70, size: 28, values: [[1, "{HH}:{mm}:{ss}"]] }, y],
+        axes: [{ ...axis, space: 70, size: 28, incrs: SECONDS, values: [[1, "{HH}:{mm}:{ss}"]] }, y],
         series: [
           {},
           ...this.#series.map(([label, variable]) => ({

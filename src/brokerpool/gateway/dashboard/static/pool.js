@@ -13,7 +13,7 @@ const TONES = {
   idle: "warn",
 };
 
-export function drawPool(snapshot, rates, onOrder) {
+export function drawPool(snapshot, ticks, onOrder) {
   const pool = snapshot.stats.websocket;
   const size = pool.max_symbols_per_connection;
   const open = pool.per_connection;
@@ -28,7 +28,7 @@ export function drawPool(snapshot, rates, onOrder) {
     (box) => box.name,
     (box) => (box.free ? freeBox() : openBox(box.name, onOrder)),
     (item, box) => {
-      if (!box.free) fill(item, box, size, snapshot, rates);
+      if (!box.free) fill(item, box, size, snapshot, ticks.get(box.name));
     },
   );
   const carried = open.filter((connection) => connection.state === "live").length;
@@ -74,7 +74,7 @@ function openBox(name, onOrder) {
   return item;
 }
 
-function fill(item, connection, size, snapshot, rates) {
+function fill(item, connection, size, snapshot, ticks) {
   const emptying = snapshot.emptying.includes(connection.name);
   const state = emptying ? "emptying" : connection.state;
   const colour = emptying ? "warn" : (TONES[connection.state] ?? "quiet");
@@ -98,7 +98,7 @@ function fill(item, connection, size, snapshot, rates) {
   const guests = connection.guests ? ` (${plural(connection.guests, "guest")})` : "";
   const pairs = [
     ["symbols", `${count(connection.symbols)} of ${count(size)}${guests}`],
-    ["ticks a second", rate(rates.of(`ticks ${connection.name}`, connection.ticks))],
+    ["ticks a second", rate(ticks)],
     [
       "last tick",
       connection.last_tick_age_seconds === null ? "none yet" : age(connection.last_tick_age_seconds),
