@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format soak demo bench-fanout bench-feed bench-http bench-db docs site clean
+.PHONY: help test lint format soak demo bench-fanout bench-feed bench-http bench-db docs site screenshots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ docs: $(VENV)/.test ## write the generated pages and .env.example again
 
 site: $(VENV)/.test ## the documentation as web pages, in site/; fails on a broken link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+screenshots: $(VENV)/.test ## take the pictures of the dashboard's page again; needs Chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

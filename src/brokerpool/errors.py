@@ -40,6 +40,17 @@ class ErrorCode(Enum):
         "It sent nothing of the call, or cut off a read that was on its way; an order on its way ends as"
         " OUTCOME_UNKNOWN.",
     )
+    CONNECTION_UNKNOWN = Entry(
+        "The pool has no broker connection of this name; names of closed ones are never used again.",
+        "Look at the statistics for those that there are.",
+        "It changed nothing.",
+    )
+    CONNECTION_NOT_MOVABLE = Entry(
+        "The symbols of a broker connection cannot be moved away now, so nothing was changed.",
+        "Wait until every connection is live and nothing else is being moved; when there is no room, release"
+        " symbols or allow more connections.",
+        "It left every symbol where it is served.",
+    )
     NOT_LIVE_IN_TIME = Entry(
         "Some symbols had no first tick within the time that the caller gave.",
         "Look at the connection states in the error: a closed market sends none; a parked connection needs"
@@ -301,6 +312,11 @@ class ErrorCode(Enum):
         "The body of a REST request is larger than the gateway accepts.",
         "Send several smaller requests.",
         "It stopped reading the request and did nothing of it.",
+    )
+    TOO_MANY_DASHBOARDS = Entry(
+        "As many dashboards are open as one gateway serves.",
+        "Close one of them; a browser tab that was closed is noticed at once.",
+        "It refused this one; the others go on.",
     )
     UNKNOWN_ENDPOINT = Entry(
         "The gateway has no such path, or not for this HTTP method.",

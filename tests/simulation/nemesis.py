@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from random import Random
 
 from brokerpool import WebSocketPool
 from brokerpool.brokers.login import Credentials
+from brokerpool.errors import BrokerpoolError
 from tests.simulation.scripted_broker import Refusal, ScriptedBroker
 from tests.simulation.scripted_socket import Socket
 
@@ -25,7 +27,7 @@ class Nemesis:
         self._deeds = (
             *(self.swizzle, self.swizzle, self.swizzle, self.kill_some, self.outage, self.new_day),
             *(self.refuse, self.busy, self.flap, self.slow, self.stranger, self.mute, self.deaf),
-            *(self.roll_over, self.operator),
+            *(self.roll_over, self.operator, self.order, self.order),
         )
 
     async def rage(self) -> None:
@@ -134,6 +136,16 @@ class Nemesis:
         """Somebody tells the pool that all is well, and answers for it while a Retry-After holds."""
         self._broker.closed_until = 0.0
         self._pool.renew()
+
+    async def order(self) -> None:
+        """The operator has a connection rotated or drained, whatever its state."""
+        names = [c["name"] for c in self._pool.get_pool_stats()["websocket"]["per_connection"]]
+        if not names:
+            return
+        order = self._random.choice((self._pool.rotate, self._pool.drain))
+        with contextlib.suppress(BrokerpoolError):
+            order(self._random.choice(names))
+            self.deeds["order carried out"] += 1
 
     # -- inside -------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Mode
+from brokerpool.ticks import Mode, Tick
 
 
 class Owner(NamedTuple):
@@ -43,7 +43,8 @@ class Explanation:
     priority: int
     state: SymbolState | None
     carriers: tuple[Carrier, ...]
-    #: Seconds, None before the first tick.
+    #: The last tick, and the seconds since it was received; None before the first.
+    last: Tick | None
     last_tick_age: float | None
     #: Seconds that usually pass between two ticks, 0 while that is not known.
     usual_pause: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from brokerpool.instruments import Instrument
 
@@ -67,6 +68,10 @@ class GapBook:
     def get(self, instrument: Instrument) -> Gap | None:
         """Return the instrument's open gap, None when there is none."""
         return self._open.get(instrument)
+
+    def first(self, most: int) -> list[Gap]:
+        """Return at most so many of the open gaps, in the order in which they were opened."""
+        return list(islice(self._open.values(), most))
 
     def instruments(self) -> list[Instrument]:
         """Return the instruments whose gap is open."""

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed
+from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.account import Account
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.connection import Connection, ConnectionObserver, Dial
@@ -96,6 +97,10 @@ class Lane:
         self._spare_since: float | None = None
 
     # -- demand -------------------------------------------------------------------------------------------
+
+    def evacuating(self, name: str) -> bool:
+        """Tell whether a connection is being emptied."""
+        return name in self._evacuations
 
     @property
     def leaving(self) -> list[str]:
@@ -202,6 +207,35 @@ class Lane:
         """
         self._evacuations[name] = _Evacuation(reason, self._loop.time(), opens)
         self.settle()
+
+    def order_out(self, name: str, reason: str, *, opens: bool) -> int:
+        """Evacuate a connection because an operator wants it, and return how many symbols are to move.
+
+        Raises BrokerpoolError with CONNECTION_NOT_MOVABLE, and changes nothing, when the symbols could not
+        all move without a hole.
+        """
+        placement, budget = self.placement, self._account.budget
+        if not self.connections[name].live:
+            raise _not_movable(
+                f"{name} is {self.connections[name].state.value}, and only a live one is emptied."
+            )
+        if self._out or self._evacuations or placement.has_guests:
+            busy = ", ".join(self.leaving) or "guests"
+            raise _not_movable(f"Symbols are away from home or being moved already ({busy}).")
+        hosts = [n for n, c in self.connections.items() if n != name and c.live and not c.fading]
+        room = sum(placement.room(host) for host in hosts)
+        if opens:
+            seats = max(0, budget.cap - budget.sockets)
+            room += sum(places for _, places in placement.new_slots()[:seats])
+        symbols = len(placement.homes(name))
+        if symbols > room:
+            raise _not_movable(
+                f"{name} carries {symbols} symbols, and other connections have room for {room}"
+                f" ({budget.sockets} of {budget.cap} are open{'' if opens else '; none is opened for this'})."
+            )
+        self._journal.note(Event.ORDERED, connection=name, symbols=symbols, reason=reason)
+        self.evacuate(name, reason, opens=opens)
+        return symbols
 
     def watch(self, now: float) -> None:
         """Move what is due to be moved; to be called every second or so."""
@@ -379,3 +413,7 @@ class Lane:
         """Return once every connection that was closed is gone; takes a few seconds at most."""
         for connection in (*self.connections.values(), *self._ending):
             await connection.gone()
+
+
+def _not_movable(text: str) -> BrokerpoolError:
+    return BrokerpoolError(text, code=ErrorCode.CONNECTION_NOT_MOVABLE)

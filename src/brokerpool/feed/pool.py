@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from brokerpool import transport
 from brokerpool.brokers.base import BrokerFeed
-from brokerpool.errors import NotLiveError, PoolClosedError, Refused
+from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError, Refused
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
 from brokerpool.feed.backoff import Backoff
@@ -22,6 +22,7 @@ from brokerpool.feed.demand import Demand
 from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
@@ -116,6 +117,8 @@ class WebSocketPool:
                 )
             )
         self._placement = self._lanes[0].placement
+        #: Where single symbols are and what ails them; to be asked by people, not for every tick.
+        self.inspection = Inspection(self._lanes, self._intake, self._demand)
         filling = Filling(filler, self._intake, Backoff(random)) if filler else None
         self._supervision = Supervision(self._lanes, self._intake, hours, filling, self.journal, wall_clock)
         self._watch = Watch(self._supervision.look, feed.limits.silence_seconds)
@@ -254,6 +257,7 @@ class WebSocketPool:
             priority=self._demand.priority(instrument),
             state=self.state(instrument),
             carriers=tuple(carriers),
+            last=self._intake.cadence.last(instrument),
             last_tick_age=None if seen is None else self._loop.time() - seen,
             usual_pause=self._intake.cadence.usual(instrument),
             gap=self.gap(instrument),
@@ -325,6 +329,22 @@ class WebSocketPool:
             }
         }
 
+    # -- orders of an operator ----------------------------------------------------------------------------
+
+    def rotate(self, name: str) -> int:
+        """Replace a connection and return how many symbols are to move; returns at once.
+
+        The symbols are served by other connections, a new one if the open ones have no room, before this
+        one lets go of them and is closed; the journal tells when. What is not through after a minute is
+        given up, and the connection goes on with the rest.
+        Raises BrokerpoolError: CONNECTION_UNKNOWN, or CONNECTION_NOT_MOVABLE; nothing has changed then.
+        """
+        return self._lane_of(name).order_out(name, "an operator has it rotated", opens=True)
+
+    def drain(self, name: str) -> int:
+        """Do the same with the connections that are open, so that there is one less; see `rotate`."""
+        return self._lane_of(name).order_out(name, "an operator has it drained", opens=False)
+
     # -- credentials and end ------------------------------------------------------------------------------
 
     def relist(self) -> int:
@@ -389,6 +409,14 @@ class WebSocketPool:
 
     def _connections(self) -> Iterator[Connection]:
         return (connection for lane in self._lanes for connection in lane.connections.values())
+
+    def _lane_of(self, name: str) -> Lane:
+        lane = next((lane for lane in self._lanes if name in lane.connections), None)
+        if lane is None:
+            known = ", ".join(connection.name for connection in self._connections()) or "none"
+            # The name is not repeated: it may be anything that somebody typed.
+            raise BrokerpoolError(f"Open are: {known}.", code=ErrorCode.CONNECTION_UNKNOWN)
+        return lane
 
     def _carry(self, instrument: Instrument) -> None:
         for lane in self._lanes:

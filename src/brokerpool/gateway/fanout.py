@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from brokerpool.feed.stream import PoolListener
 from brokerpool.gateway.audience import Audience, Key, Topic
@@ -33,18 +34,45 @@ class Outlet(Protocol):
 class Subscriber:
     """One client of the fan-out: its subscriptions, and where it stands when it cannot keep up."""
 
-    __slots__ = ("audience", "conflated", "delivered", "keys", "outlet", "paused_turn", "skipped")
+    __slots__ = (
+        "audience",
+        "conflated",
+        "delivered",
+        "keys",
+        "number",
+        "outlet",
+        "paused_at",
+        "paused_turn",
+        "skipped",
+    )
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, number: int = 0) -> None:
         self.outlet = outlet
+        #: By which people tell clients apart.
+        self.number = number
         self.keys: set[Key] = set()
         self.audience = Audience()
         #: The turn in which writing was paused, None while the client keeps up.
         self.paused_turn: int | None = None
+        #: When that was, by the fan-out's clock.
+        self.paused_at = 0.0
         self.skipped = 0
         self.delivered = 0
         #: Frames that were replaced by newer ones while the client was slow.
         self.conflated = 0
+
+
+class Standing(NamedTuple):
+    """How one client keeps up."""
+
+    number: int
+    #: Subscriptions: symbols times modes.
+    subscriptions: int
+    #: For how long nothing has been written to it, because it does not read; 0 while it keeps up.
+    behind_seconds: float
+    delivered: int
+    #: Frames that newer ones replaced, those that it is missing now included.
+    conflated: int
 
 
 class Fanout(PoolListener):
@@ -70,6 +98,8 @@ class Fanout(PoolListener):
         self._subscribers: set[Subscriber] = set()
         self._delivered_to_gone = 0
         self._conflated_for_gone = 0
+        #: Clients that were closed since the start because they did not read.
+        self.dropped = 0
 
     # -- subscriptions ------------------------------------------------------------------------------------
 
@@ -137,6 +167,21 @@ class Fanout(PoolListener):
             "frames_delivered": self._delivered_to_gone + sum(s.delivered for s in self._subscribers),
             "frames_conflated": self._conflated_for_gone + sum(s.conflated for s in self._subscribers),
         }
+
+    def slowest(self, most: int) -> list[Standing]:
+        """Return the clients that keep up worst, the worst first: those behind, then the most conflated."""
+        now = self._clock()
+        standings = (
+            Standing(
+                s.number,
+                len(s.keys),
+                0.0 if s.paused_turn is None else now - s.paused_at,
+                s.delivered,
+                s.conflated + s.skipped,
+            )
+            for s in self._subscribers
+        )
+        return heapq.nsmallest(most, standings, key=lambda s: (-s.behind_seconds, -s.conflated, s.number))
 
     def close(self) -> None:
         """Stop the timers; nothing is delivered any more."""
@@ -211,6 +256,7 @@ class Fanout(PoolListener):
         """Write nothing more to a client whose buffer is full; newer values replace what it misses."""
         if subscriber.paused_turn is None:
             subscriber.paused_turn = self._turn
+            subscriber.paused_at = self._clock()
 
     def resume(self, subscriber: Subscriber) -> None:
         """Bring a client that has read its buffer up to date: the newest value of each symbol it missed."""

@@ -22,8 +22,10 @@ from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
+from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.directory import Directory
@@ -99,6 +101,9 @@ class Gateway:
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self.pool.listen(FeedStatus(self.pool, self._fanout))
+        self._refusals = RefusalLog()
+        sources = Sources(self.pool, self._fanout, self._refusals, self.stats, time.time)
+        self._broadcast = Broadcast(sources, self.pool.journal)
         self._links: LinkServer | None = None
         self._rest: RestServer | None = None
 
@@ -110,7 +115,7 @@ class Gateway:
 
     @property
     def http_url(self) -> str:
-        """Where the REST endpoints, `/stats` and `/health` are."""
+        """Where the REST endpoints, `/dashboard`, `/stats` and `/health` are."""
         assert self._rest is not None
         return f"http://{_host(self._settings.http_host)}:{self._rest.port}"
 
@@ -125,6 +130,7 @@ class Gateway:
         app = application(self._market(), self.stats, self.pool.journal)
         app.include_router(health(self._vitals.verdict))
         app.include_router(explanations(self.pool))
+        app.include_router(dashboard(self.pool, self._broadcast, self._new_door()))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
@@ -166,6 +172,7 @@ class Gateway:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
         self._fanout.close()
+        self._broadcast.close()
         if self._warm_up is not None:
             self._warm_up.cancel()
         # The calls to the broker end first, so that REST requests under way still get an answer.
@@ -178,8 +185,11 @@ class Gateway:
         def book() -> TokenBook:
             return self._feed.book
 
-        door = Door(self._api_key, *self._settings.api_rate, clock=time.monotonic)
-        return Market(self._feed.name, self._api, book, Directory(book), door)
+        return Market(self._feed.name, self._api, book, Directory(book), self._new_door())
+
+    def _new_door(self) -> Door:
+        # The dashboard has its own: what it asks for takes nothing from the programs at its address.
+        return Door(self._api_key, *self._settings.api_rate, clock=time.monotonic)
 
     async def _snapshots(self, instruments: Sequence[Instrument]) -> Sequence[Tick]:
         return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]
@@ -188,7 +198,7 @@ class Gateway:
         if self.clients >= self._settings.max_clients:
             body = f"{self.clients} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
             return Refusal(503, body.encode(), {"Retry-After": "5"})
-        return Session(self.pool, self._fanout, self._api_key, self._limits)
+        return Session(self.pool, self._fanout, self._refusals, self._api_key, self._limits)
 
 
 async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:

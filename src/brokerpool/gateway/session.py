@@ -17,6 +17,7 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway import feed_status, protocol
 from brokerpool.gateway.fanout import Fanout, Subscriber
 from brokerpool.gateway.protocol import Entry, Outcome, RequestError
+from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link, LinkHandler
@@ -60,10 +61,19 @@ class Session(LinkHandler):
     wait for it; what the client sends meanwhile waits its turn.
     """
 
-    def __init__(self, pool: WebSocketPool, fanout: Fanout, api_key: str, limits: SessionLimits) -> None:
-        self.name = f"{_CLIENT}{next(_client_numbers)}"
+    def __init__(
+        self,
+        pool: WebSocketPool,
+        fanout: Fanout,
+        refusals: RefusalLog,
+        api_key: str,
+        limits: SessionLimits,
+    ) -> None:
+        self._number = next(_client_numbers)
+        self.name = f"{_CLIENT}{self._number}"
         self._pool = pool
         self._fanout = fanout
+        self._refusals = refusals
         self._api_key = api_key
         self._limits = limits
         self._authenticated = False
@@ -81,7 +91,7 @@ class Session(LinkHandler):
 
     def opened(self, link: Link) -> None:
         self._link = link
-        self._subscriber = Subscriber(link)
+        self._subscriber = Subscriber(link, self._number)
         link.limit_buffer(self._limits.buffer_bytes)
         link.limit_socket_buffer(self._limits.buffer_bytes)
         self._close_in(self._limits.auth_seconds, AUTH_TIMEOUT, "auth timeout")
@@ -112,6 +122,7 @@ class Session(LinkHandler):
         if self._turn is not None:
             self._turn.cancel()
         self._fanout.forget(self._subscriber)
+        self._fanout.dropped += code == SLOW_CONSUMER
         self._pool.release(self.name)
 
     # -- requests -----------------------------------------------------------------------------------------
@@ -200,6 +211,7 @@ class Session(LinkHandler):
             accepted += result.accepted
             if len(part) == _SLICE:
                 yield
+        self._refusals.note(self._number, refused)
         outcomes = [_outcome(entry, refused) for entry in request.entries]
         self._reply(protocol.subscribed(request, outcomes, self._pool.depth_levels, self._pool.name))
         gaps = {i: gap for i in accepted if (gap := self._pool.gap(i)) is not None}

@@ -36,6 +36,8 @@ class Event(Enum):
     #: There are new credentials.
     RENEWED = "renewed"
     CLOSED = "closed"
+    #: An operator asked for something.
+    ORDERED = "ordered"
     #: This process stood still.
     STARVED = "starved"
 

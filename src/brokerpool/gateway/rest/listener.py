@@ -16,6 +16,9 @@ _STOP_SECONDS = 3.0
 #: meets the server's end of a connection is an error for the strategy.
 _KEEP_ALIVE_SECONDS = 125
 
+#: A client that reads nothing of its answer for so long is cut off by the kernel: uvicorn would keep it.
+_UNREAD_MS = 30_000
+
 
 class _Uvicorn(uvicorn.Server):
     """uvicorn in a process that handles its signals itself."""
@@ -58,4 +61,6 @@ async def serve_rest(host: str, port: int, app: FastAPI, *, max_connections: int
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.create_server((host, port), family=family, backlog=128)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; inherited by what is accepted
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
     return RestServer(sock, app, max_connections)

@@ -1,0 +1,98 @@
+"""The paths of the dashboard, and who may use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from brokerpool.errors import ErrorCode
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.dashboard.broadcast import Broadcast, Stream
+from brokerpool.gateway.dashboard.pages import SECURITY_HEADERS, Pages
+from brokerpool.gateway.dashboard.snapshot import explained
+from brokerpool.gateway.rest.door import Door
+from brokerpool.gateway.rest.failures import RequestRefusedError
+from brokerpool.gateway.rest.market import address
+from brokerpool.instruments import Instrument
+
+#: Symbols that a search suggests.
+SUGGESTED = 20
+_MOST_LETTERS = 100
+_BEARER = "bearer "
+_LIVE_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def admit_operator(door: Door, request: Request) -> None:
+    """Let an operator in: who sees everything and may move connections.
+
+    The key comes in the header `Authorization: Bearer ...`, which no form and no link of another site can
+    send. Raises RequestRefusedError (403 or 429).
+    """
+    header = request.headers.get("authorization", "")
+    key = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
+    door.admit(address(request), key)
+
+
+def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Door) -> APIRouter:
+    """Return the page at `/dashboard`, and below it its files, its stream and the operator's orders."""
+    router = APIRouter(prefix="/dashboard", include_in_schema=False)
+    pages = Pages()
+    orders: dict[str, Callable[[str], int]] = {"rotate": pool.rotate, "drain": pool.drain}
+
+    @router.get("")
+    async def _page(request: Request) -> Response:
+        return file("index.html", request)
+
+    @router.get("/static/{name:path}")
+    async def _file(name: str, request: Request) -> Response:
+        return file(name, request)
+
+    @router.get("/stream")
+    async def _stream(request: Request) -> Response:
+        admit_operator(door, request)
+        return Stream(broadcast, _LIVE_HEADERS)
+
+    @router.get("/symbols")
+    async def _search(request: Request, q: str = "") -> Response:
+        admit_operator(door, request)
+        text = q.strip()[:_MOST_LETTERS]
+        found = pool.inspection.search(text, SUGGESTED) if text else []
+        return live({"symbols": [str(instrument) for instrument in found]})
+
+    @router.get("/symbols/{name:path}")
+    async def _symbol(name: str, request: Request) -> Response:
+        admit_operator(door, request)
+        try:
+            found = pool.explain(Instrument.parse(name))
+        except ValueError:
+            found = None
+        if found is None or found.state is None:
+            raise RequestRefusedError(
+                HTTPStatus.NOT_FOUND, "Nobody wants a symbol of this name.", code=ErrorCode.SYMBOL_NOT_FOUND
+            )
+        return live(explained(found))
+
+    @router.post("/connections/{name}/{order}")
+    async def _order(name: str, order: str, request: Request) -> Response:
+        admit_operator(door, request)
+        if order not in orders:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return live({"status": "success", "symbols": orders[order](name)})
+
+    def file(name: str, request: Request) -> Response:
+        answer = pages.answer(name, request.headers.get("if-none-match", ""))
+        if answer is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return answer
+
+    def live(answer: object) -> Response:
+        return Response(_encode(answer), headers=_LIVE_HEADERS, media_type="application/json")
+
+    return router

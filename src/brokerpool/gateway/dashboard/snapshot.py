@@ -1,0 +1,93 @@
+"""What the page shows of one moment; every list in it is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from brokerpool.feed.explanation import Explanation
+from brokerpool.feed.gaps import Gap
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.fanout import Fanout
+from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.monitor.journal import Entry
+
+#: Clients, gaps, degraded and refused symbols that are named; the rest is counted.
+CLIENTS = 20
+SYMBOLS = 50
+#: Symbols that are named in the picture of a connection.
+_PICTURED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers come from."""
+
+    pool: WebSocketPool
+    fanout: Fanout
+    refusals: RefusalLog
+    #: The members of `/stats`.
+    stats: Callable[[], dict[str, Any]]
+    #: Epoch seconds.
+    wall_clock: Callable[[], float]
+
+
+def snapshot(sources: Sources, *, lag_seconds: float | None, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return one moment: `/stats`, and what single symbols and clients are about.
+
+    `lag_seconds` is the worst delay of the event loop since the last snapshot, None for the first one;
+    `entries` are what the journal got since then.
+    """
+    inspection, fanout = sources.pool.inspection, sources.fanout
+    stats = sources.stats()
+    names = [connection["name"] for connection in stats["websocket"]["per_connection"]]
+    return {
+        "kind": "snapshot",
+        "at_ms": int(sources.wall_clock() * 1000),
+        "broker": sources.pool.name,
+        "stats": stats,
+        "lag_ms": None if lag_seconds is None else round(lag_seconds * 1000, 2),
+        "pictured": {name: [str(i) for i in inspection.some(name, _PICTURED)] for name in names},
+        "emptying": inspection.evacuating(),
+        "clients": [standing._asdict() for standing in fanout.slowest(CLIENTS)],
+        "clients_dropped": fanout.dropped,
+        "degraded": [str(instrument) for instrument in inspection.degraded(SYMBOLS)],
+        "gaps": [_gap(gap) for gap in inspection.gaps(SYMBOLS)],
+        "refused": [refusal._asdict() for refusal in sources.refusals.newest(SYMBOLS)],
+        "refused_total": sources.refusals.counts.total(),
+        "journal": journal(entries),
+    }
+
+
+def journal(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return entries of the journal as the page takes them."""
+    return [{**entry._asdict(), "event": entry.event.value} for entry in entries]
+
+
+def explained(found: Explanation) -> dict[str, Any]:
+    """Return what is known of one symbol that somebody wants."""
+    carriers = sorted(found.carriers, key=lambda carrier: carrier.role != "home")
+    return {
+        "symbol": str(found.instrument),
+        "state": found.state.value if found.state else None,
+        "why": found.why,
+        "mode": found.mode.label if found.mode else None,
+        "owners": len(found.owners),
+        "priority": found.priority,
+        "connections": [carrier.name for carrier in carriers],
+        "ltp": found.last.ltp if found.last else None,
+        "exchange_ms": found.last.timestamp if found.last else None,
+        "age_seconds": found.last_tick_age,
+        "usual_pause_seconds": found.usual_pause,
+        "gap": _gap(found.gap) if found.gap else None,
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "symbol": str(gap.instrument),
+        "from_ms": gap.from_ms,
+        "reason": gap.reason,
+        "filled": gap.filled,
+    }

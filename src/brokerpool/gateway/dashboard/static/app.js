@@ -1,0 +1,153 @@
+// The page as a whole: asks for the key, follows the stream, and draws each moment once.
+
+import { byId, tone, write } from "./elements.js";
+import { Rates } from "./figures.js";
+import { Refused, key, listen } from "./gateway.js";
+import { JournalView } from "./journal.js";
+import { drawClients, drawSymbols } from "./lists.js";
+import { drawAttention, drawTotals } from "./now.js";
+import { give } from "./orders.js";
+import { drawDatabase, drawHttp } from "./parts.js";
+import { Plots } from "./plots.js";
+import { drawPool } from "./pool.js";
+import { Search } from "./search.js";
+
+const PAUSES_MS = [500, 1000, 2000, 5000];
+// Two snapshots are half a second apart; after so long without one the numbers are old.
+const SILENT_MS = 5000;
+
+const journal = new JournalView();
+const search = new Search();
+let rates = new Rates();
+let plots = null;
+let stream = null;
+let pending = null;
+let heardAt = 0;
+
+function draw(snapshot) {
+  const { websocket: pool, gateway, http } = snapshot.stats;
+  rates.begin(snapshot.at_ms);
+  // Summed as rates: a connection that is closed takes its counter with it.
+  const ticks = new Map(pool.per_connection.map((c) => [c.name, rates.of(`ticks ${c.name}`, c.ticks)]));
+  const known = [...ticks.values()].filter((value) => value !== null);
+  const received = known.length || !ticks.size ? known.reduce((sum, value) => sum + value, 0) : null;
+  const delivered = rates.of("frames", gateway.frames_delivered);
+  write(byId("broker"), snapshot.broker);
+  drawTotals(snapshot, received, delivered);
+  drawAttention(snapshot, rates, journal);
+  drawPool(snapshot, ticks, give);
+  drawClients(snapshot);
+  if (http) drawHttp(snapshot, rates);
+  drawDatabase(snapshot);
+  drawSymbols(snapshot);
+  plots ??= new Plots();
+  plots.add(snapshot, received, delivered);
+  search.refresh();
+}
+
+// Drawn with the browser's next frame; of several that came meanwhile only the newest.
+function take(message) {
+  heardAt = Date.now();
+  if (message.kind === "journal") journal.add(message.entries);
+  if (message.kind !== "snapshot") return;
+  journal.add(message.journal);
+  if (pending === null)
+    requestAnimationFrame(() => {
+      const snapshot = pending;
+      pending = null;
+      draw(snapshot);
+    });
+  pending = message;
+}
+
+function say(text, colour) {
+  write(byId("link"), text);
+  tone(byId("link"), colour);
+}
+
+function askForKey(fault) {
+  byId("main").hidden = true;
+  byId("leave").hidden = true;
+  byId("entry").hidden = false;
+  write(byId("broker"), "");
+  write(byId("entry-fault"), fault);
+  say("not connected", "quiet");
+  byId("key").focus();
+}
+
+function opened() {
+  heardAt = Date.now();
+  rates = new Rates();
+  journal.clear();
+  byId("entry").hidden = true;
+  byId("main").hidden = false;
+  byId("leave").hidden = false;
+  say("connected", "good");
+}
+
+async function follow() {
+  stream?.abort();
+  const mine = (stream = new AbortController());
+  for (let tries = 0; !mine.signal.aborted; tries += 1) {
+    let fault = "the gateway ended the stream";
+    try {
+      await listen(
+        take,
+        () => {
+          tries = 0;
+          opened();
+        },
+        mine.signal,
+      );
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      if (error instanceof Refused && error.status === 403) {
+        key.forget();
+        return askForKey(error.message);
+      }
+      fault = error instanceof Refused ? error.message : "the gateway cannot be reached";
+    }
+    if (mine.signal.aborted) return;
+    say(`cut off: ${fault}`, "bad");
+    await new Promise((resolve) => setTimeout(resolve, PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)]));
+  }
+}
+
+setInterval(() => {
+  if (stream && !byId("main").hidden && Date.now() - heardAt > SILENT_MS)
+    say("no news: the numbers are old", "bad");
+}, 1000);
+
+byId("entry").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key.set(byId("key").value);
+  byId("key").value = "";
+  follow();
+});
+
+byId("leave").addEventListener("click", () => {
+  stream?.abort();
+  stream = null;
+  key.forget();
+  askForKey("");
+});
+
+const root = document.documentElement;
+const themed = () => write(byId("theme"), `Theme: ${root.dataset.theme ?? "system"}`);
+byId("theme").addEventListener("click", () => {
+  const next = { undefined: "light", light: "dark", dark: undefined }[root.dataset.theme];
+  if (next) {
+    root.dataset.theme = next;
+    localStorage.setItem("brokerpool-theme", next);
+  } else {
+    delete root.dataset.theme;
+    localStorage.removeItem("brokerpool-theme");
+  }
+  themed();
+  plots?.redraw();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots?.redraw());
+
+themed();
+if (key.get()) follow();
+else askForKey("");

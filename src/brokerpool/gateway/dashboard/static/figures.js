@@ -1,0 +1,47 @@
+// Numbers as people read them, and rates from the counters of two moments.
+
+const whole = new Intl.NumberFormat("en-IN", { maximumFractionDigits: 0 });
+const fine = new Intl.NumberFormat("en-IN", { maximumFractionDigits: 1 });
+
+export const count = (value) => (value === undefined || value === null ? "–" : whole.format(value));
+export const rate = (value) => (value === null ? "–" : (value < 10 ? fine : whole).format(value));
+export const percent = (share) => `${fine.format(share * 100)} %`;
+
+export function age(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 120) return `${fine.format(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${fine.format(seconds / 3600)} h`;
+}
+
+export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
+export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
+
+// What counters gained a second between this moment and the one before; null at first and after a restart.
+export class Rates {
+  #before = new Map();
+  #at = 0;
+  #seconds = 0;
+
+  begin(atMs) {
+    this.#seconds = this.#at && atMs > this.#at ? (atMs - this.#at) / 1000 : 0;
+    this.#at = atMs;
+  }
+
+  of(name, value) {
+    const before = this.#before.get(name);
+    this.#before.set(name, value);
+    return before === undefined || !this.#seconds || value < before ? null : (value - before) / this.#seconds;
+  }
+
+  // How much a counter has grown within the last so many milliseconds.
+  #history = new Map();
+  recent(name, value, withinMs) {
+    const seen = this.#history.get(name) ?? [];
+    seen.push([this.#at, value]);
+    while (seen.length > 1 && seen[1][0] <= this.#at - withinMs) seen.shift();
+    this.#history.set(name, seen);
+    return Math.max(0, value - seen[0][1]);
+  }
+}

@@ -1,0 +1,51 @@
+"""Which symbols were refused to clients lately, for operators: a bounded ring, and how many there were."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from brokerpool.errors import ErrorCode
+from brokerpool.instruments import Instrument
+
+#: Refusals that are remembered; of one request a tenth of it, so that none pushes all others out.
+SIZE = 200
+_OF_ONE_REQUEST = 20
+
+
+class Refusal(NamedTuple):
+    """One symbol that a client asked for and did not get."""
+
+    #: Epoch milliseconds.
+    at_ms: int
+    #: The client's number, as in its name.
+    client: int
+    instrument: str
+    code: str
+    message: str
+
+
+class RefusalLog:
+    """The last refusals, newest first; the counts are of all since the start, by code."""
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self.counts: Counter[str] = Counter()
+        self._last: deque[Refusal] = deque(maxlen=SIZE)
+        self._wall_clock = wall_clock
+
+    def note(self, client: int, refused: Mapping[Instrument, tuple[ErrorCode, str]]) -> None:
+        """Remember what one request was refused; of a long list the first few symbols only."""
+        at_ms = int(self._wall_clock() * 1000)
+        self.counts.update(code.name for code, _ in refused.values())
+        for instrument, (code, message) in islice(refused.items(), _OF_ONE_REQUEST):
+            self._last.appendleft(Refusal(at_ms, client, str(instrument), code.name, message))
+
+    def newest(self, most: int) -> list[Refusal]:
+        """Return the newest, at most so many."""
+        return list(islice(self._last, most))
+
+    def __repr__(self) -> str:
+        return f"<RefusalLog {self.counts.total()} refused, {len(self._last)} remembered>"
