@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 
 from brokerpool.errors import ErrorCode
 from brokerpool.settings import (
+    AccessSettings,
     BrokerSettings,
     DatabaseSettings,
     Described,
@@ -23,6 +24,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "The broker": BrokerSettings,
     "Calls to the broker": HttpSettings,
     "The gateway": GatewaySettings,
+    "Access to the gateway": AccessSettings,
     "The database": DatabaseSettings,
 }
 

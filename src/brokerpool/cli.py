@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from enum import Enum
@@ -28,13 +29,14 @@ from brokerpool.commands.login import login
 from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.instruments import Instrument
-from brokerpool.settings import PoolSettings, Settings
+from brokerpool.settings import GatewaySettings, PoolSettings, Settings
 from brokerpool.ticks import Mode
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
 # who imports none of them pays for none.
 
 _HTTP_SECONDS = 5.0
+_TOLD_BYTES = 4096  # of an answer that is a refusal
 _NAMED_SYMBOLS = 20  # a list names this many symbols and counts the rest
 
 app = typer.Typer(
@@ -162,7 +164,7 @@ def demo(
 
 @app.command()
 def check(env_file: EnvFile = None, config: Config = None) -> None:
-    """Validate the settings and try what `serve` needs: both ports, the broker's HTTP API and its feed.
+    """Validate the settings and try what `serve` needs: ports, certificate, keys, the broker and its login.
 
     Lists all faults and exits with 2 if there are any. One broker connection is opened for a moment.
     """
@@ -222,19 +224,36 @@ def plan(
 def stats(
     url: Annotated[str, typer.Option(help="The gateway's http_url.")] = "http://127.0.0.1:5000",
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it is.")] = False,
+    env_file: EnvFile = None,
+    config: Config = None,
 ) -> None:
-    """Show the statistics of a running gateway."""
+    """Show the statistics of a running gateway; elsewhere than on this machine it wants BROKERPOOL_API_KEY."""
     from brokerpool.console import statistics
 
+    key = GatewaySettings.load(env_file=env_file_or_default(env_file), config=config).api_key
+    request = urllib.request.Request(f"{url.rstrip('/')}/stats")
+    if key.get_secret_value():
+        # Not for whoever the gateway's answer may lead to.
+        request.add_unredirected_header("X-API-KEY", key.get_secret_value())
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/stats", timeout=_HTTP_SECONDS) as response:
+        with urllib.request.urlopen(request, timeout=_HTTP_SECONDS) as response:
             answer = json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            _fail(f"the gateway at {url} answers {error.code}: {_told(error.read(_TOLD_BYTES))}")
     except (OSError, ValueError) as error:
         _fail(f"no gateway answers at {url} ({error}). Start one with `brokerpool serve`, or give --url.")
     if as_json:
         typer.echo(json.dumps(answer))
     else:
         Console().print(statistics(answer))
+
+
+def _told(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["message"])
+    except (ValueError, KeyError, TypeError):
+        return "nothing that could be read."
 
 
 def _settings(env_file: Path | None, config: Path | None) -> Settings:

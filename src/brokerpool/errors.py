@@ -198,7 +198,41 @@ class ErrorCode(Enum):
         "A field is missing or has the wrong type.", "Compare the request with the protocol page."
     )
     AUTHENTICATION_ERROR = Entry(
-        "The API key is missing or wrong.", "Send the key that BROKERPOOL_API_KEY holds."
+        "The API key is missing, wrong or revoked.",
+        "Send the key in BROKERPOOL_API_KEY, or one of `brokerpool keys create`.",
+    )
+    ADDRESS_LOCKED_OUT = Entry(
+        "Too many wrong API keys came from one address; for a while its wrong keys are refused at once.",
+        "Find the program that sends a wrong key. Right keys are accepted meanwhile, from that address too.",
+    )
+    SCOPE_MISSING = Entry(
+        "The API key is valid and does not allow this.",
+        "Use a key with the scope in the message: `brokerpool keys create NAME --scope SCOPE` makes one.",
+    )
+    KEY_CLIENT_LIMIT = Entry(
+        "As many clients are connected with one API key as may be.",
+        "End some of them, use a key for each program, or raise BROKERPOOL_MAX_CLIENTS_PER_KEY.",
+    )
+    KEY_SYMBOL_LIMIT = Entry(
+        "All clients with one API key together hold as many symbols as they may.",
+        "Unsubscribe some, use a key for each program, or raise BROKERPOOL_MAX_SYMBOLS_PER_KEY.",
+    )
+    KEY_RATE_LIMIT = Entry(
+        "More requests came with one API key than BROKERPOOL_KEY_RATE_LIMIT allows.",
+        "Send it again after the seconds in retry_after, or raise BROKERPOOL_KEY_RATE_LIMIT.",
+    )
+    HOST_NOT_ALLOWED = Entry(
+        "The request was sent to a host name that is not known to be the gateway's; a web page may have been"
+        " tricked into it.",
+        "Call the gateway by its address, or name it in BROKERPOOL_ALLOWED_HOSTS.",
+    )
+    ORIGIN_NOT_ALLOWED = Entry(
+        "A web page of another host sent the request.",
+        "If the page is yours, name its origin in BROKERPOOL_ALLOWED_ORIGINS, as in https://my.example.",
+    )
+    NO_API_KEY = Entry(
+        "The gateway knows no API key, so no client could authenticate.",
+        "Make one with `brokerpool keys create NAME`, or set BROKERPOOL_API_KEY.",
     )
     NOT_AUTHENTICATED = Entry(
         "The action needs authentication first.", "Send authenticate with the API key, then repeat."
@@ -354,6 +388,18 @@ class DatabaseUnavailableError(BrokerpoolError):
 
 class StoreError(BrokerpoolError):
     """The database, or what it holds, is at fault; the text quotes no statement and no value."""
+
+
+class AccessError(BrokerpoolError):
+    """The gateway does not let somebody in, or not that far; `fault` is the message alone.
+
+    `retry_after` tells in how many seconds it may be tried again, None when that would not help.
+    """
+
+    def __init__(self, fault: str, *, code: ErrorCode, retry_after: float | None = None) -> None:
+        super().__init__(fault, code=code)
+        self.fault = fault
+        self.retry_after = retry_after
 
 
 class SettingsError(BrokerpoolError):

@@ -83,7 +83,11 @@ def server(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[s
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
     """A simulated broker and a gateway that uses it: the settings file and the gateway's addresses."""
     env_file = tmp_path_factory.mktemp("rehearsal") / "sim.env"
-    free = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0"}
+    free = {
+        "WEBSOCKET_PORT": "0",
+        "BROKERPOOL_HTTP_PORT": "0",
+        "DATABASE_URL": f"sqlite:///{env_file.parent / 'test.db'}",
+    }
     with (
         server("simulate", "--broker", "zerodha", "--write-env", str(env_file)),
         server("serve", "--env-file", str(env_file), **free) as (_, addresses),
@@ -235,7 +239,7 @@ def test_check_lists_every_fault_and_ends_with_2(run: Any, rehearsal: tuple[Path
     ],
 )
 def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
-    rehearsal: tuple[Path, dict[str, str]], wrong: dict[str, str], expected: str
+    rehearsal: tuple[Path, dict[str, str]], wrong: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
     env_file, addresses = rehearsal
     taken = addresses["ws_url"].rpartition(":")[2]
@@ -246,6 +250,7 @@ def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
         capture_output=True,
         text=True,
         timeout=START_SECONDS,
+        cwd=tmp_path,
     )
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith(f"brokerpool: {expected}")
@@ -255,7 +260,11 @@ def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_servers_drain_and_exit_0_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     env_file = tmp_path / "sim.env"
-    free = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0"}
+    free = {
+        "WEBSOCKET_PORT": "0",
+        "BROKERPOOL_HTTP_PORT": "0",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
+    }
     with server("simulate", "--broker", "zerodha", "--write-env", str(env_file)) as (simulate, _):
         with server("serve", "--env-file", str(env_file), **free) as (serve, addresses):
             with urllib.request.urlopen(f"{addresses['http_url']}/stats", timeout=STOP_SECONDS) as answer:

@@ -11,7 +11,7 @@ from brokerpool.monitor.journal import Journal
 
 
 def operations(stats: Callable[[], dict[str, Any]], journal: Journal) -> APIRouter:
-    """Return the endpoints /stats, /journal and /health/live, which need no key."""
+    """Return the endpoints /stats and /journal, which the guard keeps for the operator, and /health/live."""
     router = APIRouter()
 
     @router.get("/stats")
