@@ -227,7 +227,7 @@ def stats(
     env_file: EnvFile = None,
     config: Config = None,
 ) -> None:
-    """Show the statistics of a running gateway; elsewhere than on this machine it wants BROKERPOOL_API_KEY."""
+    """Show the statistics of a running gateway; elsewhere it wants BROKERPOOL_API_KEY."""
     from brokerpool.console import statistics
 
     key = GatewaySettings.load(env_file=env_file_or_default(env_file), config=config).api_key

@@ -1,4 +1,4 @@
-"""What `brokerpool check` tries before a start: ports, certificate, keys and login, the broker's two sides."""
+"""What `brokerpool check` tries before a start: ports, certificate, keys, login, and the broker."""
 
 from __future__ import annotations
 

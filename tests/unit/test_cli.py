@@ -137,7 +137,7 @@ def test_an_unknown_command_is_a_usage_error(run: Any) -> None:
 def test_wrong_settings_end_with_all_faults_and_code_2(run: Any, command: str) -> None:
     ran = run(command, BROKERPOOL_API_KEY="too-short-key", BROKERPOOL_HTTP_PROT="1")
     assert ran.code == 2
-    assert ran.err.startswith("brokerpool: INVALID_SETTINGS: 4 at fault")
+    assert ran.err.startswith("brokerpool: INVALID_SETTINGS: 3 at fault")
     assert "did you mean BROKERPOOL_HTTP_PORT" in ran.err
     assert "too-short-key" not in ran.err + ran.out
     assert "Traceback" not in ran.err

@@ -144,6 +144,7 @@ class Records:
     def settle(self) -> None:
         """Keep the demand as it is now, whatever happens to it afterwards; before clients are sent away."""
         last = self._demand.last() if self._demand is not None else None
+        self._demand = None
         if last is not None and self._store is not None:
             self._store.save_demand(self._settings.broker, last)
         for task in self._tasks:
@@ -196,7 +197,8 @@ class Records:
             tasks.create_task(self._keep_statistics(store, pool), name="brokerpool kept statistics")
 
     async def _keep_demand(self, store: Store) -> None:
-        assert self._demand is not None  # made by `serve`
+        demand = self._demand
+        assert demand is not None  # made by `serve`
         broker = self._settings.broker
         while True:
             try:
@@ -205,10 +207,10 @@ class Records:
             except StoreError as error:
                 logger.warning("what the last run left is not known yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
-        await self._demand.restore(wanted)
+        await demand.restore(wanted)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._demand.let_go())
-            tasks.create_task(self._demand.watch(lambda now: store.save_demand(broker, now)))
+            tasks.create_task(demand.let_go())
+            tasks.create_task(demand.watch(lambda now: store.save_demand(broker, now)))
 
     async def _keep_statistics(self, store: Store, pool: WebSocketPool) -> None:
         while True:

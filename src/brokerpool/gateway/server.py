@@ -349,6 +349,10 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     if isinstance(context.get("exception"), TimeoutError) and "future" in context:
         logger.debug("a client did not finish its handshake in time")
         return
+    # Nor with one line for each client that speaks no TLS, or trusts another authority.
+    if str(context.get("message", "")).startswith("SSL handshake failed"):
+        logger.debug("a client did not finish its TLS handshake")
+        return
     loop.default_exception_handler(context)
 
 
