@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -21,11 +22,22 @@ from tests.database import PostgresServer
 from tests.faults.observer import Observer, observing, p99
 from tests.rehearsal import until
 
-#: Ticks a second over the market, and how long each state of the database is watched.
 RATE, SYMBOLS = 5_000, 50
-SECONDS = 3.0
-#: By how much a busy machine may be later than it was just before: 10 % and these milliseconds.
-SLACK_MS = 5.0
+#: The ticks' delays are taken in windows of so many seconds, of which the best counts: what others do on the
+#: machine spoils some of them, and a gateway that waits for its database would spoil all.
+WINDOWS, MOST_WINDOWS, SECONDS = 3, 12, 0.6
+#: By how much they may be later than just before: 10 % and these milliseconds.
+SLACK_MS = 4.0
+#: The longest time for which no tick of some symbol may come: a single wait would show in it.
+PAUSE_SECONDS = 1.0
+
+
+class Figures(NamedTuple):
+    """How ticks arrived: p99 of their delays in the best window, longest pause, ticks a second."""
+
+    p99_ms: float
+    pause: float
+    rate: float
 
 
 class Watch:
@@ -38,12 +50,17 @@ class Watch:
         stats = await asyncio.to_thread(processes.get, f"{self.http_url}/stats")
         return dict(stats["database"])
 
-    async def p99(self, seconds: float = SECONDS) -> tuple[float, int]:
-        """Return the p99 of the ticks' delays in ms from now on, and how many ticks came."""
-        self.observer.reset()
-        await asyncio.sleep(seconds)
-        delays = [delay for own in self.observer.delays_ms.values() for delay in own]
-        return p99(delays), self.observer.ticks
+    async def figures(self, bound: float = math.inf) -> Figures:
+        """Watch the ticks from now on, longer than usual if no window's p99 is within the bound in ms."""
+        windows: list[float] = []
+        pauses, ticks = [], 0
+        while len(windows) < WINDOWS or (len(windows) < MOST_WINDOWS and min(windows) > bound):
+            self.observer.reset()
+            await asyncio.sleep(SECONDS)
+            windows.append(p99([d for own in self.observer.delays_ms.values() for d in own]))
+            pauses.append(max(self.observer.pauses.values()))
+            ticks += self.observer.ticks
+        return Figures(min(windows), max(pauses), ticks / (len(windows) * SECONDS))
 
     async def authenticates(self) -> float:
         """Return the seconds in which a client of a stored key is let in."""
@@ -63,15 +80,35 @@ class Watch:
             await asyncio.sleep(0.02)
 
 
+def bound(before: Figures) -> float:
+    """Return the highest p99 that is no change, in ms."""
+    return before.p99_ms * 1.1 + SLACK_MS
+
+
+def judged(name: str, before: Figures, meanwhile: Figures, let_in: float, took: float) -> str:
+    """Fail for a gateway that waited for its database; return the figures."""
+    told = (
+        f"database {name}: p99 {before.p99_ms:.1f} ms before, {meanwhile.p99_ms:.1f} ms meanwhile at"
+        f" {meanwhile.rate:.0f} ticks/s, longest pause {meanwhile.pause:.2f} s; a known key let in within"
+        f" {let_in * 1000:.0f} ms; all written {took:.1f} s after its return"
+    )
+    assert meanwhile.p99_ms <= bound(before), told
+    assert meanwhile.pause < PAUSE_SECONDS, told
+    assert meanwhile.rate > 0.8 * before.rate, told
+    assert let_in < 0.5, told
+    return told
+
+
 @asynccontextmanager
 async def watching(folder: Path, url: str, gateway_url: str = "") -> AsyncIterator[Watch]:
     """Run simulator and gateway as processes on the database, with a key of it, and watch all ticks."""
     async with Store(DatabasePool(url)) as store:
         key = await store.create_key("observer")
-    with (
-        processes.simulator(folder, symbols=SYMBOLS, rate=RATE) as broker,
-        processes.gateway(folder, DATABASE_URL=gateway_url or url) as gateway,
-    ):
+    with ExitStack() as stack:
+        broker = stack.enter_context(processes.simulator(folder, symbols=SYMBOLS, rate=RATE))
+        starting = processes.gateway(folder, DATABASE_URL=gateway_url or url)
+        # In a thread: a proxy in front of the database runs in this one.
+        gateway = await asyncio.to_thread(stack.enter_context, starting)
         rows = [*(await asyncio.to_thread(processes.listed, broker)).values()]
         ws_url = gateway.said["ws_url"]
         async with observing(ws_url, key, [rows]) as (observer,):
@@ -108,22 +145,16 @@ def test_a_database_that_is_stopped_frozen_or_held_by_others_costs_no_tick_and_n
         async with watching(tmp_path, postgres.fresh_database()) as watch:
             await watch.recovered(time.monotonic())
             for name, (begin, end) in faults.items():
-                before, _ = await watch.p99()
+                before = await watch.figures()
                 await asyncio.to_thread(begin)
                 try:
-                    meanwhile, ticks = await watch.p99()
+                    meanwhile = await watch.figures(bound(before))
                     let_in = await watch.authenticates()
+                    assert (await watch.database())["writer"]["queued"], "the use of the key waits"
                 finally:
                     await asyncio.to_thread(end)
                 took = await watch.recovered(time.monotonic())
-                told.append(
-                    f"database {name}: p99 {before:.1f} ms before, {meanwhile:.1f} ms meanwhile at"
-                    f" {ticks / SECONDS:.0f} ticks/s; a known key let in within {let_in * 1000:.0f} ms;"
-                    f" all written {took:.1f} s after its return"
-                )
-                assert ticks > 0.8 * RATE * SECONDS
-                assert meanwhile <= before * 1.1 + SLACK_MS, told
-                assert let_in < 0.5
+                told.append(judged(name, before, meanwhile, let_in, took))
                 assert took < 5
         return told
 
@@ -141,21 +172,15 @@ def test_a_database_that_answers_after_five_seconds_costs_no_tick_and_no_client(
             slow = url.replace(f":{postgres.port}/", f":{proxy.port}/")
             async with watching(tmp_path, url, slow) as watch:
                 await watch.recovered(time.monotonic())
-                before, _ = await watch.p99()
+                before = await watch.figures()
                 proxy.add("slow", Latency(latency=5000))
-                meanwhile, ticks = await watch.p99()
+                meanwhile = await watch.figures(bound(before))
                 let_in = await watch.authenticates()
+                assert (await watch.database())["writer"]["queued"], "the use of the key waits"
                 proxy.clear()
                 took = await watch.recovered(time.monotonic())
-        assert meanwhile <= before * 1.1 + SLACK_MS
-        assert ticks > 0.8 * RATE * SECONDS
-        assert let_in < 0.5
-        assert took < 5 + 5, "answers that are on their way keep their five seconds"
-        return (
-            f"database 5 s away: p99 {before:.1f} ms before, {meanwhile:.1f} ms meanwhile at"
-            f" {ticks / SECONDS:.0f} ticks/s; a known key let in within {let_in * 1000:.0f} ms; all written"
-            f" {took:.1f} s after its return"
-        )
+        assert took < 5
+        return judged("5 s away", before, meanwhile, let_in, took)
 
     told = asyncio.run(main())
     with capsys.disabled():

@@ -123,7 +123,12 @@ async def _open(database: str, **options: Any) -> LiteConnection:  # noqa: ANN40
     # As SQLAlchemy does it: a connection that was forgotten must not keep the interpreter from ending.
     thread = connection if isinstance(connection, threading.Thread) else connection._thread
     thread.daemon = True
-    await connection
+    try:
+        await connection
+    except sqlite3.Error:
+        # Its thread has a last word for the loop, which may be closed soon after a start that failed.
+        await asyncio.to_thread(thread.join, _BUSY_SECONDS)
+        raise
     return connection
 
 
