@@ -185,3 +185,29 @@ def test_a_database_that_answers_after_five_seconds_costs_no_tick_and_no_client(
     told = asyncio.run(main())
     with capsys.disabled():
         print(f"\n{told}")
+
+
+def test_a_gateway_whose_database_hangs_stops_in_time_and_with_exit_code_0(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres.fresh_database()
+    with (
+        processes.simulator(tmp_path, symbols=5, rate=50),
+        processes.gateway(tmp_path, DATABASE_URL=url) as gateway,
+    ):
+
+        async def use_a_key() -> None:
+            async with observing(gateway.said["ws_url"], processes.api_key(tmp_path), [[]]) as (client,):
+                await until(lambda: client.news)
+
+        postgres.freeze()
+        try:
+            asyncio.run(use_a_key())
+            began = time.monotonic()
+            assert gateway.terminate() == 0
+            took = time.monotonic() - began
+        finally:
+            postgres.thaw()
+    with capsys.disabled():
+        print(f"\nstopped in {took:.1f} s with a database that hangs")
+    assert took < 10
