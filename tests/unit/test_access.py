@@ -327,6 +327,7 @@ def test_both_ports_speak_tls_1_2_and_newer_and_show_the_certificate_that_the_fi
                 asyncio.get_running_loop().set_exception_handler(server._report)  # as `serve` does
                 strangers = ssl.create_default_context()
                 old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                old.set_ciphers("ALL:@SECLEVEL=0")  # the server alone shall refuse
                 old.load_verify_locations(cadata=AUTHORITY.pem().decode())
                 old.minimum_version, old.maximum_version = (
                     ssl.TLSVersion.MINIMUM_SUPPORTED,
