@@ -1,4 +1,4 @@
-"""Write what follows from the source: `docs/errors.md`, `docs/reference/settings.md` and `.env.example`."""
+"""Write what follows from the source: the pages of errors, settings and statistics, and `.env.example`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic_settings import BaseSettings
 
 from brokerpool.errors import ErrorCode
+from brokerpool.monitor.stats import Field
+from brokerpool.monitor.vocabulary import SECTIONS
 from brokerpool.settings import (
     AccessSettings,
     BrokerSettings,
@@ -62,6 +64,26 @@ SETTINGS_END = """\
 [Market hours](market-hours.md) has the regular hours and the form of `BROKERPOOL_HOLIDAYS_FILE`.
 """
 
+STATISTICS = """\
+<!-- Written by docs/generate.py from src/brokerpool/monitor/vocabulary.py; `make docs` writes it again. -->
+
+# Statistics
+
+The gateway's `/stats` returns all of these as JSON, `/metrics` those with a metric in the text format of
+Prometheus; `pool.get_pool_stats()` and `client.stats()` of the library return the sections of their pool.
+How to have them watched is told in the [runbook](../how-to/runbook.md).
+
+A gauge goes up and down, a counter only up from 0 at the start. A histogram is an object with `count`,
+`sum`, and in `buckets` for each upper bound the number in this bucket alone; in `/metrics` the buckets add
+up, as Prometheus wants it. A text with few possible words is one metric for each word, 1 for the present one,
+with the word in the label `state`. A true is 1. What is null is left out of `/metrics`.
+
+In a member's name, `[x]` is a list whose items have the label `x` as `name`, and `{x}` an object with `x` as
+keys. Labels are names of connections, hosts, lanes, groups and the like; no symbol and no client is ever a
+label, so the number of time series stays small.
+
+"""
+
 ENV_EXAMPLE = """\
 # Every setting of brokerpool with its default. Copy to .env and fill in what has no value.
 
@@ -73,6 +95,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs" / "errors.md": errors(),
         ROOT / "docs" / "reference" / "settings.md": settings(),
+        ROOT / "docs" / "reference" / "statistics.md": statistics(),
         ROOT / ".env.example": env_example(),
     }
 
@@ -80,7 +103,9 @@ def pages() -> dict[Path, str]:
 def errors() -> str:
     """Return the error catalogue as a page."""
     return ERRORS + "\n".join(
-        f"## {code.name}\n\n{code.cause}\n\nWhat to do: {code.action}\n" for code in ErrorCode
+        f"## {code.name}\n\n{code.cause}\n\n"
+        f"What brokerpool did: {code.response}\n\nWhat to do: {code.action}\n"
+        for code in ErrorCode
     )
 
 
@@ -94,6 +119,17 @@ def settings() -> str:
     return text + SETTINGS_END
 
 
+def statistics() -> str:
+    """Return the reference page of the statistics."""
+    text = STATISTICS
+    for path, (title, fields) in SECTIONS.items():
+        text += f"## {title}\n\nUnder `{path}`:\n\n"
+        text += "| member | kind | unit | meaning | metric | OpenTelemetry |\n"
+        text += "| --- | --- | --- | --- | --- | --- |\n"
+        text += "".join(_number(field, path) for field in fields) + "\n"
+    return text.rstrip("\n") + "\n"
+
+
 def env_example() -> str:
     """Return the example environment file: every setting with its default, secrets left open."""
     text = ENV_EXAMPLE
@@ -104,6 +140,12 @@ def env_example() -> str:
             text += f"{setting.name}={setting.default or ''}\n"
         text += "\n"
     return text.rstrip("\n") + "\n"
+
+
+def _number(field: Field, section: str) -> str:
+    member = field.path.removeprefix(f"{section}.")
+    metric = f"`{field.metric}`" if field.metric else ""
+    return f"| `{member}` | {field.kind.value} | {field.unit} | {field.meaning} | {metric} | {field.otel} |\n"
 
 
 def _row(setting: Described) -> str:

@@ -1,4 +1,4 @@
-"""For all tests: which need the machine for themselves, and one PostgreSQL for those that need it."""
+"""For all tests: no hidden deadlines, and one PostgreSQL for those that need it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ from tests.postgres import server
 # How long an example takes depends on who else is at work; what has to be quick is measured where it matters.
 hypothesis.settings.register_profile("brokerpool", deadline=None)
 hypothesis.settings.load_profile("brokerpool")
-
-#: Each party is a process of its own there, and the figures that are printed are judged.
-ALONE = (Path(__file__).parent / "faults", Path(__file__).parent / "sdk")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if any(item.path.is_relative_to(folder) for folder in ALONE):
-            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from enum import Enum
 from importlib.metadata import version
@@ -23,20 +20,20 @@ except ModuleNotFoundError as missing:
         f"brokerpool: {missing.name} is not installed; the command needs: pip install 'brokerpool[gateway]'"
     )
 
+from brokerpool.commands import errors, explain, top
 from brokerpool.commands.database import db
 from brokerpool.commands.keys import keys
 from brokerpool.commands.login import login
 from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default
+from brokerpool.commands.running import DEFAULT_URL, RefusedByGateway, Url, answer
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.instruments import Instrument
-from brokerpool.settings import GatewaySettings, PoolSettings, Settings
+from brokerpool.settings import PoolSettings, Settings
 from brokerpool.ticks import Mode
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
 # who imports none of them pays for none.
 
-_HTTP_SECONDS = 5.0
-_TOLD_BYTES = 4096  # of an answer that is a refusal
 _NAMED_SYMBOLS = 20  # a list names this many symbols and counts the rest
 
 app = typer.Typer(
@@ -92,14 +89,11 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     stderr. SIGTERM and Ctrl-C drain and exit 0.
     """
     from brokerpool.gateway.server import run
+    from brokerpool.monitor.logs import configure
 
     settings = _settings(env_file, config)
     files = [file for file in (env_file_or_default(env_file), config) if file is not None]
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
+    configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(
             run(settings, files, lambda: Settings.load(env_file=env_file_or_default(env_file), config=config))
@@ -222,38 +216,24 @@ def plan(
 
 @app.command()
 def stats(
-    url: Annotated[str, typer.Option(help="The gateway's http_url.")] = "http://127.0.0.1:5000",
+    url: Url = DEFAULT_URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it is.")] = False,
-    env_file: EnvFile = None,
-    config: Config = None,
 ) -> None:
-    """Show the statistics of a running gateway; elsewhere it wants BROKERPOOL_API_KEY."""
+    """Show the statistics of a running gateway."""
     from brokerpool.console import statistics
 
-    key = GatewaySettings.load(env_file=env_file_or_default(env_file), config=config).api_key
-    request = urllib.request.Request(f"{url.rstrip('/')}/stats")
-    if key.get_secret_value():
-        # Not for whoever the gateway's answer may lead to.
-        request.add_unredirected_header("X-API-KEY", key.get_secret_value())
     try:
-        with urllib.request.urlopen(request, timeout=_HTTP_SECONDS) as response:
-            answer = json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            _fail(f"the gateway at {url} answers {error.code}: {_told(error.read(_TOLD_BYTES))}")
-    except (OSError, ValueError) as error:
-        _fail(f"no gateway answers at {url} ({error}). Start one with `brokerpool serve`, or give --url.")
+        told = answer(url, "stats")
+    except RefusedByGateway as refused:
+        _fail(str(refused))
     if as_json:
-        typer.echo(json.dumps(answer))
+        typer.echo(json.dumps(told))
     else:
-        Console().print(statistics(answer))
+        Console().print(statistics(told))
 
 
-def _told(answer: bytes) -> str:
-    try:
-        return str(json.loads(answer)["message"])
-    except (ValueError, KeyError, TypeError):
-        return "nothing that could be read."
+for _command in (top.top, explain.explain, errors.errors):
+    app.command()(_command)
 
 
 def _settings(env_file: Path | None, config: Path | None) -> Settings:

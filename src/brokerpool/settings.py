@@ -344,6 +344,12 @@ class GatewaySettings(_Named):
         description="The least severe log lines written to stderr.",
     )
 
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        alias="BROKERPOOL_LOG_FORMAT",
+        description="Log lines for people that end in key=value, or one JSON object a line.",
+    )
+
     @property
     def api_rate(self) -> tuple[int, float]:
         """The rate limit as a number of requests and the seconds of its window."""

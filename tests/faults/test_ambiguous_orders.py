@@ -73,8 +73,8 @@ def test_no_order_is_placed_twice_and_reconciling_resolves_every_one_in_doubt() 
             except OutcomeUnknown as error:
                 ends["unknown"] += 1
                 in_doubt.append((tag, error))
-            except CallFailedError:
-                ends["failed"] += 1
+            except CallFailedError as error:  # a busy machine: its time was up before it could leave
+                ends["lost" if error.sent or tag in book.placed else "not sent"] += 1
 
         async def worker(numbers: Any) -> None:
             for number in numbers:
@@ -95,8 +95,10 @@ def test_no_order_is_placed_twice_and_reconciling_resolves_every_one_in_doubt() 
     seconds = time.perf_counter() - began
     print(f"{ORDERS} orders in {seconds:.1f} s: {dict(ends)}; the broker: {dict(book.endings)}")
     assert max(book.placed.values()) == 1, "no duplicate"
-    assert broker.count("POST") == ORDERS, "each left exactly once"
-    assert ends["accepted"] + ends["rejected"] + ends["unknown"] == ORDERS
+    assert broker.count("POST") == ORDERS - ends["not sent"], "each left exactly once"
+    assert sum(ends.values()) == ORDERS
+    assert not ends["lost"]
+    assert ends["not sent"] < ORDERS // 100
     assert ends["unknown"] > ORDERS // 4, "all of them reconciled"
     assert ends["accepted"] == book.endings["accepted"]
     assert ends["rejected"] == book.endings["rejected"]

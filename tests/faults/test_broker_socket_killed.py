@@ -7,11 +7,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import processes
 from tests.faults.observer import Observer, observing, p99
 from tests.rehearsal import until
 
 SYMBOLS, PER_CONNECTION, RATE = 300, 100, 20_000
+
+
+pytestmark = pytest.mark.alone
 
 
 def _redial(entries: list[dict[str, Any]]) -> tuple[float, float]:

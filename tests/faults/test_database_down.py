@@ -13,6 +13,9 @@ from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
 from tests.database import PostgresServer
 from tests.rehearsal import no_task_dies, until
 
+pytestmark = pytest.mark.alone
+
+
 ONE = text("SELECT 1")
 POOL_TIMEOUT = 1.5
 
@@ -70,17 +73,19 @@ def test_callers_of_a_frozen_server_return_in_time_with_the_state_and_are_served
             max_waiting=20,
         )
         async with no_task_dies(), pool:
-            go_on = asyncio.Event()
+            ready, go_on = asyncio.Event(), asyncio.Event()
 
             async def in_the_middle() -> None:
                 async with pool.connection() as connection:
                     await connection.execute(ONE)
+                    ready.set()
                     await go_on.wait()
                     async with asyncio.timeout(0.2):
                         await connection.execute(ONE)
 
             holder = asyncio.create_task(in_the_middle())
-            await until(lambda: pool.stats()["checked_out"] == 1)
+            await until(ready.is_set)
+            assert pool.stats()["checked_out"] == 1
             postgres.freeze()
             try:
                 before = time.perf_counter()

@@ -7,11 +7,15 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from websockets.asyncio.client import connect
 
 from brokerpool.simulator import FaultProxy, Latency
 from tests import processes
 from tests.gateway_client import raw_client
+
+pytestmark = pytest.mark.alone
+
 
 DELAY_MS = 10
 

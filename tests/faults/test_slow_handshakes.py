@@ -7,9 +7,13 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from websockets.asyncio.client import connect
 
 from tests import processes
+
+pytestmark = pytest.mark.alone
+
 
 CLIENTS = 200
 

@@ -13,6 +13,9 @@ import pytest
 
 from tests import processes
 
+pytestmark = pytest.mark.alone
+
+
 PROGRAM = Path(__file__).with_name("openalgo_program.py")
 SECOND_GENERATION = int(version("openalgo").split(".")[0]) >= 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,15 @@ def test_a_database_in_memory_is_shared_by_all_callers_and_by_no_other_pool() ->
                 await pool.resize(5, 5)
 
     asyncio.run(main())
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_thread_behind(tmp_path: Path) -> None:
+    async def main() -> None:
+        pool = DatabasePool(f"sqlite:///{tmp_path}/no/such/folder/test.db")
+        with pytest.raises(DatabaseUnavailableError):
+            await pool.open()
+        assert not [t for t in threading.enumerate() if "_connection_worker_thread" in t.name]
+        await pool.close()
+
+    for _ in range(20):
+        asyncio.run(main())

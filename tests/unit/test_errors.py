@@ -38,9 +38,9 @@ def test_each_code_names_one_entry() -> None:
 
 
 @pytest.mark.parametrize("code", ErrorCode, ids=lambda code: code.name)
-def test_each_code_has_a_cause_and_a_next_step(code: ErrorCode) -> None:
+def test_each_code_has_a_cause_a_next_step_and_what_was_done_about_it(code: ErrorCode) -> None:
     assert re.fullmatch(r"[A-Z][A-Z_]+", code.name)
-    for sentence in (code.cause, code.action):
+    for sentence in (code.cause, code.action, code.response):
         assert sentence[0].isupper()
         assert sentence.endswith(".")
 

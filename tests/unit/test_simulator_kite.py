@@ -190,6 +190,7 @@ def test_ticks_of_one_moment_leave_in_one_frame() -> None:
     run(scenario)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("rate", [40, 10_000])
 def test_the_rate_is_kept(rate: int) -> None:
     async def scenario() -> None:

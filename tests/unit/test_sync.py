@@ -57,9 +57,9 @@ def test_errors_come_through_as_they_are(broker: KiteSimulator) -> None:
 
 def test_a_consumer_in_another_thread_ends_when_the_pool_closes(broker: KiteSimulator) -> None:
     pool = sync.WebSocketPool(feed(broker))
-    pool.subscribe("NSE:INFY")
     seen: list[object] = []
     ticks = pool.ticks()
+    pool.subscribe("NSE:INFY")
     consumer = threading.Thread(target=lambda: seen.extend(ticks))
     consumer.start()
     pool.wait_live("NSE:INFY")

@@ -125,9 +125,9 @@ async def _open(database: str, **options: Any) -> LiteConnection:  # noqa: ANN40
     thread.daemon = True
     try:
         await connection
-    except sqlite3.Error:
-        # Its thread has a last word for the loop, which may be closed soon after a start that failed.
-        await asyncio.to_thread(thread.join, _BUSY_SECONDS)
+    except BaseException:
+        # aiosqlite leaves its thread behind, whose last word would find a closed loop if this was the end.
+        await asyncio.to_thread(thread.join)
         raise
     return connection
 

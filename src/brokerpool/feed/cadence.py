@@ -47,6 +47,11 @@ class Cadence:
         """Tell whether the symbol was found mute and has not ticked since."""
         return instrument in self._mute
 
+    @property
+    def mute_symbols(self) -> int:
+        """How many symbols were found mute and have not ticked since."""
+        return len(self._mute)
+
     def sweep(self, instruments: Iterable[Instrument], now: float) -> list[Instrument]:
         """Learn from what has ticked, and return those that have fallen mute since the last sweep.
 

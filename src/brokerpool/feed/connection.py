@@ -240,7 +240,7 @@ class Connection(LinkHandler):
             self._account.withdraw(seat)
             raise
         except Exception:  # a fault of ours must not end the supervision of the socket
-            logger.exception("%s: unexpected error", self.name)
+            logger.exception("%s: unexpected error", self.name, extra={"connection": self.name})
             fault = "unexpected error, see the log"
         else:
             if not self._down.is_set():
@@ -275,7 +275,7 @@ class Connection(LinkHandler):
         try:
             await self._write(link)
         except Exception:  # as above
-            logger.exception("%s: unexpected error", self.name)
+            logger.exception("%s: unexpected error", self.name, extra={"connection": self.name})
             self.last_fault = "unexpected error, see the log"
             self._went_down()
         finally:
@@ -383,7 +383,8 @@ class Connection(LinkHandler):
             self.traffic.refusals += 1
             self.last_fault = notice.text
             self._observer.connection_changed(self, Event.REFUSED, notice.text)
-            logger.warning("%s: the broker refused a request: %s", self.name, notice.text)
+            told = {"connection": self.name}
+            logger.warning("%s: the broker refused a request: %s", self.name, notice.text, extra=told)
 
     def control_frame(self, *, answered: bool) -> None:
         self._liveness.heard(self._monotonic())

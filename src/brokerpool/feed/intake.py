@@ -121,7 +121,8 @@ class Intake:
 
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None:
         name, state = connection.name, connection.state.value
-        logger.info("%s is %s%s", name, state, f": {reason}" if reason else "")
+        told = {"connection": name, "state": state}
+        logger.info("%s is %s%s", name, state, f": {reason}" if reason else "", extra=told)
         if event is not None:
             self._journal.note(event, connection=name, reason=reason)
         for listener in self._listeners:

@@ -14,6 +14,7 @@ from brokerpool.feed.account import Account
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.connection import Connection, ConnectionObserver, Dial
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.failover import lodging
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.states import PROGRESS, SymbolState
@@ -147,6 +148,21 @@ class Lane:
         """Return the symbols whose connection was lost or refused, and that no other one carries."""
         lost = [i for name, c in self.connections.items() if c.down for i in self.placement.homes(name)]
         return [i for i in lost if (g := self.placement.guest(i)) is None or not self.connections[g].live]
+
+    def unserved(self) -> list[Instrument]:
+        """Return the symbols that no live connection carries."""
+        out = [name for name, c in self.connections.items() if not c.live]
+        homes = [i for name in out for i in self.placement.homes(name)]
+        return [i for i in homes if (g := self.placement.guest(i)) is None or not self.connections[g].live]
+
+    def carried_by(self, instrument: Instrument) -> list[Carrier]:
+        """Tell of each connection that wants the symbol."""
+        token = self._tokens[instrument]
+        home = self.placement.slot(instrument)
+        return [
+            Carrier(name, "home" if name == home else "guest", c.state, c.symbol_state(token), c.last_fault)
+            for name, c in ((name, self.connections[name]) for name in self.carriers(instrument))
+        ]
 
     # -- moving -------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from brokerpool.feed.account import Account
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection, Dial
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.intake import Intake
@@ -218,6 +219,11 @@ class WebSocketPool:
         return len(set.intersection(*cut_off))
 
     @property
+    def symbols_unserved(self) -> int:
+        """Wanted symbols that no live connection carries, those of a first dial included."""
+        return len(set.intersection(*(set(lane.unserved()) for lane in self._lanes)))
+
+    @property
     def depth_levels(self) -> int:
         """Levels of the order book on each side that the broker's feed carries."""
         return self.feed.limits.depth_levels
@@ -233,6 +239,25 @@ class WebSocketPool:
     def gap(self, instrument: Instrument) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
         return self._intake.gaps.get(instrument)
+
+    def explain(self, instrument: Instrument) -> Explanation:
+        """Tell all that is known of one instrument, wanted or not; nothing is changed."""
+        owners = self._demand.owners(instrument)
+        seen = self._intake.cadence.seen(instrument)
+        carriers = [c for lane in self._lanes for c in lane.carried_by(instrument)] if owners else []
+        return Explanation(
+            instrument,
+            listed=self.feed.book.token(instrument) is not None,
+            fits=not self.plan([instrument]).unplaced,
+            owners=tuple(Owner(name, tuple(sorted(modes))) for name, modes in owners.items()),
+            mode=self._demand.mode(instrument),
+            priority=self._demand.priority(instrument),
+            state=self.state(instrument),
+            carriers=tuple(carriers),
+            last_tick_age=None if seen is None else self._loop.time() - seen,
+            usual_pause=self._intake.cadence.usual(instrument),
+            gap=self.gap(instrument),
+        )
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once every one of the instruments has had a tick on its present socket.
@@ -293,6 +318,7 @@ class WebSocketPool:
                 "max_symbols_per_connection": placement.slot_size,
                 "symbols_down": self.symbols_down,
                 "symbols_degraded": sum(i in self._lanes[-1].stranded for i in self._lanes[0].stranded),
+                "symbols_mute": self._intake.cadence.mute_symbols,
                 "gaps_open": len(self._intake.gaps),
                 "gaps_total": self._intake.gaps_total,
                 "per_connection": [lane.stats(name) for lane in self._lanes for name in lane.connections],

@@ -31,7 +31,10 @@ from brokerpool.gateway.records import Records
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.directory import Directory
+from brokerpool.gateway.rest.explanations import explanations
+from brokerpool.gateway.rest.health import health
 from brokerpool.gateway.session import Session, SessionLimits
+from brokerpool.gateway.vitals import Vitals
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.settings import Settings, words
@@ -117,6 +120,7 @@ class Gateway:
         )
         self._approach = self._approach_to(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
+        self._vitals = Vitals(self.pool, lambda: self._api.stats()["breakers"])
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self.pool.listen(FeedStatus(self.pool, self._fanout))
@@ -147,13 +151,15 @@ class Gateway:
         if self._records is not None:
             self._records.serve(self.pool, self._gatekeeper.revoked)
         self._review_later()
+        approach = self._approach_to(settings.http_host)
+        app = application(self._market(), self.stats, self.pool.journal, approach)
+        app.include_router(health(self._vitals.verdict))
+        app.include_router(explanations(self.pool))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                application(
-                    self._market(), self.stats, self.pool.journal, self._approach_to(settings.http_host)
-                ),
+                app,
                 max_connections=settings.max_clients,
                 tls=tls,
             )
@@ -175,7 +181,7 @@ class Gateway:
         )
 
     def stats(self) -> dict[str, Any]:
-        """Return the numbers of both pools and of the gateway; the seed's two members of `http` first."""
+        """Return all numbers, see `monitor.vocabulary`; the seed's two members of `http` come first."""
         http = self._api.stats()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
         return {
@@ -184,6 +190,7 @@ class Gateway:
             "gateway": self._fanout.stats(),
             "access": self._gatekeeper.stats(),
             **({"database": self._records.stats()} if self._records is not None else {}),
+            **self._vitals.stats(),
         }
 
     async def close(self) -> None:
@@ -192,6 +199,7 @@ class Gateway:
             self._records.settle()
         if self._review is not None:
             self._review.cancel()
+        self._vitals.stop()
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")

@@ -35,6 +35,7 @@ POLICY_VIOLATION = 1008
 USER_ID = "default"
 SUPPORTED_BROKERS = ("zerodha",)
 
+_CLIENT = "client-"
 _client_numbers = itertools.count(1)
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class Session(LinkHandler):
         """`came` tells where a client is whose TCP connection comes from an address; `make_room` lets go of
         symbols that no client holds, and tells whether there were any.
         """
-        self.name = f"client-{next(_client_numbers)}"
+        self.name = f"{_CLIENT}{next(_client_numbers)}"
         self._pool = pool
         self._fanout = fanout
         self._gatekeeper = gatekeeper
@@ -123,7 +124,8 @@ class Session(LinkHandler):
         self._fanout.resume(self._subscriber)
 
     def closed(self, code: int, reason: str) -> None:
-        logger.info("%s left: %d %s", self.name, code, reason)
+        told = {"client": self.name, "close_code": code}
+        logger.info("%s left: %d %s", self.name, code, reason, extra=told)
         self._cancel_deadline()
         if self._turn is not None:
             self._turn.cancel()
@@ -310,6 +312,12 @@ class Session(LinkHandler):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def client_number(owner: str) -> int:
+    """Return the number that a client has in the log, 0 for an owner that is no client of the gateway."""
+    number = owner.removeprefix(_CLIENT)
+    return int(number) if number != owner and number.isdigit() else 0
 
 
 def _check_allowed_before_authentication(request: protocol.Request) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
@@ -71,15 +71,21 @@ class Journal:
         self._entries: deque[Entry] = deque(maxlen=size)
         self._numbers = itertools.count(1)
         self._wall_clock = wall_clock
+        self._counts = Counter(dict.fromkeys(Event, 0))
 
     def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
         """Write an entry; the reason must not contain secrets."""
+        self._counts[event] += 1
         at_ms = int(self._wall_clock() * 1000)
         self._entries.append(Entry(next(self._numbers), at_ms, event, connection, symbols, reason))
 
     def entries(self, after: int = 0) -> list[Entry]:
         """Return the entries with a number above `after`, oldest first."""
         return [entry for entry in self._entries if entry.number > after]
+
+    def counts(self) -> dict[str, int]:
+        """Return how often each event was noted since the start, those that were dropped included."""
+        return {event.value: count for event, count in self._counts.items()}
 
     def __len__(self) -> int:
         return len(self._entries)

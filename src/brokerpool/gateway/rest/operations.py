@@ -1,4 +1,4 @@
-"""For the operator: statistics, the journal and a sign of life."""
+"""For the operator: statistics, metrics and the journal."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
 from brokerpool.monitor.journal import Journal
+from brokerpool.monitor.metrics import CONTENT_TYPE, Exposition
 
 
 def operations(stats: Callable[[], dict[str, Any]], journal: Journal) -> APIRouter:
-    """Return the endpoints /stats and /journal, which the guard keeps for the operator, and /health/live."""
+    """Return the endpoints /stats, /metrics and /journal, which the guard keeps for the operator."""
     router = APIRouter()
+    exposition = Exposition(stats)
 
     @router.get("/stats")
     async def _stats() -> dict[str, Any]:
         """The numbers of `get_pool_stats()` and of the gateway."""
         return stats()
 
+    text = {"text/plain": {"schema": {"type": "string"}}}
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": text}})
+    async def _metrics() -> Response:
+        """The same numbers in the text format of Prometheus."""
+        return Response(exposition.text(), media_type=CONTENT_TYPE)
+
     @router.get("/journal")
     async def _journal(after: int = 0) -> dict[str, list[dict[str, Any]]]:
         """What happened to the connections, oldest first: the entries with a number above `after`."""
         entries = [{**entry._asdict(), "event": entry.event.value} for entry in journal.entries(after)]
         return {"entries": entries}
-
-    @router.get("/health/live")
-    async def _live() -> dict[str, str]:
-        """Answers as long as the event loop turns."""
-        return {"status": "live"}
 
     return router

@@ -1,0 +1,53 @@
+"""`brokerpool explain`: one symbol of the running gateway, and why it is not served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from brokerpool.commands.running import DEFAULT_URL, RefusedByGateway, Url, answer
+
+
+def explain(
+    symbol: Annotated[str, typer.Argument(help="EXCHANGE:SYMBOL, as in NSE:INFY.")],
+    url: Url = DEFAULT_URL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it is.")] = False,
+) -> None:
+    """Tell who wants a symbol, which connection carries it, and why it is not served.
+
+    Exits with 1 when the broker does not list it.
+    """
+    try:
+        told = answer(url, f"explain/{symbol}")
+    except RefusedByGateway as refused:
+        typer.echo(f"brokerpool: {refused}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(json.dumps(told) if as_json else "\n".join(lines(told)))
+
+
+def lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """Return the answer of /explain as lines for people."""
+    yield f"{told['instrument']} is {told['state']}. {told['why']}"
+    if not told["owners"]:
+        return
+    owners = [f"client {owner['client']} ({', '.join(owner['modes'])})" for owner in told["owners"]]
+    yield f"wanted by:    {', '.join(owners)}"
+    yield f"mode:         {told['mode']}, the highest that anybody wants; priority {told['priority']}"
+    for connection in told["connections"]:
+        fault = f"; last fault: {connection['last_fault']}" if connection["last_fault"] else ""
+        yield (
+            f"connection:   {connection['name']} ({connection['role']}), which is {connection['state']},"
+            f" has it {connection['symbol_state']}{fault}"
+        )
+    age, pause = told["last_tick_age_seconds"], told["usual_pause_seconds"]
+    usual = f"; usually there are {pause:g} s between two" if pause else ""
+    yield f"last tick:    {'none yet' if age is None else f'{age:.1f} s ago'}{usual}"
+    gap = told["gap"]
+    if gap is not None:
+        since = datetime.fromtimestamp(gap["from"] / 1000).strftime("%H:%M:%S")
+        filled = ", a snapshot was delivered since" if gap["filled"] else ""
+        yield f"open gap:     since {since}: {gap['reason']}{filled}"

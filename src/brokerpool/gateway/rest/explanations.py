@@ -1,0 +1,105 @@
+"""GET /explain: what the gateway knows of one symbol, and why it is not served."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from brokerpool.errors import ErrorCode
+from brokerpool.feed.explanation import Explanation
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.rest.failures import RequestRefusedError
+from brokerpool.gateway.rest.market import unknown
+from brokerpool.gateway.rest.stream import json_response
+from brokerpool.gateway.session import client_number
+from brokerpool.instruments import Instrument
+
+
+class OwnerTold(msgspec.Struct):
+    """One client, by the number that it has in the log."""
+
+    client: int
+    modes: list[str]
+
+
+class CarrierTold(msgspec.Struct):
+    """One connection that is to carry the symbol; `role` is home or guest."""
+
+    name: str
+    role: str
+    state: str
+    symbol_state: str
+    last_fault: str
+
+
+class GapTold(msgspec.Struct, rename={"from_ms": "from"}):
+    """An open hole in the data; `from` is in epoch milliseconds."""
+
+    from_ms: int
+    reason: str
+    filled: bool
+
+
+class ExplainAnswer(msgspec.Struct):
+    """What is known of one symbol; times in seconds, null where nothing is known."""
+
+    instrument: str
+    state: str
+    why: str
+    owners: list[OwnerTold]
+    mode: str | None
+    priority: int
+    connections: list[CarrierTold]
+    last_tick_age_seconds: float | None
+    usual_pause_seconds: float
+    gap: GapTold | None
+
+
+def explanations(pool: WebSocketPool) -> APIRouter:
+    """Return the endpoint /explain/{name}, which needs no key and tells no secret."""
+    router = APIRouter(tags=["operations"])
+    good = {"application/json": {"schema": {"type": "object", "required": ["instrument", "state", "why"]}}}
+    bad = {"application/json": {"schema": {"type": "object", "required": ["status", "message", "code"]}}}
+    responses: dict[int | str, dict[str, Any]] = {
+        200: {"content": good},
+        400: {"description": "The name is not EXCHANGE:SYMBOL.", "content": bad},
+        404: {"description": "The broker lists no such symbol.", "content": bad},
+    }
+
+    @router.get("/explain/{name:path}", response_class=Response, responses=responses)
+    async def _explain(name: str) -> Response:
+        """Who wants a symbol, which connection carries it, and why it is not served."""
+        try:
+            instrument = Instrument.parse(name)
+        except ValueError as error:
+            code = ErrorCode.INVALID_PARAMETERS
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{error}.", code=code) from None
+        found = pool.explain(instrument)
+        if not found.listed and found.state is None:
+            raise unknown(instrument, HTTPStatus.NOT_FOUND)
+        return json_response(_told(found))
+
+    return router
+
+
+def _told(found: Explanation) -> ExplainAnswer:
+    age, gap = found.last_tick_age, found.gap
+    return ExplainAnswer(
+        str(found.instrument),
+        found.state.value if found.state else "not wanted",
+        found.why,
+        [OwnerTold(client_number(o.name), [mode.label for mode in o.modes]) for o in found.owners],
+        found.mode.label if found.mode else None,
+        found.priority,
+        [
+            CarrierTold(c.name, c.role, c.connection.value, c.symbol.value, c.last_fault)
+            for c in found.carriers
+        ],
+        None if age is None else round(age, 3),
+        round(found.usual_pause, 3),
+        None if gap is None else GapTold(gap.from_ms, gap.reason, gap.filled),
+    )

@@ -1,0 +1,78 @@
+"""Signs of life for supervisors: whether the process turns, whether demand is served, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import msgspec
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from brokerpool.gateway.rest.stream import json_response
+from brokerpool.monitor.health import Verdict
+
+
+class ReasonTold(msgspec.Struct):
+    """One thing that is wrong."""
+
+    #: One of `monitor.health.Code`.
+    code: str
+    text: str
+    #: What to do about it.
+    action: str
+    #: Epoch seconds since when it holds.
+    since: float
+
+
+class HealthAnswer(msgspec.Struct):
+    """`status` is ok, degraded or down."""
+
+    status: str
+    reasons: list[ReasonTold]
+
+
+class ReadyAnswer(msgspec.Struct):
+    """`status` is ready or "not ready"."""
+
+    status: str
+    reasons: list[ReasonTold]
+
+
+_OBJECT = {"application/json": {"schema": {"type": "object", "required": ["status", "reasons"]}}}
+
+
+def health(verdict: Callable[[], Verdict]) -> APIRouter:
+    """Return the endpoints /health, /health/live and /health/ready, which need no key."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/health", response_class=Response, responses={200: {"content": _OBJECT}})
+    async def _health() -> Response:
+        """The whole in one word, and what is wrong."""
+        found = verdict()
+        return json_response(HealthAnswer(found.status.value, _told(found)))
+
+    @router.get("/health/live")
+    async def _live() -> dict[str, str]:
+        """Answers as long as the event loop turns."""
+        return {"status": "live"}
+
+    not_ready = {"description": "Something that is wanted is not served.", "content": _OBJECT}
+
+    @router.get(
+        "/health/ready",
+        response_class=Response,
+        responses={200: {"content": _OBJECT}, 503: not_ready},
+    )
+    async def _ready() -> Response:
+        """200 while everything that is wanted is served, else 503 with what is wrong."""
+        found = verdict()
+        if found.ready:
+            return json_response(ReadyAnswer("ready", _told(found)))
+        return json_response(ReadyAnswer("not ready", _told(found)), HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return router
+
+
+def _told(verdict: Verdict) -> list[ReasonTold]:
+    return [ReasonTold(r.code.value, r.text, r.code.action, round(r.since, 3)) for r in verdict.reasons]

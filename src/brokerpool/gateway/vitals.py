@@ -1,0 +1,88 @@
+"""How the gateway itself is: the judgement on its health, the lag of its event loop, and the process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.monitor.health import Code, Facts, Health, Verdict
+from brokerpool.monitor.lag import LagMonitor
+from brokerpool.monitor.process import open_fds, rss_bytes
+
+#: So often the health is judged though nobody asks, so that each reason has the time at which it began.
+_LOOK_SECONDS = 1.0
+
+
+class Vitals:
+    """Looks after one gateway from the moment at which it is made until `stop`."""
+
+    def __init__(self, pool: WebSocketPool, breakers: Callable[[], Mapping[str, str]]) -> None:
+        """`breakers` gives the state of each of the HTTP pool's breakers, by host and group."""
+        self._pool = pool
+        self._breakers = breakers
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._lag = LagMonitor(self._loop)
+        self._health = Health(self._loop.time, time.time)
+        self._stopping = False
+        self._version = version("brokerpool")
+        self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def verdict(self) -> Verdict:
+        """Judge the health of this moment."""
+        pool = self._pool
+        numbers = pool.get_pool_stats()["websocket"]
+        facts = Facts(
+            instruments=len(pool.feed.book),
+            login_refused=pool.feed.login.refused,
+            symbols=len(pool.demand),
+            unserved=pool.symbols_unserved,
+            gaps_open=numbers["gaps_open"],
+            connections_allowed=numbers["allowed_connections"],
+            max_connections=numbers["max_connections"],
+            breakers=tuple(key for key, state in self._breakers().items() if state == "open"),
+            lag=self._lag.longest(),
+            stopping=self._stopping,
+        )
+        return self._health.judge(facts)
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """Return what `/stats` says besides the pools and the clients."""
+        verdict = self.verdict()
+        holding = {reason.code for reason in verdict.reasons}
+        login = self._pool.feed.login
+        return {
+            "broker": {
+                "instruments": len(self._pool.feed.book),
+                "login_refused": login.refused,
+                "login_version": login.version,
+            },
+            "health": {
+                "status": verdict.status.value,
+                "ready": verdict.ready,
+                "reasons": {code.value: code in holding for code in Code},
+            },
+            "journal": {"events": self._pool.journal.counts()},
+            "process": {
+                "version": self._version,
+                "uptime_seconds": round(self._loop.time() - self._began, 3),
+                "rss_bytes": rss_bytes(),
+                "open_fds": open_fds(),
+                "loop_lag_max_seconds": round(self._lag.longest(), 6),
+                "loop_lag_seconds": self._lag.histogram.stats(),
+            },
+        }
+
+    def stop(self) -> None:
+        """Say from now on that the gateway is stopping, and leave no timer behind."""
+        self._stopping = True
+        self._lag.stop()
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        self.verdict()
+        self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)

@@ -1,0 +1,138 @@
+"""Promises of health: what is wrong is told with its code, since when and what to do; a reconnect is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+
+from brokerpool import Credentials
+from brokerpool.monitor.health import GRACE_SECONDS, LAG_SECONDS, Code, Facts, Health, Status
+from brokerpool.simulator.faults import FaultOrder
+from tests.gateway_client import client, gateway
+from tests.rehearsal import until
+
+WELL = Facts(
+    instruments=100,
+    login_refused=False,
+    symbols=10,
+    unserved=0,
+    gaps_open=0,
+    connections_allowed=3,
+    max_connections=3,
+    breakers=(),
+    lag=0.001,
+    stopping=False,
+)
+
+CASES = [
+    (Code.STOPPING, {"stopping": True}, Status.DOWN, False),
+    (Code.INSTRUMENTS_MISSING, {"instruments": 0}, Status.DOWN, False),
+    (Code.LOGIN_REFUSED, {"login_refused": True}, Status.DEGRADED, False),
+    (Code.DEMAND_NOT_SERVED, {"unserved": 4}, Status.DEGRADED, False),
+    (Code.DEMAND_NOT_SERVED, {"unserved": 10}, Status.DOWN, False),
+    (Code.DATA_STALE, {"gaps_open": 1}, Status.DEGRADED, True),
+    (Code.CONNECTIONS_TAKEN, {"connections_allowed": 2}, Status.DEGRADED, True),
+    (Code.BREAKER_OPEN, {"breakers": ("api.kite.trade quote",)}, Status.DEGRADED, True),
+    (Code.LOOP_LATE, {"lag": LAG_SECONDS}, Status.DEGRADED, True),
+]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.health = Health(lambda: self.now, lambda: 1_000_000 + self.now)
+
+
+def test_a_gateway_that_serves_all_is_ok_and_ready() -> None:
+    assert Clock().health.judge(WELL) == (Status.OK, True, ())
+
+
+def test_a_gateway_of_which_nothing_is_wanted_is_ready() -> None:
+    assert Clock().health.judge(WELL._replace(symbols=0)).ready
+
+
+@pytest.mark.parametrize(("code", "wrong", "status", "ready"), CASES)
+def test_each_fault_is_told_with_its_code_its_beginning_and_the_next_step(
+    code: Code, wrong: dict[str, Any], status: Status, ready: bool
+) -> None:
+    clock = Clock()
+    clock.health.judge(WELL)
+    clock.now = 5.0
+    clock.health.judge(WELL._replace(**wrong))
+    clock.now += GRACE_SECONDS
+    verdict = clock.health.judge(WELL._replace(**wrong))
+    assert (verdict.status, verdict.ready) == (status, ready)
+    (reason,) = verdict.reasons
+    assert (reason.code, reason.since) == (code, 1_000_005)
+    for sentence in (reason.text, reason.code.action):
+        assert sentence[0].isupper() or sentence[0].isdigit()
+        assert sentence.endswith(".")
+    assert clock.health.judge(WELL).reasons == ()
+
+
+def test_the_cases_are_all_there_are() -> None:
+    assert {case[0] for case in CASES} == set(Code)
+
+
+@pytest.mark.parametrize("wrong", [{"unserved": 10}, {"gaps_open": 10}])
+def test_what_a_reconnect_repairs_in_time_is_not_told(wrong: dict[str, Any]) -> None:
+    clock = Clock()
+    for _ in range(3):
+        assert clock.health.judge(WELL._replace(**wrong)).status is Status.OK
+        clock.now += GRACE_SECONDS - 0.1
+        assert clock.health.judge(WELL._replace(**wrong)).ready
+        assert clock.health.judge(WELL).status is Status.OK
+
+
+def test_a_refused_login_with_nothing_served_is_down() -> None:
+    assert Clock().health.judge(WELL._replace(login_refused=True, unserved=10)).status is Status.DOWN
+
+
+def test_the_endpoints_tell_a_refused_login_with_503_and_what_to_do_until_there_is_a_new_token() -> None:
+    async def main() -> None:
+        async with (
+            gateway() as (broker, served_by),
+            client(served_by) as session,
+            aiohttp.ClientSession(served_by.http_url) as http,
+        ):
+
+            async def get(path: str) -> tuple[int, Any]:
+                async with http.get(path) as answer:
+                    return answer.status, await answer.json()
+
+            await session.subscribe("INFY")
+            await until(lambda: served_by.pool.connected)
+            assert await get("/health") == (200, {"status": "ok", "reasons": []})
+            assert await get("/health/ready") == (200, {"status": "ready", "reasons": []})
+            await broker.throw(FaultOrder.parse(b'{"expire_token": {"close_sockets": true}}'))
+            await until(lambda: served_by.pool.feed.login.refused)
+            status, answer = await get("/health/ready")
+            assert (status, answer["status"]) == (503, "not ready")
+            (reason,) = answer["reasons"]
+            assert reason["code"] == "login_refused"
+            assert "access token" in reason["action"]
+            assert abs(reason["since"] - time.time()) < 10
+            assert (await get("/health"))[1]["status"] == "down"
+            assert await get("/health/live") == (200, {"status": "live"})
+            stats = served_by.stats()
+            assert stats["health"]["reasons"]["login_refused"] is True
+            assert stats["broker"]["login_refused"] is True
+            await broker.throw(FaultOrder(access_token="next-day"))
+            served_by.pool.feed.login.renew(Credentials("next-day"))
+            await until(lambda: served_by.pool.connected)
+            assert await get("/health/ready") == (200, {"status": "ready", "reasons": []})
+
+    asyncio.run(main())
+
+
+def test_a_gateway_that_stops_is_not_ready_and_leaves_no_timer() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by):
+            pass
+        assert served_by.stats()["health"]["ready"] is False
+
+    asyncio.run(main())
