@@ -150,7 +150,9 @@ def test_a_database_that_is_stopped_frozen_or_held_by_others_costs_no_tick_and_n
                 try:
                     meanwhile = await watch.figures(bound(before))
                     let_in = await watch.authenticates()
-                    assert (await watch.database())["writer"]["queued"], "the use of the key waits"
+                    queued = (await watch.database())["writer"]["queued"]
+                    # Connections that it holds already go on working when others take all the rest.
+                    assert queued or name == "held by others", "the use of the key waits"
                 finally:
                     await asyncio.to_thread(end)
                 took = await watch.recovered(time.monotonic())
