@@ -10,6 +10,7 @@ from brokerpool.errors import ErrorCode
 from brokerpool.monitor.stats import Field
 from brokerpool.monitor.vocabulary import SECTIONS
 from brokerpool.settings import (
+    AccessSettings,
     BrokerSettings,
     DatabaseSettings,
     Described,
@@ -25,6 +26,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "The broker": BrokerSettings,
     "Calls to the broker": HttpSettings,
     "The gateway": GatewaySettings,
+    "Access to the gateway": AccessSettings,
     "The database": DatabaseSettings,
 }
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.records import Records
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha import KiteSimulator
@@ -20,8 +22,9 @@ KEY = "a-key-for-the-gateway"
 
 @asynccontextmanager
 async def gateway(
-    simulator: dict[str, Any] | None = None, /, **environ: str
+    simulator: dict[str, Any] | None = None, grace: float = 60.0, /, **environ: str
 ) -> AsyncIterator[tuple[KiteSimulator, Gateway]]:
+    """Run both; with a DATABASE_URL the gateway has its database; `grace` is for what it restores."""
     async with no_task_dies(), KiteSimulator(**{"rate": 0, "symbols": 30, **(simulator or {})}) as broker:
         environ = {
             "BROKERPOOL_API_KEY": KEY,
@@ -31,7 +34,12 @@ async def gateway(
             "BROKERPOOL_HTTP_PORT": "0",
             **environ,
         }
-        served_by = Gateway(Settings.load(environ=environ), feed(broker))
+        settings = Settings.load(environ={k: v for k, v in environ.items() if v})
+        records = Records(settings, grace=grace) if "DATABASE_URL" in environ else None
+        if records is not None:
+            await records.open()
+        certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
+        served_by = Gateway(settings, feed(broker), records, certificate)
         await served_by.start()
         try:
             yield broker, served_by
@@ -106,7 +114,7 @@ async def raw_client(
     host, port = ws_url.removeprefix("ws://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
     writer.write(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")

@@ -44,8 +44,8 @@ class Authority:
         """Return the authority's certificate, as a bundle for clients that want a file."""
         return _pem(self.certificate)
 
-    def server(self, *names: str) -> ssl.SSLContext:
-        """Return a server's context whose certificate is for the names, or for this machine's loopback."""
+    def pair(self, *names: str) -> tuple[bytes, bytes]:
+        """Return a certificate for the names, or for this machine's loopback, and its private key, in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         sans: list[x509.GeneralName] = [x509.DNSName(n) for n in names] or [
@@ -61,10 +61,15 @@ class Authority:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
+        return _pem(certificate), private
+
+    def server(self, *names: str) -> ssl.SSLContext:
+        """Return a server's context with such a pair."""
+        certificate, private = self.pair(*names)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "server.pem"
-            path.write_bytes(private + _pem(certificate))
+            path.write_bytes(private + certificate)
             context.load_cert_chain(path)
         return context
 

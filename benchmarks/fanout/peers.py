@@ -181,6 +181,7 @@ def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
         BROKERPOOL_BROKER_WS_URL=f"ws://127.0.0.1:{kite.answer()['port']}/",
         BROKERPOOL_BROKER_HTTP_URL=_serve_instruments(stack, scenario.symbols),
         BROKERPOOL_API_KEY=API_KEY,
+        DATABASE_URL=f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/bench.db",
         WEBSOCKET_PORT=0,
         BROKERPOOL_HTTP_PORT=0,
         MAX_SYMBOLS_PER_WEBSOCKET=scenario.symbols // scenario.sockets,

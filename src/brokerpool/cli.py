@@ -158,7 +158,7 @@ def demo(
 
 @app.command()
 def check(env_file: EnvFile = None, config: Config = None) -> None:
-    """Validate the settings and try what `serve` needs: both ports, the broker's HTTP API and its feed.
+    """Validate the settings and try what `serve` needs: ports, certificate, keys, the broker and its login.
 
     Lists all faults and exits with 2 if there are any. One broker connection is opened for a moment.
     """

@@ -97,6 +97,7 @@ async def run(seconds: float | None, console: Console) -> int:
             "BROKERPOOL_API_KEY": api_key,
             "WEBSOCKET_PORT": "0",
             "BROKERPOOL_HTTP_PORT": "0",
+            "DATABASE_URL": f"sqlite:///{Path(folder) / 'demo.db'}",
             "MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS_PER_CONNECTION),
         }
         simulate = ("simulate", "--broker", "zerodha", *MARKET, "--write-env", str(env_file))

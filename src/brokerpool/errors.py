@@ -282,10 +282,51 @@ class ErrorCode(Enum):
         "It left out the entries at fault, or the whole request where that cannot be read.",
     )
     AUTHENTICATION_ERROR = Entry(
-        "The API key is missing or wrong.",
-        "Send the key that BROKERPOOL_API_KEY holds.",
+        "The API key is missing, wrong or revoked.",
+        "Send the key in BROKERPOOL_API_KEY, or one of `brokerpool keys create`.",
         "It answered nothing else. A WebSocket stays open until the time for authentication is over, so"
         " that the right key can follow.",
+    )
+    ADDRESS_LOCKED_OUT = Entry(
+        "Too many wrong API keys came from one address; for a while its wrong keys are refused at once.",
+        "Find the program that sends a wrong key. Right keys are accepted meanwhile, from that address too.",
+        "It noted the address in the journal, and closes each WebSocket that sends a wrong key from there.",
+    )
+    SCOPE_MISSING = Entry(
+        "The API key is valid and does not allow this.",
+        "Use a key with the scope in the message: `brokerpool keys create NAME --scope SCOPE` makes one.",
+        "It answered nothing else, and did not count it as a wrong key.",
+    )
+    KEY_CLIENT_LIMIT = Entry(
+        "As many clients are connected with one API key as may be.",
+        "End some of them, use a key for each program, or raise BROKERPOOL_MAX_CLIENTS_PER_KEY.",
+        "It did not let the client in; the others stay connected.",
+    )
+    KEY_SYMBOL_LIMIT = Entry(
+        "All clients with one API key together hold as many symbols as they may.",
+        "Unsubscribe some, use a key for each program, or raise BROKERPOOL_MAX_SYMBOLS_PER_KEY.",
+        "It carries the symbols that still fitted, and all that were held before.",
+    )
+    KEY_RATE_LIMIT = Entry(
+        "More requests came with one API key than BROKERPOOL_KEY_RATE_LIMIT allows.",
+        "Send it again after the seconds in retry_after, or raise BROKERPOOL_KEY_RATE_LIMIT.",
+        "It asked the broker nothing for this request.",
+    )
+    HOST_NOT_ALLOWED = Entry(
+        "The request was sent to a host name that is not known to be the gateway's; a web page may have been"
+        " tricked into it.",
+        "Call the gateway by its address, or name it in BROKERPOOL_ALLOWED_HOSTS.",
+        "It looked at nothing else of the request.",
+    )
+    ORIGIN_NOT_ALLOWED = Entry(
+        "A web page of another host sent the request.",
+        "If the page is yours, name its origin in BROKERPOOL_ALLOWED_ORIGINS, as in https://my.example.",
+        "It looked at nothing else of the request.",
+    )
+    NO_API_KEY = Entry(
+        "The gateway knows no API key, so no client could authenticate.",
+        "Make one with `brokerpool keys create NAME`, or set BROKERPOOL_API_KEY.",
+        "It did not start.",
     )
     NOT_AUTHENTICATED = Entry(
         "The action needs authentication first.",
@@ -459,6 +500,18 @@ class DatabaseUnavailableError(BrokerpoolError):
 
 class StoreError(BrokerpoolError):
     """The database, or what it holds, is at fault; the text quotes no statement and no value."""
+
+
+class AccessError(BrokerpoolError):
+    """The gateway does not let somebody in, or not that far; `fault` is the message alone.
+
+    `retry_after` tells in how many seconds it may be tried again, None when that would not help.
+    """
+
+    def __init__(self, fault: str, *, code: ErrorCode, retry_after: float | None = None) -> None:
+        super().__init__(fault, code=code)
+        self.fault = fault
+        self.retry_after = retry_after
 
 
 class SettingsError(BrokerpoolError):

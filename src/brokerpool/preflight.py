@@ -1,4 +1,4 @@
-"""What `brokerpool check` tries before a start: both ports, the broker's HTTP API and its feed."""
+"""What `brokerpool check` tries before a start: ports, certificate, keys, login, and the broker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import socket
 from http import HTTPStatus
 
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
-from brokerpool.errors import BrokerError
+from brokerpool.db import checkup
+from brokerpool.db.store import Store
+from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
+from brokerpool.gateway.certificate import Certificate
 from brokerpool.settings import Settings
 from brokerpool.transport import DialError, LinkHandler, dial
 
@@ -19,7 +22,15 @@ async def faults(settings: Settings) -> list[str]:
         "BROKERPOOL_HTTP_PORT": (settings.http_host, settings.http_port),
     }
     found = [_listener(name, host, port) for name, (host, port) in listeners.items()]
-    return [fault for fault in (*found, await _http(settings), await _feed(settings)) if fault]
+    found += [_certificate(settings), await _http(settings)]
+    token = settings.broker_access_token.get_secret_value()
+    if not token or not settings.api_key.get_secret_value():
+        missing, stored = await _database(settings)
+        found += missing
+        token = token or stored
+    if token:
+        found.append(await _feed(settings, token))
+    return [fault for fault in found if fault]
 
 
 def _listener(name: str, host: str, port: int) -> str | None:
@@ -31,6 +42,31 @@ def _listener(name: str, host: str, port: int) -> str | None:
     return None
 
 
+def _certificate(settings: Settings) -> str | None:
+    try:
+        Certificate.of(settings.tls_cert_file, settings.tls_key_file)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+async def _database(settings: Settings) -> tuple[list[str], str]:
+    """Return what keeps the database from giving what the settings do not, and the token of its login."""
+    found = await checkup.faults(settings)
+    if found:
+        return found, ""
+    async with Store.of(settings) as store:  # up to date, so that nothing is changed
+        if not settings.api_key.get_secret_value() and not store.keys:
+            text = "BROKERPOOL_API_KEY is not set, and no valid key is in the database."
+            found.append(str(BrokerpoolError(text, code=ErrorCode.NO_API_KEY)))
+        if settings.broker_access_token.get_secret_value():
+            return found, ""
+        try:
+            return found, (await store.login(settings.broker)).access_token
+        except BrokerpoolError as error:
+            return [*found, str(error)], ""
+
+
 async def _http(settings: Settings) -> str | None:
     try:
         await fetch_instruments(settings.broker_http_url)
@@ -39,10 +75,10 @@ async def _http(settings: Settings) -> str | None:
     return None
 
 
-async def _feed(settings: Settings) -> str | None:
+async def _feed(settings: Settings, token: str) -> str | None:
     feed = ZerodhaFeed(
         settings.broker_api_key.get_secret_value(),
-        settings.broker_access_token.get_secret_value(),
+        token,
         ws_url=settings.broker_ws_url,
         http_url=settings.broker_http_url,
     )

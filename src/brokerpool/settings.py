@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -51,6 +52,28 @@ RateLimit = Annotated[
         json_schema_extra={"allowed": "a whole number and a unit, as in 50 per second (minute, hour, day)"},
     ),
 ]
+FileName = Annotated[str, Field(json_schema_extra={"allowed": "the path of a file"})]
+#: Words separated by commas.
+Words = Annotated[str, Field(pattern=r"^[^\s,]+(, *[^\s,]+)*$")]
+
+
+def _rate(limit: str) -> tuple[int, float]:
+    most, _, unit = limit.split()
+    return int(most), _UNITS[unit]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a setting that holds several, separated by commas."""
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
+def _networks(text: str) -> str:
+    for word in words(text):
+        try:
+            ip_network(word)
+        except ValueError:
+            raise ValueError("one of the words is no address and no network") from None
+    return text
 
 
 def _database(url: SecretStr) -> SecretStr:
@@ -75,7 +98,13 @@ class _Named(BaseSettings):
     """Settings under the names of the environment; the constructor reads nothing but its arguments."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True, env_ignore_empty=True
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        # An empty text stands for what was not given, also where one that is given must not be empty.
+        validate_default=False,
     )
 
     @classmethod
@@ -191,9 +220,11 @@ class BrokerSettings(_Named):
         description="The API key of the app at the broker.",
     )
     broker_access_token: SecretStr = Field(
+        SecretStr(""),
         alias="BROKERPOOL_BROKER_ACCESS_TOKEN",
         min_length=1,
-        description="The access token of today's login; Zerodha's dies about 07:30 IST the next day.",
+        description="The access token of today's login (Zerodha's dies about 07:30 IST the next day); not"
+        " needed where `brokerpool login` has stored one.",
     )
     broker_ws_url: WebSocketUrl = Field(
         "wss://ws.kite.trade",
@@ -253,9 +284,12 @@ class GatewaySettings(_Named):
         description="Port of the HTTP listener; 0 takes any free one.",
     )
     api_key: SecretStr = Field(
+        SecretStr(""),
         alias="BROKERPOOL_API_KEY",
         min_length=16,
-        description="The key with which clients authenticate at the gateway; make it up yourself.",
+        max_length=256,
+        description="A key that allows everything at the gateway, made up by yourself; not needed where"
+        " `brokerpool keys create` has made some.",
     )
     api_rate_limit: RateLimit = Field(
         "50 per second",
@@ -319,8 +353,63 @@ class GatewaySettings(_Named):
     @property
     def api_rate(self) -> tuple[int, float]:
         """The rate limit as a number of requests and the seconds of its window."""
-        most, _, unit = self.api_rate_limit.split()
-        return int(most), _UNITS[unit]
+        return _rate(self.api_rate_limit)
+
+
+class AccessSettings(_Named):
+    """Who gets in, over which line, and the share of each key (`BROKERPOOL_API_KEY` has the whole)."""
+
+    tls_cert_file: FileName = Field(
+        "",
+        alias="BROKERPOOL_TLS_CERT_FILE",
+        description="The certificate of both listeners with those that vouch for it (PEM); makes them wss://"
+        " and https://.",
+    )
+    tls_key_file: FileName = Field(
+        "",
+        alias="BROKERPOOL_TLS_KEY_FILE",
+        description="The private key of that certificate (PEM, not encrypted).",
+    )
+    allowed_hosts: Words = Field(
+        "",
+        alias="BROKERPOOL_ALLOWED_HOSTS",
+        json_schema_extra={"allowed": "host names separated by commas, or *"},
+        description="Names by which clients may call the gateway, besides localhost, the name that it listens"
+        " on, and addresses.",
+    )
+    allowed_origins: Words = Field(
+        "",
+        alias="BROKERPOOL_ALLOWED_ORIGINS",
+        json_schema_extra={"allowed": "origins such as https://my.example separated by commas, or *"},
+        description="Web pages of other hosts that may call the gateway; those of its own host may.",
+    )
+    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(
+        "",
+        alias="BROKERPOOL_TRUSTED_PROXIES",
+        json_schema_extra={"allowed": "addresses or networks separated by commas"},
+        description="Reverse proxies whose X-Forwarded-For tells the client's address.",
+    )
+    max_clients_per_key: Count = Field(
+        100,
+        alias="BROKERPOOL_MAX_CLIENTS_PER_KEY",
+        description="WebSocket clients connected with one key of the database at the same time.",
+    )
+    max_symbols_per_key: Count = Field(
+        10_000,
+        alias="BROKERPOOL_MAX_SYMBOLS_PER_KEY",
+        description="Symbols that the clients with one key of the database hold, each client's counted.",
+    )
+    key_rate_limit: RateLimit = Field(
+        "200 per second",
+        alias="BROKERPOOL_KEY_RATE_LIMIT",
+        description="Requests with one key of the database in a moving window; beyond it REST requests are"
+        " refused and those on a WebSocket wait.",
+    )
+
+    @property
+    def key_rate(self) -> tuple[int, float]:
+        """The rate limit of a key as a number of requests and the seconds of its window."""
+        return _rate(self.key_rate_limit)
 
 
 class DatabaseSettings(_Named):
@@ -356,7 +445,7 @@ class DatabaseSettings(_Named):
     )
 
 
-class Settings(PoolSettings, BrokerSettings, HttpSettings, GatewaySettings, DatabaseSettings):
+class Settings(PoolSettings, BrokerSettings, HttpSettings, GatewaySettings, AccessSettings, DatabaseSettings):
     """Everything that `brokerpool serve` needs."""
 
 

@@ -96,7 +96,11 @@ def server(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[s
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
     """A simulated broker and a gateway that uses it: the settings file and the gateway's addresses."""
     env_file = tmp_path_factory.mktemp("rehearsal") / "sim.env"
-    free = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0"}
+    free = {
+        "WEBSOCKET_PORT": "0",
+        "BROKERPOOL_HTTP_PORT": "0",
+        "DATABASE_URL": f"sqlite:///{env_file.parent / 'test.db'}",
+    }
     with (
         server("simulate", "--broker", "zerodha", "--write-env", str(env_file)),
         server("serve", "--env-file", str(env_file), **free) as (_, addresses),
@@ -146,7 +150,7 @@ def test_an_unknown_command_is_a_usage_error(run: Any) -> None:
 def test_wrong_settings_end_with_all_faults_and_code_2(run: Any, command: str) -> None:
     ran = run(command, BROKERPOOL_API_KEY="too-short-key", BROKERPOOL_HTTP_PROT="1")
     assert ran.code == 2
-    assert ran.err.startswith("brokerpool: INVALID_SETTINGS: 4 at fault")
+    assert ran.err.startswith("brokerpool: INVALID_SETTINGS: 3 at fault")
     assert "did you mean BROKERPOOL_HTTP_PORT" in ran.err
     assert "too-short-key" not in ran.err + ran.out
     assert "Traceback" not in ran.err
@@ -245,7 +249,7 @@ def test_check_lists_every_fault_and_ends_with_2(run: Any, rehearsal: tuple[Path
     ],
 )
 def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
-    rehearsal: tuple[Path, dict[str, str]], wrong: dict[str, str], expected: str
+    rehearsal: tuple[Path, dict[str, str]], wrong: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
     env_file, addresses = rehearsal
     taken = addresses["ws_url"].rpartition(":")[2]
@@ -256,6 +260,7 @@ def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
         capture_output=True,
         text=True,
         timeout=START_SECONDS,
+        cwd=tmp_path,
     )
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith(f"brokerpool: {expected}")
@@ -265,7 +270,11 @@ def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_servers_drain_and_exit_0_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     env_file = tmp_path / "sim.env"
-    free = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0"}
+    free = {
+        "WEBSOCKET_PORT": "0",
+        "BROKERPOOL_HTTP_PORT": "0",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
+    }
     with server("simulate", "--broker", "zerodha", "--write-env", str(env_file)) as (simulate, _):
         with server("serve", "--env-file", str(env_file), **free) as (serve, addresses):
             with urllib.request.urlopen(f"{addresses['http_url']}/stats", timeout=STOP_SECONDS) as answer:

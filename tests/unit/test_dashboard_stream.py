@@ -210,8 +210,8 @@ def test_the_connection_of_a_dropped_viewer_is_cut_off_though_it_never_reads(
             with socket.socket() as peer:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 peer.connect(("127.0.0.1", served_by._rest.port))
-                request = f"GET /dashboard/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n"
-                peer.sendall(request.encode())
+                head = f"Host: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n"
+                peer.sendall(f"GET /dashboard/stream HTTP/1.1\r\n{head}".encode())
                 await until(lambda: served_by._broadcast.viewers == 1)
                 await until(lambda: served_by._broadcast.viewers == 0)
                 await until(lambda: not connections)

@@ -316,6 +316,7 @@ def test_the_journal_is_served_over_http_and_can_be_followed() -> None:
                 async with http.get("/journal") as response:
                     entries = (await response.json())["entries"]
                 assert [(e["event"], e["connection"]) for e in entries] == [
+                    ("key used", ""),
                     ("dialled", "zerodha-1"),
                     ("live", "zerodha-1"),
                 ]

@@ -39,10 +39,16 @@ async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.Clie
     refuse = b'{"refuse_http": {"status": 503, "path": "/instruments/historical"}}'
     await broker.throw(FaultOrder.parse(refuse))
     while not served_by.stats()["http"]["refused"]:
-        await http.post(f"{served_by.http_url}/api/v1/history", json=history)
+        async with http.post(f"{served_by.http_url}/api/v1/history", json=history):
+            pass
     await broker.throw(FaultOrder.parse(b'{"http_break": {"kind": "no-answer", "path": "/quote"}}'))
     quote = {"apikey": KEY, "symbol": "TCS", "exchange": "NSE"}
-    asking = asyncio.create_task(http.post(f"{served_by.http_url}/api/v1/quotes", json=quote))
+
+    async def ask() -> None:
+        async with http.post(f"{served_by.http_url}/api/v1/quotes", json=quote):
+            pass
+
+    asking = asyncio.create_task(ask())
     await until(lambda: served_by.stats()["http"]["holders"])
     stats = served_by.stats()
     asking.cancel()

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from brokerpool import BrokerApi, DepthTick, Instrument, TokenBook, ZerodhaFeed
+from brokerpool.gateway.approach import Approach
+from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.rest import Door, Market, application
 from brokerpool.gateway.rest.directory import Directory
 from brokerpool.instruments import Details
@@ -130,9 +132,12 @@ async def called(
 
 
 def served(book: TokenBook, broker: Any = None) -> Any:
-    directory, door = Directory(lambda: book), Door(KEY, 50, 1.0, time.monotonic)
+    journal = Journal(wall_clock=time.time)
+    limits = KeyLimits(1, 1, 50, 1.0)
+    gatekeeper = Gatekeeper(KEY, lambda text: None, limits, journal, time.monotonic)
+    directory, door = Directory(lambda: book), Door(gatekeeper, 50, 1.0, time.monotonic)
     market = Market("zerodha", broker, lambda: book, directory, door)
-    return application(market, dict, Journal(wall_clock=time.time))
+    return application(market, dict, journal, Approach("127.0.0.1"))
 
 
 def test_words_are_found_in_symbol_brokers_symbol_and_name_the_nearest_first() -> None:

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from brokerpool.commands.options import env_file_or_default
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.settings import GatewaySettings
 
 _HTTP_SECONDS = 5.0
 
@@ -24,13 +26,18 @@ class RefusedByGateway(Exception):  # noqa: N818  (the gateway's own error, of w
 
 
 def answer(url: str, path: str) -> Any:  # noqa: ANN401  (whatever JSON it is)
-    """Return the JSON that the gateway answers a GET with.
+    """Return the JSON that the gateway answers a GET with; its key is BROKERPOOL_API_KEY, where that is set.
 
     Raises BrokerpoolError with GATEWAY_UNREACHABLE when there is no answer, and RefusedByGateway.
     """
     whole = f"{url.rstrip('/')}/{urllib.parse.quote(path, safe='/:')}"
+    request = urllib.request.Request(whole)
+    key = GatewaySettings.load(env_file=env_file_or_default(None)).api_key.get_secret_value()
+    if key:
+        # Not for whoever the answer may lead to.
+        request.add_unredirected_header("X-API-KEY", key)
     try:
-        with urllib.request.urlopen(whole, timeout=_HTTP_SECONDS) as response:
+        with urllib.request.urlopen(request, timeout=_HTTP_SECONDS) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise RefusedByGateway(_message(error)) from None

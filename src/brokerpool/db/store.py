@@ -119,17 +119,17 @@ class Store:
         self._writer.start()
         self._looking = asyncio.create_task(self._look(), name="brokerpool database look")
 
-    async def close(self) -> None:
-        """Write what waits, for 5 seconds at most, and close the connections."""
+    async def close(self, seconds: float = 5.0) -> None:
+        """Write what waits, for so many seconds at most, and close the connections."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait({self._looking})
             self._looking = None
         self._read_journal()
         try:
-            await self._writer.close()
+            await self._writer.close(seconds)
         finally:
-            await self._pool.drain()
+            await self._pool.drain(min(seconds, 1.0))
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -264,8 +264,9 @@ class Store:
             return await history.read(self._pool, kind, since_ms=since_ms, limit=limit)
 
     def stats(self) -> dict[str, Any]:
-        """Return the number of keys, whether the database is away, and the writer's figures."""
-        return {"keys": len(self.keys), "away": self._away, "writer": self._writer.stats()}
+        """Return the figures of pool and writer, the number of keys, and whether the database is away."""
+        own = {"keys": len(self.keys), "away": self._away, "writer": self._writer.stats()}
+        return {**self._pool.stats(), **own}
 
     def __repr__(self) -> str:
         return f"<Store {self._database} {self.keys!r} {self._writer!r}>"

@@ -37,6 +37,8 @@ class Demand:
         self._holdings: dict[Instrument, _Holding] = {}
         # Dicts as ordered sets: what follows from the demand must not depend on the hashes of names.
         self._owners: dict[str, dict[Instrument, None]] = {}
+        #: Counts the changes, so that whoever keeps a copy knows when it is old.
+        self.changes = 0
 
     def want(self, owner: str, instrument: Instrument, mode: Mode, priority: int = 0) -> None:
         """Add a want; adding it again changes nothing but the owner's priority for the instrument."""
@@ -52,6 +54,7 @@ class Demand:
             return
         if not mask:
             self._owners.setdefault(owner, {})[instrument] = None
+        self.changes += 1
         holding.owners[owner] = mask | 1 << mode
         holding.counts[mode] += 1
 
@@ -61,6 +64,7 @@ class Demand:
         mask = holding.owners.get(owner, 0) if holding else 0
         if holding is None or not mask:
             return False
+        self.changes += 1
         left = mask
         for mode in modes:
             if left >> mode & 1:

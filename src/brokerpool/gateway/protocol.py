@@ -207,13 +207,12 @@ def authenticated(broker: str, user_id: str) -> bytes:
     )
 
 
-def refused_key(message: str) -> bytes:
-    """The answer to a wrong key: typed, so that SDKs show it.
+def refused_key(message: str, code: ErrorCode = ErrorCode.AUTHENTICATION_ERROR) -> bytes:
+    """The answer to a key that does not open: typed, so that SDKs show it.
 
     One client takes any frame with "ok" or "success" in it for a welcome, so the text has neither.
     """
-    code = ErrorCode.AUTHENTICATION_ERROR.name
-    return _reply({"type": "auth", "status": "error", "code": code, "message": message})
+    return _reply({"type": "auth", "status": "error", "code": code.name, "message": message})
 
 
 def error(code: ErrorCode, message: str) -> bytes:

@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -19,12 +19,16 @@ from brokerpool.brokers.base import BrokerFeed, RateWindow
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.rest import RestCodec
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
-from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
+from brokerpool.errors import AccessError, BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.approach import Approach
+from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
+from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
+from brokerpool.gateway.records import Records
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
@@ -35,7 +39,7 @@ from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.vitals import Vitals
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.settings import Settings
+from brokerpool.settings import Settings, words
 from brokerpool.ticks import Tick
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 from brokerpool.transport.frames import GOING_AWAY
@@ -47,6 +51,9 @@ _RETURN_SECONDS = 5
 
 #: What calls to the broker have left when the gateway stops; less than the REST requests behind them.
 _CALLS_SECONDS = 0.5
+
+#: Between two looks whether a lock-out is over and a summary of wrong keys is due.
+_REVIEW_SECONDS = 1.0
 
 #: A tick of the feed that is no older answers for the broker's quote.
 _LIVE_SECONDS = 2.0
@@ -66,15 +73,23 @@ class AccountFeed(BrokerFeed, Protocol):
 class Gateway:
     """Serves OpenAlgo's clients from one account's pool."""
 
-    def __init__(self, settings: Settings, feed: AccountFeed) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        feed: AccountFeed,
+        records: Records | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
+        """`records` is the opened database side; without it only the settings' key is valid."""
         self._settings = settings
+        self._records = records
+        self._certificate = certificate
         self._limits = SessionLimits(
             auth_seconds=settings.auth_grace_seconds,
             buffer_bytes=settings.client_buffer_bytes,
             stuck_seconds=settings.client_stuck_seconds,
             max_symbols=settings.max_symbols_per_client,
         )
-        self._api_key = settings.api_key.get_secret_value()
         self._feed = feed
         self._api = BrokerApi(
             feed.rest(),
@@ -84,6 +99,7 @@ class Gateway:
             max_retries=settings.max_retries,
             backoff_factor=settings.backoff_factor,
             timeout=settings.http_timeout,
+            carried=records.note_call if records is not None else _unnoted,
         )
         self._warm_up: asyncio.Task[int] | None = None
         self.pool = WebSocketPool(
@@ -97,6 +113,15 @@ class Gateway:
             hours=settings.market_hours,
             filler=Filler(self._snapshots, calls=_FILLS),
         )
+        self._gatekeeper = Gatekeeper(
+            settings.api_key.get_secret_value(),
+            records.check_key if records is not None else lambda text: None,
+            KeyLimits(settings.max_clients_per_key, settings.max_symbols_per_key, *settings.key_rate),
+            self.pool.journal,
+            time.monotonic,
+        )
+        self._approach = self._approach_to(settings.websocket_host)
+        self._review: asyncio.TimerHandle | None = None
         self._vitals = Vitals(self.pool, lambda: self._api.stats()["breakers"])
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
@@ -111,13 +136,13 @@ class Gateway:
     def ws_url(self) -> str:
         """Where clients connect."""
         assert self._links is not None
-        return f"ws://{_host(self._settings.websocket_host)}:{self._links.port}"
+        return f"{'wss' if self._certificate else 'ws'}://{_host(self._settings.websocket_host)}:{self._links.port}"
 
     @property
     def http_url(self) -> str:
         """Where the REST endpoints, `/dashboard`, `/stats` and `/health` are."""
         assert self._rest is not None
-        return f"http://{_host(self._settings.http_host)}:{self._rest.port}"
+        return f"{'https' if self._certificate else 'http'}://{_host(self._settings.http_host)}:{self._rest.port}"
 
     @property
     def clients(self) -> int:
@@ -127,7 +152,12 @@ class Gateway:
     async def start(self) -> None:
         """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
         settings = self._settings
-        app = application(self._market(), self.stats, self.pool.journal)
+        tls = self._certificate.context if self._certificate is not None else None
+        if self._records is not None:
+            self._records.serve(self.pool, self._gatekeeper.revoked)
+        self._review_later()
+        approach = self._approach_to(settings.http_host)
+        app = application(self._market(), self.stats, self.pool.journal, approach)
         app.include_router(health(self._vitals.verdict))
         app.include_router(explanations(self.pool))
         app.include_router(dashboard(self.pool, self._broadcast, self._new_door()))
@@ -137,6 +167,7 @@ class Gateway:
                 settings.http_port,
                 app,
                 max_connections=settings.max_clients,
+                tls=tls,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
             self._links = await serve(
@@ -146,6 +177,7 @@ class Gateway:
                 max_message_bytes=settings.max_message_bytes,
                 ping_interval=settings.ping_interval,
                 ping_timeout=settings.ping_timeout,
+                tls=tls,
             )
         exchanges = {instrument.exchange for instrument in self._feed.book}
         # One warm connection spares the first question a handshake; what load opens beyond it is kept.
@@ -162,11 +194,17 @@ class Gateway:
             **self.pool.get_pool_stats(),
             "http": seed | http,
             "gateway": self._fanout.stats(),
+            "access": self._gatekeeper.stats(),
+            **({"database": self._records.stats()} if self._records is not None else {}),
             **self._vitals.stats(),
         }
 
     async def close(self) -> None:
         """Tell the clients to come back, then end the broker connections; takes less than 10 s."""
+        if self._records is not None:
+            self._records.settle()
+        if self._review is not None:
+            self._review.cancel()
         self._vitals.stop()
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
@@ -180,6 +218,8 @@ class Gateway:
         if self._rest is not None:
             ends.append(self._rest.close())
         await asyncio.gather(*ends)
+        if self._records is not None:
+            await self._records.close()  # last, so that it keeps what the end itself has to tell
 
     def _market(self) -> Market:
         def book() -> TokenBook:
@@ -189,7 +229,7 @@ class Gateway:
 
     def _new_door(self) -> Door:
         # The dashboard has its own: what it asks for takes nothing from the programs at its address.
-        return Door(self._api_key, *self._settings.api_rate, clock=time.monotonic)
+        return Door(self._gatekeeper, *self._settings.api_rate, clock=time.monotonic)
 
     async def _snapshots(self, instruments: Sequence[Instrument]) -> Sequence[Tick]:
         return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]
@@ -198,23 +238,53 @@ class Gateway:
         if self.clients >= self._settings.max_clients:
             body = f"{self.clients} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
             return Refusal(503, body.encode(), {"Retry-After": "5"})
-        return Session(self.pool, self._fanout, self._refusals, self._api_key, self._limits)
+        headers = request.headers
+        try:
+            self._approach.check(headers)
+        except AccessError as error:
+            return Refusal(403, f"{error}\n".encode())
+        return Session(
+            self.pool,
+            self._fanout,
+            self._refusals,
+            self._gatekeeper,
+            self._limits,
+            came=lambda peer: self._approach.came(peer, headers).address,
+            make_room=self._records.make_room if self._records is not None else lambda: False,
+        )
+
+    def _approach_to(self, bound: str) -> Approach:
+        settings = self._settings
+        return Approach(
+            bound,
+            hosts=words(settings.allowed_hosts),
+            origins=words(settings.allowed_origins),
+            proxies=words(settings.trusted_proxies),
+        )
+
+    def _review_later(self) -> None:
+        self._gatekeeper.lockout.review()
+        self._review = asyncio.get_running_loop().call_later(_REVIEW_SECONDS, self._review_later)
 
 
 async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; prints one line of JSON once clients are accepted.
 
-    When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token.
-    Raises BrokerError when the broker's instrument list cannot be had, and BrokerpoolError with
-    ADDRESS_IN_USE when a port is taken.
+    When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token, and
+    the certificate; a login that is stored meanwhile is used as well. Raises BrokerError when the broker's
+    instrument list cannot be had, SettingsError for a certificate that is none, StoreError for a database
+    that is needed and cannot be opened, and BrokerpoolError with ADDRESS_IN_USE or NO_API_KEY.
     """
+    certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
+    files = [*files, *(certificate.files if certificate is not None else ())]
     stop, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
-    serving = asyncio.create_task(_serve(settings, SettingsWatch(files, read, settings, hangup)))
+    watch = SettingsWatch(files, read, settings, hangup)
+    serving = asyncio.create_task(_serve(settings, watch, certificate))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -224,28 +294,57 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
         await serving
 
 
-async def _serve(settings: Settings, watch: SettingsWatch) -> None:
-    feed = ZerodhaFeed(
-        settings.broker_api_key.get_secret_value(),
-        settings.broker_access_token.get_secret_value(),
-        ws_url=settings.broker_ws_url,
-        http_url=settings.broker_http_url,
-        book=await fetch_instruments(settings.broker_http_url),
-    )
-    gateway = Gateway(settings, feed)
+async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
+    records = Records(settings)
+    gateway: Gateway | None = None
     try:
+        await records.open()
+        credentials = await records.first_credentials()
+        feed = ZerodhaFeed(
+            settings.broker_api_key.get_secret_value(),
+            credentials.access_token,
+            ws_url=settings.broker_ws_url,
+            http_url=settings.broker_http_url,
+            book=await fetch_instruments(settings.broker_http_url),
+            provider=records.provider,
+        )
+        feed.login.renew(credentials)  # for the time at which the token dies
+        gateway = Gateway(settings, feed, records, certificate)
         await gateway.start()
         # The instrument list lives as long as the process: no collection need look at it again.
         gc.collect()
         gc.freeze()
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
-        async for token in watch.tokens():
-            if feed.login.renew(Credentials(token)):
-                logger.info("a new access token of the broker is in use")
-                await _relist(gateway.pool, feed)
+        await asyncio.gather(
+            _renew(gateway.pool, feed, _given(watch, certificate)),
+            _renew(gateway.pool, feed, records.logins()),
+        )
     finally:
-        logger.info("stopping: %d clients are told to come back", gateway.clients)
-        await gateway.close()
+        if gateway is not None:
+            logger.info("stopping: %d clients are told to come back", gateway.clients)
+            await gateway.close()
+        else:
+            await records.close()
+
+
+async def _given(watch: SettingsWatch, certificate: Certificate | None) -> AsyncIterator[Credentials]:
+    """Yield the access token each time the files were read again, and take over their certificate."""
+    async for token in watch.tokens():
+        if certificate is not None:
+            try:
+                # Off the loop: a disk that hangs must not hold up the ticks.
+                await asyncio.to_thread(certificate.reload)
+            except SettingsError as error:
+                logger.error("the old certificate stays in use: %s", error)
+        if token:
+            yield Credentials(token)
+
+
+async def _renew(pool: WebSocketPool, feed: ZerodhaFeed, logins: AsyncIterator[Credentials]) -> None:
+    async for credentials in logins:
+        if feed.login.renew(credentials):
+            logger.info("a new access token of the broker is in use")
+            await _relist(pool, feed)
 
 
 async def _relist(pool: WebSocketPool, feed: ZerodhaFeed) -> None:
@@ -259,11 +358,19 @@ async def _relist(pool: WebSocketPool, feed: ZerodhaFeed) -> None:
     logger.info("%d instruments are listed; %d wanted ones have new tokens", len(feed.book), moved)
 
 
+def _unnoted(call: str, status: int | None, seconds: float, attempts: int) -> None:
+    pass
+
+
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     # picows keeps a client's late handshake as an exception that nobody collects; the connection was closed
     # as it should be, and a port scanner must not fill the log with tracebacks.
     if isinstance(context.get("exception"), TimeoutError) and "future" in context:
         logger.debug("a client did not finish its handshake in time")
+        return
+    # Nor with one line for each client that speaks no TLS, or trusts another authority.
+    if str(context.get("message", "")).startswith("SSL handshake failed"):
+        logger.debug("a client did not finish its TLS handshake")
         return
     loop.default_exception_handler(context)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from brokerpool.errors import ErrorCode
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.db.keys import Scope
+from brokerpool.errors import AccessError, ErrorCode
+from brokerpool.feed.pool import Subscribed, WebSocketPool
 from brokerpool.gateway import feed_status, protocol
 from brokerpool.gateway.fanout import Fanout, Subscriber
+from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.protocol import Entry, Outcome, RequestError
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.instruments import Instrument
@@ -26,7 +27,9 @@ logger = logging.getLogger("brokerpool.gateway")
 
 #: Close codes of our own (RFC 6455 leaves 4000-4999 to applications); 4401 is OpenAlgo's.
 AUTH_TIMEOUT = 4401
+KEY_REVOKED = 4403
 SLOW_CONSUMER = 4408
+LOCKED_OUT = 4429
 POLICY_VIOLATION = 1008
 
 #: OpenAlgo names a user in some replies; one gateway serves one account.
@@ -66,17 +69,26 @@ class Session(LinkHandler):
         pool: WebSocketPool,
         fanout: Fanout,
         refusals: RefusalLog,
-        api_key: str,
+        gatekeeper: Gatekeeper,
         limits: SessionLimits,
+        *,
+        came: Callable[[str], str] = str,
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`came` tells where a client is whose TCP connection comes from an address; `make_room` lets go of
+        symbols that no client holds, and tells whether there were any.
+        """
         self._number = next(_client_numbers)
         self.name = f"{_CLIENT}{self._number}"
         self._pool = pool
         self._fanout = fanout
         self._refusals = refusals
-        self._api_key = api_key
+        self._gatekeeper = gatekeeper
         self._limits = limits
-        self._authenticated = False
+        self._came = came
+        self._make_room = make_room
+        #: Whose key the client has shown, None before.
+        self._caller: Caller | None = None
         self._slow = False
         self._unread = 0  # bytes of replies to a client that is slow
         self._link: Link
@@ -105,13 +117,13 @@ class Session(LinkHandler):
     def paused(self) -> None:
         self._slow = True
         self._fanout.pause(self._subscriber)
-        if self._authenticated:
+        if self._caller is not None:
             self._close_in(self._limits.stuck_seconds, SLOW_CONSUMER, "the client does not read")
 
     def resumed(self) -> None:
         self._slow = False
         self._unread = 0
-        if self._authenticated:
+        if self._caller is not None:
             self._cancel_deadline()
         self._fanout.resume(self._subscriber)
 
@@ -121,9 +133,20 @@ class Session(LinkHandler):
         self._cancel_deadline()
         if self._turn is not None:
             self._turn.cancel()
+        if self._caller is not None:
+            self._gatekeeper.leave(self._caller, self)
         self._fanout.forget(self._subscriber)
         self._fanout.dropped += code == SLOW_CONSUMER
         self._pool.release(self.name)
+
+    # -- Guest --------------------------------------------------------------------------------------------
+
+    @property
+    def symbols(self) -> int:
+        return self._pool.demand.count(self.name)
+
+    def dismiss(self) -> None:
+        self._link.close(KEY_REVOKED, "the API key was revoked")
 
     # -- requests -----------------------------------------------------------------------------------------
 
@@ -141,6 +164,9 @@ class Session(LinkHandler):
         self._turn = None
         while self._steps is not None or self._inbox:
             if self._steps is None:
+                if wait := self._gatekeeper.delay(self._caller) if self._caller else 0.0:
+                    self._turn = asyncio.get_running_loop().call_later(wait, self._go_on)
+                    return
                 message = self._inbox.popleft()
                 self._inbox_bytes -= len(message)
                 self._steps = self._begin(message)
@@ -153,7 +179,7 @@ class Session(LinkHandler):
     def _begin(self, message: str | bytes) -> Iterator[None]:
         try:
             request = protocol.parse(message)
-            if not self._authenticated:
+            if self._caller is None:
                 _check_allowed_before_authentication(request)
             yield from self._carry_out(request)
         except RequestError as error:
@@ -180,12 +206,21 @@ class Session(LinkHandler):
                 self._reply(protocol.orders(request))
 
     def _authenticate(self, api_key: str | None) -> None:
-        # Compared as bytes and in constant time: neither length nor prefix of the key can be measured.
-        if api_key is None or not hmac.compare_digest(api_key.encode(), self._api_key.encode()):
-            fault = "No API key was sent" if api_key is None else "The API key is wrong"
-            self._reply(protocol.refused_key(fault))
+        if api_key is None:
+            self._reply(protocol.refused_key("No API key was sent"))
             return
-        self._authenticated = True
+        try:
+            caller = self._gatekeeper.admit(self._came(self._link.address), api_key, Scope.DATA)
+            if caller != self._caller:
+                self._gatekeeper.enter(caller, self)
+        except AccessError as error:
+            self._reply(protocol.refused_key(error.fault, error.code))
+            if error.code is ErrorCode.ADDRESS_LOCKED_OUT:
+                self._link.close(LOCKED_OUT, "too many wrong keys")
+            return
+        if self._caller is not None and caller != self._caller:
+            self._gatekeeper.leave(self._caller, self)
+        self._caller = caller
         self._fanout.admit(self._subscriber)
         self._cancel_deadline()
         self._reply(protocol.authenticated(self._pool.name, USER_ID))
@@ -195,16 +230,13 @@ class Session(LinkHandler):
         wanted = dict.fromkeys(entry.instrument for entry in request.entries if not entry.fault)
         demand = self._pool.demand
         fresh = [instrument for instrument in wanted if not demand.holds(self.name, instrument)]
-        held = demand.count(self.name)
-        for instrument in fresh[max(0, self._limits.max_symbols - held) :]:
-            message = f"a client may hold {self._limits.max_symbols} symbols and this one holds {held}"
-            refused[instrument] = ErrorCode.CLIENT_SYMBOL_LIMIT, message
+        room, code, message = self._room()
+        for instrument in fresh[room:]:
+            refused[instrument] = code, message
             del wanted[instrument]
         accepted: list[Instrument] = []
         for part in _slices([*wanted]):
-            result = self._pool.subscribe(
-                part, request.mode, owner=self.name, priority=request.priority, partial=True
-            )
+            result = self._want(part, request)
             refused.update((r.instrument, (r.code, r.message)) for r in result.refused)
             for instrument in result.accepted:
                 self._fanout.add(self._subscriber, instrument, request.mode)
@@ -219,6 +251,26 @@ class Session(LinkHandler):
         known += b"".join(feed_status.stale(self._pool.name, gap) for gap in gaps.values())
         if known and not self._slow:
             self._link.send_frames(known)
+
+    def _room(self) -> tuple[int, ErrorCode, str]:
+        """Return how many more symbols the client may hold, and with what one more is refused."""
+        held, most = self.symbols, self._limits.max_symbols
+        message = f"a client may hold {most} symbols and this one holds {held}"
+        own = max(0, most - held), ErrorCode.CLIENT_SYMBOL_LIMIT, message
+        shared = self._gatekeeper.room(self._caller) if self._caller else None
+        if shared is None or shared >= own[0]:
+            return own
+        message = f"all clients with this API key together may hold {shared} symbols more"
+        return shared, ErrorCode.KEY_SYMBOL_LIMIT, message
+
+    def _want(self, instruments: Sequence[Instrument], request: protocol.Subscribe) -> Subscribed:
+        while True:
+            result = self._pool.subscribe(
+                instruments, request.mode, owner=self.name, priority=request.priority, partial=True
+            )
+            full = any(r.code is ErrorCode.MAX_CAPACITY_REACHED for r in result.refused)
+            if not full or not self._make_room():
+                return result
 
     def _unsubscribe(self, request: protocol.Unsubscribe) -> Iterator[None]:
         for part in _slices(request.entries):

@@ -25,7 +25,7 @@ class Call:
 
     __slots__ = (
         *("method", "host", "label", "group", "lane", "weight", "order_tag", "safe", "body", "headers"),
-        *("_url", "_params", "_settled", "deadline", "resting", "progress", "sent_at", "proof"),
+        *("_url", "_params", "_settled", "deadline", "resting", "progress", "sent_at", "proof", "attempts"),
     )
 
     def __init__(
@@ -65,6 +65,8 @@ class Call:
         #: The attempt that runs, or the last one.
         self.progress: Progress | None = None
         self.sent_at = 0.0
+        #: How often it was given a slot.
+        self.attempts = 0
         #: The version of the login with which it was sent last.
         self.proof = 0
 

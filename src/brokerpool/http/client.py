@@ -16,7 +16,7 @@ from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Body, Call, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
-from brokerpool.http.courier import Courier
+from brokerpool.http.courier import Carried, Courier
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
@@ -64,6 +64,7 @@ class BrokerClient:
         reconcile: Callable[[str], Awaitable[Any]] | None = None,
         too_fast: Callable[[Response], bool] = lambda response: False,
         refuses: Callable[[Response], bool] = lambda response: response.status in (401, 403),
+        carried: Carried = lambda call, status, seconds, attempts: None,
         ssl_context: ssl.SSLContext | None = None,
         random: Random | None = None,
     ) -> None:
@@ -77,6 +78,7 @@ class BrokerClient:
         `proof` makes the headers that prove the credentials of the `login`, which other pools of the account
         may share; its provider is asked after an answer that `refuses` them. `reconcile` asks the broker what
         became of an order's tag. `too_fast` recognises an answer other than 429 that means "too fast".
+        `carried` is told of each call that has ended, and must not wait.
 
         Raises ValueError for a URL that is none, limits below 1, and an `ssl_context` that does not verify.
         """
@@ -113,6 +115,7 @@ class BrokerClient:
             too_fast=too_fast,
             refuses=refuses,
             reconcile=reconcile,
+            carried=carried,
             max_wait=max_wait,
             keep_alive=keep_alive,
         )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 from brokerpool.errors import BrokerpoolError, OutcomeUnknown
 from brokerpool.http.admission import Admission
@@ -25,6 +25,10 @@ from brokerpool.http.tally import Tally
 from brokerpool.http.verdicts import Verdicts
 
 logger = logging.getLogger("brokerpool.http")
+
+#: Told of each call that has ended: method and path, the answer's status (None without one), the seconds that
+#: it took, and how often it was sent.
+Carried: TypeAlias = Callable[[str, int | None, float, int], None]
 
 # Plain numbers: comparing with a member of an enumeration costs more.
 _BAD_REQUEST, _SERVER_ERROR = int(HTTPStatus.BAD_REQUEST), int(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -45,6 +49,7 @@ class Courier:
         too_fast: Callable[[Response], bool],
         refuses: Callable[[Response], bool],
         reconcile: Callable[[str], Awaitable[Any]] | None,
+        carried: Carried,
         max_wait: float,
         keep_alive: float,
     ) -> None:
@@ -64,6 +69,7 @@ class Courier:
         self._connect = connect
         self._too_fast = too_fast
         self._refuses = refuses
+        self._carried = carried
         self._max_wait = max_wait
         self._keep_alive = keep_alive
         self._breakers: dict[tuple[str, str], Breaker] = {}
@@ -86,10 +92,15 @@ class Courier:
         began = self._now()
         self.tally.requests += 1
         self._budget.called(began)
+        status = None
         try:
-            return await self._within(call, timeout, self._attempts(call))
+            response = await self._within(call, timeout, self._attempts(call))
+            status = response.status
+            return response
         finally:
-            self.tally.calls.observe(self._now() - began)
+            took = self._now() - began
+            self.tally.calls.observe(took)
+            self._carried(call.label, status, took, call.attempts)
 
     async def try_once(self, call: Call, timeout: float, ticket: Ticket | None = None) -> bool:
         """Tell whether one attempt was answered; for calls that only keep a connection warm.
@@ -275,6 +286,7 @@ class Courier:
         """Send over the slot that the ticket holds, and release it whatever happens."""
         assert ticket.slot is not None  # granted
         probe = breaker.admit(ticket.granted)
+        call.attempts += 1
         call.progress = progress = Progress(partial(self._left, call, ticket))
         key = (call.host, ticket.slot)
         connection = self._connections.get(key)

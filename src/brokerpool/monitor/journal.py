@@ -40,6 +40,15 @@ class Event(Enum):
     ORDERED = "ordered"
     #: This process stood still.
     STARVED = "starved"
+    #: An API key authenticated for the first time since the start.
+    KEY_USED = "key used"
+    #: A key was revoked; its clients are closed.
+    KEY_REVOKED = "key revoked"
+    #: Wrong API keys came in the last minute, told by address.
+    WRONG_KEYS = "wrong keys"
+    #: An address sent so many wrong keys that it is not listened to for a while.
+    LOCKED_OUT = "locked out"
+    LOCK_OUT_ENDED = "lock-out ended"
 
 
 class Entry(NamedTuple):

@@ -241,6 +241,18 @@ _GATEWAY = (
     ),
 )
 
+_ACCESS = (
+    Field("keys_used", GAUGE, "keys", "API keys that were used since the start and are valid.", "keys_used"),
+    Field("wrong_keys", COUNTER, "keys", "Wrong API keys since the start.", "wrong_keys_total"),
+    Field(
+        "addresses_locked_out",
+        GAUGE,
+        "addresses",
+        "Addresses whose wrong keys are refused at once now.",
+        "addresses_locked_out",
+    ),
+)
+
 _BROKER = (
     Field("instruments", GAUGE, "instruments", "Instruments that the broker lists.", "instruments"),
     Field(
@@ -340,6 +352,7 @@ SECTIONS = {
         ("websocket.per_connection[connection]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", _GATEWAY),
+        ("access", "Access to the gateway", _ACCESS),
         ("broker", "The account at the broker", _BROKER),
         ("health", "Health", _HEALTH),
         ("journal", "The journal", _JOURNAL),

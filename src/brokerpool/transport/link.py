@@ -91,6 +91,12 @@ class Link(WSListener):
         return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unknown"
 
     @property
+    def address(self) -> str:
+        """The other end's address without its port, empty when it is not known."""
+        name = self._tcp.get_extra_info("peername") if self._transport else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait in this process for the peer to read."""
         return self._tcp.get_write_buffer_size() if self._transport else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
@@ -71,7 +72,9 @@ class LinkServer:
         """How many links are open."""
         return len(self._links)
 
-    async def listen(self, host: str, port: int, handshake_timeout: float) -> None:
+    async def listen(
+        self, host: str, port: int, handshake_timeout: float, tls: ssl.SSLContext | None
+    ) -> None:
         """Begin to accept; port 0 takes any free one. Raises OSError when the address is taken."""
         self._server = await ws_create_server(
             self._upgrade,
@@ -81,6 +84,8 @@ class LinkServer:
             max_frame_size=self._max_message_bytes,
             logger_name=picows_logger,
             backlog=1024,
+            ssl=tls,
+            ssl_handshake_timeout=handshake_timeout if tls is not None else None,
         )
         self._schedule_pings()
 
@@ -164,13 +169,15 @@ async def serve(
     handshake_timeout: float = 5.0,
     ping_interval: float = 20.0,
     ping_timeout: float = 20.0,
+    tls: ssl.SSLContext | None = None,
 ) -> LinkServer:
     """Listen for WebSockets; `accept` gives each request a handler or an HTTP refusal.
 
     A client that does not finish its handshake in `handshake_timeout` seconds, or is silent for
     `ping_timeout` seconds after a ping, is disconnected. permessage-deflate is not negotiated: it costs
-    more per client than the frame itself. Raises OSError when the address is taken.
+    more per client than the frame itself. With `tls` clients connect by wss://, and have the same seconds
+    for that handshake. Raises OSError when the address is taken.
     """
     server = LinkServer(accept, max_message_bytes, ping_interval, ping_timeout)
-    await server.listen(host, port, handshake_timeout)
+    await server.listen(host, port, handshake_timeout, tls)
     return server

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from brokerpool.errors import ErrorCode
+from brokerpool.db.keys import Scope
+from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.dashboard.broadcast import Broadcast, Stream
 from brokerpool.gateway.dashboard.pages import SECURITY_HEADERS, Pages
@@ -30,14 +31,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 def admit_operator(door: Door, request: Request) -> None:
-    """Let an operator in: who sees everything and may move connections.
+    """Let an operator in, whose key has the scope "admin": who sees everything and may move connections.
 
     The key comes in the header `Authorization: Bearer ...`, which no form and no link of another site can
-    send. Raises RequestRefusedError (403 or 429).
+    send. Raises AccessError, and RequestRefusedError (429).
     """
     header = request.headers.get("authorization", "")
     key = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
-    door.admit(address(request), key)
+    if not key:
+        door.turn_away(address(request))
+        raise AccessError("No API key was sent.", code=ErrorCode.AUTHENTICATION_ERROR)
+    door.admit(address(request), key, Scope.ADMIN)
 
 
 def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Door) -> APIRouter:

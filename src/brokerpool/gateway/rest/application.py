@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.rest import reference
 from brokerpool.gateway.rest.failures import (
     Failure,
@@ -23,6 +24,7 @@ from brokerpool.gateway.rest.failures import (
     faults,
     faulty,
 )
+from brokerpool.gateway.rest.guard import Guard
 from brokerpool.gateway.rest.history import history
 from brokerpool.gateway.rest.market import Market, address
 from brokerpool.gateway.rest.operations import operations
@@ -34,12 +36,16 @@ from brokerpool.monitor.journal import Journal
 logger = logging.getLogger("brokerpool.gateway")
 
 PREFIX = "/api/v1"
+#: Its page is open, and what it shows asks for the key as the market data does.
+DASHBOARD = "/dashboard"
 
 #: About 5,000 symbols of `multiquotes`; reading more would hold up the ticks.
 MAX_BODY_BYTES = 256 * 1024
 
 
-def application(market: Market, stats: Callable[[], dict[str, Any]], journal: Journal) -> FastAPI:
+def application(
+    market: Market, stats: Callable[[], dict[str, Any]], journal: Journal, approach: Approach
+) -> FastAPI:
     """Return the application that serves one broker account's market data."""
     app = FastAPI(title="brokerpool", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(operations(stats, journal), tags=["operations"])
@@ -89,6 +95,7 @@ def application(market: Market, stats: Callable[[], dict[str, Any]], journal: Jo
         return _failure(*failure(refused))
 
     app.add_middleware(_Threshold)
+    app.add_middleware(Guard, door=market.door, approach=approach, keyed=(PREFIX, DASHBOARD))
     return app
 
 

@@ -1,15 +1,16 @@
-"""Who may ask, and how often: the key in constant time, and a moving window for each address; pure."""
+"""Who may ask, and how often: a key that allows it, and a moving window for each address; pure."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import base64
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from brokerpool.errors import ErrorCode
+from brokerpool.db.keys import Scope
+from brokerpool.errors import AccessError, ErrorCode
+from brokerpool.gateway.gatekeeper import Gatekeeper
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.http.window import SlidingSum
 
@@ -18,30 +19,44 @@ MAX_ADDRESSES = 10_000
 
 
 class Door:
-    """Lets requests with the right key in, at most so many of each address in any window.
+    """Lets requests with a key in that allows them, at most so many of each address in any window.
 
     Requests that are turned away count by themselves: however many wrong keys an address tries, they take
-    nothing from those of its programs that have the right one.
+    nothing from those of its programs that have a right one.
     """
 
-    def __init__(self, api_key: str, most: int, seconds: float, clock: Callable[[], float]) -> None:
-        self._digest = _digest(api_key)
+    def __init__(self, gatekeeper: Gatekeeper, most: int, seconds: float, clock: Callable[[], float]) -> None:
+        self._gatekeeper = gatekeeper
         self._most = most
         self._seconds = seconds
         self._clock = clock
         self._visits: OrderedDict[tuple[str, bool], SlidingSum] = OrderedDict()
 
-    def admit(self, address: str, key: str) -> None:
+    def admit(self, address: str, key: str, scope: Scope = Scope.DATA) -> None:
         """Return for a request that may be answered.
 
-        Raises RequestRefusedError: 403 for a wrong key, 429 for one request too many.
+        Raises AccessError for a key that is wrong, does not allow this, or has had its share, and
+        RequestRefusedError (429) for one request of the address too many.
         """
-        if not hmac.compare_digest(_digest(key), self._digest):
-            self.turn_away(address)
-            raise RequestRefusedError(
-                HTTPStatus.FORBIDDEN, "The API key is wrong.", code=ErrorCode.AUTHENTICATION_ERROR
-            )
+        try:
+            caller = self._gatekeeper.admit(address, key, scope)
+        except AccessError as error:
+            if error.code is ErrorCode.AUTHENTICATION_ERROR:
+                self.turn_away(address)
+            raise
         self._count(address, known=True)
+        self._gatekeeper.spend(caller)
+
+    def admit_operator(self, address: str, headers: Mapping[str, str]) -> None:
+        """Return for a request that may see what is the operator's: its key, in a header, has the scope.
+
+        Raises as `admit` does, and AccessError with AUTHENTICATION_ERROR where there is no key.
+        """
+        key = _key(headers)
+        if key is None:
+            self.turn_away(address)
+            raise AccessError("No API key was sent.", code=ErrorCode.AUTHENTICATION_ERROR)
+        self.admit(address, key, Scope.ADMIN)
 
     def turn_away(self, address: str) -> None:
         """Count a request that is not answered. Raises RequestRefusedError (429) for one too many."""
@@ -65,6 +80,16 @@ class Door:
         visits.add(1, now)
 
 
-def _digest(key: str) -> bytes:
-    # Of one length for every key, so that the comparison tells nothing of it, not even its length.
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+def _key(headers: Mapping[str, str]) -> str | None:
+    """Return the key of X-API-KEY, of a bearer, or the password that a browser asked its user for."""
+    if "x-api-key" in headers:
+        return headers["x-api-key"]
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from brokerpool.errors import BrokerError, BrokerpoolError, CallRefusedError, ErrorCode
+from brokerpool.errors import AccessError, BrokerError, BrokerpoolError, CallRefusedError, ErrorCode
 
 #: Everything else that goes wrong behind the gateway is 500, as OpenAlgo's clients expect.
 _STATUS = {
@@ -22,6 +22,12 @@ _STATUS = {
     ErrorCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
     ErrorCode.HTTP_QUEUE_FULL: HTTPStatus.TOO_MANY_REQUESTS,
     ErrorCode.HTTP_WAIT_TOO_LONG: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorCode.AUTHENTICATION_ERROR: HTTPStatus.FORBIDDEN,
+    ErrorCode.SCOPE_MISSING: HTTPStatus.FORBIDDEN,
+    ErrorCode.HOST_NOT_ALLOWED: HTTPStatus.FORBIDDEN,
+    ErrorCode.ORIGIN_NOT_ALLOWED: HTTPStatus.FORBIDDEN,
+    ErrorCode.ADDRESS_LOCKED_OUT: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorCode.KEY_RATE_LIMIT: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
 
@@ -79,7 +85,7 @@ def failure(error: BrokerpoolError) -> tuple[int, Failure]:
         answer.invalid_symbols = error.invalid_symbols or UNSET
         return status, answer
     status = _STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-    wait = error.retry_after if isinstance(error, CallRefusedError | BrokerError) else None
+    wait = error.retry_after if isinstance(error, CallRefusedError | BrokerError | AccessError) else None
     if wait is not None or status == HTTPStatus.TOO_MANY_REQUESTS:
         answer.retry_after = max(1, math.ceil(wait or 0))
     return status, answer

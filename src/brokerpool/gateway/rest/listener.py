@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -31,20 +32,26 @@ class _Uvicorn(uvicorn.Server):
 class RestServer:
     """The running HTTP listener."""
 
-    def __init__(self, sock: socket.socket, app: FastAPI, max_connections: int) -> None:
+    def __init__(
+        self, sock: socket.socket, app: FastAPI, max_connections: int, tls: ssl.SSLContext | None
+    ) -> None:
         self.port = int(sock.getsockname()[1])
-        self._server = _Uvicorn(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                limit_concurrency=max_connections,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=1,
-            )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            limit_concurrency=max_connections,
+            server_header=False,
+            # Who is believed about a client's address is decided by `Approach`, for both listeners.
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1,
         )
+        config.load()
+        config.ssl = tls
+        self._server = _Uvicorn(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="brokerpool http")
 
     async def close(self) -> None:
@@ -54,13 +61,16 @@ class RestServer:
             await asyncio.wait_for(self._task, _STOP_SECONDS)
 
 
-async def serve_rest(host: str, port: int, app: FastAPI, *, max_connections: int) -> RestServer:
+async def serve_rest(
+    host: str, port: int, app: FastAPI, *, max_connections: int, tls: ssl.SSLContext | None = None
+) -> RestServer:
     """Listen for HTTP; port 0 takes any free one. Raises OSError when the address is taken.
 
-    A request beyond so many connections is answered with 503.
+    A request beyond so many connections is answered with 503. With `tls` it is HTTPS; a client has a minute
+    for that handshake, which is asyncio's figure.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.create_server((host, port), family=family, backlog=128)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; inherited by what is accepted
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
-    return RestServer(sock, app, max_connections)
+    return RestServer(sock, app, max_connections, tls)

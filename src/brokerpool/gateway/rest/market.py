@@ -29,7 +29,7 @@ class Market:
     door: Door
 
     def admit(self, request: Request, key: SecretStr) -> None:
-        """Let a request in. Raises RequestRefusedError (403 or 429)."""
+        """Let a request in. Raises AccessError (403 or 429) and RequestRefusedError (429)."""
         self.door.admit(address(request), key.get_secret_value())
 
     def listed(self, instrument: Instrument) -> Instrument:

@@ -13,7 +13,7 @@ from brokerpool.monitor.metrics import CONTENT_TYPE, Exposition
 
 
 def operations(stats: Callable[[], dict[str, Any]], journal: Journal) -> APIRouter:
-    """Return the endpoints /stats, /metrics and /journal, which need no key."""
+    """Return the endpoints /stats, /metrics and /journal, which the guard keeps for the operator."""
     router = APIRouter()
     exposition = Exposition(stats)
 

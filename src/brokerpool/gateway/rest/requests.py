@@ -50,7 +50,7 @@ Interval = Annotated[str, Field(min_length=1, max_length=8)]
 
 
 class Keyed(BaseModel):
-    """Every POST carries the key of `BROKERPOOL_API_KEY`."""
+    """Every POST carries a key."""
 
     apikey: ApiKey
 

@@ -1,0 +1,381 @@
+"""Who gets into a running gateway, over real sockets: keys, scopes, guessing, web pages, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import aiohttp
+import pytest
+import websockets
+from websockets.asyncio.client import connect
+
+from brokerpool import ErrorCode, SettingsError
+from brokerpool.db.keys import Scope
+from brokerpool.db.pool import DatabasePool
+from brokerpool.db.store import Store
+from brokerpool.gateway import server
+from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.server import Gateway
+from brokerpool.simulator import KiteSimulator
+from tests.gateway_client import KEY, Client, client, gateway
+from tests.http_server import AUTHORITY, Authority
+from tests.rehearsal import until
+
+GUESSES = 3000
+
+#: The keys of a test by name, with their scopes.
+Keys: TypeAlias = Mapping[str, tuple[Scope, ...]]
+
+
+@asynccontextmanager
+async def guarded(
+    folder: Path, keys: Keys, **environ: str
+) -> AsyncIterator[tuple[KiteSimulator, Gateway, Store, dict[str, str]]]:
+    """Run a gateway with these keys; the store is another process's, as that of `brokerpool keys`."""
+    url = f"sqlite:///{folder / 'keys.db'}"
+    async with Store(DatabasePool(url)) as store:
+        texts = {name: await store.create_key(name, scopes) for name, scopes in keys.items()}
+        async with gateway(DATABASE_URL=url, **environ) as (broker, served_by):
+            yield broker, served_by, store, texts
+
+
+async def status(url: str, **headers: str) -> int:
+    async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def post(served_by: Gateway, key: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{served_by.http_url}/api/v1/ping", json={"apikey": key}, headers=headers) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def authenticate(served_by: Gateway, key: str) -> dict[str, Any]:
+    async with connect(served_by.ws_url, compression=None) as connection:
+        return await Client(connection).ask(action="authenticate", api_key=key)
+
+
+def test_each_scope_opens_its_part_on_both_listeners_and_nothing_else(tmp_path: Path) -> None:
+    async def main() -> None:
+        scopes: Keys = {"data": (Scope.DATA,), "orders": (Scope.ORDERS,), "admin": (Scope.ADMIN,)}
+        # Not on loopback alone, so that the operator's part asks for a key.
+        async with guarded(tmp_path, scopes, BROKERPOOL_HTTP_HOST="0.0.0.0") as (_, served_by, _, keys):
+            url = served_by.http_url.replace("0.0.0.0", "127.0.0.1")
+            for name, key in {**keys, "own": KEY, "wrong": "wrong"}.items():
+                has_data, has_admin = name in ("data", "own"), name in ("admin", "own")
+                reply = await authenticate(served_by, key)
+                assert (reply["status"] == "success") == has_data
+                async with (
+                    aiohttp.ClientSession() as http,
+                    http.post(f"{url}/api/v1/ping", json={"apikey": key}) as answer,
+                ):
+                    assert answer.status == (200 if has_data else 403)
+                refused = 403 if name in scopes else 401
+                basic = base64.b64encode(f"me:{key}".encode()).decode()
+                # Of what is only to come too; not all of it with a wrong key, which would be locked out.
+                paths = ("/stats", "/journal", "/metrics", "/explain/NSE:INFY", "/to-come", "//stats")
+                for path in paths if name != "wrong" else paths[:1]:
+                    expected = {200, 404} if has_admin else {refused}
+                    assert await status(f"{url}{path}", **{"X-API-KEY": key}) in expected, (name, path)
+                if name != "wrong":
+                    live = await status(f"{url}/dashboard/symbols", Authorization=f"Bearer {key}")
+                    assert live == (200 if has_admin else 403), name
+                assert await status(f"{url}/stats", Authorization=f"Bearer {key}") in expected
+                assert await status(f"{url}/stats", Authorization=f"Basic {basic}") in expected
+            assert await status(f"{url}/stats") == 401
+            for path in ("/health/live", "/docs", "/openapi.json"):
+                assert await status(f"{url}{path}") == 200
+
+    asyncio.run(main())
+
+
+def test_on_this_machine_alone_the_operators_part_needs_no_key_unless_a_proxy_brought_the_request() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by):
+            assert await status(f"{served_by.http_url}/stats") == 200
+            assert await status(f"{served_by.http_url}/stats", **{"X-Forwarded-For": "127.0.0.1"}) == 401
+        async with gateway(BROKERPOOL_TRUSTED_PROXIES="127.0.0.1") as (_, served_by):
+            assert await status(f"{served_by.http_url}/stats") == 401
+            assert await status(f"{served_by.http_url}/stats", **{"X-API-KEY": KEY}) == 200
+
+    asyncio.run(main())
+
+
+def test_a_revoked_key_closes_its_clients_with_4403_within_a_second_and_opens_nothing(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with (
+            guarded(tmp_path, {"one": (Scope.DATA,), "two": (Scope.DATA,)}) as (_, served_by, store, keys),
+            client(served_by, key=keys["one"]) as revoked,
+            client(served_by, key=keys["two"]) as other,
+        ):
+            await revoked.subscribe("INFY")
+            await store.revoke_key("one")
+            began = time.perf_counter()
+            async with asyncio.timeout(2):
+                await revoked.connection.wait_closed()
+            took = time.perf_counter() - began
+            assert (revoked.connection.close_code, revoked.connection.close_reason) == (
+                4403,
+                "the API key was revoked",
+            )
+            assert took < 1
+            assert (await post(served_by, keys["one"]))[0] == 403
+            assert (await authenticate(served_by, keys["one"]))["code"] == "AUTHENTICATION_ERROR"
+            assert (await other.ask(action="ping"))["type"] == "pong"
+            await until(lambda: len(served_by.pool.demand) == 0)
+            events = [(entry.event.value, entry.reason) for entry in served_by.pool.journal.entries()]
+            assert ("key revoked", "one; 1 clients are closed") in events
+            print(f"closed {took * 1000:.0f} ms after the revocation in another process")
+
+    asyncio.run(main())
+
+
+def test_keys_that_are_made_while_the_gateway_runs_are_valid_within_a_second(tmp_path: Path) -> None:
+    async def main() -> None:
+        # No other key is known than the first of the database.
+        async with guarded(tmp_path, {"first": ()}, BROKERPOOL_API_KEY="") as (_, served_by, store, _):
+            text = await store.create_key("second")
+            began = time.perf_counter()
+            while (await authenticate(served_by, text))["status"] != "success":
+                assert time.perf_counter() - began < 1
+
+    asyncio.run(main())
+
+
+def test_the_clients_of_one_key_share_its_symbols_and_its_seats(tmp_path: Path) -> None:
+    limits = {"BROKERPOOL_MAX_SYMBOLS_PER_KEY": "3", "BROKERPOOL_MAX_CLIENTS_PER_KEY": "2"}
+
+    async def main() -> None:
+        async with (
+            guarded(tmp_path, {"one": (Scope.DATA,)}, **limits) as (_, served_by, _, keys),
+            client(served_by, key=keys["one"]) as first,
+            client(served_by, key=keys["one"]) as second,
+        ):
+            assert (await first.subscribe("INFY", "SBIN"))["status"] == "success"
+            reply = await second.subscribe("INFY", "TCS")
+            assert [s.get("code") for s in reply["subscriptions"]] == [None, "KEY_SYMBOL_LIMIT"]
+            assert (await authenticate(served_by, keys["one"]))["code"] == "KEY_CLIENT_LIMIT"
+            await first.connection.close()
+            await until(lambda: served_by.clients == 1)
+            assert (await authenticate(served_by, keys["one"]))["status"] == "success"
+            assert (await second.subscribe("TCS"))["status"] == "success"
+
+    asyncio.run(main())
+
+
+def test_requests_beyond_a_keys_rate_wait_on_the_websocket_and_are_refused_over_rest(tmp_path: Path) -> None:
+    async def main() -> None:
+        limit = {"BROKERPOOL_KEY_RATE_LIMIT": "5 per second"}
+        async with (
+            guarded(tmp_path, {"one": (Scope.DATA,)}, **limit) as (_, served_by, _, keys),
+            client(served_by, key=keys["one"]) as session,
+        ):
+            began = time.perf_counter()
+            for _ in range(11):
+                await session.connection.send(json.dumps({"action": "ping"}))
+            replies = [await session.reply() for _ in range(11)]
+            assert [reply["type"] for reply in replies] == ["pong"] * 11
+            assert 1.9 < time.perf_counter() - began < 4
+            answers = [await post(served_by, keys["one"]) for _ in range(6)]
+            assert answers[-1][0] == 429
+            assert answers[-1][1]["code"] == "KEY_RATE_LIMIT"
+
+    asyncio.run(main())
+
+
+def test_thousands_of_wrong_keys_slow_no_right_one_and_end_in_a_lock_out_of_their_address() -> None:
+    async def main() -> None:
+        async with gateway(API_RATE_LIMIT="100000 per second") as (_, served_by), client(served_by) as user:
+
+            async def ping() -> float:
+                before = time.perf_counter()
+                assert (await user.ask(action="ping"))["type"] == "pong"
+                return time.perf_counter() - before
+
+            calm = sorted([await ping() for _ in range(300)])
+            statuses: list[int] = []
+
+            async def guess(http: aiohttp.ClientSession) -> None:
+                for _ in range(GUESSES // 10):
+                    url = f"{served_by.http_url}/api/v1/ping"
+                    async with http.post(url, json={"apikey": "wrong"}) as answer:
+                        statuses.append(answer.status)
+
+            async with aiohttp.ClientSession() as http:
+                began = time.perf_counter()
+                guessing = asyncio.gather(*(guess(http) for _ in range(10)))
+                busy = []
+                while not guessing.done():
+                    busy.append(await ping())
+                await guessing
+                took = time.perf_counter() - began
+            busy.sort()
+            print(
+                f"{GUESSES} wrong keys in {took:.1f} s ({GUESSES / took * 60:.0f} a minute): a ping took"
+                f" {calm[len(calm) // 2] * 1000:.1f} ms before and {busy[len(busy) // 2] * 1000:.1f} ms"
+                f" (p99 {busy[int(len(busy) * 0.99)] * 1000:.1f}) meanwhile, guessers in the same process"
+            )
+            assert statuses.count(403) == 9
+            assert statuses.count(429) == GUESSES - 9
+            assert busy[int(len(busy) * 0.99)] < 0.25
+            assert (await post(served_by, KEY))[0] == 200, "from the address that is locked out"
+            async with connect(served_by.ws_url, compression=None) as connection:
+                refusal = await Client(connection).ask(action="authenticate", api_key="wrong")
+                assert refusal["code"] == "ADDRESS_LOCKED_OUT"
+                with pytest.raises(websockets.ConnectionClosed):
+                    await connection.recv()
+                assert connection.close_code == 4429
+            assert (await authenticate(served_by, KEY))["status"] == "success"
+            assert served_by.stats()["access"]["addresses_locked_out"] == 1
+
+    asyncio.run(main())
+
+
+def test_web_pages_of_other_hosts_and_names_that_are_not_the_gateways_get_nowhere() -> None:
+    async def upgrade(served_by: Gateway, **headers: str) -> int:
+        try:
+            async with connect(served_by.ws_url, additional_headers=headers):
+                return 101
+        except websockets.InvalidStatus as refused:
+            return refused.response.status_code
+
+    async def main() -> None:
+        async with gateway(BROKERPOOL_ALLOWED_ORIGINS="https://desk.example") as (_, served_by):
+            for origin, allowed in {
+                "https://evil.example": False,
+                "null": False,
+                "http://127.0.0.1:3000": True,
+                "https://desk.example": True,
+            }.items():
+                assert await upgrade(served_by, Origin=origin) == (101 if allowed else 403)
+                assert (await post(served_by, KEY, Origin=origin))[0] == (200 if allowed else 403)
+            for host in ("evil.example", "127.0.0.1.evil.example:8765"):
+                answer = await post(served_by, KEY, Host=host)
+                assert (answer[0], answer[1]["code"]) == (403, "HOST_NOT_ALLOWED")
+                for path in ("/stats", "/health/live", "/docs"):
+                    assert await status(f"{served_by.http_url}{path}", Host=host) == 403
+            port = int(served_by.ws_url.rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"GET / HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            answered = await reader.read()
+            writer.close()
+            assert answered.startswith(b"HTTP/1.1 403")
+            assert b"HOST_NOT_ALLOWED" in answered
+
+    asyncio.run(main())
+
+
+# -- TLS -------------------------------------------------------------------------------------------------
+
+
+def written(folder: Path, certificate: bytes, key: bytes) -> dict[str, str]:
+    """Write the pair and return the settings that name it."""
+    (folder / "cert.pem").write_bytes(certificate)
+    (folder / "key.pem").write_bytes(key)
+    return {
+        "BROKERPOOL_TLS_CERT_FILE": str(folder / "cert.pem"),
+        "BROKERPOOL_TLS_KEY_FILE": str(folder / "key.pem"),
+    }
+
+
+async def serial(port: int, trusted: ssl.SSLContext) -> int:
+    """Return the serial number of the certificate that a port shows."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted, server_hostname="localhost")
+    shown = writer.get_extra_info("peercert")["serialNumber"]
+    writer.close()
+    await writer.wait_closed()
+    return int(shown, 16)
+
+
+def test_both_ports_speak_tls_1_2_and_newer_and_show_the_certificate_that_the_files_hold_now(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trusted = AUTHORITY.trusted()
+
+    async def main() -> None:
+        environ = written(tmp_path, *AUTHORITY.pair())
+        async with gateway(**environ) as (broker, served_by):
+            assert served_by.ws_url.startswith("wss://")
+            assert served_by.http_url.startswith("https://")
+            ports = [int(url.rpartition(":")[2]) for url in (served_by.ws_url, served_by.http_url)]
+            async with (
+                connect(served_by.ws_url, ssl=trusted, compression=None) as connection,
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted)) as http,
+            ):
+                session = Client(connection)
+                assert (await session.ask(action="authenticate", api_key=KEY))["status"] == "success"
+                await session.subscribe("INFY", "SBIN", mode=3)
+                await until(lambda: len(broker.sockets()) == 1)
+                await session.take(1)
+                await broker.step(200)
+                assert await session.drain()
+                async with http.get(f"{served_by.http_url}/stats") as answer:
+                    assert answer.status == 200
+                asyncio.get_running_loop().set_exception_handler(server._report)  # as `serve` does
+                strangers = ssl.create_default_context()
+                old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                old.set_ciphers("ALL:@SECLEVEL=0")  # the server alone shall refuse
+                old.load_verify_locations(cadata=AUTHORITY.pem().decode())
+                old.minimum_version, old.maximum_version = (
+                    ssl.TLSVersion.MINIMUM_SUPPORTED,
+                    ssl.TLSVersion.TLSv1_1,
+                )
+                for port in ports:
+                    for context in (strangers, old):
+                        with pytest.raises((ssl.SSLError, ConnectionError)):
+                            await serial(port, context)
+                before = [await serial(port, trusted) for port in ports]
+                certificate = served_by._certificate
+                assert certificate is not None
+                written(tmp_path, AUTHORITY.pair()[0], AUTHORITY.pair()[1])
+                with pytest.raises(SettingsError, match="are no pair"):
+                    certificate.reload()
+                assert [await serial(port, trusted) for port in ports] == before
+                written(tmp_path, *AUTHORITY.pair())
+                certificate.reload()
+                after = [await serial(port, trusted) for port in ports]
+                assert after[0] == after[1] != before[0]
+                assert (await session.ask(action="ping"))["type"] == "pong", "open connections stay"
+
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        asyncio.run(main())
+    assert "handshake" not in caplog.text, "a port scanner must not fill the log"
+
+
+def test_a_certificate_that_cannot_be_used_is_told_with_the_settings_that_name_it(tmp_path: Path) -> None:
+    certificate, key = Authority().pair()
+    other = Authority().pair()[1]
+
+    def fault(cert_file: str, key_file: str) -> str:
+        with pytest.raises(SettingsError) as caught:
+            Certificate.of(cert_file, key_file)
+        assert caught.value.code is ErrorCode.INVALID_SETTINGS
+        assert "PRIVATE" not in str(caught.value)
+        return str(caught.value)
+
+    good = written(tmp_path, certificate, key)
+    cert_file, key_file = good.values()
+    assert Certificate.of(cert_file, key_file) is not None
+    assert Certificate.of("", "") is None
+    assert "BROKERPOOL_TLS_KEY_FILE is not" in fault(cert_file, "")
+    assert "BROKERPOOL_TLS_CERT_FILE is not" in fault("", key_file)
+    assert "BROKERPOOL_TLS_KEY_FILE: " in fault(cert_file, str(tmp_path / "nowhere"))
+    assert "cannot be read" in fault(str(tmp_path), key_file)
+    assert "are no pair" in fault(*written(tmp_path, certificate, other).values())
+    assert "are no pair" in fault(*written(tmp_path, b"nothing", key).values())
