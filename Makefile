@@ -15,7 +15,7 @@ help: ## show this list
 
 # Tests that measure time run by themselves after the others; pytest's 5 says that ARGS chose none of a part.
 test: lint ## linters, types and every test; needs no service running
-	$(BIN)/pytest -m "not alone" -n 2 --dist worksteal $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not alone" -n 3 --dist worksteal $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 lint: $(VENV)/.test ## ruff, mypy and the import contracts

@@ -105,6 +105,7 @@ async def run(seconds: float | None, console: Console) -> int:
         async with _command(simulate, clean, folder), _command(serve, gateway_env, folder) as gateway:
             console.print(f"The gateway accepts clients at {gateway['ws_url']}")
             console.print(f"Its statistics are at {gateway['http_url']}/stats")
+            console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
             client = SampleClient(api_key)
             try:
                 link = await dial(gateway["ws_url"], client)

@@ -7,6 +7,7 @@ import gc
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,7 @@ from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import until
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
-LABELS = {"connection", "event", "group", "host", "lane", "code", "reason", "window"}
+LABELS = {"connection", "event", "group", "host", "kind", "lane", "code", "reason", "window"}
 
 
 async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.ClientSession) -> dict[str, Any]:
@@ -48,18 +49,39 @@ async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.Clie
         async with http.post(f"{served_by.http_url}/api/v1/quotes", json=quote):
             pass
 
-    asking = asyncio.create_task(ask())
-    await until(lambda: served_by.stats()["http"]["holders"])
+    tasks = [asyncio.create_task(ask()), *run_dry(served_by)]
+    await until(lambda: served_by.stats()["http"]["holders"] and served_by.stats()["database"]["refused"])
     stats = served_by.stats()
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return stats
 
 
-def test_each_number_that_is_returned_is_described_and_each_described_one_is_returned() -> None:
+def run_dry(served_by: Gateway) -> list[asyncio.Task[None]]:
+    """Hold every connection to the database, have too many wait for one, and leave too much to be written."""
+    assert served_by._records is not None
+    store = served_by._records._store
+    assert store is not None
+    while store.note_statistics({"rehearsal": 1}):
+        pass
+
+    async def borrow() -> None:
+        async with store._pool.connection():
+            await asyncio.Event().wait()
+
+    return [asyncio.create_task(borrow()) for _ in range(120)]
+
+
+def test_each_number_that_is_returned_is_described_and_each_described_one_is_returned(tmp_path: Path) -> None:
     async def main() -> None:
+        settings = {
+            "MAX_SYMBOLS_PER_WEBSOCKET": "1",
+            "BACKOFF_FACTOR": "0",
+            "DATABASE_URL": f"sqlite:///{tmp_path}/test.db",
+        }
         async with (
-            gateway({"rate": 200}, MAX_SYMBOLS_PER_WEBSOCKET="1", BACKOFF_FACTOR="0") as (broker, served_by),
+            gateway({"rate": 200}, **settings) as (broker, served_by),
             client(served_by) as session,
             aiohttp.ClientSession() as http,
         ):
@@ -163,10 +185,15 @@ def told(stats: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
             yield field.metric, labels, float(value.value)
 
 
-def test_the_metrics_say_exactly_what_the_statistics_say() -> None:
+def test_the_metrics_say_exactly_what_the_statistics_say(tmp_path: Path) -> None:
     async def main() -> None:
         async with (
-            gateway({"rate": 200}, MAX_SYMBOLS_PER_WEBSOCKET="1", BACKOFF_FACTOR="0") as (broker, served_by),
+            gateway(
+                {"rate": 200},
+                MAX_SYMBOLS_PER_WEBSOCKET="1",
+                DATABASE_URL=f"sqlite:///{tmp_path}/test.db",
+                BACKOFF_FACTOR="0",
+            ) as (broker, served_by),
             client(served_by) as session,
             aiohttp.ClientSession() as http,
         ):

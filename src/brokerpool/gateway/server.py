@@ -183,7 +183,10 @@ class Gateway:
         # One warm connection spares the first question a handshake; what load opens beyond it is kept.
         self._warm_up = asyncio.create_task(self._api.client.warm_up(most=1), name="brokerpool warm-up")
         self._api.client.keep_warm(
-            when=lambda: any(settings.market_hours.is_open(e, time.time()) for e in exchanges)
+            # From a minute before the open, so that the first question of the day finds them warm.
+            when=lambda: any(
+                settings.market_hours.is_open(e, time.time() + ahead) for e in exchanges for ahead in (0, 60)
+            )
         )
 
     def stats(self) -> dict[str, Any]:

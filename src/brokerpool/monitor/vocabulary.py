@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from brokerpool.feed.states import ConnectionState
+from brokerpool.monitor.database_words import DATABASE
 from brokerpool.monitor.health import Status
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
 
@@ -353,6 +354,7 @@ SECTIONS = {
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", _GATEWAY),
         ("access", "Access to the gateway", _ACCESS),
+        ("database", "The database and its pool", DATABASE),
         ("broker", "The account at the broker", _BROKER),
         ("health", "Health", _HEALTH),
         ("journal", "The journal", _JOURNAL),

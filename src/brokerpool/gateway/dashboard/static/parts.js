@@ -17,6 +17,7 @@ function block(parent, title) {
 }
 
 const entries = (object) => Object.entries(object ?? {});
+const sum = (object) => Object.values(object ?? {}).reduce((total, n) => total + n, 0);
 
 export function drawHttp(snapshot, rates) {
   const http = snapshot.stats.http;
@@ -69,17 +70,22 @@ function holders(list, what) {
 export function drawDatabase(snapshot) {
   const { database, process } = snapshot.stats;
   const parent = byId("database");
-  if (database) {
+  if (database?.available) {
     facts(block(parent, "Database connections"), [
-      ["in use", `${count(database.checked_out)} of ${count(database.size)}`],
+      ["in use", `${count(database.checked_out)} of ${count(database.pool_size)}`],
       ["beyond the size", count(database.overflow)],
       ["waiting", count(database.waiting)],
+      ["to be written", count(database.writer.queued)],
+      ["dropped", count(sum(database.writer.dropped))],
     ]);
     facts(
       block(parent, "Who holds a database connection"),
-      holders(database.holders, (h) => h.where),
+      holders(database.holders, (h) => h.site),
     );
-  } else facts(block(parent, "Database connections"), [["this gateway uses no database", ""]]);
+  } else {
+    const why = database ? ["cannot be opened", database.fault] : ["this gateway uses no database", ""];
+    facts(block(parent, "Database connections"), [why]);
+  }
   facts(block(parent, "Event loop"), [
     ["worst delay", snapshot.lag_ms === null ? "–" : `${snapshot.lag_ms.toFixed(1)} ms`],
   ]);
