@@ -39,6 +39,7 @@ from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.vitals import Vitals
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
+from brokerpool.monitor import traces
 from brokerpool.settings import Settings, words
 from brokerpool.ticks import Tick
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
@@ -91,6 +92,7 @@ class Gateway:
             max_symbols=settings.max_symbols_per_client,
         )
         self._feed = feed
+        self._trace = traces.tracer(feed.name) if traces.INSTALLED else None
         self._api = BrokerApi(
             feed.rest(),
             live=lambda instrument: self.pool.fresh(instrument, _LIVE_SECONDS),
@@ -99,7 +101,7 @@ class Gateway:
             max_retries=settings.max_retries,
             backoff_factor=settings.backoff_factor,
             timeout=settings.http_timeout,
-            carried=records.note_call if records is not None else _unnoted,
+            carried=self._carried,
         )
         self._warm_up: asyncio.Task[int] | None = None
         self.pool = WebSocketPool(
@@ -234,6 +236,12 @@ class Gateway:
         # The dashboard has its own: what it asks for takes nothing from the programs at its address.
         return Door(self._gatekeeper, *self._settings.api_rate, clock=time.monotonic)
 
+    def _carried(self, call: str, status: int | None, seconds: float, attempts: int) -> None:
+        if self._records is not None:
+            self._records.note_call(call, status, seconds, attempts)
+        if self._trace is not None:
+            self._trace(call, status, seconds, attempts)
+
     async def _snapshots(self, instruments: Sequence[Instrument]) -> Sequence[Tick]:
         return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]
 
@@ -359,10 +367,6 @@ async def _relist(pool: WebSocketPool, feed: ZerodhaFeed) -> None:
         return
     moved = pool.relist()
     logger.info("%d instruments are listed; %d wanted ones have new tokens", len(feed.book), moved)
-
-
-def _unnoted(call: str, status: int | None, seconds: float, attempts: int) -> None:
-    pass
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
