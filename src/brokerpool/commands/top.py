@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -35,16 +36,16 @@ def top(
     if not console.is_terminal or console.is_dumb_terminal or not sys.stdin.isatty():
         console.print(ranking.view())
         return
-    with contextlib.suppress(KeyboardInterrupt), _single_keys(), Live(console=console, screen=True) as live:
-        _watch(url, interval, ranking, live)
+    with _interrupts() as interrupts, _single_keys(), Live(console=console, screen=True) as live:
+        _watch(url, interval, ranking, live, interrupts)
 
 
-def _watch(url: str, interval: float, ranking: Ranking, live: Live) -> None:
+def _watch(url: str, interval: float, ranking: Ranking, live: Live, interrupts: int) -> None:
     """Draw until somebody quits; a gateway that is away is told, and looked for again."""
     note = _KEYS
     while True:
         live.update(ranking.view(f"sorted by {ranking.order}   {note}"), refresh=True)
-        key = _key(interval)
+        key = _key(interval, interrupts)
         if key == "q":
             return
         if key == "c":
@@ -59,10 +60,34 @@ def _watch(url: str, interval: float, ranking: Ranking, live: Live) -> None:
             )
 
 
-def _key(seconds: float) -> str:
-    """Return the key that is pressed within so many seconds, "" for none, "q" when the terminal is gone."""
-    ready, _, _ = select.select([sys.stdin], [], [], seconds)
+def _key(seconds: float, interrupts: int) -> str:
+    """Return the key that is pressed within so many seconds, "" for none.
+
+    It is "q" for Ctrl-C too, and when the terminal is gone.
+    """
+    ready, _, _ = select.select([sys.stdin, interrupts], [], [], seconds)
+    if interrupts in ready:
+        return "q"
     return (os.read(sys.stdin.fileno(), 1).decode("ascii", "ignore") or "q").lower() if ready else ""
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[int]:
+    """Give a file descriptor that can be read once Ctrl-C was pressed.
+
+    As an exception it may come at any moment, also in one in which Python can only report it.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    handler = signal.signal(signal.SIGINT, lambda *_: None)
+    woken = signal.set_wakeup_fd(writable)
+    try:
+        yield readable
+    finally:
+        signal.set_wakeup_fd(woken)
+        signal.signal(signal.SIGINT, handler)
+        os.close(readable)
+        os.close(writable)
 
 
 @contextlib.contextmanager
