@@ -22,7 +22,9 @@ from tests.database import PostgresServer
 from tests.faults.observer import Observer, observing, p99
 from tests.rehearsal import until
 
-RATE, SYMBOLS = 5_000, 50
+pytestmark = pytest.mark.alone
+
+RATE, SYMBOLS = 20_000, 200
 #: The ticks' delays are taken in windows of so many seconds, of which the best counts: what others do on the
 #: machine spoils some of them, and a gateway that waits for its database would spoil all.
 WINDOWS, MOST_WINDOWS, SECONDS = 3, 12, 0.6
