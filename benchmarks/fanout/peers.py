@@ -171,7 +171,14 @@ def _feed(
     return stack.enter_context(feed)
 
 
-def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
+def rig_watched(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
+    """The same as `rig_ours`, scraped once a second and shown on one dashboard."""
+    return rig_ours(stack, program, cores, scenario, watched=True)
+
+
+def rig_ours(
+    stack: ExitStack, program: Path, cores: Cores, scenario: Scenario, *, watched: bool = False
+) -> Rig:
     """`brokerpool serve` with a Kite-like broker before it: binary quotes in, JSON frames out."""
     kite = _feed(stack, program, cores, scenario, "kite")
     env = _environment(
@@ -188,7 +195,11 @@ def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
         MAX_WEBSOCKET_CONNECTIONS=scenario.sockets,
     )
     server = ServingProcess(stack, cores.serving, [sys.executable, "-m", "brokerpool", "serve"], env)
-    port = urlsplit(server.first_line()["ws_url"]).port or 0
+    urls = server.first_line()
+    port = urlsplit(urls["ws_url"]).port or 0
+    if watched:
+        watcher = [sys.executable, "-m", "benchmarks.fanout.watcher", urls["http_url"], API_KEY]
+        ServingProcess(stack, cores.load, watcher, _environment()).first_line()
     try:
         clients = _clients(stack, program, cores, scenario, server.pid, port, "openalgo")
         wanted = clients.answer(60)["distinct"]
@@ -242,6 +253,7 @@ def rig_websockets(stack: ExitStack, program: Path, cores: Cores, scenario: Scen
 
 PEERS: Mapping[str, Callable[[ExitStack, Path, Cores, Scenario], Rig]] = {
     "ours": rig_ours,
+    "watched": rig_watched,
     "nats": rig_nats,
     "websockets": rig_websockets,
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections import Counter
 from typing import Any
 
@@ -10,7 +12,9 @@ import aiohttp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
+from brokerpool.commands.ranking import Ranking
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator.zerodha import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway
@@ -107,6 +111,7 @@ class Day:
         assert ours["gateway"]["clients"] == len(self.clients)
         if self.whole:
             assert ours["gateway"]["frames_delivered"] == self.delivered
+        await self.compare_views(ours, http)
         async with http.get("/metrics") as answer:
             text = await answer.text()
         sums: Counter[str] = Counter()
@@ -122,6 +127,26 @@ class Day:
         assert sums["brokerpool_gateway_frames_delivered_total"] == ours["gateway"]["frames_delivered"]
         assert sums["brokerpool_journal_events_total"] == sum(ours["journal"]["events"].values())
         assert sum(ours["journal"]["events"].values()) == len(self.served_by.pool.journal)
+
+    async def compare_views(self, ours: dict[str, Any], http: aiohttp.ClientSession) -> None:
+        """The dashboard and `top` show what `/stats` says."""
+        async with http.get("/dashboard/stream", headers={"Authorization": f"Bearer {KEY}"}) as answer:
+            shown: dict[str, Any] = {}
+            while "stats" not in shown:  # the journal so far comes first
+                shown = json.loads(await answer.content.readline())
+        assert shown["stats"]["websocket"]["total_symbols"] == ours["websocket"]["total_symbols"]
+        assert shown["stats"]["websocket"]["gaps_total"] == ours["websocket"]["gaps_total"]
+        assert shown["stats"]["http"]["requests"] == ours["http"]["requests"]
+        for name in ("name", "dials", "ticks", "symbols"):
+            theirs = [c[name] for c in shown["stats"]["websocket"]["per_connection"]]
+            assert theirs == [c[name] for c in ours["websocket"]["per_connection"]]
+        ranking, paper = Ranking(), io.StringIO()
+        ranking.take(ours, 0.0)
+        Console(file=paper, width=200).print(ranking.view())
+        printed = paper.getvalue()
+        assert f"carry {ours['websocket']['total_symbols']} symbols" in printed
+        assert f"{ours['gateway']['frames_delivered']} frames went to clients" in printed
+        assert f"{ours['http']['requests']} calls to the broker" in printed
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
