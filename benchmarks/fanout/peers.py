@@ -198,7 +198,8 @@ def rig_ours(
     urls = server.first_line()
     port = urlsplit(urls["ws_url"]).port or 0
     if watched:
-        watcher = [sys.executable, "-m", "benchmarks.fanout.watcher", urls["http_url"], API_KEY]
+        script = Path(__file__).with_name("watcher.py")
+        watcher = [sys.executable, str(script), urls["http_url"], API_KEY]
         ServingProcess(stack, cores.load, watcher, _environment()).first_line()
     try:
         clients = _clients(stack, program, cores, scenario, server.pid, port, "openalgo")
