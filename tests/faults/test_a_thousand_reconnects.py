@@ -48,7 +48,7 @@ def test_a_thousand_reconnects_leave_descriptors_tasks_and_memory_where_they_wer
                     dials = broker.stats()["dials"]
                     broker.kill(broker.sockets()[0]["id"])
                     await until(
-                        lambda dials=dials: (  # type: ignore[misc]
+                        lambda dials=dials: (  # type: ignore[misc]  # mypy: a default is no type
                             broker.stats()["dials"] > dials and served(broker) == demanded(pool)
                         )
                     )

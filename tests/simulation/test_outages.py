@@ -76,7 +76,7 @@ def test_a_broker_that_is_gone_for_a_minute_is_dialled_sparingly_and_everything_
             shared.append(shared_buckets(dials.since(lost)))
 
     for seed in range(SEEDS):
-        run(lambda seed=seed: main(seed))  # type: ignore[misc]
+        run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
     print(
         f"{SEEDS} outages of 60 s ({how}): at most {max(per_minute)} dials of one socket and {max(total)} of"
         f" all; two sockets in the same 100 ms in at most {max(shared):.0%} of the cases;"
@@ -107,7 +107,7 @@ def test_a_broker_that_accepts_and_hangs_up_is_dialled_ever_more_seldom(snapshot
                 assert any(c["ticks"] for c in scene.pool.get_pool_stats()["websocket"]["per_connection"])
 
     for seed in range(SEEDS):
-        run(lambda seed=seed: main(seed))  # type: ignore[misc]
+        run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
     means = [sum(count[minute] for count in minutes) / SEEDS for minute in range(10)]
     # The sockets that were dialled before the first one was lost stand at the beginning.
     growing = [sum(wait[n] for wait in waits) / SEEDS for n in range(SOCKETS - 1, SOCKETS + 3)]
@@ -144,7 +144,7 @@ def test_a_dead_token_is_dialled_with_at_most_three_times_and_a_new_one_restores
             restored.append(await scene.until(lambda: scene.all_live() and scene.pool.connected, 30))
 
     for seed in range(SEEDS):
-        run(lambda seed=seed: main(seed))  # type: ignore[misc]
+        run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
     print(
         f"{SEEDS} dead tokens ({'with' if politely else 'without'} a reason): at most {max(dead)} dials of"
         f" {SOCKETS} sockets with the dead token; restored {max(restored):.1f} s after the new one at most"
@@ -167,6 +167,6 @@ def test_nobody_dials_before_retry_after_has_passed() -> None:
             await scene.until(scene.all_live, 30)
 
     for seed in range(SEEDS):
-        run(lambda seed=seed: main(seed))  # type: ignore[misc]
+        run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
     print(f"{SEEDS} storms of 429 with Retry-After 7: no dial came sooner than after {min(earliest):.2f} s")
     assert min(earliest) >= 7  # the broker's own ledger has checked every dial besides

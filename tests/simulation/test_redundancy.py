@@ -51,5 +51,5 @@ def test_the_two_sockets_of_a_symbol_stand_in_for_each_other(mode: Mode, away: f
             ticks += witness.ticks
 
     for seed in range(SEEDS):
-        run(lambda seed=seed: main(seed))  # type: ignore[misc]
+        run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
     print(f"{SEEDS} pools in {mode.label} mode, away for {away:g} s: {ticks} ticks, none missed or doubled")

@@ -55,7 +55,7 @@ def test_a_cut_resets_every_connection_and_the_next_one_is_served() -> None:
             at.proxy.cut()
             for reader, writer, served in ends:
                 await reset_follows(reader)
-                await until(lambda served=served: served.lost)  # type: ignore[misc]
+                await until(lambda served=served: served.lost)  # type: ignore[misc]  # mypy: a default is no type
                 writer.close()
             _, writer, _ = await at.dialled()
             writer.close()

@@ -60,7 +60,7 @@ def test_no_secret_is_told_however_a_call_ends(caplog: pytest.LogCaptureFixture)
                     limits=RateLimits({"rare": (RateWindow(1, 60.0),)}),
                     login=Login(Credentials(SECRET)),
                 ) as (broker, client):
-                    broker.script = lambda seen, reply=reply: reply  # type: ignore[misc]
+                    broker.script = lambda seen, reply=reply: reply  # type: ignore[misc]  # mypy: a default is no type
                     for _ in range(2):
                         try:
                             answer = await client.request(

@@ -97,7 +97,7 @@ def create_engine(
     return engine
 
 
-async def _dial(patience: float, *args: Any, **options: Any) -> PgConnection:  # noqa: ANN401
+async def _dial(patience: float, *args: Any, **options: Any) -> PgConnection:  # noqa: ANN401  (psycopg's)
     try:
         async with asyncio.timeout(patience):
             connection = await PgConnection.connect(*args, **options)

@@ -36,7 +36,7 @@ _databases_in_memory = count(1)
 class _Tuned(sqlite3.Connection):
     """A connection with the settings that make SQLite fit for several readers and a writer."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (sqlite3's)
         super().__init__(*args, **options)
         with _TUNING:
             self.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
@@ -51,8 +51,8 @@ class LiteConnection(aiosqlite.Connection):
     aiosqlite itself lets go of what its thread does, which then holds locks and connections unseen.
     """
 
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        work = asyncio.ensure_future(super()._execute(fn, *args, **options))  # type: ignore[no-untyped-call]
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401  (aiosqlite's)
+        work = asyncio.ensure_future(super()._execute(fn, *args, **options))  # type: ignore[no-untyped-call]  # aiosqlite's
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -118,7 +118,7 @@ async def sever(connection: aiosqlite.Connection) -> None:
         await connection.interrupt()
 
 
-async def _open(database: str, **options: Any) -> LiteConnection:  # noqa: ANN401
+async def _open(database: str, **options: Any) -> LiteConnection:  # noqa: ANN401  (sqlite3's)
     connection = LiteConnection(partial(sqlite3.connect, database, **options), 64)
     # As SQLAlchemy does it: a connection that was forgotten must not keep the interpreter from ending.
     thread = connection if isinstance(connection, threading.Thread) else connection._thread
@@ -138,7 +138,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
 
 
-def _invalidated(connection: Any, _record: Any, error: BaseException | None) -> None:  # noqa: ANN401
+def _invalidated(connection: Any, _record: Any, error: BaseException | None) -> None:  # noqa: ANN401  (SQLAlchemy's event)
     # SQLAlchemy closes the connection of a cancelled caller. His traceback may keep a cursor alive, and with
     # it SQLite would keep the lock beyond the closing.
     if isinstance(error, asyncio.CancelledError):

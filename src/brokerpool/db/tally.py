@@ -67,17 +67,17 @@ class Tally:
 
     # The signatures are those of SQLAlchemy's events.
 
-    def _dialling(self, _dialect: Any, record: Any, _args: Any, _options: Any) -> None:  # noqa: ANN401
+    def _dialling(self, _dialect: Any, record: Any, _args: Any, _options: Any) -> None:  # noqa: ANN401  (SQLAlchemy's event)
         record.info[_DIALLED] = time.monotonic()
 
-    def _connected(self, _connection: Any, record: Any) -> None:  # noqa: ANN401
+    def _connected(self, _connection: Any, record: Any) -> None:  # noqa: ANN401  (SQLAlchemy's event)
         self.connects += 1
         self.dials.observe(time.monotonic() - record.info.pop(_DIALLED))
 
-    def _closed(self, *_: Any) -> None:  # noqa: ANN401
+    def _closed(self, *_: Any) -> None:  # noqa: ANN401  (SQLAlchemy's event)
         self.closes += 1
 
-    def _invalidated(self, _connection: Any, _record: Any, error: BaseException | None) -> None:  # noqa: ANN401
+    def _invalidated(self, _connection: Any, _record: Any, error: BaseException | None) -> None:  # noqa: ANN401  (SQLAlchemy's event)
         self.invalidations += 1
         if isinstance(error, InvalidatePoolError):
             self.ping_failures += 1

@@ -18,7 +18,7 @@ class Timers(Protocol):
     """What is needed of an event loop."""
 
     def time(self) -> float: ...
-    def call_later(self, delay: float, callback: Callable[[], object], /) -> Any: ...  # noqa: ANN401
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> Any: ...  # noqa: ANN401  (a loop's handle)
 
 
 class LagMonitor:

@@ -72,7 +72,7 @@ def _family(described: Field) -> Metric:
             return GaugeMetricFamily(name, described.meaning, labels=labels)
 
 
-def _add(family: Metric, described: Field, labels: tuple[str, ...], value: Any) -> None:  # noqa: ANN401
+def _add(family: Metric, described: Field, labels: tuple[str, ...], value: Any) -> None:  # noqa: ANN401  (of any field)
     if isinstance(family, HistogramMetricFamily):
         # Ours count each bucket by itself, Prometheus all up to its bound.
         buckets = value["buckets"]

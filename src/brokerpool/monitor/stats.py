@@ -83,7 +83,7 @@ class Vocabulary:
         return _values(self._root, "", (), stats)
 
 
-def _values(node: _Node | None, path: str, labels: tuple[str, ...], value: Any) -> Iterator[Value]:  # noqa: ANN401
+def _values(node: _Node | None, path: str, labels: tuple[str, ...], value: Any) -> Iterator[Value]:  # noqa: ANN401  (whatever JSON holds)
     if node is None or node.field is not None:
         yield Value(path, node.field if node else None, labels, value)
         return

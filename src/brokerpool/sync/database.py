@@ -35,7 +35,7 @@ class DatabaseConnection:
         """Run a statement and return its result, which is complete."""
         return self._pool.call(self._connection.execute(statement, values))
 
-    def scalar(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
+    def scalar(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  (a column of any type)
         """Run a statement and return the first column of its first row."""
         return self._pool.call(self._connection.scalar(statement, values))
 
@@ -65,7 +65,7 @@ class DatabasePool:
         *,
         pool_timeout: float = 30.0,
         call_timeout: float = 60.0,
-        **options: Any,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401  (DatabasePool's)
     ) -> None:
         self._call_timeout = call_timeout
         self._pool_timeout = pool_timeout

@@ -23,7 +23,7 @@ class BrokerClient:
     Takes the same arguments; its hooks (`refresh`, `reconcile`) stay asynchronous and run on the loop.
     """
 
-    def __init__(self, base_url: str, *, name: str, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, base_url: str, *, name: str, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401  (BrokerClient's)
         self._timeout = timeout
         self._client = asynchronous.BrokerClient(base_url, name=name, timeout=timeout, **options)
         self._loop = LoopThread()
@@ -68,7 +68,7 @@ class BrokerClient:
         if hook is None:
             raise ValueError("the client has no reconcile hook, or the call had no tag")
 
-        async def asked() -> Any:  # noqa: ANN401
+        async def asked() -> Any:  # noqa: ANN401  (what the hook returns)
             return await hook()
 
         return self._run(asked(), self._timeout)
