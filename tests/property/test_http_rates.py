@@ -15,7 +15,6 @@ from brokerpool.http.ratelimit import (
     RAMP_SECONDS,
     RateLimiter,
     RateLimits,
-    Reservation,
 )
 from brokerpool.http.window import SlidingSum
 
@@ -39,17 +38,20 @@ def test_no_window_of_any_length_ever_holds_more_calls_than_its_share_of_the_lim
     limits = RateLimits({"quote": tuple(windows)}, margin=margin, share=share)
     limiter = RateLimiter(limits)
     now = 0.0
-    open_: list[Reservation] = []
+    reserved = 0
     sent: list[float] = []
     for pause, event in events:
         now += pause
         if event == "ask" and limiter.delay("quote", 1, now) == 0:
-            open_.append(limiter.reserve("quote", 1, now))
-        elif event == "send" and open_:
-            limiter.sent(open_.pop(0), now)
+            limiter.reserve("quote", 1, now)
+            reserved += 1
+        elif event == "send" and reserved:
+            limiter.sent("quote", 1, now)
+            reserved -= 1
             sent.append(now)
-        elif event == "give back" and open_:
-            limiter.give_back(open_.pop())
+        elif event == "give back" and reserved:
+            limiter.give_back("quote", 1)
+            reserved -= 1
         elif event == "too fast":
             limiter.hold("quote", now, sent_at=now, retry_after=0.5)
     for window in windows:
@@ -68,7 +70,8 @@ def test_the_delay_that_is_told_is_enough_and_not_too_long(windows: list[RateWin
             assert limiter.delay("quote", 1, now + delay - 1e-5) > 0, "a little earlier would not do"
         now += delay
         assert limiter.delay("quote", 1, now) == 0, "woken up in time and sent back to sleep"
-        limiter.sent(limiter.reserve("quote", 1, now), now)
+        limiter.reserve("quote", 1, now)
+        limiter.sent("quote", 1, now)
 
 
 @given(windows, st.lists(st.booleans(), max_size=30))
@@ -77,21 +80,23 @@ def test_what_is_given_back_can_be_used_again(windows: list[RateWindow], uses: l
     left = limiter.left(0.0)
     for _ in uses:
         if limiter.delay("quote", 1, 0.0) == 0:
-            limiter.give_back(limiter.reserve("quote", 1, 0.0))
+            limiter.reserve("quote", 1, 0.0)
+            limiter.give_back("quote", 1)
     assert limiter.left(0.0) == left
 
 
 def test_a_reservation_whose_dial_takes_longer_than_the_window_still_counts() -> None:
     limiter = RateLimiter(RateLimits({"quote": (RateWindow(1, 1.0),)}, margin=0))
-    slow = limiter.reserve("quote", 1, 0.0)
+    limiter.reserve("quote", 1, 0.0)
     assert limiter.delay("quote", 1, 5.0) == math.inf, "only its sending can make room"
-    limiter.sent(slow, 5.0)
+    limiter.sent("quote", 1, 5.0)
     assert limiter.delay("quote", 1, 5.0) == pytest.approx(1.0)
 
 
 def test_weights_count_and_one_that_never_fits_is_refused() -> None:
     limiter = RateLimiter(RateLimits({"depth": (RateWindow(100, 60.0),)}, margin=0))
-    limiter.sent(limiter.reserve("depth", 80, 0.0), 0.0)
+    limiter.reserve("depth", 80, 0.0)
+    limiter.sent("depth", 80, 0.0)
     assert limiter.delay("depth", 20, 0.0) == 0
     assert limiter.delay("depth", 21, 10.0) == pytest.approx(50)
     assert limiter.left(0.0) == {"depth": {"60 s": 20}}
@@ -110,13 +115,23 @@ def test_a_429_holds_everybody_on_its_key_and_then_the_rate_climbs_back() -> Non
     now, sent = 100.0, []
     while now < 107 + RAMP_SECONDS + 2:
         now += limiter.delay("order", 1, now)
-        limiter.sent(limiter.reserve("order", 1, now), now)
+        limiter.reserve("order", 1, now)
+        limiter.sent("order", 1, now)
         sent.append(now)
     assert min(sent) >= 107 - 1e-6
     per_second = [sum(107 + s <= t < 108 + s for t in sent) for s in range(11)]
     assert per_second[0] <= 3
     assert per_second == sorted(per_second)
     assert per_second[-1] == 10
+
+
+def test_only_a_group_without_limit_and_without_a_late_hold_needs_no_reservation() -> None:
+    limiter = RateLimiter(RateLimits({"order": (RateWindow(10, 1.0),)}))
+    assert not limiter.unlimited("order", 0.0)
+    assert limiter.unlimited("quote", 0.0)
+    held = limiter.hold("quote", 5.0, sent_at=4.9, retry_after=2.0)
+    assert not limiter.unlimited("quote", 5.0 + held), "the ramp counts reservations"
+    assert limiter.unlimited("quote", 5.0 + held + RAMP_SECONDS)
 
 
 def test_holds_without_retry_after_double_for_each_new_burst_and_start_small_after_success() -> None:

@@ -103,7 +103,7 @@ class Traffic(RuleBasedStateMachine):
         """Whoever waits has no idle slot, or waits for a permission for which there is a time or a holder."""
         for t in self.waiting:
             if self.line.idle(t.host) and self.line.next_grant(self.now) == math.inf:
-                assert any(h.reservation is not None and h.group == t.group for h in self.held)
+                assert any(h.reserved and h.group == t.group for h in self.held)
 
     def teardown(self) -> None:
         for _ in range(400):

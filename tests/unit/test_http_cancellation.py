@@ -111,7 +111,7 @@ def test_a_call_cancelled_at_any_step_leaves_nothing_behind(scenario: Scenario, 
         await asyncio.wait([task], timeout=5)
         assert task.done()
         # A call whose last caller was cancelled ends in a task of its own.
-        await until(lambda: not client._courier._calls)
+        await until(lambda: not len(client._courier._running))
         stats = client.stats()
         assert stats["active_connections"] == 0
         assert not any(stats["queued"].values())

@@ -102,15 +102,15 @@ def test_a_slot_that_comes_in_the_moment_in_which_the_time_is_up_is_not_lost() -
         await admission.wait(holder, 1)
         waiting = asyncio.create_task(admission.wait(late, 0.01))
         await asyncio.sleep(0)
-        asyncio.get_running_loop().call_later(0.011, admission.release, holder)
+        asyncio.get_running_loop().call_later(0.011, admission.release, holder, 1.0)
         time.sleep(0.02)  # noqa: ASYNC251  (both timers are due in the same turn of the loop)
         await waiting
         assert late.slot is not None
         next_one = asyncio.create_task(admission.wait(last, 1))
         await asyncio.sleep(0)
-        admission.release(late)
+        admission.release(late, 2.0)
         await next_one
-        admission.release(last)
+        admission.release(last, 3.0)
         assert (line.active(), line.queued()) == (0, 0)
 
     asyncio.run(main())

@@ -48,7 +48,7 @@ class Admission:
                 if not turn.cancelled():
                     turn.exception()
             elif not isinstance(error, TimeoutError):
-                self.release(ticket)
+                self.release(ticket, loop.time())
             else:
                 return  # the slot came in the very moment in which the time was up
             raise
@@ -59,9 +59,9 @@ class Admission:
         if self._waiting:
             self.stir()  # from now on it is known when the windows have room again
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, ticket: Ticket, now: float) -> None:
         """Take the slot back and hand it on."""
-        self._line.release(ticket, asyncio.get_running_loop().time())
+        self._line.release(ticket, now)
         if self._waiting:
             self.stir()
 

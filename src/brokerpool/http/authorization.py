@@ -14,12 +14,12 @@ ASK_SECONDS = 30.0
 class Authorization:
     """Proves calls with the present version of a login, which other pools of the account may share.
 
-    Once the broker has refused a version, no call leaves with it. Without a login nothing is proved.
+    Once the broker has refused a version, no call leaves with it.
     """
 
     def __init__(
         self,
-        login: Login | None,
+        login: Login,
         headers: Callable[[Credentials], Mapping[str, str]],
         clock: Callable[[], float],
     ) -> None:
@@ -30,34 +30,32 @@ class Authorization:
 
     @property
     def version(self) -> int:
-        """The version that `headers` proves; 0 without a login."""
-        return self._login.version if self._login is not None else 0
+        """The version that `headers` proves."""
+        return self._login.version
 
     @property
     def refused(self) -> bool:
         """True while the broker refuses the present version."""
-        return self._login is not None and self._login.refused
+        return self._login.refused
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of this moment."""
-        return self._headers(self._login.credentials) if self._login is not None else {}
+        return self._headers(self._login.credentials)
 
     async def usable(self) -> bool:
         """Tell whether a call makes sense: the version is not refused, or there is a newer one now."""
-        return self._login is None or not self._login.refused or await self._ask(self._login)
+        return not self._login.refused or await self._ask()
 
     async def renewed(self, refused: int) -> bool:
         """Note that the broker refused a version, and tell whether there is a newer one now."""
-        if self._login is None:
-            return False
         self._login.refuse(refused)
-        return self._login.version > refused or await self._ask(self._login)
+        return self._login.version > refused or await self._ask()
 
-    async def _ask(self, login: Login) -> bool:
+    async def _ask(self) -> bool:
         lately = self._asked_at is not None and self._clock() - self._asked_at < ASK_SECONDS
-        if lately and not login.asking:
+        if lately and not self._login.asking:
             return False
-        renewed = await login.refresh()
+        renewed = await self._login.refresh()
         self._asked_at = self._clock()
         return renewed
 

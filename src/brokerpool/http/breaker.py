@@ -27,6 +27,11 @@ class Breaker:
         self._probing = False
 
     @property
+    def closed(self) -> bool:
+        """True when every call may be tried."""
+        return self._opened is None
+
+    @property
     def faults(self) -> int:
         """Faults among the calls that are remembered."""
         return sum(self._recent)

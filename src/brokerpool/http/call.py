@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import urlencode, urlsplit
 
@@ -10,8 +12,8 @@ import msgspec
 from yarl import URL
 
 from brokerpool.http.connection import Progress
-from brokerpool.http.deadline import Deadline
 from brokerpool.http.retry import IDEMPOTENT
+from brokerpool.http.running import Deadline
 from brokerpool.http.slots import Lane
 
 Query: TypeAlias = Mapping[str, str | int | float | Sequence[str]]
@@ -25,7 +27,7 @@ class Call:
 
     __slots__ = (
         *("method", "host", "label", "group", "lane", "weight", "order_tag", "safe", "body", "headers"),
-        *("_url", "_params", "_settled", "deadline", "resting", "progress", "sent_at", "proof", "attempts"),
+        *("_url", "_params", "_settled", "deadline", "progress", "proof", "attempts"),
     )
 
     def __init__(
@@ -43,40 +45,41 @@ class Call:
         order_tag: str | None = None,
     ) -> None:
         """Raises ValueError for a body given twice."""
-        self.method = method.upper()
-        parts = urlsplit(url)
-        self.host = parts.netloc
-        self.label = f"{self.method} {parts.path or '/'}"
+        self.method, self.host, self.label, self._url = _target(method, url)
         self.group = group
         self.lane = lane
         self.weight = weight
         self.order_tag = order_tag
         #: Whether it may be sent a second time when it is not known what became of the first.
         self.safe = self.method in IDEMPOTENT and order_tag is None and lane is Lane.QUERY
-        kind, self.body = _encoded(json, data)
-        self.headers = {**({"Content-Type": kind} if kind else {}), **(headers or {})}
-        self._url = url
+        self.headers = dict(headers) if headers else {}
+        self.body: bytes | None = None
+        if json is not None or data is not None:
+            kind, self.body = _encoded(json, data)
+            if kind is not None:
+                self.headers = {"Content-Type": kind, **self.headers}
         self._params = params
         self._settled: URL | None = None
         #: The deadline over all attempts, while the call runs.
         self.deadline: Deadline | None = None
-        #: True between two attempts, while nothing of it is on its way.
-        self.resting = False
         #: The attempt that runs, or the last one.
         self.progress: Progress | None = None
-        self.sent_at = 0.0
         #: How often it was given a slot.
         self.attempts = 0
-        #: The version of the login with which it was sent last.
+        #: The version of the login with which it was sent last; 0 without a login.
         self.proof = 0
 
     def url(self) -> URL:
         """Return the address with its query, which no longer changes after this."""
         if self._settled is None:
             params = self._params() if callable(self._params) else self._params
-            url = URL(self._url, encoded=True)
-            self._settled = url.extend_query(params) if params else url
+            self._settled = self._url.extend_query(params) if params else self._url
         return self._settled
+
+    @property
+    def sent_at(self) -> float:
+        """When the last attempt left, on the loop's clock; minus infinity before one did."""
+        return self.progress.sent_at if self.progress is not None else -math.inf
 
     @property
     def in_doubt(self) -> bool:
@@ -85,6 +88,13 @@ class Call:
 
     def __repr__(self) -> str:
         return f"<Call {self.label}>"
+
+
+@lru_cache(maxsize=256)
+def _target(method: str, url: str) -> tuple[str, str, str, URL]:
+    """Return the method, the host, the label, and the parsed address."""
+    method, parts = method.upper(), urlsplit(url)
+    return method, parts.netloc, f"{method} {parts.path or '/'}", URL(url, encoded=True)
 
 
 def _encoded(json: object, data: Body | None) -> tuple[str | None, bytes | None]:

@@ -104,7 +104,9 @@ class BrokerClient:
                 backoff_factor=backoff_factor,
                 statuses=retry_statuses,
             ),
-            authorization=Authorization(login, proof, lambda: asyncio.get_running_loop().time()),
+            authorization=Authorization(login, proof, lambda: asyncio.get_running_loop().time())
+            if login is not None
+            else None,
             connect=partial(
                 Connection,
                 _verifying(ssl_context),

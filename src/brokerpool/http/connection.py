@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import time
@@ -22,12 +23,14 @@ _NEVER_ROUND = 86_400.0
 class Progress:
     """How far one attempt has come; written while it runs, so that it can be read after a cancellation."""
 
-    __slots__ = ("answered", "dial_began", "dialled", "on_sent", "sent")
+    __slots__ = ("_clock", "_on_sent", "answered", "dial_began", "dialled", "sent", "sent_at")
 
-    def __init__(self, on_sent: Callable[[], None]) -> None:
-        self.on_sent = on_sent
-        #: True from just before the first byte leaves.
+    def __init__(self, clock: Callable[[], float], on_sent: Callable[[float], None] | None = None) -> None:
+        self._clock = clock
+        self._on_sent = on_sent
+        #: True from just before the first byte leaves, and when that was on the clock.
         self.sent = False
+        self.sent_at = -math.inf
         #: True when the whole answer has been read.
         self.answered = False
         #: Seconds that a new connection took, TLS included; None when there was one.
@@ -39,7 +42,9 @@ class Progress:
         if self.dial_began is not None:
             self.dialled = time.monotonic() - self.dial_began
         self.sent = True
-        self.on_sent()
+        self.sent_at = self._clock()
+        if self._on_sent is not None:
+            self._on_sent(self.sent_at)
 
 
 class AttemptFailed(Exception):  # noqa: N818  (inside of the client only; callers see what it makes of it)
@@ -58,15 +63,31 @@ class AnswerTooLarge(AttemptFailed):
     """The body has more bytes than are accepted."""
 
 
-def _telling(on_send: Callable[[], None]) -> type[aiohttp.ClientRequest]:
-    """Return requests that tell when they leave: aiohttp's own signals would cost a quarter of the call."""
+class _Connector(aiohttp.TCPConnector):
+    """Opens at most one socket, and knows whose it is."""
 
-    class Telling(aiohttp.ClientRequest):
-        def send(self, conn: aiohttp.connector.Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
-            on_send()
-            return super().send(conn)
+    def __init__(self, connection: Connection, ssl_context: ssl.SSLContext, keep_alive: float) -> None:
+        super().__init__(
+            limit=1,
+            ssl=ssl_context,
+            keepalive_timeout=keep_alive,
+            timeout_ceil_threshold=_NEVER_ROUND,
+            socket_factory=connection.make_socket,
+        )
+        self.connection = connection
 
-    return Telling
+
+class _Request(aiohttp.ClientRequest):
+    """Tells its connection when it leaves: aiohttp's own signals would cost a quarter of the call.
+
+    One class for all connections, because what the interpreter has learned about a class is lost with each.
+    """
+
+    def send(self, conn: aiohttp.connector.Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+        connector = self.session.connector
+        assert isinstance(connector, _Connector)
+        connector.connection.leaves()
+        return super().send(conn)
 
 
 class Connection:
@@ -102,7 +123,13 @@ class Connection:
             async with session.request(
                 method, url, headers=headers, data=body, allow_redirects=False
             ) as answer:
-                response = Response(answer.status, answer.headers, await self._read(answer))
+                pieces, size = [], 0
+                while piece := await answer.content.readany():
+                    size += len(piece)
+                    if size > self._max_body_bytes:
+                        raise self._too_large(answer.status)
+                    pieces.append(piece)
+                response = Response(answer.status, answer.headers, b"".join(pieces))
         except BaseException as error:
             self._shut_down()
             if isinstance(error, aiohttp.ClientError | OSError):
@@ -116,38 +143,25 @@ class Connection:
         if self._session is not None:
             await self._session.close()
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        pieces, size = [], 0
-        while piece := await answer.content.readany():
-            size += len(piece)
-            if size > self._max_body_bytes:
-                attempt = Attempt(Outcome.UNKNOWN, "body", answer.status)
-                raise AnswerTooLarge(attempt, f"its answer has more than {self._max_body_bytes} bytes")
-            pieces.append(piece)
-        return b"".join(pieces)
+    def _too_large(self, status: int) -> AnswerTooLarge:
+        attempt = Attempt(Outcome.UNKNOWN, "body", status)
+        return AnswerTooLarge(attempt, f"its answer has more than {self._max_body_bytes} bytes")
 
     def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=1,
-            ssl=self._ssl_context,
-            keepalive_timeout=self._keep_alive,
-            timeout_ceil_threshold=_NEVER_ROUND,
-            socket_factory=self._socket,
-        )
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=_Connector(self, self._ssl_context, self._keep_alive),
             timeout=self._timeout,
             # Cookies of a broker's edge must not go from one account to another.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "brokerpool"},
-            request_class=_telling(self._leaves),
+            request_class=_Request,
         )
         # aiohttp sends PUT, DELETE and reads a second time when a connection breaks, also after the broker
         # has read them. It has no public switch; tests/unit/test_http_retries.py counts at the server.
         self._session._retry_connection = False
         return self._session
 
-    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+    def make_socket(self, address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol = address[:3]
         self._sockets = [known for known in self._sockets if known.fileno() >= 0]
         made = socket.socket(family, kind, protocol)
@@ -156,7 +170,8 @@ class Connection:
             self._progress.dial_began = time.monotonic()
         return made
 
-    def _leaves(self) -> None:
+    def leaves(self) -> None:
+        """Note that the call leaves next; called by its request."""
         if self._progress is not None:
             self._progress.leaves()
 

@@ -52,14 +52,6 @@ class RateLimits:
         return RateWindow(max(1, math.floor(allowed + 1e-9)), window.seconds * stretch)
 
 
-@dataclass(eq=False, slots=True)
-class Reservation:
-    """A permission that was given out: it counts until it is sent, and from then on in the windows."""
-
-    group: str
-    weight: int
-
-
 class RateLimiter:
     """Permissions to call, never more in any window than it allows, whenever the calls really leave.
 
@@ -71,6 +63,11 @@ class RateLimiter:
         self._limits = limits
         self._groups = {name: _Group(limits.windows(name)) for name in limits.groups}
 
+    def unlimited(self, group: str, now: float) -> bool:
+        """Tell whether a call of the group needs no reservation now: it has no limit, and no hold lately."""
+        known = self._groups.get(group)
+        return known is None or known.unlimited(now)
+
     def delay(self, group: str, weight: int, now: float) -> float:
         """Return the seconds until `weight` may leave if nothing else does; 0 means now.
 
@@ -79,18 +76,17 @@ class RateLimiter:
         """
         return self._group(group).delay(weight, now)
 
-    def reserve(self, group: str, weight: int, now: float) -> Reservation:
+    def reserve(self, group: str, weight: int, now: float) -> None:
         """Take a permission; to be called only when `delay` is 0."""
         self._group(group).reserve(weight, now)
-        return Reservation(group, weight)
 
-    def sent(self, reservation: Reservation, now: float) -> None:
+    def sent(self, group: str, weight: int, now: float) -> None:
         """Count a reservation in the windows, now that its call leaves."""
-        self._group(reservation.group).sent(reservation.weight, now)
+        self._group(group).sent(weight, now)
 
-    def give_back(self, reservation: Reservation) -> None:
+    def give_back(self, group: str, weight: int) -> None:
         """Forget a reservation whose call was not sent."""
-        self._group(reservation.group).pending -= reservation.weight
+        self._group(group).pending -= weight
 
     def hold(self, group: str, now: float, *, sent_at: float, retry_after: float | None) -> float:
         """Let nothing of the group leave, because a call sent at `sent_at` was answered "too fast".
@@ -102,7 +98,9 @@ class RateLimiter:
 
     def accepted(self, group: str) -> None:
         """Note an answer that was not "too fast": the next hold starts small again."""
-        self._group(group).strikes = 0
+        known = self._groups.get(group)
+        if known is not None:
+            known.strikes = 0
 
     def held(self, group: str, now: float) -> float:
         """Return the seconds for which the group is still held; 0 when it is not."""
@@ -138,6 +136,9 @@ class _Group:
         self._held_from = -math.inf
         self._last_reserved = -math.inf
         self._last_weight = 1
+
+    def unlimited(self, now: float) -> bool:
+        return not self._windows and now - self.held_until >= RAMP_SECONDS
 
     def delay(self, weight: int, now: float) -> float:
         if weight < 1 or (self._most is not None and weight > self._most):

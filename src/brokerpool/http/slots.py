@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from brokerpool.http.ratelimit import RateLimiter, Reservation
+from brokerpool.http.ratelimit import RateLimiter
 
 
 class Lane(IntEnum):
@@ -36,7 +36,8 @@ class Ticket:
     #: The slot while it is held, and since when.
     slot: int | None = None
     granted: float = math.nan
-    reservation: Reservation | None = None
+    #: True while its permission by the rate limit has not been used.
+    reserved: bool = False
 
 
 @dataclass(slots=True)
@@ -46,6 +47,10 @@ class _Host:
     idle: list[tuple[int, float]]
     held: dict[int, Ticket] = field(default_factory=dict)
     waiting: int = 0
+
+    def hold(self, ticket: Ticket, slot: int, now: float) -> None:
+        ticket.slot, ticket.granted = slot, now
+        self.held[slot] = ticket
 
 
 class Line:
@@ -100,11 +105,14 @@ class Line:
 
     def take(self, ticket: Ticket, now: float) -> bool:
         """Give a ticket its slot and permission at once, if nobody waits and both are there."""
-        idle = self._hosts[ticket.host].idle
-        if self._queues or not idle or self._limiter.delay(ticket.group, ticket.weight, now) > 0:
+        host = self._hosts[ticket.host]
+        if self._queues or not host.idle:
             return False
-        self._hold(ticket, idle.pop()[0], now)
-        ticket.reservation = self._limiter.reserve(ticket.group, ticket.weight, now)
+        if not self._limiter.unlimited(ticket.group, now):
+            if self._limiter.delay(ticket.group, ticket.weight, now) > 0:
+                return False
+            self._reserve(ticket, now)
+        host.hold(ticket, host.idle.pop()[0], now)
         return True
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -122,8 +130,9 @@ class Line:
         granted = []
         while self._queues and (ticket := self._next(now)) is not None:
             self.withdraw(ticket)
-            self._hold(ticket, self._hosts[ticket.host].idle.pop()[0], now)
-            ticket.reservation = self._limiter.reserve(ticket.group, ticket.weight, now)
+            host = self._hosts[ticket.host]
+            host.hold(ticket, host.idle.pop()[0], now)
+            self._reserve(ticket, now)
             granted.append(ticket)
         return granted
 
@@ -139,9 +148,9 @@ class Line:
 
     def sent(self, ticket: Ticket, now: float) -> None:
         """Note that the ticket's call leaves now; a second call changes nothing."""
-        if ticket.reservation is not None:
-            self._limiter.sent(ticket.reservation, now)
-            ticket.reservation = None
+        if ticket.reserved:
+            self._limiter.sent(ticket.group, ticket.weight, now)
+            ticket.reserved = False
 
     def release(self, ticket: Ticket, now: float) -> None:
         """Take the ticket's slot back; a permission that was not used is returned with it."""
@@ -150,20 +159,20 @@ class Line:
         del host.held[ticket.slot]
         host.idle.append((ticket.slot, now))
         ticket.slot = None
-        if ticket.reservation is not None:
-            self._limiter.give_back(ticket.reservation)
-            ticket.reservation = None
+        if ticket.reserved:
+            self._limiter.give_back(ticket.group, ticket.weight)
+            ticket.reserved = False
 
     def take_stalest(self, ticket: Ticket, now: float, *, idle_for: float) -> bool:
         """Give the ticket the used slot of its host that was idle longest, for at least `idle_for` seconds.
 
         Passes the line and the rate limit by, so it is for calls that keep a connection warm only.
         """
-        idle = self._hosts[ticket.host].idle if ticket.host in self._hosts else []
-        for place, (slot, since) in enumerate(idle):
-            if idle_for <= now - since < math.inf:
-                del idle[place]
-                self._hold(ticket, slot, now)
+        host = self._hosts.get(ticket.host)
+        for place, (slot, since) in enumerate(host.idle if host is not None else ()):
+            if host is not None and idle_for <= now - since < math.inf:
+                del host.idle[place]
+                host.hold(ticket, slot, now)
                 return True
         return False
 
@@ -226,9 +235,9 @@ class Line:
             held_up.add(ticket.group)
         return None
 
-    def _hold(self, ticket: Ticket, slot: int, now: float) -> None:
-        ticket.slot, ticket.granted = slot, now
-        self._hosts[ticket.host].held[slot] = ticket
+    def _reserve(self, ticket: Ticket, now: float) -> None:
+        self._limiter.reserve(ticket.group, ticket.weight, now)
+        ticket.reserved = True
 
     def __repr__(self) -> str:
         hosts = ", ".join(self._hosts) or "none"

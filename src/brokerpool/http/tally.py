@@ -28,7 +28,7 @@ class Tally:
         self.calls = Histogram()
         self._dialled_again = 0
 
-    def used(self, *, dialled: float | None, again: bool) -> bool:
+    def used(self, dialled: float | None, again: bool) -> bool:
         """Count a call's connection, which was `dialled` in so many seconds or reused (None).
 
         `again` means that its slot had a connection before. Returns True when reuse is lost: so many calls

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 #: Two times closer than this are the same: the delay that is told must be enough after rounding.
 ROUNDING = 1e-6
 
 _SLICES = 1000
+
+
+@dataclass(slots=True)
+class _Slice:
+    began: float
+    #: When it was last added to.
+    last: float
+    weight: int
 
 
 class SlidingSum:
@@ -22,19 +31,21 @@ class SlidingSum:
         if not seconds > 0:
             raise ValueError("a window is longer than 0 seconds")
         self._seconds = seconds
-        #: Oldest first: when the slice began, when it was last added to, and its weight.
-        self._slices: deque[tuple[float, float, int]] = deque()
+        #: Oldest first.
+        self._slices: deque[_Slice] = deque()
         self._total = 0
 
     def add(self, weight: int, now: float) -> None:
         """Count `weight` at `now`."""
-        self._expire(now)
-        began = now
         self._total += weight
-        if self._slices and now - self._slices[-1][0] < self._seconds / _SLICES:
-            began, _, before = self._slices.pop()
-            weight += before
-        self._slices.append((began, now, weight))
+        if self._slices:
+            newest = self._slices[-1]
+            if now - newest.began < self._seconds / _SLICES:
+                newest.last = now
+                newest.weight += weight
+                return
+            self._expire(now)
+        self._slices.append(_Slice(now, now, weight))
 
     def total(self, now: float) -> int:
         """Return the weight inside the window that ends at `now`."""
@@ -46,12 +57,12 @@ class SlidingSum:
         self._expire(now)
         if weight <= 0:
             return 0.0
-        for _, last, held in self._slices:
-            weight -= held
+        for part in self._slices:
+            weight -= part.weight
             if weight <= 0:
-                return last + self._seconds - now
+                return part.last + self._seconds - now
         return math.inf
 
     def _expire(self, now: float) -> None:
-        while self._slices and self._slices[0][1] + self._seconds - now <= ROUNDING:
-            self._total -= self._slices.popleft()[2]
+        while self._slices and self._slices[0].last + self._seconds - now <= ROUNDING:
+            self._total -= self._slices.popleft().weight

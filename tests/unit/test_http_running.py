@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from brokerpool.http.deadline import Deadlines
+from brokerpool.http.running import Running
 from tests.simulation.virtual_loop import run
 
 
@@ -14,11 +14,11 @@ def test_each_ends_in_its_time_whatever_the_order_in_which_they_began() -> None:
     ended: list[tuple[float, float]] = []
 
     async def main() -> None:
-        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+        loop, running = asyncio.get_running_loop(), Running()
         began = loop.time()
 
         async def waits(seconds: float) -> None:
-            with pytest.raises(TimeoutError), deadlines.after(seconds, loop):
+            with pytest.raises(TimeoutError), running.until(loop.time() + seconds, loop):
                 await asyncio.sleep(1000)
             ended.append((seconds, loop.time() - began))
 
@@ -31,24 +31,26 @@ def test_each_ends_in_its_time_whatever_the_order_in_which_they_began() -> None:
 
 def test_what_ends_in_time_is_left_alone_and_no_timer_stays() -> None:
     async def main() -> None:
-        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+        loop, running = asyncio.get_running_loop(), Running()
+        began = loop.time()
         for _ in range(1000):
-            with deadlines.after(1.0, loop) as deadline:
+            with running.until(loop.time() + 1.0, loop) as deadline:
                 await asyncio.sleep(0.01)
             assert not deadline.expired
-        assert len(deadlines._line) <= 101, "what has ended leaves when its time comes"
-        deadlines.close()
-        await asyncio.sleep(10)
+            assert len(running) == 0
+        assert loop.time() > began + 9.9
+        await running.idle()
+        assert running._timer is None
 
     run(main)
 
 
 def test_a_cancellation_from_elsewhere_is_no_timeout_even_in_the_same_step() -> None:
     async def main() -> None:
-        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+        loop, running = asyncio.get_running_loop(), Running()
 
         async def waits() -> None:
-            with deadlines.after(5.0, loop):
+            with running.until(loop.time() + 5.0, loop):
                 await asyncio.sleep(1000)
 
         early = asyncio.create_task(waits())
@@ -65,8 +67,8 @@ def test_a_cancellation_from_elsewhere_is_no_timeout_even_in_the_same_step() -> 
 
 def test_a_call_that_swallows_its_cancellation_may_still_return() -> None:
     async def main() -> None:
-        loop, deadlines = asyncio.get_running_loop(), Deadlines()
-        with deadlines.after(1.0, loop) as deadline:
+        loop, running = asyncio.get_running_loop(), Running()
+        with running.until(loop.time() + 1.0, loop) as deadline:
             try:
                 await asyncio.sleep(1000)
             except asyncio.CancelledError:
@@ -82,14 +84,14 @@ def test_a_call_that_swallows_its_cancellation_may_still_return() -> None:
 
 def test_a_deadline_may_be_brought_forward() -> None:
     async def main() -> None:
-        loop, deadlines = asyncio.get_running_loop(), Deadlines()
-        deadline = deadlines.after(100.0, loop)
+        loop, running = asyncio.get_running_loop(), Running()
+        deadline = running.until(loop.time() + 100.0, loop)
         loop.call_later(1.0, deadline.expire)
         with pytest.raises(TimeoutError), deadline:
             await asyncio.sleep(1000)
         assert loop.time() < 1010
         deadline.expire()  # it has ended: nothing happens
         await asyncio.sleep(0)
-        deadlines.close()
+        await running.idle()
 
     run(main)
