@@ -120,32 +120,36 @@ class Connection:
         session = self._session or self._open()
         self._progress = progress
         try:
-            async with session.request(
-                method, url, headers=headers, data=body, allow_redirects=False
-            ) as answer:
-                pieces, size = [], 0
-                while piece := await answer.content.readany():
-                    size += len(piece)
-                    if size > self._max_body_bytes:
-                        raise self._too_large(answer.status)
-                    pieces.append(piece)
-                response = Response(answer.status, answer.headers, b"".join(pieces))
+            answer = await session.request(method, url, headers=headers, data=body, allow_redirects=False)
+            try:
+                content = await self._read(answer)
+                if body is not None:
+                    await answer.wait_for_close()  # its sending may last longer than the answer's
+            except BaseException:
+                answer.close()
+                raise
         except BaseException as error:
             self._shut_down()
             if isinstance(error, aiohttp.ClientError | OSError):
                 raise _classified(error, progress) from None
             raise
         progress.answered = True  # from here to the caller nothing waits, so the answer cannot get lost
-        return response
+        return Response(answer.status, answer.headers, content)
 
     async def close(self) -> None:
         """Close the socket, if there is one."""
         if self._session is not None:
             await self._session.close()
 
-    def _too_large(self, status: int) -> AnswerTooLarge:
-        attempt = Attempt(Outcome.UNKNOWN, "body", status)
-        return AnswerTooLarge(attempt, f"its answer has more than {self._max_body_bytes} bytes")
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        pieces, size = [], 0
+        while piece := await answer.content.readany():
+            size += len(piece)
+            if size > self._max_body_bytes:
+                attempt = Attempt(Outcome.UNKNOWN, "body", answer.status)
+                raise AnswerTooLarge(attempt, f"its answer has more than {self._max_body_bytes} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
