@@ -21,11 +21,13 @@ from brokerpool.feed.connection import Connection, Dial
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.filler import Filler, Filling
+from brokerpool.feed.fleet import Fleet
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
+from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.supervision import Supervision
@@ -100,20 +102,27 @@ class WebSocketPool:
         for number in range(redundancy):
             prefix = feed.name if number == 0 else f"{feed.name}-{'bcdefgh'[number - 1]}"
             places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
+            fleet = Fleet(
+                feed,
+                self._account,
+                self._intake,
+                linger=linger,
+                random=random,
+                dial=dial,
+                wall_clock=wall_clock,
+            )
+            rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
             self._lanes.append(
                 Lane(
                     places,
-                    feed,
-                    self._account,
+                    fleet,
+                    rotation,
+                    self._account.budget,
                     self._demand,
                     self._tokens,
                     self._intake,
                     self.journal,
-                    linger=linger,
                     grace=grace,
-                    random=random,
-                    dial=dial,
-                    wall_clock=wall_clock,
                 )
             )
         self._placement = self._lanes[0].placement
