@@ -8,8 +8,9 @@ from random import Random
 
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.feed.account import Account
+from brokerpool.feed.attempt import Dial
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.connection import Connection, ConnectionObserver, Dial
+from brokerpool.feed.connection import Connection, ConnectionObserver
 
 
 class Fleet:

@@ -16,8 +16,9 @@ from brokerpool.brokers.base import BrokerFeed
 from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError, Refused
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
+from brokerpool.feed.attempt import Dial
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.connection import Connection, Dial
+from brokerpool.feed.connection import Connection
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.filler import Filler, Filling
