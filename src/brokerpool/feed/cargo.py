@@ -83,7 +83,7 @@ class Cargo:
         return len(self._targets.sent)
 
     def __len__(self) -> int:
-        return len(self._instruments)
+        return len(self._targets.wanted)
 
     def _expect(self, tokens: Iterable[Token], now: float) -> list[Instrument]:
         added = {token: self._instruments[token] for token in tokens if token in self._instruments}
