@@ -42,7 +42,7 @@ happened and what to do next.
 """
 
 SETTINGS = """\
-<!-- Written by docs/generate.py from src/brokerpool/settings.py; `make docs` writes it again. -->
+<!-- Written by docs/generate.py from src/brokerpool/settings; `make docs` writes it again. -->
 
 # Settings
 

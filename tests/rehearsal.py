@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
@@ -85,15 +85,24 @@ async def no_task_dies() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def rehearsal(
-    *, max_symbols: int = 1000, max_connections: int = 3, linger: float = 30.0, **simulator: Any
+    *,
+    max_symbols: int = 1000,
+    max_connections: int = 3,
+    linger: float = 30.0,
+    redundancy: int = 1,
+    grace: float = 5.0,
+    limits: Mapping[str, Any] | None = None,
+    **simulator: Any,
 ) -> AsyncIterator[tuple[KiteSimulator, WebSocketPool]]:
-    """Give a running simulator and a pool that uses it."""
+    """Give a running simulator and a pool that uses it; `limits` replace Kite's figures."""
     async with no_task_dies(), KiteSimulator(**{"rate": 0, **simulator}) as broker:
         pool = WebSocketPool(
-            feed(broker),
+            feed(broker, **(limits or {})),
             max_symbols=max_symbols,
             max_connections=max_connections,
             linger=linger,
+            redundancy=redundancy,
+            grace=grace,
             random=Prompt(),
         )
         try:

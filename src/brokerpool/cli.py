@@ -88,7 +88,7 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     The first line on stdout is JSON with ws_url and http_url, once clients are accepted; logs go to
     stderr. SIGTERM and Ctrl-C drain and exit 0.
     """
-    from brokerpool.gateway.server import run
+    from brokerpool.gateway.service import run
     from brokerpool.monitor.logs import configure
 
     settings = _settings(env_file, config)

@@ -6,7 +6,8 @@ import asyncio
 
 from brokerpool import Instrument, Mode, Tick
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway.fanout import Fanout, Subscriber
+from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusals import SIZE, RefusalLog
 from tests.gateway_client import gateway, raw_client
 from tests.rehearsal import until

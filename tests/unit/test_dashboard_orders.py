@@ -8,7 +8,8 @@ import pytest
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.monitor.journal import Event
-from tests.unit.test_lane import SYMBOLS, Stage, run, stage, until
+from tests.simulation.virtual_loop import run
+from tests.unit.lane_stage import SYMBOLS, Stage, stage, until
 
 
 def names(s: Stage) -> list[str]:
@@ -41,7 +42,7 @@ def test_a_rotated_connection_is_closed_after_a_new_one_serves_its_symbols_and_n
             assert not s.told.open
             assert s.events(Event.ORDERED) == s.events(Event.ROTATED) == ["ws-1"]
 
-    run(main())
+    run(main)
 
 
 def test_a_drained_connection_gives_its_symbols_to_the_open_ones_and_no_other_is_opened() -> None:
@@ -57,7 +58,7 @@ def test_a_drained_connection_gives_its_symbols_to_the_open_ones_and_no_other_is
             assert s.broker.peak == 2
             assert not s.told.gaps
 
-    run(main())
+    run(main)
 
 
 def test_an_order_for_which_there_is_no_room_is_refused_with_the_numbers_and_changes_nothing() -> None:
@@ -73,7 +74,7 @@ def test_an_order_for_which_there_is_no_room_is_refused_with_the_numbers_and_cha
                 )
             assert refused(s, "rotate", "ws-9").code is ErrorCode.CONNECTION_UNKNOWN
 
-    run(main())
+    run(main)
 
 
 def test_a_drain_never_opens_a_connection_where_a_rotation_would() -> None:
@@ -86,7 +87,7 @@ def test_a_drain_never_opens_a_connection_where_a_rotation_would() -> None:
             await until(lambda: names(s) == ["ws-2", "ws-3"])
             await s.live()
 
-    run(main())
+    run(main)
 
 
 def test_one_order_at_a_time_and_only_for_a_connection_that_is_live() -> None:
@@ -102,7 +103,7 @@ def test_one_order_at_a_time_and_only_for_a_connection_that_is_live() -> None:
             await until(lambda: not s.lane.connections["ws-2"].live)
             assert "ws-2 is " in str(refused(s, "rotate", "ws-2"))
 
-    run(main())
+    run(main)
 
 
 def test_a_connection_whose_replacement_never_ticks_keeps_its_symbols() -> None:
@@ -117,4 +118,4 @@ def test_a_connection_whose_replacement_never_ticks_keeps_its_symbols() -> None:
             assert s.broker.served()["ws-1"] == [0, 1, 2, 3]
             assert not s.told.gaps
 
-    run(main())
+    run(main)

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from itertools import permutations
 from typing import Any
 
-from brokerpool.gateway.fanout import Fanout, Subscriber
+from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 from brokerpool.transport.frames import server_frame
@@ -414,8 +415,8 @@ def test_nothing_is_kept_of_clients_and_symbols_that_are_gone() -> None:
         await settled()
         numbers = fanout.stats()
         assert (numbers["clients"], numbers["symbols"], numbers["audiences"]) == (0, 0, 0)
-        assert not fanout._settled
-        assert not fanout._unsettled
+        assert not fanout._seating._settled
+        assert not fanout._seating._unsettled
         assert numbers["frames_delivered"] == 100
 
     run(test)

@@ -13,7 +13,7 @@ from brokerpool.brokers.base import Farewell
 from brokerpool.brokers.zerodha import KiteCodec, ZerodhaFeed
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha import EVICTED, KiteSimulator
-from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, served, until
+from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, rehearsal, served, until
 
 
 class Witness(PoolListener):
@@ -56,13 +56,9 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("soon")
 def test_symbols_of_a_connection_that_stays_out_move_by_priority_and_go_home_again_without_a_hole() -> None:
     async def main() -> None:
-        async with (
-            no_task_dies(),
-            KiteSimulator(symbols=20, rate=400) as broker,
-            WebSocketPool(
-                feed(broker, silence_seconds=1.0), max_symbols=5, grace=0.3, random=Prompt()
-            ) as pool,
-        ):
+        async with rehearsal(
+            symbols=20, rate=400, max_symbols=5, grace=0.3, limits={"silence_seconds": 1.0}
+        ) as (broker, pool):
             every = instruments(broker)
             first, second, third = every[:5], every[5:10], every[10:13]
             pool.subscribe(first[:3])
@@ -104,17 +100,9 @@ def test_symbols_of_a_connection_that_stays_out_move_by_priority_and_go_home_aga
 
 def test_new_symbols_go_to_connections_that_work_and_guests_make_room_for_a_hosts_own() -> None:
     async def main() -> None:
-        async with (
-            no_task_dies(),
-            KiteSimulator(symbols=12, rate=200) as broker,
-            WebSocketPool(
-                feed(broker, silence_seconds=1.0),
-                max_symbols=4,
-                max_connections=2,
-                grace=0.2,
-                random=Prompt(),
-            ) as pool,
-        ):
+        async with rehearsal(
+            symbols=12, rate=200, max_symbols=4, max_connections=2, grace=0.2, limits={"silence_seconds": 1.0}
+        ) as (broker, pool):
             every = instruments(broker)
             pool.subscribe(every[:5])
             await pool.wait_live(every[:5])
@@ -154,16 +142,14 @@ def equities(broker: KiteSimulator, count: int) -> list[Instrument]:
 def test_a_socket_with_a_known_end_or_old_credentials_is_replaced_before_it_is_closed(why: str) -> None:
     async def main() -> None:
         life = 2.0 if why == "age" else 0.0
-        async with (
-            no_task_dies(),
-            KiteSimulator(symbols=30, rate=600, snapshot=False) as broker,
-            WebSocketPool(
-                feed(broker, silence_seconds=1.0, socket_life_seconds=life),
-                max_symbols=10,
-                max_connections=3,
-                random=Prompt(),
-            ) as pool,
-        ):
+        async with rehearsal(
+            symbols=30,
+            rate=600,
+            snapshot=False,
+            max_symbols=10,
+            max_connections=3,
+            limits={"silence_seconds": 1.0, "socket_life_seconds": life},
+        ) as (broker, pool):
             wanted = equities(broker, 10)
             pool.subscribe(wanted)
             await pool.wait_live(wanted)
@@ -187,12 +173,9 @@ def test_a_socket_with_a_known_end_or_old_credentials_is_replaced_before_it_is_c
 
 def test_with_two_copies_each_tick_comes_once_and_the_loss_of_a_socket_makes_no_hole() -> None:
     async def main() -> None:
-        async with (
-            no_task_dies(),
-            KiteSimulator(symbols=30, rate=2000) as broker,
-            WebSocketPool(
-                feed(broker), max_symbols=10, max_connections=2, redundancy=2, random=Prompt()
-            ) as pool,
+        async with rehearsal(symbols=30, rate=2000, max_symbols=10, max_connections=2, redundancy=2) as (
+            broker,
+            pool,
         ):
             wanted = equities(broker, 10)
             pool.subscribe(wanted)
@@ -275,13 +258,9 @@ def test_an_eviction_is_never_answered_by_a_dial_and_the_symbols_move_to_the_soc
 
 def test_symbols_left_over_on_many_sockets_are_brought_together_when_they_fit_on_fewer() -> None:
     async def main() -> None:
-        async with (
-            no_task_dies(),
-            KiteSimulator(symbols=30, rate=600) as broker,
-            WebSocketPool(
-                feed(broker, silence_seconds=1.0), max_symbols=10, linger=0.3, random=Prompt()
-            ) as pool,
-        ):
+        async with rehearsal(
+            symbols=30, rate=600, max_symbols=10, linger=0.3, limits={"silence_seconds": 1.0}
+        ) as (broker, pool):
             every = instruments(broker)
             pool.subscribe(every)
             await pool.wait_live(every)
@@ -300,17 +279,14 @@ def test_symbols_left_over_on_many_sockets_are_brought_together_when_they_fit_on
 
 def test_a_mode_change_reaches_a_symbol_also_where_it_is_a_guest() -> None:
     async def main() -> None:
-        async with (
-            no_task_dies(),
-            KiteSimulator(symbols=8, rate=0) as broker,
-            WebSocketPool(
-                feed(broker, silence_seconds=1.0, batch_size=2),
-                max_symbols=4,
-                max_connections=2,
-                grace=0.1,
-                random=Prompt(),
-            ) as pool,
-        ):
+        async with rehearsal(
+            symbols=8,
+            rate=0,
+            max_symbols=4,
+            max_connections=2,
+            grace=0.1,
+            limits={"silence_seconds": 1.0, "batch_size": 2},
+        ) as (broker, pool):
             every = instruments(broker)
             pool.subscribe(every[:5], Mode.LTP)
             await pool.wait_live(every[:5])

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, NoticeKind
-from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.feed.account import Account
-from brokerpool.feed.arrivals import Arrivals
+from brokerpool.feed.attempt import Dial, Failure, attempt
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
+from brokerpool.feed.cargo import Cargo
 from brokerpool.feed.dialling import Seat
 from brokerpool.feed.liveness import Liveness, Verdict
-from brokerpool.feed.pacing import Pacer
-from brokerpool.feed.reconcile import Reconciler
+from brokerpool.feed.pacing import Allowance
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.traffic import Traffic
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event
 from brokerpool.ticks import Mode, Tick
-from brokerpool.transport import DialError, Link, LinkHandler
+from brokerpool.transport import Link, LinkHandler
 
 logger = logging.getLogger("brokerpool.feed")
-
-DIAL_SECONDS = 10.0
-_TOO_MANY_REQUESTS = 429
 
 
 class ConnectionObserver(Protocol):
@@ -39,16 +35,8 @@ class ConnectionObserver(Protocol):
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None: ...
 
 
-class Dial(Protocol):
-    """How a socket is opened: `transport.dial`, or a stand-in with the same promises."""
-
-    def __call__(
-        self, url: str, handler: LinkHandler, *, headers: Mapping[str, str] | None, timeout: float
-    ) -> Awaitable[Link]: ...
-
-
 class Connection(LinkHandler):
-    """Keeps one socket open for as long as it is wanted and makes the broker serve exactly `wanted`."""
+    """Keeps one socket open for as long as it is wanted and makes the broker serve exactly what is wanted."""
 
     def __init__(
         self,
@@ -81,15 +69,9 @@ class Connection(LinkHandler):
         self.opened_at = 0.0
         #: The version of the credentials with which it was opened.
         self.version = 0
-        self._targets = Reconciler()
-        self._instruments: dict[Token, Instrument] = {}
-        #: What the broker has been asked for on the present socket: only its ticks are passed on.
-        self._routes: dict[Token, Instrument] = {}
-        #: What the message is about that waits for its turn.
-        self._in_flight: Container[Token] = ()
-        self._arrivals = Arrivals()
+        self._cargo = Cargo()
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
-        self._pacer = Pacer()
+        self._allowance = Allowance(feed.limits, account.messages)
         self._codec: FeedCodec = feed.codec()
         self._link: Link | None = None
         self._seat: Seat | None = None
@@ -117,51 +99,40 @@ class Connection(LinkHandler):
 
     def want(self, token: Token, instrument: Instrument, mode: Mode) -> None:
         """Carry the instrument in this mode from now on; returns at once."""
-        again = token in self._targets.sent and token not in self._instruments
-        self._instruments[token] = instrument
-        self._targets.want(token, mode)
-        if again and token not in self._in_flight:
-            self._expect([token])  # given up and wanted again before the broker was told
+        self._expected(self._cargo.want(token, instrument, mode, self._monotonic()))
         self._changed.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"brokerpool {self.name}")
 
     def drop(self, token: Token) -> None:
         """Stop carrying the token; ticks that are still under way are not passed on."""
-        del self._instruments[token]
-        instrument = self._routes.pop(token, None)
-        if instrument is not None:
-            self._arrivals.drop(instrument)
-        self._targets.drop(token)
+        self._cargo.drop(token)
         self._changed.set()
 
     def symbol_state(self, token: Token) -> SymbolState:
         """Tell how far a carried token has come on the present socket."""
-        instrument = self._routes.get(token)
-        if instrument is None:
-            return SymbolState.ACCEPTED
-        return self._arrivals.state(instrument, self._monotonic())
+        return self._cargo.state(token, self._monotonic())
 
     def sent_at(self, token: Token) -> float:
         """Return when the broker was asked for a token that has not ticked yet; raises KeyError otherwise."""
-        return self._arrivals.sent_at(self._routes[token])
+        return self._cargo.arrivals.sent_at(self._cargo.routes[token])
 
     def carried(self) -> list[Instrument]:
         """Return the instruments that the broker has been asked for on the present socket."""
-        return list(self._routes.values())
+        return list(self._cargo.routes.values())
 
     def watch(self, now: float, *, trading: bool) -> None:
         """Judge the socket's silence; to be called every second or so while it is open."""
         if self._link is None or not self.live:
             return
-        silent = self._arrivals.overdue(now)
+        silent = self._cargo.arrivals.overdue(now)
         if silent:
             self._observer.symbols_changed(silent, SymbolState.SILENT)
-        match self._liveness.verdict(now, trading=trading and bool(self._targets.sent)):
-            case Verdict.PROBE if self._may_ping():
+        match self._liveness.verdict(now, trading=trading and bool(self._cargo.sent)):
+            case Verdict.PROBE if self._allowance.may_ping(self._monotonic()):
                 self._link.ping()
                 self._liveness.probed()
-                self._count_control_frame()
+                self._allowance.spend_control_frame(self._monotonic())
             case Verdict.SILENT:
                 limit = self._liveness.silence_seconds
                 self._give_up(self._link, f"nothing came for {limit:g} s, not even a heartbeat")
@@ -179,8 +150,8 @@ class Connection(LinkHandler):
         return {
             "name": self.name,
             "state": self.state.value,
-            "symbols": len(self._targets.wanted),
-            "sent": len(self._targets.sent),
+            "symbols": len(self._cargo),
+            "sent": self._cargo.sent,
             **self.traffic.stats(self._monotonic()),
             "skipped_packets": dict(self._codec.skipped),
             "last_fault": self.last_fault,
@@ -213,50 +184,42 @@ class Connection(LinkHandler):
                 self._become(ConnectionState.PARKED, Event.PARKED, "no dial until there are new credentials")
                 await self._account.usable()
                 continue
-            if await self._dial_once(seat):
-                await self._serve(seat)
+            link = await self._dial_once(seat)
+            if link is not None:
+                await self._serve(link, seat)
             # In doubt the account spaces the dials, one at a time for all of its connections.
             if not (self._account.budget.doubt or self._account.login.refused):
                 await asyncio.sleep(self._backoff.next())
 
-    async def _dial_once(self, seat: Seat) -> bool:
-        """Dial, and tell whether a socket is open now; the seat is given back if not."""
+    async def _dial_once(self, seat: Seat) -> Link | None:
+        """Dial, and return the socket that is open now; the seat is given back if there is none."""
         self._become(ConnectionState.DIALLING, Event.DIALLED, "")
         self._codec = self._feed.codec()
-        self._pacer = Pacer(self._feed.limits.control_messages)
+        self._allowance = Allowance(self._feed.limits, self._account.messages)
         self._down.clear()
         self.version = self._account.login.version
         self.traffic.dials += 1
-        retry_after, busy, parks = 0.0, False, False
         try:
-            endpoint = await self._feed.endpoint()
-            link = await self._dial(endpoint.url, self, headers=endpoint.headers, timeout=DIAL_SECONDS)
-        except DialError as error:
-            fault, parks = str(error), error.status in (401, 403)
-            retry_after, busy = error.retry_after or 0.0, error.status == _TOO_MANY_REQUESTS
-        except BrokerError as error:
-            fault, parks = str(error), error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS
+            link = await attempt(self.name, self._feed, self, self._dial)
         except asyncio.CancelledError:
             self._account.withdraw(seat)
             raise
-        except Exception:  # a fault of ours must not end the supervision of the socket
-            logger.exception("%s: unexpected error", self.name, extra={"connection": self.name})
-            fault = "unexpected error, see the log"
+        if isinstance(link, Failure):
+            failure = link
+        elif self._down.is_set():
+            failure = Failure(f"accepted and closed at once: {self.last_fault}", busy=True)
         else:
-            if not self._down.is_set():
-                self._opened(link, seat)
-                return True
-            fault, busy = f"accepted and closed at once: {self.last_fault}", True
+            self._opened(link, seat)
+            return link
         self.traffic.refusals += 1
-        self.last_fault = fault
-        self._went_down()
-        self._become(ConnectionState.WAITING, Event.REFUSED, fault)
-        if parks:
+        self._went_down(failure.fault)
+        self._become(ConnectionState.WAITING, Event.REFUSED, failure.fault)
+        if failure.parks:
             self._account.withdraw(seat)
             self._account.login.refuse(self.version)
         else:
-            self._account.failed(seat, retry_after=retry_after, busy=busy)
-        return False
+            self._account.failed(seat, retry_after=failure.retry_after, busy=failure.busy)
+        return None
 
     def _opened(self, link: Link, seat: Seat) -> None:
         now = self._monotonic()
@@ -268,16 +231,13 @@ class Connection(LinkHandler):
         self._account.opened(seat)
         self._become(ConnectionState.LIVE, Event.LIVE, f"connected to {link.peer}")
 
-    async def _serve(self, seat: Seat) -> None:
+    async def _serve(self, link: Link, seat: Seat) -> None:
         """Keep the open socket until it ends; the seat is given back when it is really gone."""
-        link = self._link
-        assert link is not None
         try:
             await self._write(link)
-        except Exception:  # as above
+        except Exception:  # a fault of ours must not end the supervision of the socket
             logger.exception("%s: unexpected error", self.name, extra={"connection": self.name})
-            self.last_fault = "unexpected error, see the log"
-            self._went_down()
+            self._went_down("unexpected error, see the log")
         finally:
             link.close()
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
@@ -294,63 +254,41 @@ class Connection(LinkHandler):
         """Send what the broker must be told, in batches and at its pace, until the link is down."""
         while not self._down.is_set():
             self._changed.clear()
-            batch = self._targets.next_batch(self._feed.limits.batch_size)
+            batch = self._cargo.next_batch(self._feed.limits.batch_size)
             if batch is None:
                 await self._changed.wait()
                 continue
-            self._in_flight = batch.add
             for number, message in enumerate(self._codec.requests(batch)):
                 await self._may_send()
                 if self._down.is_set():
                     return
                 if number == 0:
-                    self._in_flight = ()
-                    self._expect(batch.add)
+                    self._expected(self._cargo.told(batch, self._monotonic()))
                 link.send_text(message)
                 self.traffic.control_messages += 1
 
-    def _expect(self, tokens: Iterable[Token]) -> None:
-        """Expect ticks from now on, and not before: what is under way belongs to an earlier subscription."""
-        added = {token: self._instruments[token] for token in tokens if token in self._instruments}
-        if added:
-            self._routes.update(added)
-            self._arrivals.sent(list(added.values()), self._monotonic())
-            self._observer.symbols_changed(list(added.values()), SymbolState.SENT)
+    def _expected(self, instruments: list[Instrument]) -> None:
+        if instruments:
+            self._observer.symbols_changed(instruments, SymbolState.SENT)
 
     async def _may_send(self) -> None:
         """Wait until one more control message may leave, and count it."""
         while True:
-            delay = self._message_delay()
+            delay = self._allowance.delay(self._monotonic())
             if not delay:
-                return self._spend_message()
+                return self._allowance.spend(self._monotonic())
             await asyncio.sleep(delay)
-
-    def _spend_message(self) -> None:
-        now = self._monotonic()
-        self._pacer.spend(now)
-        self._account.messages.spend(now)
-
-    def _may_ping(self) -> bool:
-        return not self._feed.limits.pings_counted or not self._message_delay()
-
-    def _message_delay(self) -> float:
-        now = self._monotonic()
-        return max(self._pacer.delay(now), self._account.messages.delay(now))
-
-    def _count_control_frame(self) -> None:
-        if self._feed.limits.pings_counted:
-            self._spend_message()
 
     def _give_up(self, link: Link, reason: str) -> None:
         """Drop a socket that is silent or mute: a broker that cannot be reached would never close it."""
-        self.last_fault = reason
-        self._went_down()
+        self._went_down(reason)
         self._become(ConnectionState.STALE, Event.STALE, reason)
         # Told before anything is moved: afterwards it would look as if these had been served elsewhere.
         self._observer.symbols_lost(self.carried(), reason, self)
         link.abort()
 
-    def _went_down(self) -> None:
+    def _went_down(self, fault: str) -> None:
+        self.last_fault = fault
         self.down = True
         if self.out_since is None:
             self.out_since = self._monotonic()
@@ -363,7 +301,7 @@ class Connection(LinkHandler):
 
     def binary(self, message: bytes | memoryview) -> None:
         now = self._monotonic()
-        ticks = self._codec.decode(message, self._routes, int(self._wall_clock() * 1000))
+        ticks = self._codec.decode(message, self._cargo.routes, int(self._wall_clock() * 1000))
         if not ticks:
             self._liveness.heard(now)
             self.traffic.heartbeats += 1
@@ -371,8 +309,7 @@ class Connection(LinkHandler):
         self._liveness.ticked(now)
         self.traffic.ticks += len(ticks)
         self.traffic.last_tick_at = now
-        first = self._arrivals.arrived(ticks)
-        if first:
+        if first := self._cargo.arrivals.arrived(ticks):
             self._observer.arrived(self, first)
         self._observer.ticked(self, ticks)
 
@@ -389,21 +326,17 @@ class Connection(LinkHandler):
     def control_frame(self, *, answered: bool) -> None:
         self._liveness.heard(self._monotonic())
         if answered:
-            self._count_control_frame()
+            self._allowance.spend_control_frame(self._monotonic())
 
     def closed(self, code: int, reason: str) -> None:
         carried = self.carried()
-        self._routes.clear()
-        self._in_flight = ()
-        self._targets.reset()
-        self._arrivals.clear()
+        self._cargo.reset()
         self._down.set()
         self._changed.set()
         if self._closing:
             return
         if not self.down:
-            self.last_fault = f"socket closed with {code} {reason}".rstrip()
-            self._went_down()
+            self._went_down(f"socket closed with {code} {reason}".rstrip())
         event = Event.LOST
         match self._codec.farewell(code, reason):
             case Farewell.EVICTED:
@@ -413,5 +346,5 @@ class Connection(LinkHandler):
             case Farewell.CREDENTIALS:
                 self._account.login.refuse(self.version)
         self._become(ConnectionState.WAITING, event, self.last_fault)
-        self._observer.symbols_changed(list(self._instruments.values()), SymbolState.ACCEPTED)
+        self._observer.symbols_changed(self._cargo.wanted(), SymbolState.ACCEPTED)
         self._observer.symbols_lost(carried, self.last_fault, self)

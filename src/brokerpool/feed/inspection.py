@@ -1,14 +1,20 @@
-"""Which symbols are where, and which are not well: for people who look, so that ticks pay nothing for it."""
+"""What a pool carries and what ails it: for people who look, so that ticks pay nothing for it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
+from brokerpool.brokers.base import BrokerFeed
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.dialling import DialBudget
+from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
+from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 
 
@@ -17,29 +23,78 @@ class Inspection:
 
     def __init__(
         self,
+        feed: BrokerFeed,
         lanes: Sequence[Lane],
         intake: Intake,
         demand: Demand,
+        budget: DialBudget,
     ) -> None:
+        self._feed = feed
         self._lanes = lanes
         self._intake = intake
         self._demand = demand
+        self._budget = budget
+        self._monotonic = asyncio.get_running_loop().time
 
-    def search(self, text: str, most: int) -> list[Instrument]:
-        """Return wanted symbols that contain the text in any case, those that begin with it first."""
-        text = text.upper()
-        found = [i for i in self._demand.instruments() if text in str(i).upper()]
-        found.sort(key=lambda i: (not i.symbol.upper().startswith(text), i))
-        return found[:most]
+    # -- one symbol ---------------------------------------------------------------------------------------
 
-    def some(self, name: str, most: int) -> list[Instrument]:
-        """Return a few of the symbols at home on a connection, the eldest first."""
-        lane = next((lane for lane in self._lanes if name in lane.connections), None)
-        return list(islice(lane.placement.homes(name), most)) if lane else []
+    def state(self, instrument: Instrument) -> SymbolState | None:
+        """Tell how far a wanted instrument has come; None when nobody wants it."""
+        if self._demand.mode(instrument) is None:
+            return None
+        state = max((lane.state(instrument) for lane in self._lanes), key=PROGRESS.index)
+        mute = state is SymbolState.LIVE and self._intake.cadence.mute(instrument)
+        return SymbolState.STALE if mute else state
 
-    def evacuating(self) -> list[str]:
-        """Return the connections that are being emptied."""
-        return [name for lane in self._lanes for name in lane.connections if lane.evacuating(name)]
+    def explain(self, instrument: Instrument) -> Explanation:
+        """Tell all that is known of one instrument, wanted or not."""
+        first = self._lanes[0]
+        owners = self._demand.owners(instrument)
+        seen = self._intake.cadence.seen(instrument)
+        carriers = [c for lane in self._lanes for c in lane.carried_by(instrument)] if owners else []
+        return Explanation(
+            instrument,
+            listed=self._feed.book.token(instrument) is not None,
+            fits=not first.placement.plan([instrument], first.leaving).unplaced,
+            owners=tuple(Owner(name, tuple(sorted(modes))) for name, modes in owners.items()),
+            mode=self._demand.mode(instrument),
+            priority=self._demand.priority(instrument),
+            state=self.state(instrument),
+            carriers=tuple(carriers),
+            last=self._intake.cadence.last(instrument),
+            last_tick_age=None if seen is None else self._monotonic() - seen,
+            usual_pause=self._intake.cadence.usual(instrument),
+            gap=self._intake.gaps.get(instrument),
+        )
+
+    # -- the pool -----------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the pool: the seed's three members first, one entry per connection last."""
+        placement, budget = self._lanes[0].placement, self._budget
+        last = self._lanes[-1].stranded
+        return {
+            "connections": sum(len(lane.connections) for lane in self._lanes),
+            "total_symbols": len(placement),
+            "capacity_used": len(placement) / placement.capacity,
+            "max_connections": budget.max_sockets,
+            "allowed_connections": budget.cap,
+            "max_symbols_per_connection": placement.slot_size,
+            "symbols_down": len(self.cut_off()),
+            "symbols_degraded": sum(i in last for i in self._lanes[0].stranded),
+            "symbols_mute": self._intake.cadence.mute_symbols,
+            "gaps_open": len(self._intake.gaps),
+            "gaps_total": self._intake.gaps_total,
+            "per_connection": [lane.stats(name) for lane in self._lanes for name in lane.connections],
+        }
+
+    def cut_off(self) -> set[Instrument]:
+        """Return the symbols whose connection was lost or refused, and that no other one carries."""
+        return set.intersection(*(set(lane.cut_off()) for lane in self._lanes))
+
+    def unserved(self) -> set[Instrument]:
+        """Return the wanted symbols that no live connection carries, those of a first dial included."""
+        return set.intersection(*(set(lane.unserved()) for lane in self._lanes))
 
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection carries, though they are wanted."""
@@ -50,3 +105,21 @@ class Inspection:
     def gaps(self, most: int) -> list[Gap]:
         """Return open gaps, in the order in which they were opened."""
         return self._intake.gaps.first(most)
+
+    def search(self, text: str, most: int) -> list[Instrument]:
+        """Return wanted symbols that contain the text in any case, those that begin with it first."""
+        text = text.upper()
+        found = [i for i in self._demand.instruments() if text in str(i).upper()]
+        found.sort(key=lambda i: (not i.symbol.upper().startswith(text), i))
+        return found[:most]
+
+    # -- its connections ----------------------------------------------------------------------------------
+
+    def some(self, name: str, most: int) -> list[Instrument]:
+        """Return a few of the symbols at home on a connection, the eldest first."""
+        lane = next((lane for lane in self._lanes if name in lane.connections), None)
+        return list(islice(lane.placement.homes(name), most)) if lane else []
+
+    def evacuating(self) -> list[str]:
+        """Return the connections that are being emptied."""
+        return [name for lane in self._lanes for name in lane.connections if lane.evacuating(name)]

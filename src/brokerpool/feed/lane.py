@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from random import Random
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
-from brokerpool.brokers.base import BrokerFeed
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.feed.account import Account
-from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
-from brokerpool.feed.connection import Connection, ConnectionObserver, Dial
+from brokerpool.feed.backoff import PROVEN_SECONDS
+from brokerpool.feed.connection import Connection, ConnectionObserver
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.dialling import DialBudget
 from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.failover import lodging
+from brokerpool.feed.fleet import Fleet
 from brokerpool.feed.placement import Placement
+from brokerpool.feed.rotation import Order, Rotation
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event, Journal
 
 #: An evacuation that is not through after this long is given up; its connection goes on as it is.
 EVACUATION_SECONDS = 60.0
-#: A socket with a known end is emptied this long before it, or a tenth of its life if that is less.
-MOST_AHEAD_SECONDS = 600.0
 
 
 class LaneObserver(ConnectionObserver, Protocol):
@@ -36,14 +33,11 @@ class LaneObserver(ConnectionObserver, Protocol):
     def ticked_since(self, instrument: Instrument, at: float) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Evacuation:
-    """A live connection that is being emptied, and why."""
+class _Evacuation(NamedTuple):
+    """A live connection that is being emptied; monotonic seconds."""
 
-    reason: str
+    order: Order
     since: float
-    #: Whether other connections may be opened for it.
-    opens: bool
 
 
 class Lane:
@@ -59,42 +53,32 @@ class Lane:
     def __init__(
         self,
         placement: Placement,
-        feed: BrokerFeed,
-        account: Account,
+        fleet: Fleet,
+        rotation: Rotation,
+        budget: DialBudget,
         demand: Demand,
         tokens: Mapping[Instrument, Token],
         observer: LaneObserver,
         journal: Journal,
         *,
-        linger: float,
         grace: float,
-        random: Random,
-        dial: Dial,
-        wall_clock: Callable[[], float],
     ) -> None:
         self.placement = placement
-        self.connections: dict[str, Connection] = {}
+        self.connections: Mapping[str, Connection] = fleet.connections
         #: Symbols without a connection that carries them, though their home has been out for the grace.
         self.stranded: dict[Instrument, None] = {}
-        self._feed = feed
-        self._account = account
+        self._fleet = fleet
+        self._rotation = rotation
+        self._budget = budget
         self._demand = demand
         self._tokens = tokens
         self._observer = observer
         self._journal = journal
-        self._linger = linger
         self._grace = grace
-        self._random = random
-        self._dial = dial
-        self._wall_clock = wall_clock
         self._loop = asyncio.get_running_loop()
-        self._lingering: dict[str, asyncio.TimerHandle] = {}
-        self._ending: list[Connection] = []
         #: Connections that have been out for longer than the grace.
         self._out: dict[str, None] = {}
         self._evacuations: dict[str, _Evacuation] = {}
-        self._rotated: dict[str, float] = {}  # -> when the socket was opened that was emptied
-        self._spare_since: float | None = None
 
     # -- demand -------------------------------------------------------------------------------------------
 
@@ -178,8 +162,8 @@ class Lane:
             return
         leaving = self.leaving
         staying = {name: c for name, c in self.connections.items() if name not in leaving}
-        opens = any(evacuation.opens for evacuation in self._evacuations.values())
-        seats = max(0, self._account.budget.cap - self._account.budget.sockets) if opens else 0
+        opens = any(evacuation.order.opens for evacuation in self._evacuations.values())
+        seats = max(0, self._budget.cap - self._budget.sockets) if opens else 0
         plan = lodging(
             placement,
             leaving=leaving,
@@ -200,21 +184,13 @@ class Lane:
             self._journal.note(Event.MOVED, connection=name, symbols=len(instruments), reason=reason)
         self._note_stranded(plan.stranded)
 
-    def evacuate(self, name: str, reason: str, *, opens: bool) -> None:
-        """Move the symbols off a live connection, as far as there is room, and close it when it is empty.
-
-        `opens` allows other connections to be opened for them.
-        """
-        self._evacuations[name] = _Evacuation(reason, self._loop.time(), opens)
-        self.settle()
-
     def order_out(self, name: str, reason: str, *, opens: bool) -> int:
         """Evacuate a connection because an operator wants it, and return how many symbols are to move.
 
         Raises BrokerpoolError with CONNECTION_NOT_MOVABLE, and changes nothing, when the symbols could not
         all move without a hole.
         """
-        placement, budget = self.placement, self._account.budget
+        placement, budget = self.placement, self._budget
         if not self.connections[name].live:
             raise _not_movable(
                 f"{name} is {self.connections[name].state.value}, and only a live one is emptied."
@@ -234,7 +210,7 @@ class Lane:
                 f" ({budget.sockets} of {budget.cap} are open{'' if opens else '; none is opened for this'})."
             )
         self._journal.note(Event.ORDERED, connection=name, symbols=symbols, reason=reason)
-        self.evacuate(name, reason, opens=opens)
+        self._evacuate(Order(name, reason, opens))
         return symbols
 
     def watch(self, now: float) -> None:
@@ -249,11 +225,13 @@ class Lane:
             del self._evacuations[name]
         self._take_over(now)
         if not (self._evacuations or self._out):  # a guest could not be moved without a hole
-            self._rotate_one(now)
+            order = self._rotation.due(self.connections, now)
+            if order is not None:
+                self._evacuate(order)
         self.settle()
-        for name, evacuation in list(self._evacuations.items()):
-            if not self._pending(name) or now - evacuation.since >= EVACUATION_SECONDS:
-                self._finish(name, evacuation)
+        for name, (order, since) in list(self._evacuations.items()):
+            if not self._pending(name) or now - since >= EVACUATION_SECONDS:
+                self._finish(order)
 
     def _take_over(self, now: float) -> None:
         """End the stays of guests whose home serves them again, and make homes of places that are to stay."""
@@ -281,38 +259,6 @@ class Lane:
         for home, count in home_again.items():
             self._journal.note(Event.MOVED, connection=home, symbols=count, reason="home again")
 
-    def _rotate_one(self, now: float) -> None:
-        """Begin to empty the connection that is due: one at a time, and each socket once."""
-        for name, connection in self.connections.items():
-            if not connection.live or self._rotated.get(name) == connection.opened_at:
-                continue
-            reason = self._due(connection, now)
-            if reason is not None:
-                self._rotated[name] = connection.opened_at
-                self.evacuate(name, reason, opens=True)
-                return
-        self._compact(now)
-
-    def _due(self, connection: Connection, now: float) -> str | None:
-        life = self._feed.limits.socket_life_seconds
-        age = now - connection.opened_at
-        if life and age >= life - min(MOST_AHEAD_SECONDS, life / 10):
-            return f"the broker ends a socket after {life:g} s, and this one is {age:.0f} s old"
-        if connection.version != self._account.login.version and not self._account.login.refused:
-            return "there are newer credentials"
-        return None
-
-    def _compact(self, now: float) -> None:
-        """Empty the smallest connection when the others have had room for it for as long as one lingers."""
-        name = self.placement.spare() if all(c.live for c in self.connections.values()) else None
-        if name is None:
-            self._spare_since = None
-        elif self._spare_since is None:
-            self._spare_since = now
-        elif now - self._spare_since >= self._linger:
-            self._spare_since = None
-            self.evacuate(name, "the other connections have room for all of it", opens=False)
-
     def _settled(self, name: str, instrument: Instrument) -> bool:
         """Tell whether a symbol is as well off on a connection as it will be, so that another may let go."""
         connection, token = self.connections[name], self._tokens[instrument]
@@ -324,14 +270,21 @@ class Lane:
             return not self._observer.ticked_since(instrument, connection.sent_at(token))
         return state is SymbolState.LIVE
 
+    def _evacuate(self, order: Order) -> None:
+        """Move the symbols off a live connection, as far as there is room, and close it when it is empty."""
+        self._evacuations[order.connection] = _Evacuation(order, self._loop.time())
+        self.settle()
+
     def _pending(self, name: str) -> bool:
         """Tell whether symbols of a connection that is evacuated are still on their way."""
         return any(self.placement.guest(i) is not None for i in self.placement.homes(name))
 
-    def _finish(self, name: str, evacuation: _Evacuation) -> None:
+    def _finish(self, order: Order) -> None:
+        name, reason = order.connection, order.reason
         del self._evacuations[name]
         left = len(self.placement.homes(name))
-        reason = f"{evacuation.reason}; {left} symbols had no other place" if left else evacuation.reason
+        if left:
+            reason += f"; {left} symbols had no other place"
         self._journal.note(Event.ROTATED, connection=name, symbols=left, reason=reason)
         if not self.placement.carried(name):
             self._close_empty(name)
@@ -366,53 +319,28 @@ class Lane:
     # -- connections --------------------------------------------------------------------------------------
 
     def _want(self, name: str, instrument: Instrument) -> None:
-        timer = self._lingering.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-        connection = self.connections.get(name)
-        if connection is None:
-            connection = self.connections[name] = Connection(
-                name,
-                self._feed,
-                self._account,
-                self._observer,
-                dial=self._dial,
-                backoff=Backoff(self._random),
-                wall_clock=self._wall_clock,
-            )
         mode = self._demand.mode(instrument)
         assert mode is not None  # only what is wanted is carried
-        connection.want(self._tokens[instrument], instrument, mode)
+        self._fleet.take(name).want(self._tokens[instrument], instrument, mode)
 
     def _linger_if_empty(self, name: str) -> None:
-        if not self.placement.carried(name) and name not in self._lingering:
-            self._lingering[name] = self._loop.call_later(self._linger, self._close_empty, name)
+        if not self.placement.carried(name):
+            self._fleet.linger(name, self._close_empty)
 
     def _close_empty(self, name: str) -> None:
-        timer = self._lingering.pop(name, None)
-        if timer is not None:
-            timer.cancel()
         self.placement.close(name)
         self._out.pop(name, None)
         self._evacuations.pop(name, None)
-        self._rotated.pop(name, None)
-        connection = self.connections.pop(name)
-        connection.end("it carries nothing")
-        self._ending.append(connection)
-        self._ending = [other for other in self._ending if not other.ended]
+        self._rotation.forget(name)
+        self._fleet.close(name, "it carries nothing")
 
     def end(self) -> None:
         """Begin to close every connection; `ended` waits for it, and it goes on though nobody waits."""
-        for timer in self._lingering.values():
-            timer.cancel()
-        self._lingering.clear()
-        for connection in self.connections.values():
-            connection.end("closed by the pool")
+        self._fleet.end()
 
     async def ended(self) -> None:
         """Return once every connection that was closed is gone; takes a few seconds at most."""
-        for connection in (*self.connections.values(), *self._ending):
-            await connection.gone()
+        await self._fleet.ended()
 
 
 def _not_movable(text: str) -> BrokerpoolError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.base import FeedLimits, RateWindow
 
 
 class Pacer:
@@ -31,3 +31,31 @@ class Pacer:
     def spend(self, now: float) -> None:
         """Count one that leaves at `now`."""
         self._left_at.append(now)
+
+
+class Allowance:
+    """What one socket may send: as much as its own windows and those of its account allow together."""
+
+    def __init__(self, limits: FeedLimits, account: Pacer) -> None:
+        """`account` is shared with the other sockets of the account; the socket's own windows begin empty."""
+        self._own = Pacer(limits.control_messages)
+        self._account = account
+        self._pings_counted = limits.pings_counted
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until one more message may leave; 0 means now."""
+        return max(self._own.delay(now), self._account.delay(now))
+
+    def spend(self, now: float) -> None:
+        """Count a message that leaves at `now`."""
+        self._own.spend(now)
+        self._account.spend(now)
+
+    def may_ping(self, now: float) -> bool:
+        """Tell whether a ping may leave now, which some brokers count as a message."""
+        return not self._pings_counted or not self.delay(now)
+
+    def spend_control_frame(self, now: float) -> None:
+        """Count a ping or a pong that leaves at `now`, where the broker does."""
+        if self._pings_counted:
+            self.spend(now)

@@ -16,17 +16,20 @@ from brokerpool.brokers.base import BrokerFeed
 from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError, Refused
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
+from brokerpool.feed.attempt import Dial
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.connection import Connection, Dial
+from brokerpool.feed.connection import Connection
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import Explanation, Owner
+from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.filler import Filler, Filling
+from brokerpool.feed.fleet import Fleet
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
-from brokerpool.feed.states import PROGRESS, SymbolState
+from brokerpool.feed.rotation import Rotation
+from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.supervision import Supervision
 from brokerpool.feed.watch import Watch
@@ -90,8 +93,6 @@ class WebSocketPool:
         #: What happened; to be read only.
         self.journal = Journal(wall_clock=wall_clock)
         random = random or Random()
-        self._wall_clock = wall_clock
-        self._loop = asyncio.get_running_loop()
         self._demand = Demand()
         self._tokens: dict[Instrument, Token] = {}
         self._account = Account(feed.login, feed.limits, max_connections, random, self.journal, wall_clock)
@@ -100,25 +101,32 @@ class WebSocketPool:
         for number in range(redundancy):
             prefix = feed.name if number == 0 else f"{feed.name}-{'bcdefgh'[number - 1]}"
             places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
+            fleet = Fleet(
+                feed,
+                self._account,
+                self._intake,
+                linger=linger,
+                random=random,
+                dial=dial,
+                wall_clock=wall_clock,
+            )
+            rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
             self._lanes.append(
                 Lane(
                     places,
-                    feed,
-                    self._account,
+                    fleet,
+                    rotation,
+                    self._account.budget,
                     self._demand,
                     self._tokens,
                     self._intake,
                     self.journal,
-                    linger=linger,
                     grace=grace,
-                    random=random,
-                    dial=dial,
-                    wall_clock=wall_clock,
                 )
             )
         self._placement = self._lanes[0].placement
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
-        self.inspection = Inspection(self._lanes, self._intake, self._demand)
+        self.inspection = Inspection(feed, self._lanes, self._intake, self._demand, self._account.budget)
         filling = Filling(filler, self._intake, Backoff(random)) if filler else None
         self._supervision = Supervision(self._lanes, self._intake, hours, filling, self.journal, wall_clock)
         self._watch = Watch(self._supervision.look, feed.limits.silence_seconds)
@@ -149,15 +157,9 @@ class WebSocketPool:
         wanted = list(dict.fromkeys(_each(instruments)))
         listed = [i for i in wanted if self.feed.book.token(i) is not None]
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
-        unknown = refusals.unknown(self.name, strangers)
-        if unknown and not partial:
-            raise refusals.unknown_error(self.name, unknown)
         plans = [lane.placement.plan(listed, lane.leaving) for lane in self._lanes]
         # All lanes are of the same size and carry the same.
-        full = refusals.full(self._placement, plans[0].unplaced)
-        if full and not partial:
-            raise refusals.full_error(self._placement, full)
-        refused = {r.instrument: r for r in (*unknown, *full)}
+        refused = refusals.judge(self.name, self._placement, strangers, plans[0].unplaced, partial=partial)
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
         for instrument in accepted:
             self._demand.want(owner, instrument, mode, priority)
@@ -218,13 +220,12 @@ class WebSocketPool:
     @property
     def symbols_down(self) -> int:
         """Symbols whose connection was lost or refused and that no other one carries."""
-        cut_off = [set(lane.cut_off()) for lane in self._lanes]
-        return len(set.intersection(*cut_off))
+        return len(self.inspection.cut_off())
 
     @property
     def symbols_unserved(self) -> int:
         """Wanted symbols that no live connection carries, those of a first dial included."""
-        return len(set.intersection(*(set(lane.unserved()) for lane in self._lanes)))
+        return len(self.inspection.unserved())
 
     @property
     def depth_levels(self) -> int:
@@ -233,11 +234,7 @@ class WebSocketPool:
 
     def state(self, instrument: Instrument) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
-        if instrument not in self._tokens:
-            return None
-        state = max((lane.state(instrument) for lane in self._lanes), key=PROGRESS.index)
-        mute = state is SymbolState.LIVE and self._intake.cadence.mute(instrument)
-        return SymbolState.STALE if mute else state
+        return self.inspection.state(instrument)
 
     def gap(self, instrument: Instrument) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
@@ -245,23 +242,7 @@ class WebSocketPool:
 
     def explain(self, instrument: Instrument) -> Explanation:
         """Tell all that is known of one instrument, wanted or not; nothing is changed."""
-        owners = self._demand.owners(instrument)
-        seen = self._intake.cadence.seen(instrument)
-        carriers = [c for lane in self._lanes for c in lane.carried_by(instrument)] if owners else []
-        return Explanation(
-            instrument,
-            listed=self.feed.book.token(instrument) is not None,
-            fits=not self.plan([instrument]).unplaced,
-            owners=tuple(Owner(name, tuple(sorted(modes))) for name, modes in owners.items()),
-            mode=self._demand.mode(instrument),
-            priority=self._demand.priority(instrument),
-            state=self.state(instrument),
-            carriers=tuple(carriers),
-            last=self._intake.cadence.last(instrument),
-            last_tick_age=None if seen is None else self._loop.time() - seen,
-            usual_pause=self._intake.cadence.usual(instrument),
-            gap=self.gap(instrument),
-        )
+        return self.inspection.explain(instrument)
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once every one of the instruments has had a tick on its present socket.
@@ -311,23 +292,7 @@ class WebSocketPool:
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""
-        placement, budget = self._placement, self._account.budget
-        return {
-            "websocket": {
-                "connections": sum(len(lane.connections) for lane in self._lanes),
-                "total_symbols": len(placement),
-                "capacity_used": len(placement) / placement.capacity,
-                "max_connections": budget.max_sockets,
-                "allowed_connections": budget.cap,
-                "max_symbols_per_connection": placement.slot_size,
-                "symbols_down": self.symbols_down,
-                "symbols_degraded": sum(i in self._lanes[-1].stranded for i in self._lanes[0].stranded),
-                "symbols_mute": self._intake.cadence.mute_symbols,
-                "gaps_open": len(self._intake.gaps),
-                "gaps_total": self._intake.gaps_total,
-                "per_connection": [lane.stats(name) for lane in self._lanes for name in lane.connections],
-            }
-        }
+        return {"websocket": self.inspection.stats()}
 
     # -- orders of an operator ----------------------------------------------------------------------------
 

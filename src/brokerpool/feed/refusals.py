@@ -20,28 +20,30 @@ def load(placement: Placement) -> str:
     )
 
 
-def unknown(pool: str, instruments: Iterable[Instrument]) -> list[Refused]:
-    """Refuse instruments that the broker does not list."""
-    code = ErrorCode.SYMBOL_NOT_FOUND
-    return [Refused(i, code, f"{pool} does not list {i}") for i in instruments]
+def judge(
+    pool: str,
+    placement: Placement,
+    strangers: Iterable[Instrument],
+    unplaced: Sequence[Instrument],
+    *,
+    partial: bool,
+) -> dict[Instrument, Refused]:
+    """Refuse the instruments of a batch that the broker does not list, and those for which there is no place.
+
+    Without `partial` the batch is refused whole: raises UnknownInstrumentError or PoolExhaustedError.
+    """
+    unknown = [Refused(i, ErrorCode.SYMBOL_NOT_FOUND, f"{pool} does not list {i}") for i in strangers]
+    if unknown and not partial:
+        raise _unknown_error(pool, unknown)
+    message = f"no place left: {load(placement)}" if unplaced else ""
+    full = [Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in unplaced]
+    if full and not partial:
+        text = f"{len(full)} symbols do not fit and nothing was changed: {load(placement)}"
+        raise PoolExhaustedError(text, full)
+    return {refused.instrument: refused for refused in (*unknown, *full)}
 
 
-def full(placement: Placement, instruments: Sequence[Instrument]) -> list[Refused]:
-    """Refuse instruments for which there is no place."""
-    if not instruments:
-        return []
-    message = f"no place left: {load(placement)}"
-    return [Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in instruments]
-
-
-def unknown_error(pool: str, refused: list[Refused]) -> UnknownInstrumentError:
-    """Refuse a whole batch for the instruments in it that the broker does not list."""
+def _unknown_error(pool: str, refused: list[Refused]) -> UnknownInstrumentError:
     named = ", ".join(str(r.instrument) for r in refused[:_NAMED_SYMBOLS])
     more = f" and {len(refused) - _NAMED_SYMBOLS} more" if len(refused) > _NAMED_SYMBOLS else ""
     return UnknownInstrumentError(f"{pool} does not list {named}{more}; nothing was changed.", refused)
-
-
-def full_error(placement: Placement, refused: list[Refused]) -> PoolExhaustedError:
-    """Refuse a whole batch because some of it has no place."""
-    text = f"{len(refused)} symbols do not fit and nothing was changed: {load(placement)}"
-    return PoolExhaustedError(text, refused)

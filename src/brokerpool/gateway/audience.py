@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from brokerpool.gateway.marketdata import FrameWriter
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
-
-if TYPE_CHECKING:
-    from brokerpool.gateway.fanout import Subscriber
 
 #: A client that is slow for so long that it misses more gaps of one symbol gets the newest ones.
 _NEWS_KEPT = 8
@@ -30,6 +28,44 @@ class Audience:
         self.pending: list[bytes] = []
         #: The subscriptions under which other clients can find this audience; None while they change.
         self.settled: frozenset[Key] | None = None
+
+
+class Outlet(Protocol):
+    """Where a subscriber's frames go: a link."""
+
+    @property
+    def send_frames(self) -> Callable[[bytes], object]: ...
+
+
+class Subscriber:
+    """One client of the fan-out: its subscriptions, and where it stands when it cannot keep up."""
+
+    __slots__ = (
+        "audience",
+        "conflated",
+        "delivered",
+        "keys",
+        "number",
+        "outlet",
+        "paused_at",
+        "paused_turn",
+        "skipped",
+    )
+
+    def __init__(self, outlet: Outlet, number: int = 0) -> None:
+        self.outlet = outlet
+        #: By which people tell clients apart.
+        self.number = number
+        self.keys: set[Key] = set()
+        self.audience = Audience()
+        #: The turn in which writing was paused, None while the client keeps up.
+        self.paused_turn: int | None = None
+        #: When that was, by the fan-out's clock.
+        self.paused_at = 0.0
+        self.skipped = 0
+        self.delivered = 0
+        #: Frames that were replaced by newer ones while the client was slow.
+        self.conflated = 0
 
 
 class _Stream:

@@ -6,10 +6,11 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from brokerpool.feed.stream import PoolListener
-from brokerpool.gateway.audience import Audience, Key, Topic
+from brokerpool.gateway.audience import Audience, Key, Subscriber, Topic
+from brokerpool.gateway.seating import Seating
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 
@@ -18,48 +19,6 @@ from brokerpool.ticks import Mode, Tick
 _REST_PER_COST = 2.0
 #: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn.
 _TIMER_GRAIN = 0.001
-#: A client whose subscriptions have been left alone for this long may share another's buffer.
-_SETTLED_SECONDS = 0.25
-#: Subscriptions that are compared in one go; the rest waits for the next turn of the loop.
-_SETTLED_AT_ONCE = 3_000
-
-
-class Outlet(Protocol):
-    """Where a subscriber's frames go: a link."""
-
-    @property
-    def send_frames(self) -> Callable[[bytes], object]: ...
-
-
-class Subscriber:
-    """One client of the fan-out: its subscriptions, and where it stands when it cannot keep up."""
-
-    __slots__ = (
-        "audience",
-        "conflated",
-        "delivered",
-        "keys",
-        "number",
-        "outlet",
-        "paused_at",
-        "paused_turn",
-        "skipped",
-    )
-
-    def __init__(self, outlet: Outlet, number: int = 0) -> None:
-        self.outlet = outlet
-        #: By which people tell clients apart.
-        self.number = number
-        self.keys: set[Key] = set()
-        self.audience = Audience()
-        #: The turn in which writing was paused, None while the client keeps up.
-        self.paused_turn: int | None = None
-        #: When that was, by the fan-out's clock.
-        self.paused_at = 0.0
-        self.skipped = 0
-        self.delivered = 0
-        #: Frames that were replaced by newer ones while the client was slow.
-        self.conflated = 0
 
 
 class Standing(NamedTuple):
@@ -82,19 +41,17 @@ class Fanout(PoolListener):
         self, broker: str, window: float = 0.002, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         """`window` is the longest time in seconds that a frame may wait for others under load."""
-        self._broker = broker
         self._window = window
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._topics: dict[Instrument, Topic] = {}
-        self._audiences: set[Audience] = set()
+        self._seating = Seating(broker, self.flush)
+        # Looked at with every tick and every flush.
+        self._topics = self._seating.topics
+        self._audiences = self._seating.audiences
         self._touched: list[Topic] = []  # those that ticked since the last flush
         self._turn = 0
         self._not_before = 0.0
         self._flush_handle: asyncio.Handle | None = None
-        self._unsettled: dict[Subscriber, None] = {}
-        self._settle_handle: asyncio.TimerHandle | None = None
-        self._settled: dict[frozenset[Key], Audience] = {}
         self._subscribers: set[Subscriber] = set()
         self._delivered_to_gone = 0
         self._conflated_for_gone = 0
@@ -115,34 +72,18 @@ class Fanout(PoolListener):
 
     def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
         """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""
-        key = (instrument, mode)
-        if key in subscriber.keys:
-            return
-        self._unshare(subscriber)
-        topic = self._topics.get(instrument)
-        if topic is None:
-            topic = self._topics[instrument] = Topic(instrument, self._broker)
-        subscriber.keys.add(key)
-        topic.join(subscriber.audience, mode)
+        self._seating.add(subscriber, instrument, mode)
 
     def remove(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
         """Stop delivering; what was not held is ignored."""
-        key = (instrument, mode)
-        if key not in subscriber.keys:
-            return
-        self.flush()  # while the topic still knows whom it has frames for
-        self._unshare(subscriber)
-        subscriber.keys.discard(key)
-        self._leave(subscriber.audience, key)
+        self._seating.remove(subscriber, instrument, mode)
 
     def forget(self, subscriber: Subscriber) -> None:
         """Drop a client that is gone."""
         self._subscribers.discard(subscriber)
-        self._unsettled.pop(subscriber, None)
         self._delivered_to_gone += subscriber.delivered
         self._conflated_for_gone += subscriber.conflated
-        self._quit(subscriber, subscriber.audience)
-        subscriber.keys.clear()
+        self._seating.leave(subscriber)
 
     def snapshot(self, keys: Iterable[Key], stale: Callable[[Instrument], bool]) -> bytes:
         """Return the last known values as joined frames, marked as snapshots; b"" when there are none.
@@ -185,9 +126,9 @@ class Fanout(PoolListener):
 
     def close(self) -> None:
         """Stop the timers; nothing is delivered any more."""
-        for handle in (self._flush_handle, self._settle_handle):
-            if handle is not None:
-                handle.cancel()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+        self._seating.close()
 
     # -- ticks --------------------------------------------------------------------------------------------
 
@@ -293,66 +234,3 @@ class Fanout(PoolListener):
         if sum(len(topic.audiences) for topic in self._touched) > len(self._audiences):
             return self._audiences
         return set().union(*(topic.audiences for topic in self._touched))
-
-    def _leave(self, audience: Audience, key: Key) -> None:
-        instrument, mode = key
-        topic = self._topics[instrument]
-        topic.leave(audience, mode)
-        if not topic.audiences:
-            del self._topics[instrument]
-
-    def _quit(self, subscriber: Subscriber, audience: Audience) -> None:
-        """Take a client out of its audience, and the audience out of the world when it was the last."""
-        self.flush()  # the audience's frames are meant for those who are in it now
-        audience.subscribers.discard(subscriber)
-        if audience.subscribers:
-            return
-        self._audiences.discard(audience)
-        if audience.settled is not None:
-            del self._settled[audience.settled]
-            audience.settled = None
-        for key in subscriber.keys:
-            self._leave(audience, key)
-
-    def _unshare(self, subscriber: Subscriber) -> None:
-        """Give a client whose subscriptions are about to change an audience of its own."""
-        self._unsettled[subscriber] = None
-        if self._settle_handle is None:
-            self._settle_handle = self._loop.call_later(_SETTLED_SECONDS, self._settle)
-        old = subscriber.audience
-        old.subscribers.add(subscriber)
-        self._audiences.add(old)
-        if old.settled is not None and len(old.subscribers) == 1:
-            del self._settled[old.settled]
-            old.settled = None
-        elif old.settled is not None:
-            self._move(subscriber, Audience())
-
-    def _settle(self) -> None:
-        """Let clients with equal subscriptions share one audience, and so one joined buffer."""
-        self._settle_handle = None
-        compared = 0
-        while self._unsettled and compared < _SETTLED_AT_ONCE:
-            subscriber, _ = self._unsettled.popitem()
-            if not subscriber.keys:
-                continue
-            compared += len(subscriber.keys)
-            keys = frozenset(subscriber.keys)
-            shared = self._settled.get(keys)
-            if shared is None:
-                subscriber.audience.settled = keys
-                self._settled[keys] = subscriber.audience
-            elif shared is not subscriber.audience:
-                self._move(subscriber, shared)
-        if self._unsettled:
-            self._settle_handle = self._loop.call_later(0.0, self._settle)
-
-    def _move(self, subscriber: Subscriber, audience: Audience) -> None:
-        old = subscriber.audience
-        if not audience.subscribers:
-            for instrument, mode in subscriber.keys:
-                self._topics[instrument].join(audience, mode)
-        audience.subscribers.add(subscriber)
-        self._audiences.add(audience)
-        subscriber.audience = audience
-        self._quit(subscriber, old)

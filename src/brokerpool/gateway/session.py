@@ -15,7 +15,8 @@ from brokerpool.db.keys import Scope
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.pool import Subscribed, WebSocketPool
 from brokerpool.gateway import feed_status, protocol
-from brokerpool.gateway.fanout import Fanout, Subscriber
+from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.protocol import Entry, Outcome, RequestError
 from brokerpool.gateway.refusals import RefusalLog

@@ -1,0 +1,127 @@
+"""Who sits in which audience: clients with equal subscriptions in the same, once these are left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from brokerpool.gateway.audience import Audience, Key, Subscriber, Topic
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode
+
+#: A client whose subscriptions have been left alone for this long may share another's buffer.
+_SETTLED_SECONDS = 0.25
+#: Subscriptions that are compared in one go; the rest waits for the next turn of the loop.
+_SETTLED_AT_ONCE = 3_000
+
+
+class Seating:
+    """Keeps a topic for each instrument that is held, and an audience for each set of subscriptions."""
+
+    def __init__(self, broker: str, flush: Callable[[], None]) -> None:
+        """`flush` empties the audiences; it is called while those are in them whom their frames are for."""
+        #: Both are never replaced; to be read only.
+        self.topics: dict[Instrument, Topic] = {}
+        self.audiences: set[Audience] = set()
+        self._broker = broker
+        self._flush = flush
+        self._loop = asyncio.get_running_loop()
+        self._unsettled: dict[Subscriber, None] = {}
+        self._settle_handle: asyncio.TimerHandle | None = None
+        self._settled: dict[frozenset[Key], Audience] = {}
+
+    def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+        """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""
+        key = (instrument, mode)
+        if key in subscriber.keys:
+            return
+        self._unshare(subscriber)
+        topic = self.topics.get(instrument)
+        if topic is None:
+            topic = self.topics[instrument] = Topic(instrument, self._broker)
+        subscriber.keys.add(key)
+        topic.join(subscriber.audience, mode)
+
+    def remove(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+        """Stop delivering; what was not held is ignored."""
+        key = (instrument, mode)
+        if key not in subscriber.keys:
+            return
+        self._flush()  # while the topic still knows whom it has frames for
+        self._unshare(subscriber)
+        subscriber.keys.discard(key)
+        self._leave(subscriber.audience, key)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Take a client that is gone out of its audience; it holds nothing any more."""
+        self._unsettled.pop(subscriber, None)
+        self._quit(subscriber, subscriber.audience)
+        subscriber.keys.clear()
+
+    def close(self) -> None:
+        """Stop the timer; nobody changes seats any more."""
+        if self._settle_handle is not None:
+            self._settle_handle.cancel()
+
+    def _leave(self, audience: Audience, key: Key) -> None:
+        instrument, mode = key
+        topic = self.topics[instrument]
+        topic.leave(audience, mode)
+        if not topic.audiences:
+            del self.topics[instrument]
+
+    def _quit(self, subscriber: Subscriber, audience: Audience) -> None:
+        """Take a client out of its audience, and the audience out of the world when it was the last."""
+        self._flush()  # the audience's frames are meant for those who are in it now
+        audience.subscribers.discard(subscriber)
+        if audience.subscribers:
+            return
+        self.audiences.discard(audience)
+        if audience.settled is not None:
+            del self._settled[audience.settled]
+            audience.settled = None
+        for key in subscriber.keys:
+            self._leave(audience, key)
+
+    def _unshare(self, subscriber: Subscriber) -> None:
+        """Give a client whose subscriptions are about to change an audience of its own."""
+        self._unsettled[subscriber] = None
+        if self._settle_handle is None:
+            self._settle_handle = self._loop.call_later(_SETTLED_SECONDS, self._settle)
+        old = subscriber.audience
+        old.subscribers.add(subscriber)
+        self.audiences.add(old)
+        if old.settled is not None and len(old.subscribers) == 1:
+            del self._settled[old.settled]
+            old.settled = None
+        elif old.settled is not None:
+            self._move(subscriber, Audience())
+
+    def _settle(self) -> None:
+        """Let clients with equal subscriptions share one audience, and so one joined buffer."""
+        self._settle_handle = None
+        compared = 0
+        while self._unsettled and compared < _SETTLED_AT_ONCE:
+            subscriber, _ = self._unsettled.popitem()
+            if not subscriber.keys:
+                continue
+            compared += len(subscriber.keys)
+            keys = frozenset(subscriber.keys)
+            shared = self._settled.get(keys)
+            if shared is None:
+                subscriber.audience.settled = keys
+                self._settled[keys] = subscriber.audience
+            elif shared is not subscriber.audience:
+                self._move(subscriber, shared)
+        if self._unsettled:
+            self._settle_handle = self._loop.call_later(0.0, self._settle)
+
+    def _move(self, subscriber: Subscriber, audience: Audience) -> None:
+        old = subscriber.audience
+        if not audience.subscribers:
+            for instrument, mode in subscriber.keys:
+                self.topics[instrument].join(audience, mode)
+        audience.subscribers.add(subscriber)
+        self.audiences.add(audience)
+        subscriber.audience = audience
+        self._quit(subscriber, old)

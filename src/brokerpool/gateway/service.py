@@ -1,0 +1,129 @@
+"""The gateway as a process: from its settings to the first client, new logins while it runs, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from brokerpool.brokers.login import Credentials
+from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
+from brokerpool.errors import BrokerError, SettingsError
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.records import Records
+from brokerpool.gateway.reload import SettingsWatch
+from brokerpool.gateway.server import Gateway
+from brokerpool.settings import Settings
+
+logger = logging.getLogger("brokerpool.gateway")
+
+
+async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; prints one line of JSON once clients are accepted.
+
+    When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token, and
+    the certificate; a login that is stored meanwhile is used as well. Raises BrokerError when the broker's
+    instrument list cannot be had, SettingsError for a certificate that is none, StoreError for a database
+    that is needed and cannot be opened, and BrokerpoolError with ADDRESS_IN_USE or NO_API_KEY.
+    """
+    certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
+    files = [*files, *(certificate.files if certificate is not None else ())]
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    watch = SettingsWatch(files, read, settings, hangup)
+    serving = asyncio.create_task(_serve(settings, watch, certificate))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not serving.done():
+        serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
+    records = Records(settings)
+    gateway: Gateway | None = None
+    try:
+        await records.open()
+        credentials = await records.first_credentials()
+        feed = ZerodhaFeed(
+            settings.broker_api_key.get_secret_value(),
+            credentials.access_token,
+            ws_url=settings.broker_ws_url,
+            http_url=settings.broker_http_url,
+            book=await fetch_instruments(settings.broker_http_url),
+            provider=records.provider,
+        )
+        feed.login.renew(credentials)  # for the time at which the token dies
+        gateway = Gateway(settings, feed, records, certificate)
+        await gateway.start()
+        # The instrument list lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
+        print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
+        await asyncio.gather(
+            _renew(gateway.pool, feed, _given(watch, certificate)),
+            _renew(gateway.pool, feed, records.logins()),
+        )
+    finally:
+        if gateway is not None:
+            logger.info("stopping: %d clients are told to come back", gateway.clients)
+            await gateway.close()
+        else:
+            await records.close()
+
+
+async def _given(watch: SettingsWatch, certificate: Certificate | None) -> AsyncIterator[Credentials]:
+    """Yield the access token each time the files were read again, and take over their certificate."""
+    async for token in watch.tokens():
+        if certificate is not None:
+            try:
+                # Off the loop: a disk that hangs must not hold up the ticks.
+                await asyncio.to_thread(certificate.reload)
+            except SettingsError as error:
+                logger.error("the old certificate stays in use: %s", error)
+        if token:
+            yield Credentials(token)
+
+
+async def _renew(pool: WebSocketPool, feed: ZerodhaFeed, logins: AsyncIterator[Credentials]) -> None:
+    async for credentials in logins:
+        if feed.login.renew(credentials):
+            logger.info("a new access token of the broker is in use")
+            await _relist(pool, feed)
+
+
+async def _relist(pool: WebSocketPool, feed: ZerodhaFeed) -> None:
+    """Read the new day's instrument list: contracts have come and gone, and tokens may mean others now."""
+    try:
+        feed.relist(await fetch_instruments(feed.http_url))
+    except BrokerError as error:
+        logger.warning("yesterday's instrument list stays in use: %s", error)
+        return
+    moved = pool.relist()
+    logger.info("%d instruments are listed; %d wanted ones have new tokens", len(feed.book), moved)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # picows keeps a client's late handshake as an exception that nobody collects; the connection was closed
+    # as it should be, and a port scanner must not fill the log with tracebacks.
+    if isinstance(context.get("exception"), TimeoutError) and "future" in context:
+        logger.debug("a client did not finish its handshake in time")
+        return
+    # Nor with one line for each client that speaks no TLS, or trusts another authority.
+    if str(context.get("message", "")).startswith("SSL handshake failed"):
+        logger.debug("a client did not finish its TLS handshake")
+        return
+    loop.default_exception_handler(context)

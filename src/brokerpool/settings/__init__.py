@@ -1,0 +1,36 @@
+"""Every setting: from TOML, an `.env` file and the environment, validated, all faults reported at once.
+
+Each group has a module of its own, named as the group is.
+"""
+
+from brokerpool.settings.access import AccessSettings
+from brokerpool.settings.broker import BrokerSettings
+from brokerpool.settings.database import DatabaseSettings
+from brokerpool.settings.description import Described, describe
+from brokerpool.settings.gateway import GatewaySettings
+from brokerpool.settings.group import known_names
+from brokerpool.settings.http import HttpSettings
+from brokerpool.settings.pool import PoolSettings
+from brokerpool.settings.values import words
+
+__all__ = [
+    "NAMES",
+    "AccessSettings",
+    "BrokerSettings",
+    "DatabaseSettings",
+    "Described",
+    "GatewaySettings",
+    "HttpSettings",
+    "PoolSettings",
+    "Settings",
+    "describe",
+    "words",
+]
+
+
+class Settings(PoolSettings, BrokerSettings, HttpSettings, GatewaySettings, AccessSettings, DatabaseSettings):
+    """Everything that `brokerpool serve` needs."""
+
+
+#: The name of every setting.
+NAMES = known_names()

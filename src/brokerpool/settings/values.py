@@ -1,0 +1,43 @@
+"""The kinds of values that settings have, and what each allows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=4_096, le=1_073_741_824)]
+Host = Annotated[str, Field(pattern=r"^\S+$", json_schema_extra={"allowed": "a host name or an address"})]
+WebSocketUrl = Annotated[
+    str, Field(pattern=r"^wss?://[^\s/]+", json_schema_extra={"allowed": "a ws:// or wss:// URL"})
+]
+HttpUrl = Annotated[
+    str, Field(pattern=r"^https?://[^\s/]+", json_schema_extra={"allowed": "an http:// or https:// URL"})
+]
+
+#: Seconds of a unit in which OpenAlgo tells rates.
+_UNITS = {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0}
+RateLimit = Annotated[
+    str,
+    Field(
+        pattern=rf"^[1-9][0-9]{{0,5}} per ({'|'.join(_UNITS)})$",
+        json_schema_extra={"allowed": "a whole number and a unit, as in 50 per second (minute, hour, day)"},
+    ),
+]
+FileName = Annotated[str, Field(json_schema_extra={"allowed": "the path of a file"})]
+#: Words separated by commas.
+Words = Annotated[str, Field(pattern=r"^[^\s,]+(, *[^\s,]+)*$")]
+
+
+def rate(limit: str) -> tuple[int, float]:
+    """Return a rate limit as a number and the seconds of its window."""
+    most, _, unit = limit.split()
+    return int(most), _UNITS[unit]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a setting that holds several, separated by commas."""
+    return [word for part in text.split(",") if (word := part.strip())]
