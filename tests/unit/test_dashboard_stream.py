@@ -32,7 +32,7 @@ def broadcast_of(pool: WebSocketPool, period: float = 0.02) -> Broadcast:
         return {**pool.get_pool_stats(), "gateway": fanout.stats()}
 
     fanout = Fanout(pool.name)
-    sources = Sources(pool, fanout, RefusalLog(lambda: 1.0), stats, wall_clock=lambda: 1.0)
+    sources = Sources(pool, fanout, RefusalLog(lambda: 1.0), stats, lambda since: 0.25, lambda: 1.0)
     return Broadcast(sources, pool.journal, period=period)
 
 
@@ -174,7 +174,9 @@ def test_a_fault_in_a_snapshot_ends_the_streams_and_the_next_viewer_begins_anew(
                     raise ZeroDivisionError
                 return {**pool.get_pool_stats(), "gateway": {}}
 
-            sources = Sources(pool, Fanout(pool.name), RefusalLog(), stats, wall_clock=lambda: 1.0)
+            sources = Sources(
+                pool, Fanout(pool.name), RefusalLog(), stats, lambda since: 0.25, wall_clock=lambda: 1.0
+            )
             broadcast = Broadcast(sources, pool.journal, period=0.02)
             peer = Peer()
             await asyncio.wait_for(peer.watch(broadcast), 5)
