@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString as number
 
 from brokerpool.monitor.stats import Field, Kind
@@ -21,18 +22,25 @@ class Exposition:
     """Writes what `/stats` says; made once, for the process's own metrics are kept in it."""
 
     def __init__(self) -> None:
-        self._process = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._process)
+        self._process = [_registry(collector) for collector in (ProcessCollector, GCCollector)]
+        self._platform = generate_latest(_registry(PlatformCollector))
 
     def pieces(self, stats: Mapping[str, Any]) -> Iterator[bytes]:
         """Give the text in pieces, each of which is written when it is asked for, and so can be put off.
 
-        There is one for each member of `stats`, and one for the process's own metrics.
+        There is one for each member of `stats`, and then come those of the process itself.
         """
         for name, member in stats.items():
             yield _written({name: member})
-        yield generate_latest(self._process)
+        yield self._platform
+        for registry in self._process:
+            yield generate_latest(registry)
+
+
+def _registry(collector: Callable[..., Collector]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    collector(registry=registry)
+    return registry
 
 
 def _written(stats: Mapping[str, Any]) -> bytes:

@@ -29,7 +29,8 @@ def operations(stats: Callable[[], dict[str, Any]], journal: Journal) -> APIRout
     @router.get("/metrics", response_class=Response, responses={200: {"content": text}})
     async def _metrics() -> Response:
         """The same numbers in the text format of Prometheus."""
-        # All of one moment, but written down a piece at a time: the ticks of all clients pass in between.
+        # Numbers of one moment, written down a piece at a time: the ticks of all clients pass in between.
+        await asyncio.sleep(0)
         pieces = exposition.pieces(stats())
         await asyncio.sleep(0)
         text = b"".join([b"".join(few) async for few in sliced(pieces, 1)])
