@@ -68,8 +68,8 @@ class RateLimiter:
     """
 
     def __init__(self, limits: RateLimits) -> None:
-        self._limits = limits
         self._groups = {name: _Group(limits.windows(name)) for name in limits.groups}
+        self._lengths = {name: [f"{w.seconds:g} s" for w in limits.groups[name]] for name in limits.groups}
 
     def delay(self, group: str, weight: int, now: float) -> float:
         """Return the seconds until `weight` may leave if nothing else does; 0 means now.
@@ -111,10 +111,7 @@ class RateLimiter:
     def left(self, now: float) -> dict[str, dict[str, int]]:
         """Return what each limited group has left: length of the window as the broker states it -> calls."""
         return {
-            name: {
-                f"{window.seconds:g} s": left
-                for window, left in zip(self._limits.groups.get(name, ()), group.left(now), strict=True)
-            }
+            name: dict(zip(self._lengths.get(name, ()), group.left(now), strict=True))
             for name, group in self._groups.items()
         }
 

@@ -145,7 +145,9 @@ class Broadcast:
         while True:
             since, built_at = built_at, loop.time()
             try:
-                self._latest = self._build(since)
+                moment = self._moment(since)
+                await asyncio.sleep(0)  # ticks pass before it is encoded
+                self._latest = _line(moment)
             except Exception:  # a fault of ours: the page says that it is cut off, and tries again
                 logger.exception("the dashboard has no snapshot")
                 self._task = None
@@ -158,12 +160,12 @@ class Broadcast:
                     viewer.drop()
             await asyncio.sleep(self._period)
 
-    def _build(self, since: float) -> bytes:
+    def _moment(self, since: float) -> dict[str, Any]:
         entries = self._journal.entries(self._told)
         if entries:
             self._told = entries[-1].number
         self.built += 1
-        return _line(snapshot(self._sources, since=since, entries=entries[-BACKLOG:]))
+        return snapshot(self._sources, since=since, entries=entries[-BACKLOG:])
 
 
 class Stream(Response):
