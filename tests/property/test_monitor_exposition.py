@@ -105,7 +105,9 @@ class Reference(Collector):
                 families[name] = gauge
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(answers({field.path: field for field in VOCABULARY.fields}))
 def test_the_text_is_what_prometheus_client_writes_of_the_same_numbers(stats: dict[str, Any]) -> None:
     registry = CollectorRegistry(auto_describe=False)

@@ -1,4 +1,4 @@
-"""Being watched is cheap: each number is asked for once, whatever is subscribed, and ticks pass in between."""
+"""Being watched is cheap: each number is asked for once, and ticks pass in between."""
 
 from __future__ import annotations
 
@@ -87,7 +87,11 @@ def test_a_scrape_tells_of_one_moment_and_the_loop_turns_between_its_pieces() ->
         def stats() -> dict[str, Any]:
             nonlocal asked
             asked += 1
-            return {"gateway": {"clients": turns}, "access": {"keys_used": turns}, "broker": {"instruments": turns}}
+            return {
+                "gateway": {"clients": turns},
+                "access": {"keys_used": turns},
+                "broker": {"instruments": turns},
+            }
 
         async def tick() -> None:
             nonlocal turns

@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString as number
+from prometheus_client.utils import floatToGoString
 
 from brokerpool.monitor.stats import Field, Kind
 from brokerpool.monitor.vocabulary import VOCABULARY
@@ -72,7 +72,7 @@ class _Writer:
 
     def write(self, lines: list[str], labels: tuple[str, ...], value: Any) -> None:  # noqa: ANN401  (of any field)
         """Add the lines of one value."""
-        lines.append(f"{_filled(self.sample, labels)} {number(value)}\n")
+        lines.append(f"{_filled(self.sample, labels)} {floatToGoString(value)}\n")
 
 
 class _TextWriter(_Writer):
@@ -85,8 +85,10 @@ class _TextWriter(_Writer):
         self.words = described.words
 
     def write(self, lines: list[str], labels: tuple[str, ...], value: Any) -> None:  # noqa: ANN401  (of any field)
-        for word in self.words or (value,):
-            lines.append(f"{_filled(self.sample, (*labels, word))} {number(word == value)}\n")
+        lines += [
+            f"{_filled(self.sample, (*labels, word))} {floatToGoString(word == value)}\n"
+            for word in self.words or (value,)
+        ]
 
 
 class _HistogramWriter(_Writer):
@@ -101,13 +103,13 @@ class _HistogramWriter(_Writer):
         buckets = value["buckets"]
         for bound, count in zip(buckets, accumulate(buckets.values()), strict=True):
             le = "+Inf" if bound == "inf" else bound
-            lines.append(f"{_filled(self.bucket, (*labels, le))} {number(count)}\n")
-        lines.append(f"{_filled(self.count, labels)} {number(value['count'])}\n")
-        lines.append(f"{_filled(self.sum, labels)} {number(value['sum'])}\n")
+            lines.append(f"{_filled(self.bucket, (*labels, le))} {floatToGoString(count)}\n")
+        lines.append(f"{_filled(self.count, labels)} {floatToGoString(value['count'])}\n")
+        lines.append(f"{_filled(self.sum, labels)} {floatToGoString(value['sum'])}\n")
 
 
 def _pattern(labels: Iterable[str]) -> str:
-    """Return what `_filled` fills: the labels in the order of their names, as Prometheus' clients write them."""
+    """Return what `_filled` fills: the labels by name, as prometheus_client sorts them."""
     places = sorted((label, place) for place, label in enumerate(labels))
     if not places:
         return ""

@@ -133,6 +133,6 @@ def _labels(step: str) -> tuple[str, ...]:
 
 
 def _split(key: str, labels: int) -> tuple[str, ...]:
-    """Return the words of a key, one for each label; the last has what is left over, missing ones are empty."""
+    """Return the words of a key, one for each label, the rest in the last one; missing ones are empty."""
     parts = key.split(" ", labels - 1)
     return (*parts, *[""] * (labels - len(parts)))
