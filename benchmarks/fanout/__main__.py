@@ -53,21 +53,13 @@ def _chosen(arguments: argparse.Namespace) -> list[Scenario]:
     return chosen
 
 
-def cores() -> Cores:
-    """Return the two cores to use; raises LoadError when there are fewer."""
-    available = sorted(os.sched_getaffinity(0))
-    if len(available) < 2:
-        raise LoadError("Two cores are needed, one to serve and one for the load; this process may use one.")
-    return Cores(available[0], available[1])
-
-
 def _measure(scenarios: list[Scenario], spare_seconds: float) -> dict[tuple[str, str], list[Sample]]:
     """Run everything, round by round in random order, so that a disturbance does not meet one peer only.
 
     A run during which others used the machine is repeated at the end of its round, as long as the spare
     time lasts; the quieter of the two counts.
     """
-    program, chosen = build_load(), cores()
+    program, chosen = build_load(), Cores.of_this_machine()
     os.sched_setaffinity(0, {chosen.load})
     runs: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
     for turn in range(max(s.rounds for s in scenarios)):

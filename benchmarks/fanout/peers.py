@@ -42,6 +42,15 @@ class Cores:
     serving: int
     load: int
 
+    @classmethod
+    def of_this_machine(cls) -> Cores:
+        """Return two that this process may use; raises LoadError when there are fewer."""
+        available = sorted(os.sched_getaffinity(0))
+        if len(available) < 2:
+            text = "Two cores are needed, one to serve and one for the load; this process may use one."
+            raise LoadError(text)
+        return cls(available[0], available[1])
+
 
 @dataclass(frozen=True)
 class Rig:

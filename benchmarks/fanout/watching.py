@@ -14,7 +14,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from .__main__ import cores
 from .load_process import LoadError, build_load
 from .measure import DISTURBED, Neighbours
 from .peers import Cores, Rig, rig_ours, watched
@@ -38,7 +37,7 @@ class Window:
 def pairs(count: int) -> list[tuple[Window, Window]]:
     """Return the figures without and with tools that watch, window by window; random which comes first."""
     scenario = next(scenario for scenario in SCENARIOS if scenario.key == "kite")
-    program, chosen = build_load(), cores()
+    program, chosen = build_load(), Cores.of_this_machine()
     os.sched_setaffinity(0, {chosen.load})
     found = []
     with ExitStack() as stack:
@@ -87,12 +86,11 @@ def main() -> int:
         note = f", while others used {foreign:.0%} of the machine" if foreign > DISTURBED else ""
         print(f"{name:8} {cpu:.3f} us of CPU for each frame, p99 {p99:.2f} ms{note}")
     changes = sorted(there.cpu_us / here.cpu_us - 1 for here, there in found)
-    quarter = len(changes) // 4
-    middle = statistics.median(changes)
-    print(
-        f"{'PASS' if middle <= SHARE else 'FAIL'}  CPU a frame at most +{SHARE:.0%}: {middle:+.1%}, the median of"
-        f" {len(changes)} pairs; half of them lie between {changes[quarter]:+.1%} and {changes[-quarter - 1]:+.1%}"
-    )
+    middle, quarter = statistics.median(changes), len(changes) // 4
+    low, high = changes[quarter], changes[-quarter - 1]
+    word = "PASS" if middle <= SHARE else "FAIL"
+    print(f"{word}  CPU a frame at most +{SHARE:.0%}: {middle:+.1%}, the median of {len(changes)} pairs,")
+    print(f"      half of which lie between {low:+.1%} and {high:+.1%}")
     return 0 if middle <= SHARE else 1
 
 
