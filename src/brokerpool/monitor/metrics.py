@@ -17,6 +17,9 @@ from brokerpool.monitor.vocabulary import VOCABULARY
 #: What every version of Prometheus reads.
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
+#: As prometheus_client writes it, whose own annotation is missing.
+_number: Callable[[float], str] = floatToGoString
+
 
 class Exposition:
     """Writes what `/stats` says; made once, for the process's own metrics are kept in it."""
@@ -72,7 +75,7 @@ class _Writer:
 
     def write(self, lines: list[str], labels: tuple[str, ...], value: Any) -> None:  # noqa: ANN401  (of any field)
         """Add the lines of one value."""
-        lines.append(f"{_filled(self.sample, labels)} {floatToGoString(value)}\n")
+        lines.append(f"{_filled(self.sample, labels)} {_number(value)}\n")
 
 
 class _TextWriter(_Writer):
@@ -86,7 +89,7 @@ class _TextWriter(_Writer):
 
     def write(self, lines: list[str], labels: tuple[str, ...], value: Any) -> None:  # noqa: ANN401  (of any field)
         lines += [
-            f"{_filled(self.sample, (*labels, word))} {floatToGoString(word == value)}\n"
+            f"{_filled(self.sample, (*labels, word))} {_number(word == value)}\n"
             for word in self.words or (value,)
         ]
 
@@ -103,9 +106,9 @@ class _HistogramWriter(_Writer):
         buckets = value["buckets"]
         for bound, count in zip(buckets, accumulate(buckets.values()), strict=True):
             le = "+Inf" if bound == "inf" else bound
-            lines.append(f"{_filled(self.bucket, (*labels, le))} {floatToGoString(count)}\n")
-        lines.append(f"{_filled(self.count, labels)} {floatToGoString(value['count'])}\n")
-        lines.append(f"{_filled(self.sum, labels)} {floatToGoString(value['sum'])}\n")
+            lines.append(f"{_filled(self.bucket, (*labels, le))} {_number(count)}\n")
+        lines.append(f"{_filled(self.count, labels)} {_number(value['count'])}\n")
+        lines.append(f"{_filled(self.sum, labels)} {_number(value['sum'])}\n")
 
 
 def _pattern(labels: Iterable[str]) -> str:
