@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format soak demo bench-fanout bench-feed bench-http bench-db docs site screenshots clean
+.PHONY: help test lint format soak demo bench-fanout bench-watching bench-feed bench-http bench-db docs site screenshots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--second
 
 bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against the named peers
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
+
+bench-watching: $(VENV)/.bench ## what scrapes and an open dashboard cost a gateway under load
+	$(BIN)/python -m benchmarks.fanout.watching $(ARGS)
 
 bench-feed: $(VENV)/.bench ## CPU of a decoded broker packet, against the official client
 	$(BIN)/python -m benchmarks.feed $(ARGS)

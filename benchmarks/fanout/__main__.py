@@ -53,28 +53,21 @@ def _chosen(arguments: argparse.Namespace) -> list[Scenario]:
     return chosen
 
 
-def _cores() -> Cores:
-    available = sorted(os.sched_getaffinity(0))
-    if len(available) < 2:
-        raise LoadError("Two cores are needed, one to serve and one for the load; this process may use one.")
-    return Cores(available[0], available[1])
-
-
 def _measure(scenarios: list[Scenario], spare_seconds: float) -> dict[tuple[str, str], list[Sample]]:
     """Run everything, round by round in random order, so that a disturbance does not meet one peer only.
 
     A run during which others used the machine is repeated at the end of its round, as long as the spare
     time lasts; the quieter of the two counts.
     """
-    program, cores = build_load(), _cores()
-    os.sched_setaffinity(0, {cores.load})
+    program, chosen = build_load(), Cores.of_this_machine()
+    os.sched_setaffinity(0, {chosen.load})
     runs: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
     for turn in range(max(s.rounds for s in scenarios)):
         jobs = [(s, peer) for s in scenarios if turn < s.rounds for peer in s.peers]
         random.shuffle(jobs)
         disturbed: list[tuple[Scenario, Sample]] = []
         for scenario, peer in jobs:
-            sample = _shown(run(program, cores, scenario, peer))
+            sample = _shown(run(program, chosen, scenario, peer))
             if sample.foreign > DISTURBED:
                 disturbed.append((scenario, sample))
             else:
@@ -82,7 +75,7 @@ def _measure(scenarios: list[Scenario], spare_seconds: float) -> dict[tuple[str,
         for scenario, sample in disturbed:
             began, kept = time.monotonic(), sample
             if spare_seconds > 0:
-                again = _shown(run(program, cores, scenario, sample.peer))
+                again = _shown(run(program, chosen, scenario, sample.peer))
                 kept = min(again, sample, key=lambda s: s.foreign)
             runs[scenario.key, sample.peer].append(kept)
             spare_seconds -= time.monotonic() - began

@@ -13,8 +13,8 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +42,15 @@ class Cores:
     serving: int
     load: int
 
+    @classmethod
+    def of_this_machine(cls) -> Cores:
+        """Return two that this process may use; raises LoadError when there are fewer."""
+        available = sorted(os.sched_getaffinity(0))
+        if len(available) < 2:
+            text = "Two cores are needed, one to serve and one for the load; this process may use one."
+            raise LoadError(text)
+        return cls(available[0], available[1])
+
 
 @dataclass(frozen=True)
 class Rig:
@@ -50,6 +59,8 @@ class Rig:
     server: ServingProcess
     clients: LoadProcess
     feed: LoadProcess
+    #: Where an operator's tools look, if there is such a place.
+    http_url: str = ""
 
 
 class ServingProcess:
@@ -173,12 +184,22 @@ def _feed(
 
 def rig_watched(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
     """The same as `rig_ours`, scraped once a second and shown on one dashboard."""
-    return rig_ours(stack, program, cores, scenario, watched=True)
+    rig = rig_ours(stack, program, cores, scenario)
+    stack.enter_context(watched(cores, rig))
+    return rig
 
 
-def rig_ours(
-    stack: ExitStack, program: Path, cores: Cores, scenario: Scenario, *, watched: bool = False
-) -> Rig:
+@contextmanager
+def watched(cores: Cores, rig: Rig) -> Iterator[None]:
+    """Let an operator's tools watch a gateway until the end of the context."""
+    script = Path(__file__).with_name("watcher.py")
+    with ExitStack() as stack:
+        command = [sys.executable, str(script), rig.http_url, API_KEY]
+        ServingProcess(stack, cores.load, command, _environment()).first_line()
+        yield
+
+
+def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
     """`brokerpool serve` with a Kite-like broker before it: binary quotes in, JSON frames out."""
     kite = _feed(stack, program, cores, scenario, "kite")
     env = _environment(
@@ -197,10 +218,6 @@ def rig_ours(
     server = ServingProcess(stack, cores.serving, [sys.executable, "-m", "brokerpool", "serve"], env)
     urls = server.first_line()
     port = urlsplit(urls["ws_url"]).port or 0
-    if watched:
-        script = Path(__file__).with_name("watcher.py")
-        watcher = [sys.executable, str(script), urls["http_url"], API_KEY]
-        ServingProcess(stack, cores.load, watcher, _environment()).first_line()
     try:
         clients = _clients(stack, program, cores, scenario, server.pid, port, "openalgo")
         wanted = clients.answer(60)["distinct"]
@@ -208,7 +225,7 @@ def rig_ours(
             pass
     except LoadError as error:
         raise server.failure(str(error)) from None
-    return Rig(server, clients, kite)
+    return Rig(server, clients, kite, urls["http_url"])
 
 
 def rig_nats(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:

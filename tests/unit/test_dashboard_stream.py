@@ -32,7 +32,7 @@ def broadcast_of(pool: WebSocketPool, period: float = 0.02) -> Broadcast:
         return {**pool.get_pool_stats(), "gateway": fanout.stats()}
 
     fanout = Fanout(pool.name)
-    sources = Sources(pool, fanout, RefusalLog(lambda: 1.0), stats, wall_clock=lambda: 1.0)
+    sources = Sources(pool, fanout, RefusalLog(lambda: 1.0), stats, lambda since: 0.25, lambda: 1.0)
     return Broadcast(sources, pool.journal, period=period)
 
 
@@ -162,6 +162,31 @@ def reasons(peer: Peer) -> set[str]:
     return {entry["reason"] for m in messages for entry in (m.get("entries") or m.get("journal") or ())}
 
 
+def test_each_snapshot_tells_the_worst_delay_since_the_one_before() -> None:
+    async def main() -> None:
+        async with rehearsal() as (_, pool):
+            loop, told = asyncio.get_running_loop(), []
+
+            def lag_since(at: float) -> float:
+                told.append((at, loop.time()))
+                return 0.25
+
+            fanout = Fanout(pool.name)
+            stats = pool.get_pool_stats
+            sources = Sources(pool, fanout, RefusalLog(), stats, lag_since, wall_clock=lambda: 1.0)
+            peer = Peer()
+            task = peer.watch(Broadcast(sources, pool.journal, period=0.02))
+            await until(lambda: len(peer.lines) >= 5)
+            task.cancel()
+            await asyncio.wait({task})
+            assert {json.loads(line)["lag_ms"] for line in peer.lines[1:]} == {250}
+            assert told[0][0] <= told[0][1] - 0.02, "the first one tells of the time that one covers"
+            for (since, _), (before, asked) in zip(told[1:], told, strict=False):
+                assert before < since <= asked, "nothing between two of them is left out"
+
+    asyncio.run(main())
+
+
 def test_a_fault_in_a_snapshot_ends_the_streams_and_the_next_viewer_begins_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -174,7 +199,9 @@ def test_a_fault_in_a_snapshot_ends_the_streams_and_the_next_viewer_begins_anew(
                     raise ZeroDivisionError
                 return {**pool.get_pool_stats(), "gateway": {}}
 
-            sources = Sources(pool, Fanout(pool.name), RefusalLog(), stats, wall_clock=lambda: 1.0)
+            sources = Sources(
+                pool, Fanout(pool.name), RefusalLog(), stats, lambda since: 0.25, wall_clock=lambda: 1.0
+            )
             broadcast = Broadcast(sources, pool.journal, period=0.02)
             peer = Peer()
             await asyncio.wait_for(peer.watch(broadcast), 5)

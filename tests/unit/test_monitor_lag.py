@@ -59,8 +59,8 @@ def test_a_loop_that_stands_still_is_told_before_and_after_it_turns_again() -> N
     assert monitor.histogram.stats()["buckets"]["5"] == 1
 
 
-@given(st.lists(st.floats(0, 20), min_size=1, max_size=60))
-def test_the_longest_lag_is_that_of_the_last_minute(lags: list[float]) -> None:
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=60), st.floats(0, 59))
+def test_the_longest_lag_is_that_of_the_last_minute_or_since_a_time(lags: list[float], ago: float) -> None:
     clock = Clockwork()
     monitor = LagMonitor(clock)
     seen = []
@@ -69,6 +69,8 @@ def test_the_longest_lag_is_that_of_the_last_minute(lags: list[float]) -> None:
         seen.append((clock.now, lag))
         recent = [known for at, known in seen if at >= clock.now - WINDOW_SECONDS]
         assert monitor.longest() == pytest.approx(max(recent), abs=1e-6)
+        later = [known for at, known in seen if at >= clock.now - ago]
+        assert monitor.longest_since(clock.now - ago) == pytest.approx(max(later), abs=1e-6)
     assert monitor.histogram.stats()["count"] == len(lags)
 
 

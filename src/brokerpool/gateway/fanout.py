@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -112,7 +113,8 @@ class Fanout(PoolListener):
     def slowest(self, most: int) -> list[Standing]:
         """Return the clients that keep up worst, the worst first: those behind, then the most conflated."""
         now = self._clock()
-        standings = (
+        worst = heapq.nsmallest(most, self._subscribers, key=_rank)
+        return [
             Standing(
                 s.number,
                 len(s.keys),
@@ -120,9 +122,8 @@ class Fanout(PoolListener):
                 s.delivered,
                 s.conflated + s.skipped,
             )
-            for s in self._subscribers
-        )
-        return heapq.nsmallest(most, standings, key=lambda s: (-s.behind_seconds, -s.conflated, s.number))
+            for s in worst
+        ]
 
     def close(self) -> None:
         """Stop the timers; nothing is delivered any more."""
@@ -234,3 +235,9 @@ class Fanout(PoolListener):
         if sum(len(topic.audiences) for topic in self._touched) > len(self._audiences):
             return self._audiences
         return set().union(*(topic.audiences for topic in self._touched))
+
+
+def _rank(subscriber: Subscriber) -> tuple[float, int, int]:
+    """Order clients by how they keep up: the one that has been behind for longest is the smallest."""
+    behind_since = math.inf if subscriber.paused_turn is None else subscriber.paused_at
+    return behind_since, -subscriber.conflated - subscriber.skipped, subscriber.number

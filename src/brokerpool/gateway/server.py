@@ -114,12 +114,14 @@ class Gateway:
         )
         self._approach = self._approach_to(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
-        self._vitals = Vitals(self.pool, lambda: self._api.stats()["breakers"])
+        self._vitals = Vitals(self.pool, self._api.client.breakers)
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self.pool.listen(FeedStatus(self.pool, self._fanout))
         self._refusals = RefusalLog()
-        sources = Sources(self.pool, self._fanout, self._refusals, self.stats, time.time)
+        sources = Sources(
+            self.pool, self._fanout, self._refusals, self.stats, self._vitals.lag_since, time.time
+        )
         self._broadcast = Broadcast(sources, self.pool.journal)
         self._links: LinkServer | None = None
         self._rest: RestServer | None = None
@@ -183,15 +185,15 @@ class Gateway:
 
     def stats(self) -> dict[str, Any]:
         """Return all numbers, see `monitor.vocabulary`; the seed's two members of `http` come first."""
-        http = self._api.stats()
+        pool, http = self.pool.get_pool_stats(), self._api.stats()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
         return {
-            **self.pool.get_pool_stats(),
+            **pool,
             "http": seed | http,
             "gateway": self._fanout.stats(),
             "access": self._gatekeeper.stats(),
             **({"database": self._records.stats()} if self._records is not None else {}),
-            **self._vitals.stats(),
+            **self._vitals.stats(pool["websocket"], http["breakers"]),
         }
 
     async def close(self) -> None:

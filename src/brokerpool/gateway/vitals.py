@@ -34,25 +34,18 @@ class Vitals:
 
     def verdict(self) -> Verdict:
         """Judge the health of this moment."""
-        pool = self._pool
-        numbers = pool.get_pool_stats()["websocket"]
-        facts = Facts(
-            instruments=len(pool.feed.book),
-            login_refused=pool.feed.login.refused,
-            symbols=len(pool.demand),
-            unserved=pool.symbols_unserved,
-            gaps_open=numbers["gaps_open"],
-            connections_allowed=numbers["allowed_connections"],
-            max_connections=numbers["max_connections"],
-            breakers=tuple(key for key, state in self._breakers().items() if state == "open"),
-            lag=self._lag.longest(),
-            stopping=self._stopping,
-        )
-        return self._health.judge(facts)
+        return self._judge(self._pool.get_pool_stats()["websocket"], self._breakers())
 
-    def stats(self) -> dict[str, dict[str, Any]]:
-        """Return what `/stats` says besides the pools and the clients."""
-        verdict = self.verdict()
+    def lag_since(self, at: float) -> float:
+        """Return the longest lag of the event loop, in seconds, since this time of the loop."""
+        return self._lag.longest_since(at)
+
+    def stats(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Return what `/stats` says besides the pools and the clients.
+
+        The health is judged by those numbers of the pools that are shown beside it.
+        """
+        verdict = self._judge(websocket, breakers)
         holding = {reason.code for reason in verdict.reasons}
         login = self._pool.feed.login
         return {
@@ -82,6 +75,22 @@ class Vitals:
         self._stopping = True
         self._lag.stop()
         self._handle.cancel()
+
+    def _judge(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> Verdict:
+        pool = self._pool
+        facts = Facts(
+            instruments=len(pool.feed.book),
+            login_refused=pool.feed.login.refused,
+            symbols=len(pool.demand),
+            unserved=pool.symbols_unserved,
+            gaps_open=websocket["gaps_open"],
+            connections_allowed=websocket["allowed_connections"],
+            max_connections=websocket["max_connections"],
+            breakers=tuple(key for key, state in breakers.items() if state == "open"),
+            lag=self._lag.longest(),
+            stopping=self._stopping,
+        )
+        return self._health.judge(facts)
 
     def _look(self) -> None:
         self.verdict()

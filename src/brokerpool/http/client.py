@@ -231,10 +231,14 @@ class BrokerClient:
                 {"call": t.label, "task": t.holder, "seconds": now - t.granted} for t in line.holders()
             ],
             **self._courier.tally.stats(),
-            "breakers": self._courier.breakers(),
+            "breakers": self.breakers(),
             "tokens_left": self._courier.limiter.left(now),
             "coalesced": self._shared.saved + sum(batcher.saved for batcher in self._batchers),
         }
+
+    def breakers(self) -> dict[str, str]:
+        """Return how each breaker stands, by host and group: "closed", "open" or "half-open"."""
+        return self._courier.breakers()
 
     async def drain(self, deadline: float = 10.0) -> None:
         """Refuse new calls, end the waiting ones with PoolClosedError, give the others `deadline` seconds.

@@ -60,8 +60,8 @@ class RateLimiter:
     """
 
     def __init__(self, limits: RateLimits) -> None:
-        self._limits = limits
         self._groups = {name: _Group(limits.windows(name)) for name in limits.groups}
+        self._lengths = {name: [f"{w.seconds:g} s" for w in limits.groups[name]] for name in limits.groups}
 
     def unlimited(self, group: str, now: float) -> bool:
         """Tell whether a call of the group needs no reservation now: it has no limit, and no hold lately."""
@@ -109,10 +109,7 @@ class RateLimiter:
     def left(self, now: float) -> dict[str, dict[str, int]]:
         """Return what each limited group has left: length of the window as the broker states it -> calls."""
         return {
-            name: {
-                f"{window.seconds:g} s": left
-                for window, left in zip(self._limits.groups.get(name, ()), group.left(now), strict=True)
-            }
+            name: dict(zip(self._lengths.get(name, ()), group.left(now), strict=True))
             for name, group in self._groups.items()
         }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 #: Upper bounds of the buckets in seconds; the last bucket has none.
 BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_NAMES = (*(f"{bound:g}" for bound in BOUNDS), "inf")
 
 
 class Histogram:
@@ -23,9 +24,8 @@ class Histogram:
 
     def stats(self) -> dict[str, Any]:
         """Return the number, the sum in seconds, and for each bucket's upper bound its own count."""
-        bounds = [*(f"{bound:g}" for bound in BOUNDS), "inf"]
         return {
             "count": sum(self._counts),
             "sum": self._sum,
-            "buckets": dict(zip(bounds, self._counts, strict=True)),
+            "buckets": dict(zip(_NAMES, self._counts, strict=True)),
         }

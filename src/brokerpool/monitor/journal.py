@@ -73,11 +73,11 @@ class Journal:
         self._entries: deque[Entry] = deque(maxlen=size)
         self._numbers = itertools.count(1)
         self._wall_clock = wall_clock
-        self._counts = Counter(dict.fromkeys(Event, 0))
+        self._counts = Counter({event.value: 0 for event in Event})
 
     def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
         """Write an entry; the reason must not contain secrets."""
-        self._counts[event] += 1
+        self._counts[event.value] += 1
         at_ms = int(self._wall_clock() * 1000)
         self._entries.append(Entry(next(self._numbers), at_ms, event, connection, symbols, reason))
 
@@ -87,7 +87,7 @@ class Journal:
 
     def counts(self) -> dict[str, int]:
         """Return how often each event was noted since the start, those that were dropped included."""
-        return {event.value: count for event, count in self._counts.items()}
+        return dict(self._counts)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -36,11 +36,13 @@ class LagMonitor:
 
     def longest(self) -> float:
         """Return the longest lag within the last minute, in seconds."""
-        now = self._timers.time()
-        while self._longest and self._longest[0][0] < now - WINDOW_SECONDS:
-            self._longest.popleft()
+        return self.longest_since(self._timers.time() - WINDOW_SECONDS)
+
+    def longest_since(self, at: float) -> float:
+        """Return the longest lag, in seconds, since this time of the loop, which is at most a minute ago."""
+        found = next((lag for fired, lag in self._longest if fired >= at), 0.0)
         # A loop that stands still at this moment has not fired the timer yet.
-        return max(self._longest[0][1] if self._longest else 0.0, now - self._due, 0.0)
+        return max(found, self._timers.time() - self._due, 0.0)
 
     def stop(self) -> None:
         """Measure no more and leave no timer behind."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -59,8 +59,14 @@ class Value(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class _Node:
+    """One step of a path, with all that is known of it beforehand: an answer has hundreds of values."""
+
+    path: str = ""
     field: Field | None = None
     children: dict[str, _Node] = dataclasses.field(default_factory=dict)
+    #: What is below a list's items, or below any key of an object, and the labels that tell these apart.
+    fan: _Node | None = None
+    labels: tuple[str, ...] = ()
 
 
 class Vocabulary:
@@ -73,35 +79,48 @@ class Vocabulary:
         for described in self.fields:
             node = self._root
             for step in _steps(described.path):
-                node = node.children.setdefault(step, _Node())
+                node = _below(node, step)
             if node.field is not None or node.children:
                 raise ValueError(f"{described.path} is described twice")
             node.field = described
 
-    def values(self, stats: Mapping[str, Any]) -> Iterator[Value]:
+    def values(self, stats: Mapping[str, Any]) -> list[Value]:
         """Return every value of an answer of `/stats` with its field and the values of its labels."""
-        return _values(self._root, "", (), stats)
+        found: list[Value] = []
+        _collect(found, self._root, (), stats)
+        return found
 
 
-def _values(node: _Node | None, path: str, labels: tuple[str, ...], value: Any) -> Iterator[Value]:  # noqa: ANN401  (whatever JSON holds)
-    if node is None or node.field is not None:
-        yield Value(path, node.field if node else None, labels, value)
-        return
-    fan = next((step for step in node.children if step[0] in "[{"), None)
-    if fan is not None:
-        below = node.children[fan]
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                yield from _values(below, path + fan, (*labels, *_split(fan, str(key))), item)
-        else:
-            for item in value:
-                name = (str(item["name"]),) if _labels(fan) else ()
-                yield from _values(below, path + fan, (*labels, *name), item)
+def _below(node: _Node, step: str) -> _Node:
+    below = node.children.get(step)
+    if below is None:
+        fans = step[0] in "[{"
+        path = node.path + step if fans or not node.path else f"{node.path}.{step}"
+        below = node.children[step] = _Node(path)
+        if fans:
+            node.fan, node.labels = below, _labels(step)
+    return below
+
+
+def _collect(found: list[Value], node: _Node, labels: tuple[str, ...], value: Any) -> None:  # noqa: ANN401  (whatever JSON holds)
+    if node.field is not None:
+        found.append(Value(node.path, node.field, labels, value))
+    elif node.fan is not None and isinstance(value, Mapping):
+        for key, item in value.items():
+            _collect(found, node.fan, (*labels, *_split(str(key), len(node.labels))), item)
+    elif node.fan is not None:
+        for item in value:
+            name = (str(item["name"]),) if node.labels else ()
+            _collect(found, node.fan, (*labels, *name), item)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _values(node.children.get(key), f"{path}.{key}" if path else key, labels, item)
+            below = node.children.get(key)
+            if below is not None:
+                _collect(found, below, labels, item)
+            else:
+                found.append(Value(f"{node.path}.{key}" if node.path else key, None, labels, item))
     else:
-        yield Value(path, None, labels, value)
+        found.append(Value(node.path, None, labels, value))
 
 
 def _steps(path: str) -> list[str]:
@@ -113,6 +132,7 @@ def _labels(step: str) -> tuple[str, ...]:
     return tuple(step[1:-1].split()) if step[0] in "[{" else ()
 
 
-def _split(fan: str, key: str) -> tuple[str, ...]:
-    parts = key.split(" ", len(_labels(fan)) - 1)
-    return (*parts, *("" for _ in range(len(_labels(fan)) - len(parts))))
+def _split(key: str, labels: int) -> tuple[str, ...]:
+    """Return the words of a key, one for each label, the rest in the last one; missing ones are empty."""
+    parts = key.split(" ", labels - 1)
+    return (*parts, *[""] * (labels - len(parts)))

@@ -25,8 +25,6 @@ MAX_VIEWERS = 16
 WAITING = 4
 #: Entries of the journal that a new viewer gets.
 BACKLOG = 300
-#: How often the delay of the event loop is measured between two snapshots.
-_PROBES = 10
 
 _encode = msgspec.json.Encoder().encode
 
@@ -142,10 +140,14 @@ class Broadcast:
         self._latest = b""
 
     async def _run(self) -> None:
-        lag: float | None = None
+        loop = asyncio.get_running_loop()
+        built_at = loop.time() - self._period
         while True:
+            since, built_at = built_at, loop.time()
             try:
-                self._latest = self._build(lag)
+                moment = self._moment(since)
+                await asyncio.sleep(0)  # ticks pass before it is encoded
+                self._latest = _line(moment)
             except Exception:  # a fault of ours: the page says that it is cut off, and tries again
                 logger.exception("the dashboard has no snapshot")
                 self._task = None
@@ -156,23 +158,14 @@ class Broadcast:
                 if not viewer.put(self._latest):
                     logger.info("a dashboard was dropped: it did not take %d messages", WAITING)
                     viewer.drop()
-            lag = await self._pause()
+            await asyncio.sleep(self._period)
 
-    def _build(self, lag: float | None) -> bytes:
+    def _moment(self, since: float) -> dict[str, Any]:
         entries = self._journal.entries(self._told)
         if entries:
             self._told = entries[-1].number
         self.built += 1
-        return _line(snapshot(self._sources, lag_seconds=lag, entries=entries[-BACKLOG:]))
-
-    async def _pause(self) -> float:
-        """Wait for the next snapshot and return the worst delay of the event loop meanwhile."""
-        loop, worst = asyncio.get_running_loop(), 0.0
-        for _ in range(_PROBES):
-            due = loop.time() + self._period / _PROBES
-            await asyncio.sleep(self._period / _PROBES)
-            worst = max(worst, loop.time() - due)
-        return worst
+        return snapshot(self._sources, since=since, entries=entries[-BACKLOG:])
 
 
 class Stream(Response):

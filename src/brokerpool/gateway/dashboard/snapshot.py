@@ -29,15 +29,16 @@ class Sources:
     refusals: RefusalLog
     #: The members of `/stats`.
     stats: Callable[[], dict[str, Any]]
+    #: The longest delay of the event loop, in seconds, since a time of the loop.
+    lag_since: Callable[[float], float]
     #: Epoch seconds.
     wall_clock: Callable[[], float]
 
 
-def snapshot(sources: Sources, *, lag_seconds: float | None, entries: Sequence[Entry]) -> dict[str, Any]:
+def snapshot(sources: Sources, *, since: float, entries: Sequence[Entry]) -> dict[str, Any]:
     """Return one moment: `/stats`, and what single symbols and clients are about.
 
-    `lag_seconds` is the worst delay of the event loop since the last snapshot, None for the first one;
-    `entries` are what the journal got since then.
+    `since` is the event loop's time of the last snapshot; `entries` are what the journal got since then.
     """
     inspection, fanout = sources.pool.inspection, sources.fanout
     stats = sources.stats()
@@ -47,7 +48,7 @@ def snapshot(sources: Sources, *, lag_seconds: float | None, entries: Sequence[E
         "at_ms": int(sources.wall_clock() * 1000),
         "broker": sources.pool.name,
         "stats": stats,
-        "lag_ms": None if lag_seconds is None else round(lag_seconds * 1000, 2),
+        "lag_ms": round(sources.lag_since(since) * 1000, 2),
         "pictured": {name: [str(i) for i in inspection.some(name, _PICTURED)] for name in names},
         "emptying": inspection.evacuating(),
         "clients": [standing._asdict() for standing in fanout.slowest(CLIENTS)],

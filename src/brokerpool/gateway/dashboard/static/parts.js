@@ -87,7 +87,7 @@ export function drawDatabase(snapshot) {
     facts(block(parent, "Database connections"), [why]);
   }
   facts(block(parent, "Event loop"), [
-    ["worst delay", snapshot.lag_ms === null ? "–" : `${snapshot.lag_ms.toFixed(1)} ms`],
+    ["worst delay", `${snapshot.lag_ms.toFixed(1)} ms`],
   ]);
   if (process)
     facts(

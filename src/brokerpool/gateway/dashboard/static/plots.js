@@ -109,7 +109,7 @@ export class Plots {
     const behind = Math.max(0, ...snapshot.clients.map((client) => client.behind_seconds)) * 1000;
     this.#ticks.add(at, [received, delivered]);
     this.#lag.add(at, [
-      snapshot.lag_ms === null ? null : Math.max(0.1, snapshot.lag_ms),
+      Math.max(0.1, snapshot.lag_ms),
       behind ? Math.max(0.1, behind) : null,
     ]);
   }
