@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from brokerpool import Credentials, Mode, PoolExhaustedError, SymbolState, sync
+from brokerpool import (
+    BrokerError,
+    Credentials,
+    Instrument,
+    Mode,
+    PoolClosedError,
+    PoolExhaustedError,
+    Quoted,
+    SymbolState,
+    sync,
+)
 from brokerpool.simulator.zerodha import KiteSimulator
 from tests.rehearsal import feed, instruments
 
@@ -105,3 +116,43 @@ def test_closing_twice_does_nothing_and_leaves_no_thread(broker: KiteSimulator) 
     pool.close()
     pool.close()
     assert threading.active_count() == before
+
+
+def test_a_closed_pool_says_so(broker: KiteSimulator) -> None:
+    pool = sync.WebSocketPool(feed(broker))
+    pool.close()
+    for use in (lambda: pool.subscribe("NSE:INFY"), pool.get_pool_stats, lambda: pool.wait_live("NSE:INFY")):
+        with pytest.raises(PoolClosedError, match="pool zerodha is closed"):
+            use()
+
+
+def test_a_script_without_async_asks_for_quotes_and_candles(broker: KiteSimulator) -> None:
+    wanted = instruments(broker, 5)
+    with sync.BrokerApi(feed(broker).rest()) as api:
+        assert set(api.ltp(wanted)) == set(api.ohlc(wanted)) == set(wanted)
+        assert set(api.quotes(wanted)) == set(wanted)
+        end = datetime.now(UTC)
+        days = 2 * api.intervals["1m"]  # more than one call may ask for
+        candles = api.history(wanted[0], "1m", end - timedelta(days=days), end)
+        assert candles == sorted(candles, key=lambda candle: candle.timestamp)
+        assert len(candles) > 0
+        assert api.stats()["requests"] >= 5
+        with pytest.raises(BrokerError, match="INTERVAL_NOT_SUPPORTED"):
+            api.history(wanted[0], "7m", end, end)
+    assert "brokerpool" not in {thread.name for thread in threading.enumerate()}
+    for use in (lambda: api.ltp(wanted), api.stats):
+        with pytest.raises(PoolClosedError, match="client zerodha is closed"):
+            use()
+
+
+def test_threads_that_ask_for_quotes_at_the_same_time_share_a_call(broker: KiteSimulator) -> None:
+    with sync.BrokerApi(feed(broker).rest()) as api:
+        wanted = instruments(broker, 8)
+        found: list[dict[Instrument, Quoted]] = []
+        threads = [threading.Thread(target=lambda one=i: found.append(api.quotes([one]))) for i in wanted]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert {i for answer in found for i in answer} == set(wanted)
+        assert api.stats()["requests"] <= 3, "eight single quotes, at one call a second"

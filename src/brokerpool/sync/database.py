@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brokerpool.db import pool as asynchronous
 from brokerpool.db.borrower import Borrower, call_site
 from brokerpool.db.loan import Loan
-from brokerpool.errors import PoolClosedError
 from brokerpool.sync.loop import LoopThread
 
 T = TypeVar("T")
@@ -70,11 +69,10 @@ class DatabasePool:
         self._call_timeout = call_timeout
         self._pool_timeout = pool_timeout
         self._pool = asynchronous.DatabasePool(url, pool_timeout=pool_timeout, **options)
-        self._loop = LoopThread()
+        self._loop = LoopThread(f"pool {self._pool.name}")
 
     def open(self) -> None:
         """Open the connections that are kept; raises as the asynchronous method does."""
-        self._check_open()
         self._loop.run(self._pool.open(), self._pool_timeout)
 
     def connection(self) -> AbstractContextManager[DatabaseConnection]:
@@ -87,24 +85,20 @@ class DatabasePool:
 
     def renew(self, url: str) -> None:
         """Use another URL for all connections from now on."""
-        self._check_open()
         self._loop.call(partial(self._pool.renew, url))
 
     def resize(self, pool_size: int, max_overflow: int) -> None:
         """Keep and allow another number of connections from now on."""
-        self._check_open()
         self._loop.run(self._pool.resize(pool_size, max_overflow))
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the pool."""
-        self._check_open()
         return self._loop.call(self._pool.stats)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what a statement returns. Raises TimeoutError when it takes too long."""
         if self._loop.closed:
-            work.close()
-            self._check_open()
+            work.close()  # what wraps it would not
         return self._loop.run(_bounded(work, self._call_timeout), self._call_timeout)
 
     def drain(self, deadline: float = 10.0) -> None:
@@ -135,7 +129,6 @@ class DatabasePool:
 
     @contextmanager
     def _lent(self, loan: Loan, site: tuple[CodeType, int]) -> Iterator[DatabaseConnection]:
-        self._check_open()
         # Each call runs in a task of its own, so it is the thread that has the connection.
         borrower = Borrower(*site, task=None, name=threading.current_thread().name)
         connection = self._loop.run(loan.enter(borrower), self._pool_timeout)
@@ -151,10 +144,6 @@ class DatabasePool:
             return  # cut off by a drain in another thread
         kind = None if error is None else type(error)
         self._loop.run(loan.__aexit__(kind, error, None), self._call_timeout)
-
-    def _check_open(self) -> None:
-        if self._loop.closed:
-            raise PoolClosedError(f"pool {self._pool.name} is closed.")
 
 
 async def _bounded(work: Coroutine[Any, Any, T], seconds: float) -> T:

@@ -49,7 +49,7 @@ class WebSocketPool:
             grace=grace,
             hours=hours,
         )
-        self._loop = LoopThread()
+        self._loop = LoopThread(f"pool {feed.name}")
         self._pool = self._loop.call(self._make)
         self._inboxes: list[_Inbox] = []
 

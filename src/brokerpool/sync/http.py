@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from brokerpool.errors import OutcomeUnknown, PoolClosedError
+from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
 from brokerpool.http.call import Body, Params
 from brokerpool.http.response import Response
 from brokerpool.http.slots import Lane
 from brokerpool.sync.loop import LoopThread
-
-T = TypeVar("T")
 
 
 class BrokerClient:
@@ -26,7 +24,7 @@ class BrokerClient:
     def __init__(self, base_url: str, *, name: str, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401  (BrokerClient's)
         self._timeout = timeout
         self._client = asynchronous.BrokerClient(base_url, name=name, timeout=timeout, **options)
-        self._loop = LoopThread()
+        self._loop = LoopThread(f"client {name}")
 
     def request(
         self,
@@ -60,7 +58,7 @@ class BrokerClient:
             share=share,
             timeout=timeout,
         )
-        return self._run(call, timeout)
+        return self._loop.run(call, timeout)
 
     def reconcile(self, error: OutcomeUnknown) -> Any:  # noqa: ANN401  (it is what the hook returns)
         """Ask the broker what became of an order. Raises ValueError when there is no hook, or no tag."""
@@ -71,22 +69,20 @@ class BrokerClient:
         async def asked() -> Any:  # noqa: ANN401  (what the hook returns)
             return await hook()
 
-        return self._run(asked(), self._timeout)
+        return self._loop.run(asked(), self._timeout)
 
     def warm_up(self, path: str = "/") -> int:
         """Use every idle connection once and return how many answered."""
-        return self._run(self._client.warm_up(path), self._timeout)
+        return self._loop.run(self._client.warm_up(path), self._timeout)
 
     def keep_warm(
         self, path: str = "/", *, interval: float = 20.0, when: Callable[[], bool] = lambda: True
     ) -> None:
         """From now on use each connection at least every `interval` seconds, while `when` says so."""
-        self._check_open()
         self._loop.call(partial(self._client.keep_warm, path, interval=interval, when=when))
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client."""
-        self._check_open()
         return self._loop.call(self._client.stats)
 
     def drain(self, deadline: float = 10.0) -> None:
@@ -113,13 +109,3 @@ class BrokerClient:
 
     def __repr__(self) -> str:
         return repr(self._client)
-
-    def _run(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-        if self._loop.closed:
-            coroutine.close()
-            self._check_open()
-        return self._loop.run(coroutine, seconds)
-
-    def _check_open(self) -> None:
-        if self._loop.closed:
-            raise PoolClosedError(f"client {self._client.name} is closed.")

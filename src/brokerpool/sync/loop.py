@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from brokerpool.errors import PoolClosedError
+
 T = TypeVar("T")
 
 #: Every call into the loop's thread ends within this many seconds beyond its own, or raises TimeoutError.
@@ -14,9 +16,14 @@ CALL_SECONDS = 15.0
 
 
 class LoopThread:
-    """Runs functions and coroutines on its loop for any number of threads, which wait for the result."""
+    """Runs functions and coroutines on its loop for any number of threads, which wait for the result.
 
-    def __init__(self) -> None:
+    After `close` all of them raise PoolClosedError.
+    """
+
+    def __init__(self, owner: str) -> None:
+        """`owner` is what is closed with it, as the error names it."""
+        self._owner = owner
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
         self._thread.start()
@@ -36,6 +43,9 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T], seconds: float = 0.0) -> T:
         """Return what the coroutine returns, which may itself take up to `seconds`."""
+        if self.closed:
+            coroutine.close()
+            raise PoolClosedError(f"{self._owner} is closed.")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds + CALL_SECONDS)
 
     def close(self) -> None:

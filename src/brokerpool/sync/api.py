@@ -1,0 +1,81 @@
+"""The blocking twin of a broker's market data over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from brokerpool.brokers.rest import Candle, Ohlc, RestCodec
+from brokerpool.http import api as asynchronous
+from brokerpool.http.api import Quoted
+from brokerpool.instruments import Instrument
+from brokerpool.sync.loop import LoopThread
+from brokerpool.ticks import Tick
+
+
+class BrokerApi:
+    """`brokerpool.BrokerApi` with blocking methods; safe to use from any number of threads.
+
+    Takes the same arguments; `live` and other hooks run on the loop. The login of the codec belongs to this
+    loop: a `WebSocketPool` beside it needs a feed, and so a codec, of its own.
+    """
+
+    def __init__(self, codec: RestCodec, *, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401  (BrokerApi's)
+        self._timeout = timeout
+        self._api = asynchronous.BrokerApi(codec, timeout=timeout, **options)
+        self._loop = LoopThread(f"client {self._api.client.name}")
+
+    @property
+    def intervals(self) -> Mapping[str, int]:
+        """The candles that can be had, in OpenAlgo's spelling -> the longest days in one call."""
+        return self._api.intervals
+
+    def ltp(self, instruments: Iterable[Instrument]) -> dict[Instrument, Tick]:
+        """Return last prices; raises as the asynchronous method does, like all of these."""
+        return self._loop.run(self._api.ltp(instruments), self._timeout)
+
+    def ohlc(self, instruments: Iterable[Instrument]) -> dict[Instrument, Ohlc]:
+        """Return the day's prices."""
+        return self._loop.run(self._api.ohlc(instruments), self._timeout)
+
+    def quotes(self, instruments: Iterable[Instrument]) -> dict[Instrument, Quoted]:
+        """Return all that is known, the order book included."""
+        return self._loop.run(self._api.quotes(instruments), self._timeout)
+
+    def history(self, instrument: Instrument, interval: str, start: datetime, end: datetime) -> list[Candle]:
+        """Return the candles that begin from `start` to `end`, the oldest first."""
+        calls = (end - start).days // self.intervals.get(interval, 1) + 1
+        return self._loop.run(
+            self._api.history(instrument, interval, start, end), max(1, calls) * self._timeout
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the client."""
+        return self._loop.call(self._api.stats)
+
+    def drain(self, deadline: float = 10.0) -> None:
+        """Refuse new calls, give those on their way `deadline` seconds, close everything and end the thread.
+
+        A second call does nothing.
+        """
+        if self._loop.closed:
+            return
+        self._loop.run(self._api.client.drain(deadline), deadline)
+        self._loop.close()
+
+    def close(self) -> None:
+        """Drain without waiting for calls that are on their way."""
+        self.drain(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drain()
+
+    def __repr__(self) -> str:
+        return repr(self._api)
