@@ -15,13 +15,15 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
+from rich.console import Console
 
 from brokerpool import cli
 from brokerpool.commands.ranking import ORDERS, Ranking
+from brokerpool.console import statistics
 from brokerpool.errors import ErrorCode
 from tests import processes
 from tests.processes import Running
@@ -176,7 +178,7 @@ def test_errors_suggests_a_code_for_one_that_is_none() -> None:
     assert "did you mean BREAKER_OPEN?" in done.stderr
 
 
-def answers(*counts: tuple[str, int, float | None]) -> dict[str, object]:
+def answers(*counts: tuple[str, int, float | None]) -> dict[str, Any]:
     """What /stats says of connections: name, ticks, age of the last tick."""
     return {
         "websocket": {
@@ -195,6 +197,29 @@ def answers(*counts: tuple[str, int, float | None]) -> dict[str, object]:
             ]
         }
     }
+
+
+def test_on_80_columns_no_name_number_or_fault_is_cut() -> None:
+    stats = answers(("zerodha-10", 1_234_567, 1234.5))
+    (connection,) = stats["websocket"]["per_connection"]
+    connection |= {"state": "connecting", "symbols": 3000, "dials": 100, "refusals": 100}
+    connection["last_fault"] = "the broker answered 403: the token is incorrect"
+    pool = {"connections": 1, "max_connections": 3, "total_symbols": 3000, "capacity_used": 1.0}
+    stats["websocket"] |= pool
+    stats["gateway"] = dict.fromkeys(("frames_delivered", "frames_conflated", "clients", "slow_clients"), 0)
+    narrow = Console(width=80, file=io.StringIO())
+    narrow.print(statistics(stats))
+    assert isinstance(narrow.file, io.StringIO)
+    printed = narrow.file.getvalue()
+    for whole in (
+        "zerodha-10",
+        "connecting",
+        "1234567",
+        "1234.5 s ago",
+        "zerodha-10, last fault: the broker",
+    ):
+        assert whole in printed
+    assert "…" not in printed
 
 
 def test_rates_come_from_two_looks_and_survive_a_restart_of_the_gateway() -> None:

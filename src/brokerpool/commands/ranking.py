@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
-from brokerpool.console import clients_line, pool_line
+from brokerpool.console import clients_line, fault_lines, pool_line, uncut_table
 
 _NEVER = float("inf")
 
@@ -85,10 +84,9 @@ class Ranking:
 
     def view(self, note: str = "") -> RenderableType:
         """Return the whole as it is printed, with a note below it."""
-        table = Table(
-            "connection", "state", "symbols", "ticks/s", "last tick", "dials", "refusals", "last fault"
-        )
-        for row in self.rows():
+        rows = self.rows()
+        table = uncut_table("connection", "state", "symbols", "ticks/s", "last tick", "dials", "refusals")
+        for row in rows:
             table.add_row(
                 row.name,
                 row.state,
@@ -97,12 +95,12 @@ class Ranking:
                 "none yet" if row.age == _NEVER else f"{row.age:.1f} s ago",
                 str(row.dials),
                 str(row.refusals),
-                row.last_fault,
             )
         http, process = self._stats["http"], self._stats["process"]
         wrong = [name for name, holds in self._stats["health"]["reasons"].items() if holds]
         health = f"health: {self._stats['health']['status']}" + (f" ({', '.join(wrong)})" if wrong else "")
         lines = [
+            *fault_lines((row.name, row.last_fault) for row in rows),
             pool_line(self._stats),
             clients_line(self._stats),
             f"{http['requests']} calls to the broker, {sum(http['queued'].values())} wait,"
