@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from brokerpool.brokers.rest import Candle, Ohlc, RestCodec
 from brokerpool.http import api as asynchronous
 from brokerpool.http.api import Quoted
 from brokerpool.instruments import Instrument
-from brokerpool.sync.loop import LoopThread
+from brokerpool.sync.twin import Twin
 from brokerpool.ticks import Tick
 
 
-class BrokerApi:
+class BrokerApi(Twin):
     """`brokerpool.BrokerApi` with blocking methods; safe to use from any number of threads.
 
     Takes the same arguments; `live` and other hooks run on the loop. The login of the codec belongs to this
@@ -25,7 +24,7 @@ class BrokerApi:
     def __init__(self, codec: RestCodec, *, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401  (BrokerApi's)
         self._timeout = timeout
         self._api = asynchronous.BrokerApi(codec, timeout=timeout, **options)
-        self._loop = LoopThread(f"client {self._api.client.name}")
+        super().__init__(f"client {self._api.client.name}", self._api.client.drain)
 
     @property
     def intervals(self) -> Mapping[str, int]:
@@ -54,28 +53,6 @@ class BrokerApi:
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client."""
         return self._loop.call(self._api.stats)
-
-    def drain(self, deadline: float = 10.0) -> None:
-        """Refuse new calls, give those on their way `deadline` seconds, close everything and end the thread.
-
-        A second call does nothing.
-        """
-        if self._loop.closed:
-            return
-        self._loop.run(self._api.client.drain(deadline), deadline)
-        self._loop.close()
-
-    def close(self) -> None:
-        """Drain without waiting for calls that are on their way."""
-        self.drain(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.drain()
 
     def __repr__(self) -> str:
         return repr(self._api)

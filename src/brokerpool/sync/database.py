@@ -7,7 +7,7 @@ import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from types import CodeType, TracebackType
+from types import CodeType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import CursorResult, Executable, ScalarResult
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brokerpool.db import pool as asynchronous
 from brokerpool.db.borrower import Borrower, call_site
 from brokerpool.db.loan import Loan
-from brokerpool.sync.loop import LoopThread
+from brokerpool.sync.twin import Twin
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class DatabaseConnection:
         self._pool.call(self._connection.rollback())
 
 
-class DatabasePool:
+class DatabasePool(Twin):
     """`brokerpool.DatabasePool` with blocking methods; safe to use from any number of threads.
 
     Takes the same arguments, and `call_timeout`: the seconds that one statement may take before it is given
@@ -69,7 +69,7 @@ class DatabasePool:
         self._call_timeout = call_timeout
         self._pool_timeout = pool_timeout
         self._pool = asynchronous.DatabasePool(url, pool_timeout=pool_timeout, **options)
-        self._loop = LoopThread(f"pool {self._pool.name}")
+        super().__init__(f"pool {self._pool.name}", self._pool.drain)
 
     def open(self) -> None:
         """Open the connections that are kept; raises as the asynchronous method does."""
@@ -101,28 +101,9 @@ class DatabasePool:
             work.close()  # what wraps it would not
         return self._loop.run(_bounded(work, self._call_timeout), self._call_timeout)
 
-    def drain(self, deadline: float = 10.0) -> None:
-        """Refuse new callers, give the others `deadline` seconds, close everything and end the thread.
-
-        A second call does nothing.
-        """
-        if self._loop.closed:
-            return
-        self._loop.run(self._pool.drain(deadline), deadline)
-        self._loop.close()
-
-    def close(self) -> None:
-        """Drain without waiting for those who have a connection."""
-        self.drain(0)
-
     def __enter__(self) -> Self:
         self.open()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.drain()
 
     def __repr__(self) -> str:
         return repr(self._pool)

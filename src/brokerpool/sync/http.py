@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
 from brokerpool.http.call import Body, Params
 from brokerpool.http.response import Response
 from brokerpool.http.slots import Lane
-from brokerpool.sync.loop import LoopThread
+from brokerpool.sync.twin import Twin
 
 
-class BrokerClient:
+class BrokerClient(Twin):
     """`brokerpool.BrokerClient` with blocking methods; safe to use from any number of threads.
 
     Takes the same arguments; its hooks (`refresh`, `reconcile`) stay asynchronous and run on the loop.
@@ -24,7 +23,7 @@ class BrokerClient:
     def __init__(self, base_url: str, *, name: str, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401  (BrokerClient's)
         self._timeout = timeout
         self._client = asynchronous.BrokerClient(base_url, name=name, timeout=timeout, **options)
-        self._loop = LoopThread(f"client {name}")
+        super().__init__(f"client {name}", self._client.drain)
 
     def request(
         self,
@@ -84,28 +83,6 @@ class BrokerClient:
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client."""
         return self._loop.call(self._client.stats)
-
-    def drain(self, deadline: float = 10.0) -> None:
-        """Refuse new calls, give those on their way `deadline` seconds, close everything and end the thread.
-
-        A second call does nothing.
-        """
-        if self._loop.closed:
-            return
-        self._loop.run(self._client.drain(deadline), deadline)
-        self._loop.close()
-
-    def close(self) -> None:
-        """Drain without waiting for calls that are on their way."""
-        self.drain(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.drain()
 
     def __repr__(self) -> str:
         return repr(self._client)
