@@ -56,6 +56,12 @@ def demanded(pool: WebSocketPool) -> dict[Any, Mode | None]:
     return {pool.feed.book.token(i): pool.demand.mode(i) for i in pool.demand.instruments()}
 
 
+def carrier(simulator: KiteSimulator, pool: WebSocketPool, instrument: Instrument) -> int:
+    """Return the id of the simulator's socket that carries an instrument; which was first is chance."""
+    token = str(pool.feed.book.token(instrument))
+    return int(next(socket["id"] for socket in simulator.sockets() if token in socket["tokens"]))
+
+
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Return once the condition holds; fail when it does not within `seconds`."""
     try:

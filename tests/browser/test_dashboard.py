@@ -14,12 +14,13 @@ import aiohttp
 import pytest
 from playwright.async_api import Page, expect
 
+from brokerpool import Instrument
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator.faults import Refuse, RefuseDial
 from brokerpool.simulator.zerodha import KiteSimulator
 from tests.browser.chromium import PHONE, needs_chromium, page_of
 from tests.gateway_client import KEY, Client, client, gateway, raw_client
-from tests.rehearsal import until
+from tests.rehearsal import carrier, until
 
 pytestmark = [needs_chromium, pytest.mark.alone]
 
@@ -78,7 +79,7 @@ def test_a_killed_socket_its_gap_and_a_degraded_pool_are_seen_within_two_seconds
             await sees(page, "#attention", "All is well")
             await expect(box(page, "zerodha-1").locator(".state")).to_have_text("live")
             broker.faults.refuse = RefuseDial(503)
-            broker.kill(broker.sockets()[0]["id"])
+            broker.kill(carrier(broker, served_by.pool, Instrument("NSE", "RELIANCE")))
             await sees(page, "#attention", "5 symbols with an open gap")
             await sees(page, "#attention", "zerodha-1 is ")
             await sees(page, "#attention", "lost or refused in the last 15 s")

@@ -13,7 +13,17 @@ from brokerpool.brokers.base import Farewell
 from brokerpool.brokers.zerodha import KiteCodec, ZerodhaFeed
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha import EVICTED, KiteSimulator
-from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, rehearsal, served, until
+from tests.rehearsal import (
+    Prompt,
+    carrier,
+    demanded,
+    feed,
+    instruments,
+    no_task_dies,
+    rehearsal,
+    served,
+    until,
+)
 
 
 class Witness(PoolListener):
@@ -68,8 +78,7 @@ def test_symbols_of_a_connection_that_stays_out_move_by_priority_and_go_home_aga
             witness = Witness()
             pool.listen(witness)
             broker.faults.refuse = Refuse(503)
-            home = next(s for s in broker.sockets() if str(pool.feed.book.token(first[0])) in s["tokens"])
-            broker.kill(home["id"])
+            broker.kill(carrier(broker, pool, first[0]))
             await until(lambda: len(witness.degraded) == 3)
             assert connections(pool)["zerodha-3"]["guests"] == 2
             assert witness.degraded == first[:3], "what has the lower priority waits"
@@ -187,7 +196,8 @@ def test_with_two_copies_each_tick_comes_once_and_the_loss_of_a_socket_makes_no_
             await until(lambda: len(witness.ticks) > 300)
             broker.faults.refuse = Refuse(503, count=2)
             broker.kill(broker.sockets()[0]["id"])
-            await until(lambda: connections(pool)["zerodha-1"]["dials"] == 4)  # the first, two refused, one
+            # Which was first is chance: one dial of the other, and of this one the first, two refused, one.
+            await until(lambda: sum(c["dials"] for c in connections(pool).values()) == 5)
             await pool.wait_live(wanted)
             seen = len(witness.ticks)
             await until(lambda: len(witness.ticks) > seen + 500)
