@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .load_process import LoadError, build_load
 from .measure import DISTURBED, Neighbours
@@ -32,6 +33,24 @@ class Window:
     cpu_us: float
     p99_ms: float
     foreign: float
+
+
+class Change(NamedTuple):
+    """By which share a figure changes in the pairs: the median, and between what half of the pairs lie."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, found: list[tuple[Window, Window]], figure: str) -> Change:
+        """Return the change from the windows without to those with tools."""
+        changes = sorted(getattr(there, figure) / getattr(here, figure) - 1 for here, there in found)
+        quarter = len(changes) // 4
+        return cls(statistics.median(changes), changes[quarter], changes[-quarter - 1])
+
+    def __str__(self) -> str:
+        return f"{self.median:+.1%}, half of the pairs from {self.low:+.1%} to {self.high:+.1%}"
 
 
 def pairs(count: int) -> list[tuple[Window, Window]]:
@@ -85,13 +104,11 @@ def main() -> int:
         )
         note = f", while others used {foreign:.0%} of the machine" if foreign > DISTURBED else ""
         print(f"{name:8} {cpu:.3f} us of CPU for each frame, p99 {p99:.2f} ms{note}")
-    changes = sorted(there.cpu_us / here.cpu_us - 1 for here, there in found)
-    middle, quarter = statistics.median(changes), len(changes) // 4
-    low, high = changes[quarter], changes[-quarter - 1]
-    word = "PASS" if middle <= SHARE else "FAIL"
-    print(f"{word}  CPU a frame at most +{SHARE:.0%}: {middle:+.1%}, the median of {len(changes)} pairs,")
-    print(f"      half of which lie between {low:+.1%} and {high:+.1%}")
-    return 0 if middle <= SHARE else 1
+    cpu, p99 = (Change.of(found, figure) for figure in ("cpu_us", "p99_ms"))
+    word = "PASS" if cpu.median <= SHARE else "FAIL"
+    print(f"{word}  CPU a frame at most +{SHARE:.0%}: {cpu}")
+    print(f"      p99, not judged: {p99}")
+    return 0 if cpu.median <= SHARE else 1
 
 
 if __name__ == "__main__":
