@@ -242,6 +242,18 @@ def test_frames_that_were_gathered_leave_also_when_no_further_tick_comes() -> No
     run(test)
 
 
+def test_frames_that_a_client_gets_as_it_leaves_are_counted() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, subscriber = client(fanout, (INFY, Mode.LTP))
+        fanout._not_before = 10.0
+        fanout.ticked([tick(1.0), tick(2.0)])
+        assert inbox.frames == []
+        fanout.forget(subscriber)
+        assert fanout.stats()["frames_delivered"] == len(inbox.frames) > 0
+
+    run(test)
+
+
 def test_a_long_read_is_flushed_inside_and_not_only_when_it_ends() -> None:
     class Reading(Clock):
         def __call__(self) -> float:

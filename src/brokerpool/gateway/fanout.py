@@ -82,9 +82,9 @@ class Fanout(PoolListener):
     def forget(self, subscriber: Subscriber) -> None:
         """Drop a client that is gone."""
         self._subscribers.discard(subscriber)
+        self._seating.leave(subscriber)  # first, for its last frames leave with that and are counted
         self._delivered_to_gone += subscriber.delivered
         self._conflated_for_gone += subscriber.conflated
-        self._seating.leave(subscriber)
 
     def snapshot(self, keys: Iterable[Key], stale: Callable[[Instrument], bool]) -> bytes:
         """Return the last known values as joined frames, marked as snapshots; b"" when there are none.
