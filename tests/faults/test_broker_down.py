@@ -65,7 +65,9 @@ def test_every_client_knows_in_time_last_values_are_stale_and_the_first_tick_aft
                     f" broker; all {SYMBOLS} symbols ticked again {restored:.1f} s after its return"
                 )
                 assert known < LIVENESS_SECONDS
-                assert tried <= 10 * 3 * OUTAGE_SECONDS / 60
+                # Ten a socket in a minute, which the simulation plays in full; waits begin small, so that the
+                # first quarter may have half of them.
+                assert tried <= 10 * 3 / 2
                 assert restored < 10
                 for client in clients:
                     told = Counter(gap["symbol"] for gap in client.symbol_news("gap"))

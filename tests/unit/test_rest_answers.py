@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 
 import msgspec
@@ -98,7 +98,7 @@ def test_a_daily_candle_carries_its_indian_day_as_midnight_utc_and_a_short_one_i
     candle = Candle(midnight, 1.0, 2.0, 0.5, 1.5, 100)
     daily = answers.dated(candle, "D")
     # What the SDK does with it: seconds since the epoch, taken as they are.
-    assert datetime.utcfromtimestamp(daily.timestamp) == datetime(2025, 4, 24)
+    assert datetime.fromtimestamp(daily.timestamp, UTC) == datetime(2025, 4, 24, tzinfo=UTC)
     assert answers.dated(candle, "5m") is candle
     assert encoded(daily) == (
         b'{"timestamp":%d,"open":1.0,"high":2.0,"low":0.5,"close":1.5,"volume":100,"oi":0}' % daily.timestamp

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -145,8 +145,8 @@ def test_candles_have_epoch_seconds_and_the_brokers_values() -> None:
         async with serving() as (broker, _, program):
             days = {"start_date": "2025-04-21", "end_date": "2025-04-25"}
             daily = (await program.post("history", **INFY, interval="D", **days)).json["data"]
-            assert [datetime.utcfromtimestamp(c["timestamp"]).isoformat() for c in daily] == [
-                f"2025-04-{day}T00:00:00" for day in range(21, 26)
+            assert [datetime.fromtimestamp(c["timestamp"], UTC).isoformat() for c in daily] == [
+                f"2025-04-{day}T00:00:00+00:00" for day in range(21, 26)
             ]
             assert asked(broker, CANDLES) == 1
             minutes = (await program.post("history", **INFY, interval="1m", **days)).json["data"]
