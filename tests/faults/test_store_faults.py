@@ -26,7 +26,7 @@ from tests.database import PASSWORD
 from tests.postgres import DIALECTS, administer, database, server
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
-OTHER_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhbm90aGVyIGtleSE="
+OTHER_KEY = "YW5vdGhlciBrZXksIG5vdCB0aGF0IG9mIGJlZm9yZSE="
 NOBODY = 65_534
 
 

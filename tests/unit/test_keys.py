@@ -15,7 +15,7 @@ from brokerpool.errors import ErrorCode, StoreError
 WRONG_KEYS = 100_000
 
 FIRST = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
-SECOND = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhbm90aGVyIGtleSE="
+SECOND = "YW5vdGhlciBrZXksIG5vdCB0aGF0IG9mIGJlZm9yZSE="
 
 
 def key(text: str, number: int = 1) -> Key:

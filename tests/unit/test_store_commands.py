@@ -24,7 +24,7 @@ from brokerpool.errors import ErrorCode
 from brokerpool.settings import NAMES, DatabaseSettings
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
-OTHER_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhbm90aGVyIGtleSE="
+OTHER_KEY = "YW5vdGhlciBrZXksIG5vdCB0aGF0IG9mIGJlZm9yZSE="
 TOKEN = "access-token-0123456789"
 
 

@@ -38,11 +38,15 @@ class _Tuned(sqlite3.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (sqlite3's)
         super().__init__(*args, **options)
-        with _TUNING:
-            self.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
-            self.execute("PRAGMA journal_mode = WAL")
-            self.execute("PRAGMA synchronous = NORMAL")
-            self.execute("PRAGMA foreign_keys = ON")
+        try:
+            with _TUNING:
+                self.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+                self.execute("PRAGMA journal_mode = WAL")
+                self.execute("PRAGMA synchronous = NORMAL")
+                self.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            self.close()  # nobody gets to see it
+            raise
 
 
 class LiteConnection(aiosqlite.Connection):
