@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  (nobody may not read it where the interpreter is root's)
 import os
 import sqlite3
 import tempfile
