@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.gateway_client import raw_client
+from tests.gateway_client import masked, raw_client
 
 _TICK = b'{"type":"market_data","symbol":"'
 _STAMP = b'"timestamp":'
@@ -19,7 +19,8 @@ _STAMP = b'"timestamp":'
 class Observer:
     """One client: when each symbol ticked, its longest pause, how late its ticks were, and all news."""
 
-    def __init__(self) -> None:
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
         self.last: dict[str, float] = {}
         self.pauses: dict[str, float] = {}
         self.delays_ms: dict[str, list[float]] = {}
@@ -90,6 +91,8 @@ class Observer:
                 break
             if opcode == 1:
                 self.take(data[start : start + size])
+            elif opcode == 9:  # who leaves pings unanswered is sent away
+                self._writer.write(masked(data[start : start + size], 10))
             at = start + size
         return data[at:]
 
@@ -103,7 +106,7 @@ async def observing(
     try:
         for rows in symbols:
             reader, writer = await raw_client(ws_url, list(rows), key, mode)
-            observer = Observer()
+            observer = Observer(writer)
             observers.append(observer)
             writers.append(writer)
             tasks.append(asyncio.create_task(observer.listen(reader)))
