@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,28 @@ def test_what_ends_in_time_is_left_alone_and_no_timer_stays() -> None:
         assert running._timer is None
 
     run(main)
+
+
+def test_calls_one_after_the_other_set_a_timer_about_once_in_a_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> int:
+        loop, running = asyncio.get_running_loop(), Running()
+        armed, call_at = 0, loop.call_at
+
+        def counted(when: float, callback: Any, *args: Any, **options: Any) -> asyncio.TimerHandle:
+            nonlocal armed
+            armed += callback == running._look
+            return call_at(when, callback, *args, **options)
+
+        monkeypatch.setattr(loop, "call_at", counted)
+        for _ in range(1000):
+            with running.until(loop.time() + 1.0, loop):
+                await asyncio.sleep(0.01)
+        await running.idle()
+        return armed
+
+    assert run(main) <= 12, "ten seconds of calls, at a second each"
 
 
 def test_a_cancellation_from_elsewhere_is_no_timeout_even_in_the_same_step() -> None:

@@ -72,7 +72,7 @@ class Running:
         deadline = Deadline(when, self, task)
         self._deadlines.add(deadline)
         if when < self._due:
-            self._arm(loop)
+            self._arm(when, loop)
         return deadline
 
     def ended(self, deadline: Deadline) -> None:
@@ -94,19 +94,21 @@ class Running:
             await self._idle.wait()
         self._disarm()
 
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _arm(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
         self._disarm()
-        self._due = min((d.when for d in self._deadlines if not d.expired), default=math.inf)
-        if self._due < math.inf:
-            self._timer = loop.call_at(self._due, self._look, loop)
+        self._due = when
+        self._timer = loop.call_at(when, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         # Most calls have long ended when the timer that was set for them goes off, so that it looks through
         # those that run about once in a timeout.
+        self._disarm()
         now = loop.time()
         for deadline in [d for d in self._deadlines if d.when <= now]:
             deadline.expire()
-        self._arm(loop)
+        first = min((d.when for d in self._deadlines if not d.expired), default=math.inf)
+        if first < math.inf:
+            self._arm(first, loop)
 
     def _disarm(self) -> None:
         self._due = math.inf

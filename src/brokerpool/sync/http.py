@@ -17,7 +17,7 @@ from brokerpool.sync.twin import Twin
 class BrokerClient(Twin):
     """`brokerpool.BrokerClient` with blocking methods; safe to use from any number of threads.
 
-    Takes the same arguments; its hooks (`refresh`, `reconcile`) stay asynchronous and run on the loop.
+    Takes the same arguments; its hooks (a login's provider, `reconcile`) stay asynchronous, on the loop.
     """
 
     def __init__(self, base_url: str, *, name: str, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401  (BrokerClient's)
