@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import text
 
 from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
+from brokerpool.db.sqlite import _Tuned
 from tests.rehearsal import no_task_dies, until
 
 COUNT = text("SELECT count(*) FROM trades")
@@ -48,6 +50,16 @@ def test_fifty_writers_meet_no_lock_and_write_in_the_order_in_which_they_came(ur
             assert list(rows) == list(range(50))
 
     asyncio.run(main())
+
+
+def test_a_file_that_is_no_database_is_not_kept_open(tmp_path: Path) -> None:
+    path = tmp_path / "letter.db"
+    path.write_text("Dear reader, " * 1000)
+    # The error's traceback keeps the connection alive, so only closing it closes the file.
+    with pytest.raises(sqlite3.DatabaseError) as told:
+        sqlite3.connect(path, factory=_Tuned)
+    assert str(path) not in {file.path for file in psutil.Process().open_files()}
+    assert told.value.__traceback__ is not None
 
 
 def test_readers_are_served_while_writers_wait_for_a_writer(url: str) -> None:
