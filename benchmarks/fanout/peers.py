@@ -13,8 +13,8 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,7 +111,7 @@ class ServingProcess:
             self._process.stdout.close()
 
 
-def _environment(**settings: object) -> dict[str, str]:
+def environment(**settings: object) -> dict[str, str]:
     """Return this process's environment without settings of ours but those given."""
     ours = ("BROKERPOOL_", "WEBSOCKET_", "MAX_", "WS_", "DATABASE_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -182,27 +182,10 @@ def _feed(
     return stack.enter_context(feed)
 
 
-def rig_watched(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
-    """The same as `rig_ours`, scraped once a second and shown on one dashboard."""
-    rig = rig_ours(stack, program, cores, scenario)
-    stack.enter_context(watched(cores, rig))
-    return rig
-
-
-@contextmanager
-def watched(cores: Cores, rig: Rig) -> Iterator[None]:
-    """Let an operator's tools watch a gateway until the end of the context."""
-    script = Path(__file__).with_name("watcher.py")
-    with ExitStack() as stack:
-        command = [sys.executable, str(script), rig.http_url, API_KEY]
-        ServingProcess(stack, cores.load, command, _environment()).first_line()
-        yield
-
-
 def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
     """`brokerpool serve` with a Kite-like broker before it: binary quotes in, JSON frames out."""
     kite = _feed(stack, program, cores, scenario, "kite")
-    env = _environment(
+    env = environment(
         BROKERPOOL_BROKER="zerodha",
         BROKERPOOL_BROKER_API_KEY="bench",
         BROKERPOOL_BROKER_ACCESS_TOKEN="bench",
@@ -238,7 +221,7 @@ def rig_nats(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
         f'listen: "127.0.0.1:-1"\nports_file_dir: "{folder}"\n'
         'websocket { listen: "127.0.0.1:-1", no_tls: true, compression: false }\n'
     )
-    env = _environment(GOMAXPROCS=1)
+    env = environment(GOMAXPROCS=1)
     server = ServingProcess(stack, cores.serving, [binary, "-c", str(folder / "nats.conf")], env)
     deadline = time.monotonic() + START_SECONDS
     while not (found := list(folder.glob("*.ports"))) or not found[0].read_text():
@@ -260,7 +243,7 @@ def rig_nats(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
 def rig_websockets(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
     """`websockets.broadcast` in a small server: ready JSON in, the same JSON out."""
     script = Path(__file__).with_name("peer_websockets.py")
-    server = ServingProcess(stack, cores.serving, [sys.executable, str(script)], _environment())
+    server = ServingProcess(stack, cores.serving, [sys.executable, str(script)], environment())
     ports = server.first_line()
     clients = _clients(stack, program, cores, scenario, server.pid, ports["port"], "plain")
     clients.answer(60)
@@ -271,7 +254,6 @@ def rig_websockets(stack: ExitStack, program: Path, cores: Cores, scenario: Scen
 
 PEERS: Mapping[str, Callable[[ExitStack, Path, Cores, Scenario], Rig]] = {
     "ours": rig_ours,
-    "watched": rig_watched,
     "nats": rig_nats,
     "websockets": rig_websockets,
 }

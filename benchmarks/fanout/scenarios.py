@@ -74,7 +74,7 @@ SCENARIOS = (
     Scenario(
         "kite",
         "Kite in, JSON out: 3 sockets, 20,000 ticks/s, 50 clients x 300 of 3,000 symbols",
-        ("ours", "watched"),
+        ("ours",),
         clients=50,
         symbols=3000,
         each=300,

@@ -11,13 +11,15 @@ import random
 import statistics
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from .load_process import LoadError, build_load
 from .measure import DISTURBED, Neighbours
-from .peers import Cores, Rig, rig_ours, watched
+from .peers import API_KEY, Cores, Rig, ServingProcess, environment, rig_ours
 from .scenarios import SCENARIOS
 
 #: What being watched may add to the CPU of a frame.
@@ -71,6 +73,16 @@ def pairs(count: int) -> list[tuple[Window, Window]]:
             print(".", end="", file=sys.stderr, flush=True)
         rig.feed.ask("halt")
     return found
+
+
+@contextmanager
+def watched(cores: Cores, rig: Rig) -> Iterator[None]:
+    """Let an operator's tools watch a gateway until the end of the context."""
+    script = Path(__file__).with_name("watcher.py")
+    with ExitStack() as stack:
+        command = [sys.executable, str(script), rig.http_url, API_KEY]
+        ServingProcess(stack, cores.load, command, environment()).first_line()
+        yield
 
 
 def _window(chosen: Cores, rig: Rig, *, watching: bool) -> Window:
