@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format soak demo bench-fanout bench-watching bench-feed bench-http bench-db docs site screenshots clean
+.PHONY: help test lint format soak demo bench-fanout bench-watching bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ site: $(VENV)/.test ## the documentation as web pages, in site/; fails on a brok
 
 screenshots: $(VENV)/.test ## take the pictures of the dashboard's page again; needs Chromium
 	$(BIN)/python -m tests.browser.screenshots
+
+newcomer: $(VENV)/.test ## time the way from a clean clone to live ticks on the dashboard; needs Chromium
+	$(BIN)/python -m tests.browser.newcomer
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
