@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
@@ -46,6 +48,8 @@ class Report:
     virtual_seconds: float = 0.0
     recovery_seconds: float = 0.0
     steps: int = 0
+    #: What the seed drew for the broker and the pool, and what the nemesis did.
+    covered: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -62,12 +66,31 @@ def rehearse(seed: int, pool_class: type[WebSocketPool] = WebSocketPool) -> Repo
     report = Report(seed)
     rehearsal = _Rehearsal(seed, report, pool_class)
     loops: list[VirtualLoop] = []
-    try:
-        run(rehearsal.play, max_steps=MAX_STEPS, prepare=loops.append)
-    except (Exception, LeakError) as error:
-        report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
+    with _errors_noted(report.problems):
+        try:
+            run(rehearsal.play, max_steps=MAX_STEPS, prepare=loops.append)
+        except (Exception, LeakError) as error:
+            report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
     report.steps = loops[0].steps
     return report
+
+
+@contextlib.contextmanager
+def _errors_noted(problems: list[str]) -> Iterator[None]:
+    """Take what the pool logs as an error for a problem, and let nothing else of its log through."""
+
+    class Errors(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            problems.append(f"logged as an error: {record.getMessage()}")
+
+    logger, handler = logging.getLogger("brokerpool"), Errors(logging.ERROR)
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
 
 
 class _Rehearsal:
@@ -85,7 +108,7 @@ class _Rehearsal:
         size = random.randint(4, 8)
         self.feed = feed = ScriptedFeed(
             symbols=int(connections * size * random.uniform(0.7, 1.3)),
-            provider=self._log_in if random.random() < 0.3 else None,
+            provider=self._log_in if (provides := random.random() < 0.3) else None,
             symbols_per_connection=size,
             max_connections=connections,
             socket_life_seconds=random.choice((0.0, 0.0, 0.0, 60.0)),
@@ -107,12 +130,24 @@ class _Rehearsal:
             max_symbols=size,
             max_connections=connections,
             linger=random.uniform(1, 10),
-            placement=random.choice(("fill-first", "least-loaded")),
+            placement=(placement := random.choice(("fill-first", "least-loaded"))),
             redundancy=self.redundancy,
             grace=random.uniform(0.5, 6),
             random=random,
             dial=broker.dial,
             wall_clock=loop.wall_clock,
+        )
+        self.report.covered.update(
+            {
+                "pools": 1,
+                "with two copies": self.redundancy == 2,
+                placement: 1,
+                "with a credentials provider": provides,
+                "with sockets of limited life": feed.limits.socket_life_seconds > 0,
+                "at a broker that evicts": broker.evicts,
+                "at a broker that counts pings": feed.limits.pings_counted,
+                "at a broker without a first answer": not broker.snapshots,
+            }
         )
         self.witness = witness = Witness(broker, pool)
         pool.listen(witness)
@@ -150,7 +185,7 @@ class _Rehearsal:
         await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()
-        self.report.counts.update(nemesis.deeds)
+        self.report.covered.update(nemesis.deeds)
 
     async def _own(self, owner: str) -> None:
         """Subscribe, unsubscribe, change modes, leave and come back, for ever."""
@@ -247,20 +282,32 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seed is not None:
         report = rehearse(options.seed)
         print("\n".join(report.trace))
-        print(f"{report}\ntrace {report.trace_hash}, {report.steps} steps, {dict(report.counts)}")
+        print(f"{report}\ntrace {report.trace_hash}, {report.steps} steps")
+        print(_listed(report.covered), _listed(report.counts), sep="\n")
         return bool(report.problems)
     began = time.perf_counter()
     failed: list[Report] = []
+    covered: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     with ProcessPoolExecutor(options.jobs) as processes:
         seeds = range(options.first, options.first + options.seeds)
-        for report in processes.map(rehearse_briefly, seeds, chunksize=20):
+        for done, report in enumerate(processes.map(rehearse_briefly, seeds, chunksize=20), 1):
+            covered.update(report.covered)
             counts.update(report.counts, virtual_seconds=int(report.virtual_seconds))
             if report.problems:
                 failed.append(report)
                 print(report, flush=True)
-    print(f"{len(seeds)} seeds, {len(failed)} failed, in {time.perf_counter() - began:.0f} s: {dict(counts)}")
+            if sys.stderr.isatty() and done % 100 == 0:
+                print(f"{done:,} of {len(seeds):,} seeds, {len(failed)} failed", end="\r", file=sys.stderr)
+    print(f"covered: {_listed(covered)}")
+    print(f"judged: {_listed(counts)}")
+    seconds = time.perf_counter() - began
+    print(f"{len(seeds):,} seeds from {seeds.start:,} on, {len(failed)} failed, in {seconds:,.0f} s")
     return bool(failed)
+
+
+def _listed(counter: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counter.items())
 
 
 def rehearse_briefly(seed: int) -> Report:

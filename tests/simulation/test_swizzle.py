@@ -88,8 +88,15 @@ def test_a_pool_that_subscribes_before_it_drops_is_caught(monkeypatch: pytest.Mo
 
 
 def test_a_pool_that_passes_every_copy_of_a_tick_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Intake, "_passes", lambda self, source, tick, now: True)
+    monkeypatch.setattr(Intake, "_deduplicated", lambda self, source, ticks: ticks)
     caught("comes twice")
+
+
+def test_a_pool_that_covers_up_the_holes_between_two_sockets_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Intake, "_tell_holes", lambda self, instruments, reason: None)
+    caught("outside of any gap", seeds=200)
 
 
 def test_a_pool_that_leaves_a_timer_behind_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

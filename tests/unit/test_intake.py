@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
 
@@ -66,6 +67,9 @@ class Somewhere:
 
 class Everywhere:
     """A lane that carries all on two connections."""
+
+    def __init__(self) -> None:
+        self.connections = {name: Somewhere(name) for name in ("ws-1", "ws-2")}
 
     def carriers(self, instrument: Instrument) -> list[str]:
         return ["ws-1", "ws-2"]
@@ -133,53 +137,61 @@ def test_a_symbol_that_never_ticked_has_no_data_that_could_have_a_hole() -> None
     asyncio.run(main())
 
 
-def test_a_socket_that_was_replaced_owes_no_copies_of_what_went_by_meanwhile() -> None:
+def on_two_connections(told: Told) -> tuple[Rehearsed, Callable[[str, float], list[str]]]:
+    """Return an intake of a symbol on two connections, and what brings it a price and returns the news."""
+    intake = Rehearsed()
+    everywhere = Everywhere()
+    intake._lanes = cast("list[Lane]", [everywhere])
+    intake.carriers_changed(INFY)
+    intake.listen(told)
+
+    def bring(name: str, price: float) -> list[str]:
+        told.news.clear()
+        intake.now += 0.01
+        everywhere.connections[name].data_at = intake.now
+        intake.ticked(
+            cast("Connection", everywhere.connections[name]), [Tick(instrument=INFY, ltp=price, timestamp=0)]
+        )
+        return list(told.news)
+
+    return intake, bring
+
+
+def test_a_tick_that_two_connections_bring_passes_once() -> None:
     async def main() -> None:
-        intake, told = Rehearsed(), Told()
-        one, two = cast("list[Connection]", [Somewhere("ws-1"), Somewhere("ws-2")])
-        intake._lanes = cast("list[Lane]", [Everywhere()])
-        intake.carriers_changed(INFY)
-        intake.listen(told)
-
-        def bring(connection: Connection, price: float) -> int:
-            told.news.clear()
-            intake.ticked(connection, [Tick(instrument=INFY, ltp=price, timestamp=0)])
-            return told.news.count("tick")
-
-        intake.arrived(one, [INFY])
-        assert all(bring(one, float(n)) for n in range(200))
-        intake.arrived(two, [INFY])
-        assert bring(two, 200.0) == 1, "its first answer is news already"
-        assert bring(one, 200.0) == 0
+        _, bring = on_two_connections(Told())
+        assert all(bring("ws-1", float(n)) == ["tick"] for n in range(200))
+        assert bring("ws-2", 199.0) == [], "its first answer"
+        assert bring("ws-2", 200.0) == ["tick"]
+        assert bring("ws-1", 200.0) == []
 
     asyncio.run(main())
 
 
-def test_a_gap_opens_when_the_dead_socket_led_and_the_other_ones_ticks_were_dropped_as_late() -> None:
+def test_a_hole_between_two_connections_is_told_before_the_tick_that_follows_it() -> None:
     async def main() -> None:
-        intake, told = Rehearsed(), Told()
-        leader, lane = Somewhere("ws-1"), Everywhere()
-        one, two = cast("list[Connection]", [leader, Somewhere("ws-2")])
-        intake._lanes = cast("list[Lane]", [lane])
-        intake.carriers_changed(INFY)
-        intake.listen(told)
-
-        def bring(connection: Connection, price: float) -> None:
-            intake.now += 1.0
-            if price == 1.0:
-                intake.arrived(connection, [INFY])
-            intake.ticked(connection, [Tick(instrument=INFY, ltp=price, timestamp=0)])
-
-        bring(one, 1.0)
-        bring(two, 1.0)
-        bring(one, 2.0)
-        leader.data_at = intake.now
-        bring(two, 3.0)  # may be older than 2.0, and is dropped
-        told.news.clear()
-        lane.serving = lambda instrument: ["ws-2"]  # type: ignore[method-assign]  # the other one is gone
-        intake.symbols_lost([INFY], "the connection was lost", one)
-        bring(two, 4.0)
+        intake, bring = on_two_connections(told := Told())
+        bring("ws-1", 1.0)
+        assert bring("ws-2", 4.0) == [], "it waits: what lies between may still come"
+        intake.sweep([INFY], intake.now + 0.1)
+        assert told.news == []
+        intake.now += 1.1
+        intake.sweep([INFY], intake.now)
         assert told.news == ["gap", "gap closed", "tick"]
+        assert bring("ws-1", 2.0) == [], "too late: it is part of the hole"
+        assert bring("ws-2", 5.0) == ["tick"]
+
+    asyncio.run(main())
+
+
+def test_the_first_tick_after_a_total_loss_closes_the_gap_though_it_is_the_same_as_the_last() -> None:
+    async def main() -> None:
+        intake, bring = on_two_connections(told := Told())
+        bring("ws-1", 1.0)
+        for name in ("ws-1", "ws-2"):
+            intake.symbols_lost([INFY], "lost", cast("Connection", Somewhere(name)))
+        assert told.news[-1] == "gap"
+        assert bring("ws-2", 1.0) == ["gap closed", "tick"]
 
     asyncio.run(main())
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from brokerpool.feed.arbiter import Arbiter, Verdict
 from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
+from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.states import SymbolState
@@ -21,7 +21,7 @@ from brokerpool.ticks import Tick
 logger = logging.getLogger("brokerpool.feed")
 
 
-#: How long a symbol stays on two connections when the old one brings nothing that proves it alive.
+#: How long a symbol stays on two connections when nothing shows that they bring the same.
 OVERLAP_SECONDS = 10.0
 
 
@@ -43,7 +43,8 @@ class Intake:
         self._wall_clock = wall_clock
         self._monotonic = asyncio.get_running_loop().time
         self._listeners: tuple[PoolListener, ...] = ()
-        self._contested: dict[Instrument, Arbiter] = {}
+        #: The symbols that are on several connections, or were until just now.
+        self._contested: dict[Instrument, Deduplication] = {}
 
     def listen(self, listener: PoolListener) -> None:
         """Tell the listener of everything from now on."""
@@ -57,15 +58,9 @@ class Intake:
 
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None:
         if self._contested:
-            now = self._monotonic()
-            ticks = [tick for tick in ticks if self._passes(connection.name, tick, now)]
-            if not ticks:
-                return
-        self.cadence.saw(ticks, self._monotonic())
-        if self.gaps:
-            self._close_gaps([tick.instrument for tick in ticks if tick.instrument in self.gaps])
-        for listener in self._listeners:
-            listener.ticked(ticks)
+            ticks = self._deduplicated(connection.name, ticks)
+        if ticks:
+            self._deliver(ticks)
 
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
         for listener in self._listeners:
@@ -73,29 +68,18 @@ class Intake:
 
     def arrived(self, connection: Connection, instruments: list[Instrument]) -> None:
         """Note the first ticks on a socket, before they are told."""
-        if self._contested:
-            now = self._monotonic()
-            for instrument in instruments:
-                if (arbiter := self._contested.get(instrument)) is not None:
-                    # A hole that is told already must not be told a second time.
-                    before = None if instrument in self.gaps else self.cadence.seen(instrument)
-                    arbiter.began(connection.name, now, before)
         self.symbols_changed(instruments, SymbolState.LIVE)
 
     def symbols_lost(self, instruments: list[Instrument], reason: str, connection: Connection) -> None:
-        """Tell of the holes that a lost connection leaves, or a place that was taken away.
+        """Take note of symbols of a lost connection, or of a place that was taken away.
 
-        Where nothing delivers a symbol any more its gap opens now. Where something does, but began only after
-        the connection had fallen silent, there was a hole, and it is over.
+        Where nothing delivers a symbol any more its gap opens now.
         """
         dark = []
         for instrument in instruments:
-            alone = not any(lane.serving(instrument) for lane in self._lanes)
-            if (arbiter := self._contested.get(instrument)) is not None:
-                self._tell_holes(instrument, arbiter.holes(connection.name, connection.data_at), reason)
-                alone |= arbiter.led(connection.name, connection.data_at)
-                arbiter.lost(connection.name)
-            if alone:
+            if (copies := self._contested.get(instrument)) is not None:
+                copies.lost(connection.name, connection.data_at)
+            if not any(lane.serving(instrument) for lane in self._lanes):
                 dark.append(instrument)
         self._open_gaps(dark, reason)
         self.cadence.forgive(dark, self._monotonic())
@@ -103,21 +87,16 @@ class Intake:
     def overlaps(self, instrument: Instrument, new: Connection, old: Connection) -> bool:
         """Tell whether a symbol may be taken off its old connection, now that it ticks on the new one.
 
-        Either may be dead without anybody's knowing it yet. The new one must show signs of life, and the
-        old one must have brought data after the new one began. When it brings none for a while, the time
-        between the two is told as a hole.
+        Either may be dead without anybody's knowing it yet. The new one must show signs of life, and be in
+        step with what has passed, or the old one must have brought data after the new one began.
         """
         if new.fading:
             return False
-        arbiter = self._contested.get(instrument)
-        began = arbiter.since(new.name) if arbiter else None
-        if arbiter is None or began is None or old.data_at > began:
+        copies = self._contested.get(instrument)
+        began = copies.began(new.name) if copies else None
+        if copies is None or began is None or copies.in_step(new.name) or old.data_at > began:
             return True
-        if self._monotonic() - began < OVERLAP_SECONDS:
-            return False
-        holes = arbiter.holes(old.name, old.data_at)
-        self._tell_holes(instrument, holes, "its old connection had fallen silent")
-        return True
+        return self._monotonic() - began >= OVERLAP_SECONDS
 
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None:
         name, state = connection.name, connection.state.value
@@ -131,13 +110,16 @@ class Intake:
     def carriers_changed(self, instrument: Instrument) -> None:
         """Expect copies of a symbol's ticks while more than one connection carries it."""
         carriers = [name for lane in self._lanes for name in lane.carriers(instrument)]
-        arbiter = self._contested.get(instrument)
-        if arbiter is None:
+        copies = self._contested.get(instrument)
+        if copies is None:
             if len(carriers) < 2:
                 return
             serving = [name for lane in self._lanes for name in lane.serving(instrument)]
-            arbiter = self._contested[instrument] = Arbiter(self.cadence.last(instrument), serving)
-        arbiter.serve(carriers)
+            last, seen = self.cadence.last(instrument), self.cadence.seen(instrument)
+            copies = self._contested[instrument] = Deduplication(last, seen or 0.0, serving)
+            if instrument in self.gaps:
+                copies.interrupted()
+        copies.serve(carriers, self._monotonic())
 
     def ticked_since(self, instrument: Instrument, at: float) -> bool:
         """Tell whether any connection has brought a tick of the symbol after the monotonic time."""
@@ -160,8 +142,9 @@ class Intake:
             self._journal.note(Event.MUTE, symbols=len(fallen), reason="silent for twice their usual pause")
             self.symbols_changed(fallen, SymbolState.STALE)
             self._open_gaps(fallen, "no tick for twice the usual pause")
-        for instrument in [i for i, arbiter in self._contested.items() if arbiter.over()]:
+        for instrument in [i for i, copies in self._contested.items() if copies.over()]:
             del self._contested[instrument]
+        self._release_overdue(now)
 
     def forget(self, instrument: Instrument) -> None:
         """Drop what is known of a symbol that nobody wants any more; its gap ends here."""
@@ -188,30 +171,61 @@ class Intake:
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _tell_holes(self, instrument: Instrument, holes: list[tuple[float, float]], reason: str) -> None:
-        """Tell of gaps that are over, each from and to monotonic seconds."""
-        if instrument in self.gaps:
-            return
-        wall, now = self._wall_clock(), self._monotonic()
-        for hole in holes:
-            begin, end = (wall - (now - at) for at in hole)
-            self._tell_opened(self.gaps.open({instrument: _from_ms(begin)}, reason), reason)
-            self._tell_closed(self.gaps.close([instrument], _to_ms(end)))
+    def _deduplicated(self, source: str, ticks: list[Tick]) -> list[Tick]:
+        """Return what passes now, holes in it told."""
+        now = self._monotonic()
+        passing: list[Tick] = []
+        holes = []
+        for tick in ticks:
+            instrument = tick.instrument
+            copies = self._contested.get(instrument)
+            if copies is None:
+                passing.append(tick)
+                continue
+            freed, hole = copies.brought(source, tick, now, self._data_at)
+            if hole:
+                holes.append(instrument)
+            if not freed and instrument in self.gaps and copies.repeats(tick):
+                passing.append(tick)  # the same again after a hole: nothing was missed, and it ends the gap
+            passing += freed
+        if holes:
+            self._tell_holes(holes, f"{source} took over, and may not have brought all that went by")
+        return passing
 
-    def _passes(self, source: str, tick: Tick, now: float) -> bool:
-        arbiter = self._contested.get(tick.instrument)
-        if arbiter is None:
-            return True
-        verdict = arbiter.judge(source, tick, now, told=tick.instrument in self.gaps)
-        if verdict is Verdict.LATE:
-            holes = arbiter.holes(source, float("-inf"))
-            self._tell_holes(tick.instrument, holes, f"{source} was held up, and its ticks came too late")
-            arbiter.told()
-        # The same again after a hole: nothing was missed, and it ends the gap.
-        again = verdict is Verdict.COPY and tick.instrument in self.gaps and arbiter.repeats(tick)
-        return verdict is Verdict.NEW or again
+    def _release_overdue(self, now: float) -> None:
+        """Let the ticks pass that have waited for others in vain."""
+        for instrument, copies in list(self._contested.items()):
+            freed, hole = copies.overdue(now, self._data_at)
+            if hole:
+                self._tell_holes([instrument], "another connection took over, and may not have brought all")
+            if freed:
+                self._deliver(freed)
 
-    def _open_gaps(self, instruments: Iterable[Instrument], reason: str) -> None:
+    def _data_at(self, source: str) -> float:
+        """Return when a connection brought data last, as far as it is known still."""
+        known = [lane.connections[source] for lane in self._lanes if source in lane.connections]
+        return max((connection.data_at for connection in known), default=-math.inf)
+
+    def _deliver(self, ticks: list[Tick]) -> None:
+        self.cadence.saw(ticks, self._monotonic())
+        if self.gaps:
+            self._close_gaps([tick.instrument for tick in ticks if tick.instrument in self.gaps])
+        for listener in self._listeners:
+            listener.ticked(ticks)
+
+    def _open_gaps(self, instruments: Collection[Instrument], reason: str) -> None:
+        if self._contested:
+            for instrument in instruments:
+                if (copies := self._contested.get(instrument)) is not None:
+                    copies.interrupted()
+        self._tell_gaps(instruments, reason)
+
+    def _tell_holes(self, instruments: Collection[Instrument], reason: str) -> None:
+        """Open the gaps that deduplication has found, which the next ticks close."""
+        self._tell_gaps(instruments, reason)
+        self.cadence.forgive(instruments, self._monotonic())
+
+    def _tell_gaps(self, instruments: Iterable[Instrument], reason: str) -> None:
         now, wall = self._monotonic(), self._wall_clock()
         edges = {}
         for instrument in instruments:
