@@ -111,6 +111,11 @@ class ErrorCode(Enum):
         "It holds back the group's calls to this host, cancellations excepted, and lets one through now"
         " and then to see whether the broker is back.",
     )
+    HOOK_FAILED = Entry(
+        "The client's hook `proof`, which makes the headers of the login, raised or gave something else.",
+        "Read the log, which names the place where it raised, and mend it; then call again.",
+        "It sent nothing of the call.",
+    )
     CALL_NOT_SENT = Entry(
         "No connection to the broker came about, so nothing of the call was sent.",
         "Check the network and the address; the call may safely be made again.",

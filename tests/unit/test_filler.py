@@ -161,7 +161,7 @@ def test_after_a_failure_all_that_is_still_open_is_asked_for_again_later_and_lat
             assert fourth - third >= 0.08
             assert stage.source.asked == [INSTRUMENTS[:2]] * 4 + [INSTRUMENTS[2:3]]
             assert stage.told.snapshots == INSTRUMENTS[:3]
-            assert "no snapshots for 2 symbols: RuntimeError" in caplog.text
+            assert "no snapshots for 2 symbols: Source raised RuntimeError" in caplog.text
             assert "secret" not in caplog.text
 
     asyncio.run(main())

@@ -7,6 +7,7 @@ import gc
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import until
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
-LABELS = {"connection", "event", "group", "host", "kind", "lane", "code", "reason", "window"}
+LABELS = {"connection", "event", "group", "host", "kind", "lane", "code", "reason", "source", "window"}
 
 
 async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.ClientSession) -> dict[str, Any]:
@@ -42,6 +43,13 @@ async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.Clie
     while not served_by.stats()["http"]["refused"]:
         async with http.post(f"{served_by.http_url}/api/v1/history", json=history):
             pass
+
+    def raises() -> None:
+        raise RuntimeError("a watcher's fault")
+
+    login = served_by._feed.login
+    login.watch(raises)
+    login.renew(replace(login.credentials, expires_at=4e9))
     await broker.throw(FaultOrder.parse(b'{"http_break": {"kind": "no-answer", "path": "/quote"}}'))
     quote = {"apikey": KEY, "symbol": "TCS", "exchange": "NSE"}
 

@@ -226,7 +226,7 @@ def test_a_socket_without_heartbeats_is_replaced_and_a_quiet_one_with_heartbeats
     asyncio.run(main())
 
 
-def test_a_fault_of_our_own_does_not_end_the_supervision_of_a_socket(
+def test_an_endpoint_that_raises_costs_one_dial_and_is_told_by_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Faulty(ZerodhaFeed):
@@ -244,6 +244,7 @@ def test_a_fault_of_our_own_does_not_end_the_supervision_of_a_socket(
             async with WebSocketPool(faulty, random=Prompt()) as pool:
                 pool.subscribe(instruments(broker, 1))
                 await pool.wait_live(instruments(broker, 1))
-                assert "unexpected error" in caplog.text
+                assert "Faulty.endpoint raised RuntimeError" in caplog.text
+                assert pool.get_pool_stats()["websocket"]["faults"] == {"Faulty.endpoint": 1}
 
     asyncio.run(main())

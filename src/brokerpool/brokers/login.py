@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
-logger = logging.getLogger("brokerpool.brokers")
+from brokerpool.fence import Fence, HookFailed, check_plain, name_of
 
 #: How long a provider may take; one that hangs must not keep the pool from asking again.
 PROVIDER_SECONDS = 30.0
@@ -47,6 +48,8 @@ class Login:
         self.version = 1
         #: True from the moment at which the broker refused this version until there is another one.
         self.refused = False
+        #: Around the provider and the watchers.
+        self.fence = Fence("login")
         self._provider = provider
         self._question: _Question | None = None
         self._watchers: list[Callable[[], None]] = []
@@ -94,7 +97,12 @@ class Login:
         return self.version != before
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call the watcher after each refusal, each renewal, and each new time of expiry from now on."""
+        """Call the watcher after each refusal, each renewal, and each new time of expiry from now on.
+
+        What it raises is logged and counted, and the other watchers are called all the same. Raises TypeError
+        for a coroutine function.
+        """
+        check_plain(watcher=watcher)
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
@@ -107,7 +115,7 @@ class Login:
     def _say(self, *, refused: bool) -> None:
         self.refused = refused
         for watcher in list(self._watchers):
-            watcher()
+            self.fence.call(watcher, otherwise=None)
 
     async def _answer(self, question: _Question) -> None:
         # One caller's cancellation must not take the answer from the others; that of the last one ends it,
@@ -122,12 +130,17 @@ class Login:
                 self._question = None
 
     async def _ask(self, provider: Provider) -> None:
-        try:
-            async with asyncio.timeout(PROVIDER_SECONDS):
-                self.renew(await provider())
-        except Exception as error:  # whatever a user's provider raises; its text may hold a secret
-            logger.warning("the credentials provider failed with %s", type(error).__name__)
+        asked = partial(_credentials, provider)
+        with contextlib.suppress(HookFailed):  # told and counted
+            self.renew(await self.fence.ask(asked, name=name_of(provider), seconds=PROVIDER_SECONDS))
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         if self._question is not None and self._question.task is task:
             self._question = None
+
+
+async def _credentials(provider: Provider) -> Credentials:
+    credentials = await provider()
+    if not isinstance(credentials, Credentials):
+        raise TypeError("a provider gives Credentials")
+    return credentials

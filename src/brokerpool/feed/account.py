@@ -12,6 +12,7 @@ from brokerpool.brokers.login import Login
 from brokerpool.feed.dialling import FOLLOW_SECONDS, DialBudget, Seat
 from brokerpool.feed.pacing import Pacer
 from brokerpool.feed.renewal import Renewal
+from brokerpool.fence import Fence
 from brokerpool.monitor.journal import Event, Journal
 
 
@@ -26,8 +27,11 @@ class Account:
         random: Random,
         journal: Journal,
         wall_clock: Callable[[], float],
+        name: str = "account",
     ) -> None:
         self.login = login
+        #: Around what the account's adapter and listeners do, and the tasks of its sockets.
+        self.fence = Fence(name, lambda reason: journal.note(Event.FAULT, reason=reason))
         #: Control messages over all sockets.
         self.messages = Pacer(limits.account_messages)
         self.budget = DialBudget(limits.dials, max_sockets, random)
@@ -40,7 +44,7 @@ class Account:
         self._usable.set()
         self._version = login.version
         self._ended = False
-        self._renewal = Renewal(login, wall_clock)
+        self._renewal = Renewal(login, wall_clock, self.fence)
         login.watch(self._login_changed)
         self._login_changed()
 
@@ -49,7 +53,8 @@ class Account:
     async def seat(self) -> Seat | None:
         """Wait for a seat and the moment to dial; None when the credentials are dead.
 
-        The seat must be given back by exactly one of `failed`, `lost` and `withdraw`.
+        The seat must be given back by exactly one of `failed`, `lost` and `withdraw`; to withdraw one that
+        was given back already does nothing.
         """
         if self.login.refused:
             return None
@@ -86,6 +91,8 @@ class Account:
 
     def withdraw(self, seat: Seat) -> None:
         """The dial is not made, or we gave the socket up."""
+        if seat.given_back:
+            return
         self._forget(seat)
         self.budget.withdraw(seat)
         self._admit()

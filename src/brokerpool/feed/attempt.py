@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import NamedTuple, Protocol
 
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.base import BrokerFeed, Endpoint
 from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.fence import Fence, HookFailed, name_of
 from brokerpool.transport import DialError, Link, LinkHandler
 
-logger = logging.getLogger("brokerpool.feed")
-
+#: What one dial may take, the question where to included: it has one of the account's few seats meanwhile.
 DIAL_SECONDS = 10.0
+#: A stand-in for `transport.dial` that does not keep to its time-out is given up after so many more seconds.
+_LATE_SECONDS = 1.0
 _TOO_MANY_REQUESTS = 429
 
 
@@ -37,14 +39,30 @@ class Failure(NamedTuple):
     parks: bool = False
 
 
-async def attempt(name: str, feed: BrokerFeed, handler: LinkHandler, dial: Dial) -> Link | Failure:
-    """Dial once for the connection `name`; after the endpoint is known it takes `DIAL_SECONDS` at most.
+async def attempt(feed: BrokerFeed, handler: LinkHandler, dial: Dial, fence: Fence) -> Link | Failure:
+    """Dial once; with the question for the endpoint it takes `DIAL_SECONDS` at most.
 
-    Nothing but a cancellation is raised: a fault of ours must not end the supervision of the socket.
+    Nothing but a cancellation is raised: a fault of the adapter's must not end the supervision of the socket.
     """
+
+    async def endpoint() -> Endpoint:
+        url, headers = await feed.endpoint()
+        if not isinstance(url, str):
+            raise TypeError("an Endpoint has a url and headers")
+        return Endpoint(url, headers)
+
+    now = asyncio.get_running_loop().time
+    until = now() + DIAL_SECONDS
+    asked = name_of(feed.endpoint)
     try:
-        endpoint = await feed.endpoint()
-        return await dial(endpoint.url, handler, headers=endpoint.headers, timeout=DIAL_SECONDS)
+        url, headers = await fence.ask(
+            endpoint, name=asked, seconds=DIAL_SECONDS, passes=(BrokerError, DialError)
+        )
+        left = max(0.0, until - now())
+        async with asyncio.timeout(left + _LATE_SECONDS):
+            return await dial(url, handler, headers=headers, timeout=left)
+    except HookFailed as failed:
+        return Failure(f"no address to dial: {failed}")
     except DialError as error:
         return Failure(
             str(error),
@@ -54,6 +72,6 @@ async def attempt(name: str, feed: BrokerFeed, handler: LinkHandler, dial: Dial)
         )
     except BrokerError as error:
         return Failure(str(error), parks=error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS)
-    except Exception:
-        logger.exception("%s: unexpected error", name, extra={"connection": name})
+    except BaseException as error:
+        fence.caught("dial", error, secret=True)  # the URL may stand in its text, with the token
         return Failure("unexpected error, see the log")

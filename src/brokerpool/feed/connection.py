@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, NoticeKind
+from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, Notice, NoticeKind
 from brokerpool.feed.account import Account
 from brokerpool.feed.attempt import Dial, Failure, attempt
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
@@ -17,12 +17,15 @@ from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Allowance
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.traffic import Traffic
+from brokerpool.fence import name_of
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link, LinkHandler
 
 logger = logging.getLogger("brokerpool.feed")
+
+_UNKNOWN = Notice(NoticeKind.UNKNOWN, "")
 
 
 class ConnectionObserver(Protocol):
@@ -72,7 +75,8 @@ class Connection(LinkHandler):
         self._cargo = Cargo()
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
         self._allowance = Allowance(feed.limits, account.messages)
-        self._codec: FeedCodec = feed.codec()
+        self._codec: FeedCodec  # a new one for each socket, made at the dial
+        self._skipped: Mapping[str, int] = {}
         self._link: Link | None = None
         self._seat: Seat | None = None
         self._changed = asyncio.Event()
@@ -102,7 +106,8 @@ class Connection(LinkHandler):
         self._expected(self._cargo.want(token, instrument, mode, self._monotonic()))
         self._changed.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"brokerpool {self.name}")
+            kept = self._account.fence.supervise(self._run, self._backoff.next, name="connection")
+            self._task = asyncio.create_task(kept, name=f"brokerpool {self.name}")
 
     def drop(self, token: Token) -> None:
         """Stop carrying the token; ticks that are still under way are not passed on."""
@@ -153,7 +158,7 @@ class Connection(LinkHandler):
             "symbols": len(self._cargo),
             "sent": self._cargo.sent,
             **self.traffic.stats(self._monotonic()),
-            "skipped_packets": dict(self._codec.skipped),
+            "skipped_packets": dict(self._skipped),
             "last_fault": self.last_fault,
         }
 
@@ -184,38 +189,40 @@ class Connection(LinkHandler):
                 self._become(ConnectionState.PARKED, Event.PARKED, "no dial until there are new credentials")
                 await self._account.usable()
                 continue
-            link = await self._dial_once(seat)
-            if link is not None:
-                await self._serve(link, seat)
+            try:
+                link = await self._dial_once(seat)
+                if link is not None:
+                    await self._serve(link, seat)
+            except Exception:  # told by the supervisor, which begins anew after a rest
+                self._went_down("unexpected error, see the log")
+                self._become(ConnectionState.WAITING, None, self.last_fault)
+                raise
+            finally:
+                self._account.withdraw(seat)
             # In doubt the account spaces the dials, one at a time for all of its connections.
             if not (self._account.budget.doubt or self._account.login.refused):
                 await asyncio.sleep(self._backoff.next())
 
     async def _dial_once(self, seat: Seat) -> Link | None:
-        """Dial, and return the socket that is open now; the seat is given back if there is none."""
+        """Dial, and return the socket that is open now; without one the account is told why."""
         self._become(ConnectionState.DIALLING, Event.DIALLED, "")
         self._codec = self._feed.codec()
+        self._skipped = self._codec.skipped
         self._allowance = Allowance(self._feed.limits, self._account.messages)
         self._down.clear()
         self.version = self._account.login.version
         self.traffic.dials += 1
-        try:
-            link = await attempt(self.name, self._feed, self, self._dial)
-        except asyncio.CancelledError:
-            self._account.withdraw(seat)
-            raise
+        link = await attempt(self._feed, self, self._dial, self._account.fence)
         if isinstance(link, Failure):
             failure = link
-        elif self._down.is_set():
-            failure = Failure(f"accepted and closed at once: {self.last_fault}", busy=True)
-        else:
-            self._opened(link, seat)
+        elif not self._down.is_set():
             return link
+        else:
+            failure = Failure(f"accepted and closed at once: {self.last_fault}", busy=True)
         self.traffic.refusals += 1
         self._went_down(failure.fault)
         self._become(ConnectionState.WAITING, Event.REFUSED, failure.fault)
         if failure.parks:
-            self._account.withdraw(seat)
             self._account.login.refuse(self.version)
         else:
             self._account.failed(seat, retry_after=failure.retry_after, busy=failure.busy)
@@ -234,10 +241,8 @@ class Connection(LinkHandler):
     async def _serve(self, link: Link, seat: Seat) -> None:
         """Keep the open socket until it ends; the seat is given back when it is really gone."""
         try:
+            self._opened(link, seat)
             await self._write(link)
-        except Exception:  # a fault of ours must not end the supervision of the socket
-            logger.exception("%s: unexpected error", self.name, extra={"connection": self.name})
-            self._went_down("unexpected error, see the log")
         finally:
             link.close()
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
@@ -245,9 +250,7 @@ class Connection(LinkHandler):
             lived = self._monotonic() - self.opened_at
             if lived >= PROVEN_SECONDS:
                 self._backoff.reset()
-            if self._closing:
-                self._account.withdraw(seat)
-            else:
+            if not self._closing:
                 self._account.lost(seat, lived)
 
     async def _write(self, link: Link) -> None:
@@ -301,21 +304,24 @@ class Connection(LinkHandler):
 
     def binary(self, message: bytes | memoryview) -> None:
         now = self._monotonic()
-        ticks = self._codec.decode(message, self._cargo.routes, int(self._wall_clock() * 1000))
-        if not ticks:
-            self._liveness.heard(now)
-            self.traffic.heartbeats += 1
-            return
-        self._liveness.ticked(now)
-        self.traffic.ticks += len(ticks)
-        self.traffic.last_tick_at = now
-        if first := self._cargo.arrivals.arrived(ticks):
-            self._observer.arrived(self, first)
-        self._observer.ticked(self, ticks)
+        try:
+            ticks = self._codec.decode(message, self._cargo.routes, int(self._wall_clock() * 1000))
+            if not ticks:
+                self._liveness.heard(now)
+                self.traffic.heartbeats += 1
+                return
+            self._liveness.ticked(now)
+            self.traffic.ticks += len(ticks)
+            self.traffic.last_tick_at = now
+            if first := self._cargo.arrivals.arrived(ticks):
+                self._observer.arrived(self, first)
+            self._observer.ticked(self, ticks)
+        except BaseException as error:  # it costs this message, and not the socket
+            self._account.fence.caught(name_of(self._codec.decode), error)
 
     def text(self, message: str) -> None:
         self._liveness.heard(self._monotonic())
-        notice = self._codec.notice(message)
+        notice = self._account.fence.call(self._codec.notice, message, otherwise=_UNKNOWN)
         if notice.kind is NoticeKind.REFUSAL:
             self.traffic.refusals += 1
             self.last_fault = notice.text
@@ -338,7 +344,7 @@ class Connection(LinkHandler):
         if not self.down:
             self._went_down(f"socket closed with {code} {reason}".rstrip())
         event = Event.LOST
-        match self._codec.farewell(code, reason):
+        match self._account.fence.call(self._codec.farewell, code, reason, otherwise=Farewell.LOST):
             case Farewell.EVICTED:
                 event = Event.EVICTED
                 if self._seat is not None:

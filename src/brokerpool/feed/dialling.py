@@ -34,6 +34,8 @@ class Seat:
     trusted: bool = False
     #: True once another socket of the account has taken its socket's place.
     evicted: bool = False
+    #: True once it is free for another socket.
+    given_back: bool = False
 
 
 class DialBudget:
@@ -137,6 +139,7 @@ class DialBudget:
         self._backoff.reset()
 
     def _free(self, seat: Seat) -> None:
+        seat.given_back = True
         self.sockets -= 1
         self._trusted -= seat.trusted
         self._evicted -= seat.evicted

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from brokerpool.brokers.base import RateWindow
+from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.pacing import Pacer
+from brokerpool.fence import HookFailed, name_of
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 
@@ -75,17 +78,30 @@ class Filling:
             batch = due[start : start + self._filler.batch]
             # One task spends this budget, so after the delay there is room.
             await asyncio.sleep(self._pacer.delay(self._loop.time()))
-            self._pacer.spend(self._loop.time())
             try:
-                async with asyncio.timeout(CALL_SECONDS):
-                    ticks = list(await self._filler.snapshots(batch))
-            except Exception as error:  # whatever the source raises; its text may hold a secret
-                logger.warning("no snapshots for %d symbols: %s", len(batch), type(error).__name__)
+                ticks = await self._intake.fence.ask(
+                    partial(self._snapshots, batch),
+                    name=name_of(self._filler.snapshots),
+                    seconds=CALL_SECONDS,
+                    passes=(BrokerpoolError,),
+                )
+            except (HookFailed, BrokerpoolError) as error:
+                why = error if isinstance(error, HookFailed) else type(error).__name__
+                logger.warning("no snapshots for %d symbols: %s", len(batch), why)
                 await asyncio.sleep(self._backoff.next())
                 self._asked.clear()
                 return
             self._backoff.reset()
             self._intake.fill(ticks)
 
+    async def _snapshots(self, batch: list[Instrument]) -> list[Tick]:
+        self._pacer.spend(self._loop.time())
+        ticks = list(await self._filler.snapshots(batch))
+        if not all(isinstance(tick, Tick) for tick in ticks):
+            raise TypeError("snapshots are ticks")
+        return ticks
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._intake.fence.caught("filler", error)  # the next look begins anew

@@ -85,6 +85,7 @@ class Inspection:
             "symbols_mute": self._intake.cadence.mute_symbols,
             "gaps_open": len(self._intake.gaps),
             "gaps_total": self._intake.gaps_total,
+            "faults": dict(self._intake.fence.faults + self._feed.login.fence.faults),
             "per_connection": [lane.stats(name) for lane in self._lanes for name in lane.connections],
         }
 

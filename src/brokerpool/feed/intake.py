@@ -12,8 +12,10 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.lane import Lane
+from brokerpool.feed.listeners import Listeners
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
+from brokerpool.fence import Fence
 from brokerpool.instruments import Instrument
 from brokerpool.monitor.journal import Event, Journal
 from brokerpool.ticks import Tick
@@ -32,8 +34,14 @@ class Intake:
     closes it.
     """
 
-    def __init__(self, lanes: Sequence[Lane], journal: Journal, wall_clock: Callable[[], float]) -> None:
-        """`lanes` may be filled later; the lanes tell this object."""
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        journal: Journal,
+        wall_clock: Callable[[], float],
+        fence: Fence | None = None,
+    ) -> None:
+        """`lanes` may be filled later; the lanes tell this object. The `fence` is that of the account."""
         self.cadence = Cadence()
         self.gaps = GapBook()
         #: Gaps since the start.
@@ -42,17 +50,18 @@ class Intake:
         self._journal = journal
         self._wall_clock = wall_clock
         self._monotonic = asyncio.get_running_loop().time
-        self._listeners: tuple[PoolListener, ...] = ()
+        self.fence = fence or Fence("pool")
+        self._listeners = Listeners(self.fence)
         #: The symbols that are on several connections, or were until just now.
         self._contested: dict[Instrument, Deduplication] = {}
 
     def listen(self, listener: PoolListener) -> None:
         """Tell the listener of everything from now on."""
-        self._listeners = (*self._listeners, listener)
+        self._listeners.add(listener)
 
     def unlisten(self, listener: PoolListener) -> None:
         """Tell the listener no more; one that never listened is ignored."""
-        self._listeners = tuple(known for known in self._listeners if known is not listener)
+        self._listeners.remove(listener)
 
     # -- LaneObserver -------------------------------------------------------------------------------------
 
@@ -63,8 +72,7 @@ class Intake:
             self._deliver(ticks)
 
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
-        for listener in self._listeners:
-            listener.symbols_changed(instruments, state)
+        self._listeners.symbols_changed(instruments, state)
 
     def arrived(self, connection: Connection, instruments: list[Instrument]) -> None:
         """Note the first ticks on a socket, before they are told."""
@@ -104,8 +112,7 @@ class Intake:
         logger.info("%s is %s%s", name, state, f": {reason}" if reason else "", extra=told)
         if event is not None:
             self._journal.note(event, connection=name, reason=reason)
-        for listener in self._listeners:
-            listener.connection_changed(name, state, reason)
+        self._listeners.connection_changed(name, state, reason)
 
     def carriers_changed(self, instrument: Instrument) -> None:
         """Expect copies of a symbol's ticks while more than one connection carries it."""
@@ -158,8 +165,7 @@ class Intake:
         inside = [tick for tick in ticks if self.gaps.fill(tick.instrument)]
         if not inside:
             return
-        for listener in self._listeners:
-            listener.filled(inside)
+        self._listeners.filled(inside)
         served = (SymbolState.SENT, SymbolState.SILENT)
         self._close_gaps(
             [t.instrument for t in inside if any(lane.state(t.instrument) in served for lane in self._lanes)]
@@ -210,8 +216,7 @@ class Intake:
         self.cadence.saw(ticks, self._monotonic())
         if self.gaps:
             self._close_gaps([tick.instrument for tick in ticks if tick.instrument in self.gaps])
-        for listener in self._listeners:
-            listener.ticked(ticks)
+        self._listeners.ticked(ticks)
 
     def _open_gaps(self, instruments: Collection[Instrument], reason: str) -> None:
         if self._contested:
@@ -238,15 +243,13 @@ class Intake:
         if gaps:
             self.gaps_total += len(gaps)
             self._journal.note(Event.GAP, symbols=len(gaps), reason=reason)
-            for listener in self._listeners:
-                listener.gaps_opened(gaps)
+            self._listeners.gaps_opened(gaps)
 
     def _tell_closed(self, gaps: list[Gap]) -> None:
         longest = max((gap.to_ms or 0) - gap.from_ms for gap in gaps)
         reason = f"the longest lasted {longest / 1000:.1f} s"
         self._journal.note(Event.GAP_CLOSED, symbols=len(gaps), reason=reason)
-        for listener in self._listeners:
-            listener.gaps_closed(gaps)
+        self._listeners.gaps_closed(gaps)
 
     def _close_gaps(self, instruments: list[Instrument]) -> None:
         gaps: list[Gap] = self.gaps.close(instruments, _to_ms(self._wall_clock()))

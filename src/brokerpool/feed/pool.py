@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from brokerpool import transport
@@ -95,9 +94,10 @@ class WebSocketPool:
         random = random or Random()
         self._demand = Demand()
         self._tokens: dict[Instrument, Token] = {}
-        self._account = Account(feed.login, feed.limits, max_connections, random, self.journal, wall_clock)
+        account = (feed.login, feed.limits, max_connections, random, self.journal, wall_clock, feed.name)
+        self._account = Account(*account)
         self._lanes: list[Lane] = []
-        self._intake = Intake(self._lanes, self.journal, wall_clock)
+        self._intake = Intake(self._lanes, self.journal, wall_clock, self._account.fence)
         for number in range(redundancy):
             prefix = feed.name if number == 0 else f"{feed.name}-{'bcdefgh'[number - 1]}"
             places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
@@ -129,7 +129,7 @@ class WebSocketPool:
         self.inspection = Inspection(feed, self._lanes, self._intake, self._demand, self._account.budget)
         filling = Filling(filler, self._intake, Backoff(random)) if filler else None
         self._supervision = Supervision(self._lanes, self._intake, hours, filling, self.journal, wall_clock)
-        self._watch = Watch(self._supervision.look, feed.limits.silence_seconds)
+        self._watch = Watch(self._supervision.look, feed.limits.silence_seconds, self._account.fence)
         self._streams: list[TickStream] = []
         self._closed = False
 
@@ -263,7 +263,7 @@ class WebSocketPool:
             self.unlisten(watch)
 
     def listen(self, listener: PoolListener) -> None:
-        """Tell the listener of every tick and change from now on."""
+        """Tell the listener of every tick and change from now on. Raises TypeError for one that cannot be."""
         self._intake.listen(listener)
 
     def unlisten(self, listener: PoolListener) -> None:
@@ -362,9 +362,7 @@ class WebSocketPool:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from brokerpool.brokers.login import Login
+from brokerpool.fence import Fence
 
 #: How long before the known end of a token the next one is asked for; half of what is left of it when that is
 #: less, for a token that lives shorter must not be renewed without a pause.
@@ -17,8 +18,9 @@ ASK_SECONDS = 4.0
 class Renewal:
     """Keeps asking the login's provider while that is called for; without a provider it does nothing."""
 
-    def __init__(self, login: Login, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, login: Login, wall_clock: Callable[[], float], fence: Fence | None = None) -> None:
         self._login = login
+        self._fence = fence or Fence("login")
         self._wall_clock = wall_clock
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -30,7 +32,8 @@ class Renewal:
             self._task.cancel()
             self._task = None
         if self._login.renewable and self._due() is not None:
-            self._task = asyncio.create_task(self._renew(), name="brokerpool renewal")
+            renewing = self._fence.supervise(self._renew, lambda: ASK_SECONDS, name="renewal")
+            self._task = asyncio.create_task(renewing, name="brokerpool renewal")
 
     def end(self) -> None:
         """Ask no more."""

@@ -13,7 +13,11 @@ from brokerpool.ticks import Tick
 
 
 class PoolListener:
-    """What the pool tells whoever listens; calls come on the event loop and must return quickly."""
+    """What the pool tells whoever listens; calls come on the event loop and must return quickly.
+
+    What a listener raises is logged and counted, and changes nothing for the pool and the other listeners.
+    All of them get the same list, which must not be changed.
+    """
 
     def ticked(self, ticks: list[Tick]) -> None:
         """Ticks of one broker message, in the broker's order."""

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from brokerpool.fence import Fence
+
 logger = logging.getLogger("brokerpool.feed")
 
 #: The longest time between two looks.
@@ -15,11 +17,15 @@ STALLED_SECONDS = 2.0
 
 
 class Watch:
-    """Calls `look(now, stalled)` every period; `stalled` is how many seconds late it comes, if it does."""
+    """Calls `look(now, stalled)` every period; `stalled` is how many seconds late it comes, if it does.
 
-    def __init__(self, look: Callable[[float, float], None], silence_seconds: float) -> None:
+    One that raises is told, and the next comes all the same.
+    """
+
+    def __init__(self, look: Callable[[float, float], None], silence_seconds: float, fence: Fence) -> None:
         """The period is a fifth of the broker's limit for silence, and a second at most."""
         self._look = look
+        self._fence = fence
         self._period = min(PERIOD_SECONDS, silence_seconds / 5)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -47,9 +53,9 @@ class Watch:
         self._schedule()
         if late < STALLED_SECONDS:
             self._told = False
-            self._look(now, 0.0)
+            self._fence.call(self._look, now, 0.0, otherwise=None)
             return
         if not self._told:
             logger.warning("this process stood still for %.1f s; no socket is judged for that time", late)
             self._told = True
-        self._look(now, late)
+        self._fence.call(self._look, now, late, otherwise=None)

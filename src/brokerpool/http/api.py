@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 from brokerpool.brokers.rest import Candle, Ohlc, RestCodec, RestRequest
-from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
+from brokerpool.fence import check_plain, name_of
 from brokerpool.http.client import BrokerClient
 from brokerpool.http.coalesce import Batcher, Keys
 from brokerpool.http.ratelimit import RateLimits
@@ -49,6 +50,7 @@ class BrokerApi:
         **options: Any,  # noqa: ANN401  (those of BrokerClient)
     ) -> None:
         """`share` is the part of the account's rate limits that is used; `options` go to the `client`."""
+        check_plain(live=live)
         self._codec = codec
         self._live = live
         self._wall_clock = wall_clock
@@ -77,7 +79,7 @@ class BrokerApi:
     async def ltp(self, instruments: Iterable[Instrument]) -> dict[Instrument, Tick]:
         """Return last prices; an instrument that the broker does not know is left out."""
         wanted = {self._codec.key(instrument): instrument for instrument in instruments}
-        found = {i: tick for i in wanted.values() if (tick := self._live(i)) is not None}
+        found = {i: tick for i in wanted.values() if (tick := self._fresh(i)) is not None}
         asked = await self._ltp.get_many(key for key, i in wanted.items() if i not in found)
         return found | {wanted[key]: tick for key, tick in asked.items()}
 
@@ -95,7 +97,7 @@ class BrokerApi:
         wanted = {self._codec.key(instrument): instrument for instrument in instruments}
         found = {}
         for instrument in wanted.values():
-            tick = self._live(instrument)
+            tick = self._fresh(instrument)
             if isinstance(tick, DepthTick):
                 found[instrument] = Quoted(tick, live=True)
         asked = await self._quotes.get_many(key for key, i in wanted.items() if i not in found)
@@ -125,7 +127,7 @@ class BrokerApi:
             call = self.client.request("GET", path, params=params, group=group, share=True)
             answer = await self._checked(call, group)
             # In a thread, for a full answer has 20,000 candles and would hold up the loop for 35 ms.
-            read = await asyncio.to_thread(self._codec.read_history, answer)
+            read = await asyncio.to_thread(self._understood, self._codec.read_history, answer)
             candles.update((candle.timestamp, candle) for candle in read)
             start = last + timedelta(seconds=1)
         return [candles[at] for at in sorted(candles)]
@@ -147,6 +149,23 @@ class BrokerApi:
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _fresh(self, instrument: Instrument) -> Tick | None:
+        """Return the feed's tick; the broker is asked where `live` raises or gives something else."""
+        tick = self.client.fence.call(self._live, instrument, otherwise=None, name="live")
+        return tick if isinstance(tick, Tick) else None
+
+    def _understood(self, read: Callable[..., T], *args: object) -> T:
+        """Return what the codec makes of an answer. Raises BrokerError, whatever the codec raises."""
+        try:
+            return read(*args)
+        except BrokerpoolError:
+            raise
+        except BaseException as error:
+            name = name_of(read)
+            self.client.fence.caught(name, error, secret=True)
+            text = f"{self._codec.name}'s answer was not understood: {name} raised {type(error).__name__}."
+            raise BrokerError(text, code=ErrorCode.BROKER_UNREACHABLE) from None
+
     def _batcher(
         self,
         ask: Callable[[tuple[str, ...]], RestRequest],
@@ -159,13 +178,13 @@ class BrokerApi:
             answer = await self._checked(
                 self.client.request("GET", path, params=lambda: ask(keys()).params, group=group), group
             )
-            return read(answer, int(self._wall_clock() * 1000))
+            return self._understood(read, answer, int(self._wall_clock() * 1000))
 
         return self.client.batcher(call, most=most)
 
     async def _checked(self, call: Awaitable[Response], group: str) -> Response:
         answer = await call
-        fault = self._codec.fault(answer)
+        fault = self._understood(self._codec.fault, answer)
         if fault is not None:
             if fault.code is ErrorCode.RATE_LIMITED:
                 fault.retry_after = self.client.held(group)

@@ -12,6 +12,7 @@ import msgspec
 from yarl import URL
 
 from brokerpool.http.connection import Progress
+from brokerpool.http.response import Response
 from brokerpool.http.retry import IDEMPOTENT
 from brokerpool.http.running import Deadline
 from brokerpool.http.slots import Lane
@@ -27,7 +28,7 @@ class Call:
 
     __slots__ = (
         *("method", "host", "label", "group", "lane", "weight", "order_tag", "safe", "body", "headers"),
-        *("_url", "_params", "_settled", "deadline", "progress", "proof", "attempts"),
+        *("_url", "_params", "_settled", "deadline", "progress", "proof", "attempts", "refusal"),
     )
 
     def __init__(
@@ -68,6 +69,8 @@ class Call:
         self.attempts = 0
         #: The version of the login with which it was sent last; 0 without a login.
         self.proof = 0
+        #: The answer that refused the credentials, while newer ones are asked for.
+        self.refusal: Response | None = None
 
     def url(self) -> URL:
         """Return the address with its query, which no longer changes after this."""

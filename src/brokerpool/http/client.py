@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from random import Random
@@ -12,11 +13,13 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from brokerpool.brokers.login import Credentials, Login
+from brokerpool.fence import check_plain
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Body, Call, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
-from brokerpool.http.courier import Carried, Courier
+from brokerpool.http.courier import Courier
+from brokerpool.http.hooks import Carried, Hooks, Reconcile
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
@@ -61,7 +64,7 @@ class BrokerClient:
         limits: RateLimits | None = None,
         login: Login | None = None,
         proof: Callable[[Credentials], Mapping[str, str]] = bearer,
-        reconcile: Callable[[str], Awaitable[Any]] | None = None,
+        reconcile: Reconcile | None = None,
         too_fast: Callable[[Response], bool] = lambda response: False,
         refuses: Callable[[Response], bool] = lambda response: response.status in (401, 403),
         carried: Carried = lambda call, status, seconds, attempts: None,
@@ -80,7 +83,10 @@ class BrokerClient:
         became of an order's tag. `too_fast` recognises an answer other than 429 that means "too fast".
         `carried` is told of each call that has ended, and must not wait.
 
-        Raises ValueError for a URL that is none, limits below 1, and an `ssl_context` that does not verify.
+        A hook that raises is logged and counted in `stats`, and costs no call its answer.
+
+        Raises ValueError for a URL that is none, limits below 1, and an `ssl_context` that does not verify,
+        and TypeError for a hook that is no function, or a coroutine function other than `reconcile`.
         """
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
@@ -88,6 +94,12 @@ class BrokerClient:
         if min(timeout, max_wait, connect_timeout, keep_alive) <= 0 or max_retries < 0 or backoff_factor < 0:
             raise ValueError("times are above 0, max_retries and backoff_factor at least 0")
         self.name = name
+        hooks = Hooks(
+            name, proof=proof, too_fast=too_fast, refuses=refuses, carried=carried, reconcile=reconcile
+        )
+        #: Around what the user's functions do; to be read only.
+        self.fence = hooks.fence
+        self._fences = (hooks.fence,) if login is None else (hooks.fence, login.fence)
         self._base_url = base_url.rstrip("/")
         self._host = parts.netloc
         self._timeout = timeout
@@ -104,7 +116,7 @@ class BrokerClient:
                 backoff_factor=backoff_factor,
                 statuses=retry_statuses,
             ),
-            authorization=Authorization(login, proof, lambda: asyncio.get_running_loop().time())
+            authorization=Authorization(login, hooks.proof, lambda: asyncio.get_running_loop().time())
             if login is not None
             else None,
             connect=partial(
@@ -114,10 +126,7 @@ class BrokerClient:
                 connect_timeout=connect_timeout,
                 max_body_bytes=max_body_bytes,
             ),
-            too_fast=too_fast,
-            refuses=refuses,
-            reconcile=reconcile,
-            carried=carried,
+            hooks=hooks,
             max_wait=max_wait,
             keep_alive=keep_alive,
         )
@@ -201,13 +210,18 @@ class BrokerClient:
         """From now on use each connection at least every `interval` seconds, while `when` says so.
 
         One connection at a time is taken for it, and none that was not opened yet. Ends with the client.
-        Raises ValueError for an interval that is not shorter than `keep_alive`.
+        A `when` that raises says no. Raises ValueError for an interval that is not shorter than `keep_alive`,
+        and TypeError for a `when` that is no plain function.
         """
+        check_plain(when=when)
         if not 0 < interval < self._keep_alive:
             raise ValueError(
                 f"an interval of {interval:g} s does not keep connections of {self._keep_alive:g} s"
             )
-        task = asyncio.create_task(self._keeps_warm(path, interval / 2, when), name=f"{self.name}-keep-warm")
+        keeps = self.fence.supervise(
+            partial(self._keeps_warm, path, interval / 2, when), lambda: interval, name="keep_warm"
+        )
+        task = asyncio.create_task(keeps, name=f"{self.name}-keep-warm")
         self._warming.add(task)
         task.add_done_callback(self._warming.discard)
 
@@ -234,6 +248,7 @@ class BrokerClient:
             "breakers": self.breakers(),
             "tokens_left": self._courier.limiter.left(now),
             "coalesced": self._shared.saved + sum(batcher.saved for batcher in self._batchers),
+            "faults": dict(sum((fence.faults for fence in self._fences), Counter())),
         }
 
     def breakers(self) -> dict[str, str]:
@@ -280,7 +295,7 @@ class BrokerClient:
         line, clock = self._courier.line, asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(idle_for)
-            while when():
+            while self.fence.call(when, otherwise=False, name="when"):
                 call = self._warm_call(path)
                 ticket = Ticket(
                     call.host, WARM_UP, Lane.QUERY, 1, call.label, f"{self.name}-keep-warm", clock()

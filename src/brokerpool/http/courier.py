@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeAlias
 
 from brokerpool.errors import BrokerpoolError, OutcomeUnknown
+from brokerpool.fence import HookFailed
 from brokerpool.http.admission import Admission
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
+from brokerpool.http.hooks import Hooks
 from brokerpool.http.hosts import Hosts
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.response import Response
@@ -26,10 +27,6 @@ from brokerpool.http.tally import Tally
 from brokerpool.http.verdicts import Verdicts
 
 logger = logging.getLogger("brokerpool.http")
-
-#: Told of each call that has ended: method and path, the answer's status (None without one), the seconds that
-#: it took, and how often it was sent.
-Carried: TypeAlias = Callable[[str, int | None, float, int], None]
 
 # Plain numbers: comparing with a member of an enumeration costs more.
 _BAD_REQUEST, _SERVER_ERROR = int(HTTPStatus.BAD_REQUEST), int(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -47,10 +44,7 @@ class Courier:
         policy: RetryPolicy,
         authorization: Authorization | None,
         connect: Callable[[], Connection],
-        too_fast: Callable[[Response], bool],
-        refuses: Callable[[Response], bool],
-        reconcile: Callable[[str], Awaitable[Any]] | None,
-        carried: Carried,
+        hooks: Hooks,
         max_wait: float,
         keep_alive: float,
     ) -> None:
@@ -60,17 +54,13 @@ class Courier:
         self.line = line
         self.limiter = limiter
         self.tally = Tally()
-        self._verdicts = Verdicts(
-            name, line=line, limiter=limiter, tally=self.tally, clock=_now, reconcile=reconcile
-        )
+        self._verdicts = Verdicts(name, line=line, limiter=limiter, tally=self.tally, clock=_now, hooks=hooks)
         self._policy = policy
         self._budget = RetryBudget()
         self._authorization = authorization
         self._admission = Admission(line)
         self._hosts = Hosts(connect)
-        self._too_fast = too_fast
-        self._refuses = refuses
-        self._carried = carried
+        self._hooks = hooks
         self._max_wait = max_wait
         self._keep_alive = keep_alive
         self._running = Running()
@@ -97,7 +87,10 @@ class Courier:
             return response
         except TimeoutError:
             if call.deadline is None or not call.deadline.expired:
-                raise  # of a hook that we called
+                raise  # of the caller's `params`
+            if call.refusal is not None:
+                status = call.refusal.status
+                return call.refusal
             raise self._out_of_time(call, timeout) from None
         except asyncio.CancelledError:
             if call.in_doubt and not call.safe:
@@ -111,7 +104,7 @@ class Courier:
         finally:
             took = self._now() - began
             self.tally.calls.observe(took)
-            self._carried(call.label, status, took, call.attempts)
+            self._hooks.carried(call.label, status, took, call.attempts)
 
     async def try_once(self, call: Call, timeout: float, ticket: Ticket | None = None) -> bool:
         """Tell whether one attempt was answered; for calls that only keep a connection warm.
@@ -166,7 +159,7 @@ class Courier:
             response = failure = None
             try:
                 response = await self._attempt(call)
-                if response.status < _BAD_REQUEST and not self._too_fast(response):
+                if response.status < _BAD_REQUEST and not self._hooks.too_fast(response):
                     self.limiter.accepted(call.group)
                     return response
                 attempt = self._judged(call, response)
@@ -174,8 +167,13 @@ class Courier:
                 raise self._verdicts.failed(call, error) from None
             except AttemptFailed as error:
                 failure, attempt = error, error.attempt
-            refused = response is not None and _answers(attempt) and self._refuses(response)
-            if refused and await self._login_renewed(call) and not renewed:
+            if (
+                response is not None
+                and _answers(attempt)
+                and self._hooks.refuses(response)
+                and await self._login_renewed(call, response)
+                and not renewed
+            ):
                 renewed = True
                 self.tally.retries["credentials"] += 1
                 continue
@@ -190,14 +188,19 @@ class Courier:
                     )
                 return response
 
-    async def _login_renewed(self, call: Call) -> bool:
-        return self._authorization is not None and await self._authorization.renewed(call.proof)
+    async def _login_renewed(self, call: Call, refusal: Response) -> bool:
+        if self._authorization is None:
+            return False
+        call.refusal = refusal  # a provider that takes all of the call's time does not cost it this answer
+        renewed = await self._authorization.renewed(call.proof)
+        call.refusal = None
+        return renewed
 
     def _judged(self, call: Call, response: Response) -> Attempt:
         """Say what a refusal means for the next attempt, and hold the group when it was "too fast"."""
         wait = retry_after(response.headers.get("Retry-After"), time.time())
         status = response.status
-        if status == HTTPStatus.TOO_MANY_REQUESTS or self._too_fast(response):
+        if status == HTTPStatus.TOO_MANY_REQUESTS or self._hooks.too_fast(response):
             self.tally.too_fast += 1
             status = HTTPStatus.TOO_MANY_REQUESTS  # some brokers say it with a 403
             held = self.limiter.hold(call.group, self._now(), sent_at=call.sent_at, retry_after=wait)
@@ -245,7 +248,7 @@ class Courier:
             headers = call.headers
             if self._authorization is not None:
                 call.proof = self._authorization.version
-                headers = {**self._authorization.headers(), **headers}
+                headers = {**self._proof(call, self._authorization), **headers}
             response = await connection.send(call.method, call.url(), headers, call.body, progress)
         except AttemptFailed:
             breaker.failed(self._now(), probe=probe)
@@ -266,6 +269,12 @@ class Courier:
             self._admission.release(ticket, self._now())
             if (progress.sent or progress.dialled is not None) and self.tally.used(progress.dialled, again):
                 self._warn_of_no_reuse(call)
+
+    def _proof(self, call: Call, authorization: Authorization) -> Mapping[str, str]:
+        try:
+            return authorization.headers()
+        except HookFailed as failed:
+            raise self._verdicts.no_proof(call, failed) from None
 
     async def _check_login(self, call: Call, authorization: Authorization) -> None:
         # Calling an order off is always tried.

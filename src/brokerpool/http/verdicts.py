@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,11 @@ from brokerpool.errors import (
     OutcomeUnknown,
     PoolClosedError,
 )
+from brokerpool.fence import HookFailed
 from brokerpool.http.breaker import FAULTS
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, UntrustedHost
+from brokerpool.http.hooks import Hooks
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
 from brokerpool.http.slots import Line
@@ -33,14 +35,14 @@ class Verdicts:
         limiter: RateLimiter,
         tally: Tally,
         clock: Callable[[], float],
-        reconcile: Callable[[str], Awaitable[Any]] | None,
+        hooks: Hooks,
     ) -> None:
         self._name = name
         self._line = line
         self._limiter = limiter
         self._tally = tally
         self._clock = clock
-        self._reconcile = reconcile
+        self._hooks = hooks
 
     # -- nothing was sent ---------------------------------------------------------------------------------
 
@@ -72,6 +74,11 @@ class Verdicts:
         """The broker refuses the credentials, and there are no newer ones."""
         text = f"{call.label} was not sent: {call.host} refuses the credentials, and there are no newer ones."
         return self._refused(text, ErrorCode.BROKER_REFUSED_CREDENTIALS)
+
+    def no_proof(self, call: Call, failed: HookFailed) -> CallRefusedError:
+        """The hook that makes the headers of the login failed."""
+        text = f"{call.label} was not sent, for it has no headers of the login: the hook {failed}."
+        return self._refused(text, ErrorCode.HOOK_FAILED)
 
     def breaker_open(self, call: Call, seconds: float) -> CallRefusedError:
         """The breaker of the call's group is open."""
@@ -108,12 +115,19 @@ class Verdicts:
         """A call that changes something was sent and has no clear answer."""
         self._tally.outcomes_unknown += 1
         reconcile = None
-        if self._reconcile is not None and call.order_tag is not None:
-            reconcile = partial(self._reconcile, call.order_tag)
+        if self._hooks.reconciles and call.order_tag is not None:
+            reconcile = partial(self._asked, call.order_tag)
         text = f"{self._name}: {call.label} (tag {call.order_tag}) {what}."
         return OutcomeUnknown(text, tag=call.order_tag, status=status, reconcile=reconcile)
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    async def _asked(self, tag: str) -> Any:  # noqa: ANN401  (it is what the hook returns)
+        try:
+            return await self._hooks.reconcile(tag)
+        except HookFailed as failed:
+            text = f"{self._name}: what became of the order (tag {tag}) is still unknown: the hook {failed}."
+            raise OutcomeUnknown(text, tag=tag, reconcile=partial(self._asked, tag)) from failed.__cause__
 
     def _refused(self, text: str, code: ErrorCode, retry_after: float | None = None) -> CallRefusedError:
         self._tally.refused[code.name] += 1

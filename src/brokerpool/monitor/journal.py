@@ -40,6 +40,8 @@ class Event(Enum):
     ORDERED = "ordered"
     #: This process stood still.
     STARVED = "starved"
+    #: A listener, a hook, or a task of the pool raised; the first, tenth, hundredth ... time of each.
+    FAULT = "fault"
     #: An API key authenticated for the first time since the start.
     KEY_USED = "key used"
     #: A key was revoked; its clients are closed.

@@ -56,6 +56,13 @@ _WEBSOCKET = (
     ),
     Field("gaps_open", GAUGE, "gaps", "Holes in the data that are open now.", "gaps_open"),
     Field("gaps_total", COUNTER, "gaps", "Holes in the data since the start.", "gaps_total"),
+    Field(
+        "faults{source}",
+        COUNTER,
+        "faults",
+        "Faults of listeners, the adapter, the login's provider and the pool's own tasks, by name.",
+        "faults_total",
+    ),
 )
 
 _PER_CONNECTION = (
@@ -224,6 +231,13 @@ _HTTP = (
         "calls",
         "Calls that were spared, because an equal or a larger one answered for them.",
         "coalesced_calls_total",
+    ),
+    Field(
+        "faults{source}",
+        COUNTER,
+        "faults",
+        "Faults of the client's hooks and of the login's provider, by name.",
+        "faults_total",
     ),
 )
 

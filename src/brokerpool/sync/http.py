@@ -9,6 +9,7 @@ from typing import Any
 from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
 from brokerpool.http.call import Body, Params
+from brokerpool.http.hooks import RECONCILE_SECONDS
 from brokerpool.http.response import Response
 from brokerpool.http.slots import Lane
 from brokerpool.sync.twin import Twin
@@ -68,7 +69,7 @@ class BrokerClient(Twin):
         async def asked() -> Any:  # noqa: ANN401  (what the hook returns)
             return await hook()
 
-        return self._loop.run(asked(), self._timeout)
+        return self._loop.run(asked(), RECONCILE_SECONDS)
 
     def warm_up(self, path: str = "/") -> int:
         """Use every idle connection once and return how many answered."""

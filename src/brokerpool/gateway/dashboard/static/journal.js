@@ -15,6 +15,7 @@ const TONES = {
   gap: "bad",
   mute: "bad",
   starved: "bad",
+  fault: "bad",
   live: "good",
   "gap closed": "good",
   ordered: "warn",
