@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokerpool import Batcher, BrokerClient
+from brokerpool.errors import CallFailedError
 from brokerpool.http.coalesce import Keys, SharedCalls
 from tests.http_server import Reply, Seen, broker_and_client
 from tests.rehearsal import until
@@ -162,5 +163,18 @@ def test_after_any_sequence_each_caller_ends_as_it_should_and_no_call_is_left(
                 assert caller.result() == "answer"
         assert running == 0
         assert len(calls) == 0
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_is_cancelled_from_within_is_a_failed_call_and_cancels_nobody_who_waits() -> None:
+    async def main() -> None:
+        async def call(keys: Keys) -> dict[str, int]:
+            raise asyncio.CancelledError
+
+        batcher = Batcher(call, most=10)
+        waiting = [asyncio.create_task(batcher.get(key)) for key in "ab"]
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [CallFailedError] * 2
 
     asyncio.run(main())

@@ -87,3 +87,15 @@ def test_a_closed_client_says_so_and_leaves_no_thread(broker: ScriptedBroker) ->
     for use in (lambda: calls.request("GET", "/x"), calls.stats, calls.warm_up, calls.keep_warm):
         with pytest.raises(PoolClosedError, match="client script is closed"):
             use()
+
+
+def test_a_hook_that_wants_to_end_the_process_does_not_end_the_thread_of_the_calls(
+    broker: ScriptedBroker,
+) -> None:
+    def carried(*_: object) -> None:
+        raise SystemExit(1)
+
+    with client(broker, carried=carried) as calls:
+        for _ in range(3):
+            assert calls.request("POST", "/orders", order_tag="7").status == 200
+        assert calls.stats()["faults"] == {"carried": 3}

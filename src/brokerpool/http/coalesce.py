@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, 
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from brokerpool.errors import CallFailedError, ErrorCode
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -14,7 +16,8 @@ T = TypeVar("T")
 class SharedCalls(Generic[K, T]):
     """Lets callers who want the same at the same time wait for one call.
 
-    A caller who is cancelled leaves the others their call; when the last one is, the call is cancelled too.
+    A caller who is cancelled leaves the others their call; when the last one is, the call is cancelled too. A
+    call that is cancelled by itself, without that, raises CallFailedError for all: none of them was.
     """
 
     def __init__(self) -> None:
@@ -51,7 +54,12 @@ class _Shared(Generic[T]):
     async def wait(self) -> T:
         self._waiting += 1
         try:
-            return await asyncio.shield(self._task)
+            await asyncio.wait({self._task})
+            if self._task.cancelled():
+                raise CallFailedError(
+                    "The call was cancelled from within.", code=ErrorCode.CALL_FAILED, sent=True
+                )
+            return self._task.result()
         finally:
             self._waiting -= 1
             if not self._waiting and not self._task.done():
