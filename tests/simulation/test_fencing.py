@@ -24,10 +24,10 @@ class Raising(PoolListener):
 
     error: type[BaseException] = RuntimeError
 
-    def _fail(self, *_: object) -> None:
+    def _fail(self, *_: Any) -> None:
         raise self.error
 
-    ticked = symbols_changed = connection_changed = gaps_opened = gaps_closed = filled = _fail
+    ticked = symbols_changed = connection_changed = gaps_opened = gaps_closed = filled = _fail  # type: ignore[assignment]
 
 
 class Cancelling(Raising):

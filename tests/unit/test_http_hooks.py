@@ -39,7 +39,8 @@ def raises(error: BaseException) -> Callable[..., Any]:
 @pytest.mark.parametrize("hook", ["carried", "too_fast"])
 def test_an_accepted_order_keeps_its_answer_whatever_a_hook_raises(hook: str, error: BaseException) -> None:
     async def main() -> None:
-        async with broker_and_client(**{hook: raises(error)}) as (broker, client):
+        options: dict[str, Any] = {hook: raises(error)}
+        async with broker_and_client(**options) as (broker, client):
             answer = await client.request("POST", "/orders", **ORDER)
             assert answer.status == 200
             assert broker.count("POST") == 1
