@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from brokerpool.errors import SettingsError
 from brokerpool.settings.description import describe
+from brokerpool.settings.links import without_links
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"
@@ -60,12 +61,13 @@ class Group(BaseSettings):
     ) -> Self:
         """Read the settings: the environment wins over `env_file`, which wins over `config` (TOML).
 
-        An empty value in the environment or in `env_file` counts as not given.
+        An empty value in the environment or in `env_file` counts as not given, and so does what a platform
+        put into the environment to describe its services.
         Raises SettingsError, which names every fault of all sources and never quotes a value.
         """
         from_toml = _read_toml(cls, config)
         from_file = _read_env_file(cls, env_file)
-        from_environment = {name: value for name, value in environ.items() if value}
+        from_environment = {name: value for name, value in without_links(environ).items() if value}
         ours = {name for name in (*from_file, *from_environment) if name.startswith(PREFIX)}
         known = known_names()
         faults = [_stranger(name, known) for name in sorted((ours | set(from_toml)) - known)]
