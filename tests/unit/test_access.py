@@ -112,6 +112,37 @@ def test_on_this_machine_alone_the_operators_part_needs_no_key_unless_a_proxy_br
     asyncio.run(main())
 
 
+def test_wrong_keys_are_counted_for_whom_the_proxy_names_and_not_for_whom_the_client_made_up() -> None:
+    key_is_wrong = json.dumps({"apikey": "wrong"}).encode()
+
+    async def guess(served_by: Gateway, lines: bytes) -> bytes:
+        host, _, port = served_by.http_url.removeprefix("http://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = b"POST /api/v1/ping HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        rest = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(key_is_wrong)
+        writer.write(head + lines + rest + key_is_wrong)
+        answered = await reader.read()
+        writer.close()
+        return answered.split()[1]
+
+    async def authenticate_as(served_by: Gateway, made_up: str, seen: str) -> Any:
+        lines = [("X-Forwarded-For", made_up), ("X-Forwarded-For", seen)]
+        async with connect(served_by.ws_url, compression=None, additional_headers=lines) as connection:
+            return (await Client(connection).ask(action="authenticate", api_key="wrong"))["code"]
+
+    async def main() -> None:
+        async with gateway(BROKERPOOL_TRUSTED_PROXIES="127.0.0.0/8") as (_, served_by):
+            for made_up in range(11):
+                lines = b"Forwarded: for=6.6.6.%d\r\nForwarded: for=203.0.113.7\r\n" % made_up
+                assert await guess(served_by, lines) == (b"403" if made_up < 9 else b"429")
+            codes = [await authenticate_as(served_by, f"7.7.7.{n}", "203.0.113.9") for n in range(11)]
+            assert codes[8:] == ["AUTHENTICATION_ERROR", "ADDRESS_LOCKED_OUT", "ADDRESS_LOCKED_OUT"]
+            locked = [e.reason.split()[0] for e in served_by.pool.journal.entries() if "locked" in e.event]
+            assert locked == ["203.0.113.7", "203.0.113.9"]
+
+    asyncio.run(main())
+
+
 def test_a_revoked_key_closes_its_clients_with_4403_within_a_second_and_opens_nothing(
     tmp_path: Path,
 ) -> None:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from brokerpool.errors import AccessError, ErrorCode
+from brokerpool.gateway import forwarded
+from brokerpool.gateway.forwarded import Address
 
 _ALL = "*"
-#: What a proxy leaves behind: a request with any of these did not begin on this machine.
-_TRACES = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+#: What a proxy leaves behind: a request with a header that begins like this did not begin on this machine.
+_TRACES = (
+    "x-forwarded",
+    "forwarded",
+    "x-real-ip",
+    "via",
+    "x-client-ip",
+    "cf-connecting-ip",
+    "true-client-ip",
+)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
+_MAPPED = ip_network("::ffff:0:0/96")
 
 
 class Came(NamedTuple):
     """Where a request began."""
 
     address: str
-    #: True when that is this machine itself, beyond what a proxy could hide.
+    #: True when that is this machine itself, beyond what a proxy or a web page could hide.
     here: bool
 
 
@@ -39,54 +51,88 @@ class Approach:
         proxies: Sequence[str] = (),
     ) -> None:
         """`bound` is what the listener listens on; the others are the words of the settings."""
-        self._names = {"localhost", bound.lower(), *(host.lower() for host in hosts)}
-        self._origins = {origin.lower().rstrip("/") for origin in origins}
-        self._proxies = [ip_network(proxy) for proxy in proxies]
-        self._bound_here = bound.lower() == "localhost" or _is_here(_ip(bound))
+        self._names = {"localhost", bound.lower(), *(host.lower().rstrip(".") for host in hosts)}
+        self._origins = {_plain_origin(origin) for origin in origins}
+        self._proxies = [_plain_network(proxy) for proxy in proxies]
+        self._bound_here = bound.lower() == "localhost" or _is_here(forwarded.address(bound))
 
     def check(self, headers: Mapping[str, str]) -> None:
-        """Return for a request that may be looked at; `headers` are found whatever their case.
+        """Return for a request that may be looked at.
 
-        Raises AccessError with HOST_NOT_ALLOWED or ORIGIN_NOT_ALLOWED.
+        Names in `headers` may be written in any case and come several times. Raises AccessError with
+        HOST_NOT_ALLOWED or ORIGIN_NOT_ALLOWED.
         """
-        host = _host_name(headers.get("host", ""))
+        host = _host(headers)
         if host is None or not self._is_ours(host):
             text = "This host name is not one of the gateway's."
             raise AccessError(text, code=ErrorCode.HOST_NOT_ALLOWED)
-        origin = headers.get("origin")
-        if origin is not None and not self._may_call(origin.lower(), host):
+        if _lines(headers, "origin") and self.allowed_origin(headers) is None:
             raise AccessError("The web page is not of this host.", code=ErrorCode.ORIGIN_NOT_ALLOWED)
+
+    def allowed_origin(self, headers: Mapping[str, str]) -> str | None:
+        """Return the origin of the web page that asks, as it was sent; None without one that may ask."""
+        lines = _lines(headers, "origin")
+        if len(lines) != 1:  # two are a trick: readers of the first and of the last would judge two pages
+            return None
+        origin, host = _plain_origin(lines[0]), _host(headers)
+        if _ALL in self._origins or origin in self._origins:
+            return lines[0]
+        scheme, _, rest = origin.partition("://")
+        return lines[0] if host and scheme in ("http", "https") and _host_name(rest) == host else None
 
     def came(self, peer: str, headers: Mapping[str, str]) -> Came:
         """Return where a request began whose TCP connection comes from `peer`."""
-        address = _ip(peer)
+        address = forwarded.address(peer)
         if address is None:
             return Came(peer, here=False)
         if self._is_proxy(address):
-            # The nearest hop stands last; what stands before a stranger's may be made up by it.
-            for hop in reversed(headers.get("x-forwarded-for", "").split(",")):
-                before = _ip(hop.strip())
-                if before is None:
-                    break
-                address = before
-                if not self._is_proxy(before):
-                    break
-            return Came(str(address), here=False)
-        direct = not any(trace in headers for trace in _TRACES)
+            return Came(str(self._before(address, headers)), here=False)
+        direct = not any(name.lower().startswith(_TRACES) for name in headers) and _is_own_page(headers)
         return Came(str(address), here=direct and self._bound_here and _is_here(address))
+
+    def _before(self, proxy: Address, headers: Mapping[str, str]) -> Address:
+        """Return who asked the trusted proxies between us.
+
+        A proxy that writes one of the two headers may let the other pass as its client made it up. So where
+        both stand they must agree, or neither is believed and the proxy itself is who asked.
+        """
+        told = {
+            self._first_stranger(proxy, read(lines))
+            for name, read in (
+                ("x-forwarded-for", forwarded.x_forwarded_for),
+                ("forwarded", forwarded.forwarded),
+            )
+            if (lines := _lines(headers, name))
+        }
+        return told.pop() if len(told) == 1 else proxy
+
+    def _first_stranger(self, proxy: Address, hops: Iterator[Address | None]) -> Address:
+        # What stands before a stranger's may be made up by it.
+        for hop in hops:
+            if hop is None:
+                break
+            proxy = hop
+            if not self._is_proxy(hop):
+                break
+        return proxy
 
     def _is_ours(self, host: str) -> bool:
         # An address cannot be rebound: whoever calls it meant it.
-        return not host or host in self._names or _ALL in self._names or _ip(host) is not None
+        return not host or host in self._names or _ALL in self._names or forwarded.address(host) is not None
 
-    def _may_call(self, origin: str, host: str) -> bool:
-        if _ALL in self._origins or origin in self._origins:
-            return True
-        scheme, _, rest = origin.partition("://")
-        return bool(host) and scheme in ("http", "https") and _host_name(rest) == host
-
-    def _is_proxy(self, address: IPv4Address | IPv6Address) -> bool:
+    def _is_proxy(self, address: Address) -> bool:
         return any(address in network for network in self._proxies)
+
+
+def _lines(headers: Mapping[str, str], name: str) -> list[str]:
+    """Return all lines of a header in their order; `items` of a multiple mapping tells each of them."""
+    return [value for key, value in headers.items() if key.lower() == name]
+
+
+def _host(headers: Mapping[str, str]) -> str | None:
+    """Return the name of the host that is asked, "" without one; None for what is no host, and for two."""
+    lines = _lines(headers, "host")
+    return None if len(lines) > 1 else _host_name(lines[0] if lines else "")
 
 
 def _host_name(text: str) -> str | None:
@@ -101,14 +147,24 @@ def _host_name(text: str) -> str | None:
     return (parts.hostname or "").rstrip(".")
 
 
-def _ip(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+def _plain_origin(text: str) -> str:
+    origin = text.lower().rstrip("/")
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], "/"))
 
 
-def _is_here(address: IPv4Address | IPv6Address | None) -> bool:
+def _plain_network(text: str) -> IPv4Network | IPv6Network:
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        address = network.network_address.ipv4_mapped
+        return IPv4Network(f"{address}/{network.prefixlen - _MAPPED.prefixlen}")
+    return network
+
+
+def _is_own_page(headers: Mapping[str, str]) -> bool:
+    """Return whether a program asks, or a page that this very listener showed (a same-origin request)."""
+    origin = _lines(headers, "origin")
+    return not origin or origin[0].lower().partition("://")[2] == "".join(_lines(headers, "host")).lower()
+
+
+def _is_here(address: Address | None) -> bool:
     return address is not None and address.is_loopback

@@ -1,9 +1,9 @@
 """Names that a platform puts into the environment, and that mean services beside the gateway; pure.
 
-Kubernetes describes each service of the namespace to every pod in variables that begin with the service's name
-(`brokerpool` and `brokerpool-rest` give BROKERPOOL_... and BROKERPOOL_REST_...), and Docker does the same for linked
-containers. They look like settings, and one may even bear the name of one: a service `brokerpool-http` gives
-BROKERPOOL_HTTP_PORT.
+Kubernetes describes each service of the namespace to every pod in variables that begin with the service's
+name (`brokerpool` and `brokerpool-rest` give BROKERPOOL_... and BROKERPOOL_REST_...), and Docker does so for
+linked containers. They look like settings, and one may even bear the name of one: a service `brokerpool-http`
+gives BROKERPOOL_HTTP_PORT.
 """
 
 from __future__ import annotations
