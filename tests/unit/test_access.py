@@ -137,7 +137,9 @@ def test_wrong_keys_are_counted_for_whom_the_proxy_names_and_not_for_whom_the_cl
                 assert await guess(served_by, lines) == (b"403" if made_up < 9 else b"429")
             codes = [await authenticate_as(served_by, f"7.7.7.{n}", "203.0.113.9") for n in range(11)]
             assert codes[8:] == ["AUTHENTICATION_ERROR", "ADDRESS_LOCKED_OUT", "ADDRESS_LOCKED_OUT"]
-            locked = [e.reason.split()[0] for e in served_by.pool.journal.entries() if "locked" in e.event]
+            locked = [
+                e.reason.split()[0] for e in served_by.pool.journal.entries() if "locked" in e.event.value
+            ]
             assert locked == ["203.0.113.7", "203.0.113.9"]
 
     asyncio.run(main())

@@ -71,14 +71,17 @@ class Approach:
 
     def allowed_origin(self, headers: Mapping[str, str]) -> str | None:
         """Return the origin of the web page that asks, as it was sent; None without one that may ask."""
-        lines = _lines(headers, "origin")
-        if len(lines) != 1:  # two are a trick: readers of the first and of the last would judge two pages
-            return None
-        origin, host = _plain_origin(lines[0]), _host(headers)
-        if _ALL in self._origins or origin in self._origins:
+        lines, host = _lines(headers, "origin"), _host(headers)
+        if len(lines) != 1 or host is None or not self._is_ours(host):
+            return None  # of two lines one would be for us, and one for whoever reads the other
+        origin = _plain_origin(lines[0])
+        if _ALL in self._origins or origin in self._origins or _is_page_of(origin, host):
             return lines[0]
-        scheme, _, rest = origin.partition("://")
-        return lines[0] if host and scheme in ("http", "https") and _host_name(rest) == host else None
+        return None
+
+    def only_as_everybody(self, origin: str) -> bool:
+        """Return whether a page that may ask is named nowhere, and may because any page may."""
+        return _ALL in self._origins and _plain_origin(origin) not in self._origins
 
     def came(self, peer: str, headers: Mapping[str, str]) -> Came:
         """Return where a request began whose TCP connection comes from `peer`."""
@@ -145,6 +148,11 @@ def _host_name(text: str) -> str | None:
     if parts.username is not None or parts.path or parts.query or parts.fragment:
         return None
     return (parts.hostname or "").rstrip(".")
+
+
+def _is_page_of(origin: str, host: str) -> bool:
+    scheme, _, rest = origin.partition("://")
+    return bool(host) and scheme in ("http", "https") and _host_name(rest) == host
 
 
 def _plain_origin(text: str) -> str:

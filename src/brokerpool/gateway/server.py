@@ -24,6 +24,7 @@ from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
+from brokerpool.gateway.rest.cors import Cors
 from brokerpool.gateway.rest.directory import Directory
 from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
@@ -159,7 +160,7 @@ class Gateway:
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                app,
+                Cors(app, approach),
                 max_connections=settings.max_clients,
                 tls=tls,
             )

@@ -85,7 +85,10 @@ def application(
         else:
             code, text = ErrorCode.UNKNOWN_ENDPOINT, f"{request.method} {request.url.path} is not served."
         refused = RequestRefusedError(HTTPStatus(error.status_code), text, code=code)
-        return _failure(*failure(refused), error.headers)
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("Allow", "").split(", "):
+            headers["Allow"] += ", HEAD"
+        return _failure(*failure(refused), headers)
 
     @app.exception_handler(Exception)
     async def _fault(request: Request, error: Exception) -> Response:
@@ -100,7 +103,7 @@ def application(
 
 
 class _Threshold:
-    """What holds for every request: the slash at the end is optional, and the body has a limit."""
+    """What holds for every request: a slash at the end is optional, a body has a limit, HEAD is as GET."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -112,6 +115,8 @@ class _Threshold:
         path = scope["path"]
         if path.startswith(PREFIX) and path.endswith("/"):
             scope = {**scope, "path": path.rstrip("/")}
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _only_head(send)
         size = 0
 
         async def limited() -> Message:
@@ -123,6 +128,20 @@ class _Threshold:
             return message
 
         await self._app(scope, limited, send)
+
+
+def _only_head(send: Send) -> Send:
+    """Return what sends the head of an answer and ends it there: its body is not even made to its end.
+
+    The server then says that the client is gone, which ends a stream.
+    """
+
+    async def only_head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body"})
+
+    return only_head
 
 
 def _turned_away(market: Market, request: Request, fields: dict[str, list[str]]) -> Response:

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterator
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 _STOP_SECONDS = 3.0
 
@@ -33,7 +33,7 @@ class RestServer:
     """The running HTTP listener."""
 
     def __init__(
-        self, sock: socket.socket, app: FastAPI, max_connections: int, tls: ssl.SSLContext | None
+        self, sock: socket.socket, app: ASGIApp, max_connections: int, tls: ssl.SSLContext | None
     ) -> None:
         self.port = int(sock.getsockname()[1])
         config = uvicorn.Config(
@@ -62,7 +62,7 @@ class RestServer:
 
 
 async def serve_rest(
-    host: str, port: int, app: FastAPI, *, max_connections: int, tls: ssl.SSLContext | None = None
+    host: str, port: int, app: ASGIApp, *, max_connections: int, tls: ssl.SSLContext | None = None
 ) -> RestServer:
     """Listen for HTTP; port 0 takes any free one. Raises OSError when the address is taken.
 
