@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from http import HTTPStatus
 
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
@@ -13,6 +12,7 @@ from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsE
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.settings import Settings
 from brokerpool.transport import DialError, LinkHandler, dial
+from brokerpool.transport.listening import listen_on, url_host
 
 
 async def faults(settings: Settings) -> list[str]:
@@ -21,7 +21,7 @@ async def faults(settings: Settings) -> list[str]:
         "WEBSOCKET_PORT": (settings.websocket_host, settings.websocket_port),
         "BROKERPOOL_HTTP_PORT": (settings.http_host, settings.http_port),
     }
-    found = [_listener(name, host, port) for name, (host, port) in listeners.items()]
+    found = [await _listener(name, host, port) for name, (host, port) in listeners.items()]
     found += [_certificate(settings), await _http(settings)]
     token = settings.broker_access_token.get_secret_value()
     if not token or not settings.api_key.get_secret_value():
@@ -33,12 +33,12 @@ async def faults(settings: Settings) -> list[str]:
     return [fault for fault in found if fault]
 
 
-def _listener(name: str, host: str, port: int) -> str | None:
+async def _listener(name: str, host: str, port: int) -> str | None:
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
+        for sock in await listen_on(host, port):
+            sock.close()
     except OSError as error:
-        return f"{name}: cannot listen on {host}:{port}: {error.strerror}."
+        return f"{name}: cannot listen on {url_host(host)}:{port}: {error.strerror}."
     return None
 
 

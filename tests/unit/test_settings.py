@@ -215,3 +215,26 @@ def test_the_brokers_that_may_be_chosen_are_those_with_a_folder() -> None:
     folders = {path.parent.name for path in Path(brokerpool.brokers.__path__[0]).glob("*/limits.toml")}
     allowed = next(setting.allowed for setting in describe(Settings) if setting.name == "BROKERPOOL_BROKER")
     assert set(allowed.split(" or ")) == folders
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        (
+            "BROKERPOOL_ALLOWED_ORIGINS",
+            "https://desk.example, http://[::1]:3000/, *, null, app://obsidian.md",
+            ["desk.example", "https://desk.example/chart", "https://", "https://me@desk.example"],
+        ),
+        (
+            "BROKERPOOL_ALLOWED_HOSTS",
+            "desk.example, *, localhost.",
+            ["https://desk.example", "desk.example:5000", "desk.example/", "[::1]"],
+        ),
+    ],
+)
+def test_a_host_or_an_origin_that_no_request_could_have_is_a_fault(
+    name: str, good: str, bad: list[str]
+) -> None:
+    assert load({name: good})
+    for word in bad:
+        assert f"{name}: one of the words is no" in faults_of({**SECRETS, name: f"{good}, {word}"})

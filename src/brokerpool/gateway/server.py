@@ -37,6 +37,7 @@ from brokerpool.settings import Settings, words
 from brokerpool.ticks import Tick
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 from brokerpool.transport.frames import GOING_AWAY
+from brokerpool.transport.listening import url_host
 
 #: Clients of a gateway that stops are asked to come back spread over this many seconds.
 _RETURN_SECONDS = 5
@@ -131,13 +132,13 @@ class Gateway:
     def ws_url(self) -> str:
         """Where clients connect."""
         assert self._links is not None
-        return f"{'wss' if self._certificate else 'ws'}://{_host(self._settings.websocket_host)}:{self._links.port}"
+        return f"{'wss' if self._certificate else 'ws'}://{url_host(self._settings.websocket_host)}:{self._links.port}"
 
     @property
     def http_url(self) -> str:
         """Where the REST endpoints, `/dashboard`, `/stats` and `/health` are."""
         assert self._rest is not None
-        return f"{'https' if self._certificate else 'http'}://{_host(self._settings.http_host)}:{self._rest.port}"
+        return f"{'https' if self._certificate else 'http'}://{url_host(self._settings.http_host)}:{self._rest.port}"
 
     @property
     def clients(self) -> int:
@@ -276,11 +277,7 @@ def _address(setting: str, host: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        where = f"{setting}: {url_host(host)}:{port}"
         if error.errno != errno.EADDRINUSE:
-            raise
-        code = ErrorCode.ADDRESS_IN_USE
-        raise BrokerpoolError(f"{setting}: {host}:{port} is taken.", code=code) from None
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+            raise OSError(error.errno, f"{where}: {error.strerror}") from None
+        raise BrokerpoolError(f"{where} is taken.", code=ErrorCode.ADDRESS_IN_USE) from None

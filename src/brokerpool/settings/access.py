@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from typing import Annotated
 
@@ -20,6 +21,19 @@ def _networks(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> str:
+    if not all(re.fullmatch(r"\*|null|[a-zA-Z][\w+.-]*://[^/?#@]+/?", word) for word in words(text)):
+        raise ValueError("one of the words is no origin: scheme and host such as https://my.example, no path")
+    return text
+
+
+def _names(text: str) -> str:
+    for word in words(text):
+        if re.fullmatch(r"\*|[^/?#@:\[\]]+", word) is None:
+            raise ValueError("one of the words is no host name, which has no scheme and no port")
+    return text
+
+
 class AccessSettings(Group):
     """Who gets in, over which line, and the share of each key (`BROKERPOOL_API_KEY` has the whole)."""
 
@@ -34,24 +48,25 @@ class AccessSettings(Group):
         alias="BROKERPOOL_TLS_KEY_FILE",
         description="The private key of that certificate (PEM, not encrypted).",
     )
-    allowed_hosts: Words = Field(
+    allowed_hosts: Annotated[Words, AfterValidator(_names)] = Field(
         "",
         alias="BROKERPOOL_ALLOWED_HOSTS",
         json_schema_extra={"allowed": "host names separated by commas, or *"},
         description="Names by which clients may call the gateway, besides localhost, the name that it listens"
         " on, and addresses.",
     )
-    allowed_origins: Words = Field(
+    allowed_origins: Annotated[Words, AfterValidator(_origins)] = Field(
         "",
         alias="BROKERPOOL_ALLOWED_ORIGINS",
         json_schema_extra={"allowed": "origins such as https://my.example separated by commas, or *"},
-        description="Web pages of other hosts that may call the gateway; those of its own host may.",
+        description="Web pages of other hosts that may call the gateway and read its answers; those of its"
+        " own host may.",
     )
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(
         "",
         alias="BROKERPOOL_TRUSTED_PROXIES",
         json_schema_extra={"allowed": "addresses or networks separated by commas"},
-        description="Reverse proxies whose X-Forwarded-For tells the client's address.",
+        description="Reverse proxies whose X-Forwarded-For or Forwarded tells the client's address.",
     )
     max_clients_per_key: Count = Field(
         100,

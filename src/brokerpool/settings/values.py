@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=4_096, le=1_073_741_824)]
-Host = Annotated[str, Field(pattern=r"^\S+$", json_schema_extra={"allowed": "a host name or an address"})]
+Host = Annotated[
+    str,
+    Field(pattern=r"^\S+$", json_schema_extra={"allowed": "a host name or an address"}),
+    # Brackets belong to URLs; an address is known without them.
+    AfterValidator(lambda host: host[1:-1] if host[0] == "[" and host[-1] == "]" else host),
+]
 WebSocketUrl = Annotated[
     str, Field(pattern=r"^wss?://[^\s/]+", json_schema_extra={"allowed": "a ws:// or wss:// URL"})
 ]

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from brokerpool.simulator.faults import BreakHttp
 from brokerpool.simulator.proxied import close_with_reset
+from brokerpool.transport.listening import listen_on
 
 # A request that names 1,000 instruments has a far longer first line than aiohttp's 8 KiB.
 _MAX_LINE_BYTES = 128 * 1024
@@ -45,21 +46,22 @@ class HttpListener:
             app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, max_line_size=_MAX_LINE_BYTES
         )
         self._resets_unread = resets_unread
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self.connections = ConnectionCount()
         self.port = 0
 
     async def open(self, host: str, port: int) -> None:
-        """Begin to listen; port 0 takes any free one. Raises OSError when the address is taken."""
+        """Begin to listen, as `listen_on` does. Raises OSError when the address is taken."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._door, host, port, backlog=_BACKLOG)
-        self.port = self._server.sockets[0].getsockname()[1]
+        for sock in await listen_on(host, port, backlog=_BACKLOG):
+            self._servers.append(await loop.create_server(self._door, sock=sock, backlog=_BACKLOG))
+        self.port = self._servers[0].sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Stop listening; requests under way get a second to end."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         await self._runner.cleanup()
 
     def _door(self) -> Door:

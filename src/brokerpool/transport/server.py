@@ -22,6 +22,9 @@ from picows import (
 
 from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
 from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
+from brokerpool.transport.listening import listen_on
+
+_BACKLOG = 1024
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -59,13 +62,13 @@ class LinkServer:
         self._links: set[Link] = set()
         self._empty = asyncio.Event()
         self._sweep: asyncio.TimerHandle | None = None
-        self._server: asyncio.Server | None = None
+        #: One for each address of the host.
+        self._servers: list[asyncio.Server] = []
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(self._servers[0].sockets[0].getsockname()[1])
 
     @property
     def links(self) -> int:
@@ -76,26 +79,28 @@ class LinkServer:
         self, host: str, port: int, handshake_timeout: float, tls: ssl.SSLContext | None
     ) -> None:
         """Begin to accept; port 0 takes any free one. Raises OSError when the address is taken."""
-        self._server = await ws_create_server(
-            self._upgrade,
-            host,
-            port,
-            websocket_handshake_timeout=handshake_timeout,
-            max_frame_size=self._max_message_bytes,
-            logger_name=picows_logger,
-            backlog=1024,
-            ssl=tls,
-            ssl_handshake_timeout=handshake_timeout if tls is not None else None,
-        )
+        for sock in await listen_on(host, port, backlog=_BACKLOG):
+            server = await ws_create_server(
+                self._upgrade,
+                sock=sock,
+                websocket_handshake_timeout=handshake_timeout,
+                max_frame_size=self._max_message_bytes,
+                logger_name=picows_logger,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=handshake_timeout if tls is not None else None,
+            )
+            self._servers.append(server)
         self._schedule_pings()
 
     async def close(self, code: int = GOING_AWAY, reason: str = "") -> None:
         """Stop accepting, close every link with the code and wait until all are gone; takes at most 3 s."""
-        if self._server is None:
+        if not self._servers:
             return
         if self._sweep is not None:
             self._sweep.cancel()
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for link in list(self._links):
             link.close(code, reason)
         if self._links:
@@ -171,7 +176,7 @@ async def serve(
     ping_timeout: float = 20.0,
     tls: ssl.SSLContext | None = None,
 ) -> LinkServer:
-    """Listen for WebSockets; `accept` gives each request a handler or an HTTP refusal.
+    """Listen for WebSockets, as `listen_on` does; `accept` gives each request a handler or an HTTP refusal.
 
     A client that does not finish its handshake in `handshake_timeout` seconds, or is silent for
     `ping_timeout` seconds after a ping, is disconnected. permessage-deflate is not negotiated: it costs

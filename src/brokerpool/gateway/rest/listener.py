@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from brokerpool.transport.listening import listen_on
+
 _STOP_SECONDS = 3.0
 
 #: OpenAlgo's SDK keeps idle connections for 120 s. Whoever ends them must be the client: a request that
@@ -33,9 +35,9 @@ class RestServer:
     """The running HTTP listener."""
 
     def __init__(
-        self, sock: socket.socket, app: ASGIApp, max_connections: int, tls: ssl.SSLContext | None
+        self, sockets: list[socket.socket], app: ASGIApp, max_connections: int, tls: ssl.SSLContext | None
     ) -> None:
-        self.port = int(sock.getsockname()[1])
+        self.port = int(sockets[0].getsockname()[1])
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -52,7 +54,7 @@ class RestServer:
         config.load()
         config.ssl = tls
         self._server = _Uvicorn(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="brokerpool http")
+        self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="brokerpool http")
 
     async def close(self) -> None:
         """Stop listening; requests under way have a second to finish."""
@@ -64,13 +66,13 @@ class RestServer:
 async def serve_rest(
     host: str, port: int, app: ASGIApp, *, max_connections: int, tls: ssl.SSLContext | None = None
 ) -> RestServer:
-    """Listen for HTTP; port 0 takes any free one. Raises OSError when the address is taken.
+    """Listen for HTTP, as `listen_on` does. Raises OSError when the address is taken.
 
     A request beyond so many connections is answered with 503. With `tls` it is HTTPS; a client has a minute
     for that handshake, which is asyncio's figure.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.create_server((host, port), family=family, backlog=128)
+    sockets = await listen_on(host, port)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; inherited by what is accepted
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
-    return RestServer(sock, app, max_connections, tls)
+        for sock in sockets:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    return RestServer(sockets, app, max_connections, tls)

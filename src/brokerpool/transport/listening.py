@@ -1,0 +1,78 @@
+"""Where a listener listens: one socket for each address of its host, all with the same port."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+logger = logging.getLogger("brokerpool.transport")
+
+Address: TypeAlias = tuple[socket.AddressFamily, Any]
+
+#: Every address of the machine, in both families.
+_EVERYWHERE = "::"
+#: How often another free port is tried, when the first is taken in the second family.
+_PORTS_TRIED = 20
+#: What the system says of an address that the machine has not, and of a family that it does not know.
+_ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
+
+
+async def listen_on(host: str, port: int, *, backlog: int = 128) -> list[socket.socket]:
+    """Return listening sockets for the host; `::` is every IPv6 and every IPv4 address.
+
+    With port 0 all of them have the same free one. Addresses that the machine has not are left out, with a
+    warning, as long as others remain: so `::` and `localhost` do without IPv6. Raises OSError for a name that
+    is unknown, for an address that is not the machine's, and for one that is taken.
+    """
+    addresses = await _addresses(host, port)
+    for _ in range(_PORTS_TRIED):
+        try:
+            return _listening(addresses, backlog)
+        except OSError as error:
+            if port != 0 or error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"no port is free in both families of {host}")
+
+
+def url_host(host: str) -> str:
+    """Return a host as it stands in a URL: IPv6 addresses have brackets there."""
+    return f"[{host}]" if ":" in host else host
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    addresses: list[Address] = [(family, address) for family, _, _, _, address in found]
+    if host == _EVERYWHERE:
+        addresses.append((socket.AF_INET, ("0.0.0.0", port)))
+    return list(dict.fromkeys(addresses))
+
+
+def _listening(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    with ExitStack() as until_all_listen:
+        for family, (host, port, *zone) in addresses:
+            if port == 0 and sockets:
+                port = sockets[0].getsockname()[1]
+            try:
+                # IPv6 alone, also where the system's default is both: IPv4 has a socket of its own.
+                sock = socket.create_server((host, port, *zone), family=family, backlog=backlog)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+                logger.warning("%s is not listened on: %s", host, error.strerror)
+                continue
+            until_all_listen.callback(sock.close)
+            sockets.append(sock)
+        if not sockets:
+            raise absent or OSError(errno.EADDRNOTAVAIL, "the host has no address")
+        until_all_listen.pop_all()
+    return sockets
