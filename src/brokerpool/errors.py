@@ -359,6 +359,11 @@ class ErrorCode(Enum):
         "Send several smaller requests.",
         "It stopped reading the request and did nothing of it.",
     )
+    GATEWAY_BUSY = Entry(
+        "As many REST requests are being answered at the same time as BROKERPOOL_MAX_CLIENTS allows.",
+        "Ask again after `retry_after` seconds; raise BROKERPOOL_MAX_CLIENTS if your programs need more.",
+        "It refused this request with HTTP 503. Signs of life (/health) are answered all the same.",
+    )
     TOO_MANY_DASHBOARDS = Entry(
         "As many dashboards are open as one gateway serves.",
         "Close one of them; a browser tab that was closed is noticed at once.",

@@ -23,7 +23,7 @@ _TRACES = (
     "true-client-ip",
 )
 _DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
-_MAPPED = ip_network("::ffff:0:0/96")
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 class Came(NamedTuple):

@@ -68,7 +68,7 @@ class Lockout:
     def wrong(self, address: str) -> float:
         """Count a wrong key, and return for how many seconds the address is locked out; 0 if it is not."""
         now = self._clock()
-        source = _source(address)
+        source = network(address)
         self.wrong_keys += 1
         guesser = self._guessers.get(source)
         if guesser is None:
@@ -134,7 +134,8 @@ class Lockout:
         return f"<Lockout {len(self._guessers)} addresses, {len(self._locked)} locked out>"
 
 
-def _source(address: str) -> str:
+def network(address: str) -> str:
+    """Return what counts as one address: itself, or the network (/64) of one of IPv6."""
     if ":" not in address:
         return address
     try:

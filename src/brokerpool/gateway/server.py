@@ -24,10 +24,13 @@ from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
+from brokerpool.gateway.rest.admission import Admission
+from brokerpool.gateway.rest.connection import Connection
 from brokerpool.gateway.rest.cors import Cors
 from brokerpool.gateway.rest.directory import Directory
 from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
+from brokerpool.gateway.rest.places import Places
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.vitals import Vitals
 from brokerpool.http.api import BrokerApi
@@ -154,6 +157,7 @@ class Gateway:
         self._review_later()
         approach = self._approach_to(settings.http_host)
         app = application(self._market(), self.stats, self.pool.journal, approach)
+        places: Places[Connection] = Places(settings.max_clients)
         app.include_router(health(self._vitals.verdict))
         app.include_router(explanations(self.pool))
         app.include_router(dashboard(self.pool, self._broadcast, self._new_door()))
@@ -161,8 +165,8 @@ class Gateway:
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                Cors(app, approach),
-                max_connections=settings.max_clients,
+                Cors(Admission(app, places), approach),
+                places=places,
                 tls=tls,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):

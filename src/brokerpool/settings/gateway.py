@@ -75,8 +75,8 @@ class GatewaySettings(Group):
     max_clients: Count = Field(
         1000,
         alias="BROKERPOOL_MAX_CLIENTS",
-        description="Clients connected at the same time; one more is refused with HTTP 503. The REST listener"
-        " has as many connections of its own.",
+        description="WebSocket clients connected, and REST requests answered, at the same time; one more is"
+        " refused with HTTP 503. Idle REST connections give way to new ones.",
     )
     max_symbols_per_client: Count = Field(
         3000, alias="BROKERPOOL_MAX_SYMBOLS_PER_CLIENT", description="Symbols that one client may hold."

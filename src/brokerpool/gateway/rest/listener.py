@@ -7,10 +7,15 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from brokerpool.gateway.rest.admission import CONNECTION
+from brokerpool.gateway.rest.connection import Connection
+from brokerpool.gateway.rest.places import Places
 from brokerpool.transport.listening import listen_on
 
 _STOP_SECONDS = 3.0
@@ -35,24 +40,28 @@ class RestServer:
     """The running HTTP listener."""
 
     def __init__(
-        self, sockets: list[socket.socket], app: ASGIApp, max_connections: int, tls: ssl.SSLContext | None
+        self,
+        sockets: list[socket.socket],
+        app: ASGIApp,
+        places: Places[Connection],
+        tls: ssl.SSLContext | None,
     ) -> None:
         self.port = int(sockets[0].getsockname()[1])
+        self._places = places
+        self._tls = tls
         config = uvicorn.Config(
             app,
+            http=self._connection,  # type: ignore[arg-type]  # uvicorn only calls it
             log_config=None,
             access_log=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=max_connections,
             server_header=False,
             # Who is believed about a client's address is decided by `Approach`, for both listeners.
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
         )
-        config.load()
-        config.ssl = tls
         self._server = _Uvicorn(config)
         self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="brokerpool http")
 
@@ -61,18 +70,32 @@ class RestServer:
         self._server.should_exit = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._task, _STOP_SECONDS)
+        for connection in self._places:
+            connection.abort()
+
+    def _connection(self, *, app_state: dict[str, Any], **server: Any) -> Connection:  # noqa: ANN401  (uvicorn's)
+        connection = Connection(self._places, self._tls)
+        # uvicorn's own types are those of a class, whose constructor is not declared.
+        inside: Any = AutoHTTPProtocol
+        connection.inside = inside(app_state={**app_state, CONNECTION: connection}, **server)
+        return connection
 
 
 async def serve_rest(
-    host: str, port: int, app: ASGIApp, *, max_connections: int, tls: ssl.SSLContext | None = None
+    host: str,
+    port: int,
+    app: ASGIApp,
+    *,
+    places: Places[Connection],
+    tls: ssl.SSLContext | None = None,
 ) -> RestServer:
     """Listen for HTTP, as `listen_on` does. Raises OSError when the address is taken.
 
-    A request beyond so many connections is answered with 503. With `tls` it is HTTPS; a client has a minute
-    for that handshake, which is asyncio's figure.
+    `app` has an `Admission` with the same places; of connections, those that wait give way to new ones. With
+    `tls` it is HTTPS.
     """
     sockets = await listen_on(host, port)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; inherited by what is accepted
         for sock in sockets:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
-    return RestServer(sockets, app, max_connections, tls)
+    return RestServer(sockets, app, places, tls)

@@ -1,0 +1,170 @@
+"""One connection of the HTTP listener: its TLS, its place, and the time that its peer has for each step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from brokerpool.gateway.lockout import network
+from brokerpool.gateway.rest.places import Places
+
+logger = logging.getLogger("brokerpool.gateway")
+
+#: Seconds for the TLS handshake, for a request up to the end of its head, for its body, and for reading what
+#: is buffered of an answer (48 KiB). Between two requests a connection may rest; that has a limit of its own.
+HANDSHAKE_SECONDS = 10.0
+HEAD_SECONDS = 15.0
+BODY_SECONDS = 30.0
+READ_SECONDS = 60.0
+
+_TLS_SHUTDOWN_SECONDS = 1.0
+
+
+class Connection(asyncio.Protocol):
+    """Stands between a connection and the HTTP server inside, which has no limits of this kind."""
+
+    def __init__(self, places: Places[Connection], tls: ssl.SSLContext | None) -> None:
+        self._places = places
+        self._tls = tls
+        self._transport: asyncio.Transport
+        self._handshake: asyncio.Task[None] | None = None
+        #: What came between the end of the handshake and our hearing of it; None once the server reads.
+        self._early: list[bytes] | None = []
+        self._limit: asyncio.TimerHandle | None = None
+        self._requests = 0  # being answered; more than one for a moment between two
+        self._resting = False
+        #: True while the peer does not read what it is sent.
+        self._unread = False
+        #: The HTTP server's end of the connection.
+        self.inside: asyncio.Protocol
+
+    # -- the transport's side ----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        leaves = self._places.enter(self, network(peer[0]) if peer else "")
+        if leaves is not None:
+            leaves.abort()
+        self._within(HEAD_SECONDS)
+        if self._tls is None:
+            self._enter(transport)
+        else:
+            transport.pause_reading()
+            self._handshake = asyncio.create_task(self._shake_hands(self._tls), name="brokerpool tls")
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early.append(data)
+            return
+        if self._resting:
+            self._resting = False
+            self._within(HEAD_SECONDS)
+        self.inside.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self.inside.eof_received() if self._early is None else None
+
+    def pause_writing(self) -> None:
+        self.inside.pause_writing()
+        self._unread = True
+        self._wait(READ_SECONDS)
+
+    def resume_writing(self) -> None:
+        self.inside.resume_writing()
+        self._unread = False
+        self._go_on()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._places.leave(self)
+        self._unlimited()
+        if self._early is None:
+            self.inside.connection_lost(error)
+
+    # -- the application's side --------------------------------------------------------------------------
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Answer a request inside the block: it is the gateway's turn."""
+        self._requests += 1
+        self._resting = False
+        self._go_on()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            self._resting = not self._requests
+            self._go_on()
+
+    @contextmanager
+    def reading(self, until: float) -> Iterator[None]:
+        """Wait for a part of the body inside the block; at the loop's time `until` the peer is cut off."""
+        self._wait(until - asyncio.get_running_loop().time())
+        try:
+            yield
+        finally:
+            self._go_on()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._places.leave(self)
+        self._unlimited()
+        self._transport.abort()
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    async def _shake_hands(self, tls: ssl.SSLContext) -> None:
+        try:
+            transport = await asyncio.get_running_loop().start_tls(
+                self._transport,
+                self,
+                tls,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
+            )
+        except (OSError, TimeoutError) as error:
+            # One that speaks no TLS, trusts another authority or is slow: no line for each in the log.
+            logger.debug("a client did not finish its TLS handshake: %s", error)
+            self.abort()
+            return
+        finally:
+            self._handshake = None
+        # Of a peer that went away just then asyncio says nothing more; only the plain transport knows it.
+        if transport is None or self._transport.is_closing():
+            self.abort()
+            return
+        self._transport = transport
+        self._enter(transport)
+
+    def _enter(self, transport: asyncio.Transport) -> None:
+        early, self._early = self._early, None
+        self.inside.connection_made(transport)
+        for data in early or ():
+            self.inside.data_received(data)
+
+    def _wait(self, seconds: float) -> None:
+        self._places.wait(self)
+        self._within(seconds)
+
+    def _go_on(self) -> None:
+        if self._unread:
+            return  # whatever else there is to do, first the peer reads
+        self._unlimited()
+        if self._requests:
+            self._places.answer(self)
+        else:
+            self._places.wait(self)
+
+    def _within(self, seconds: float) -> None:
+        self._unlimited()
+        self._limit = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+    def _unlimited(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
