@@ -66,7 +66,7 @@ def told(draw: st.DrawFn, lines: list[Line], name: str, hop: str) -> list[Line]:
     elif draw(st.booleans()):
         text = f'"{text}"'
     mine = [at for at, (line, _) in enumerate(lines) if line.lower() == name.lower()]
-    if mine and draw(st.booleans()):
+    if draw(st.booleans()) and mine:
         lines = list(lines)
         key, value = lines[mine[-1]]
         lines[mine[-1]] = (key, value + draw(st.sampled_from([", ", ",", " ,\t"])) + text)
