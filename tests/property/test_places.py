@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from brokerpool.gateway.rest import places as module
 from brokerpool.gateway.rest.places import Places
 
-MOST, SPARE = 4, 3
+MOST, SPARE = 2, 2
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["enter", "answer", "wait", "leave"]), st.integers(0, 30), st.sampled_from("abc")
+        st.sampled_from(["enter", "enter", "answer", "wait", "leave"]),
+        st.integers(0, 9),
+        st.sampled_from("abc"),
     ),
+    min_size=20,
     max_size=120,
 )
 
