@@ -108,7 +108,7 @@ async def client(served_by: Gateway, *, key: str | None = KEY) -> AsyncIterator[
 
 
 async def raw_client(
-    ws_url: str, rows: list[dict[str, str]], key: str = KEY, mode: int = 3
+    ws_url: str, rows: list[dict[str, str]], key: str | None = KEY, mode: int = 3
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect, subscribe (in Depth mode), and read nothing: a library would read on its own."""
     host, port = ws_url.removeprefix("ws://").split(":")
@@ -118,7 +118,8 @@ async def raw_client(
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")
-    writer.write(masked(json.dumps({"action": "authenticate", "api_key": key}).encode()))
+    if key is not None:
+        writer.write(masked(json.dumps({"action": "authenticate", "api_key": key}).encode()))
     if rows:
         writer.write(masked(json.dumps({"action": "subscribe", "symbols": rows, "mode": mode}).encode()))
     return reader, writer

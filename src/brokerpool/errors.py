@@ -272,8 +272,8 @@ class ErrorCode(Enum):
     )
     INVALID_ACTION = Entry(
         "The action is missing or not one that this gateway knows.",
-        "Use authenticate, subscribe, unsubscribe, unsubscribe_all, subscribe_orders, unsubscribe_orders,"
-        " get_broker_info, get_supported_brokers or ping.",
+        "Use authenticate, subscribe, unsubscribe, unsubscribe_all, list_subscriptions, subscribe_orders,"
+        " unsubscribe_orders, get_broker_info, get_supported_brokers or ping.",
         "It changed nothing; the connection stays open.",
     )
     INVALID_MODE = Entry(
@@ -355,9 +355,10 @@ class ErrorCode(Enum):
         "It asked the broker nothing.",
     )
     REQUEST_TOO_LARGE = Entry(
-        "The body of a REST request is larger than the gateway accepts.",
-        "Send several smaller requests.",
-        "It stopped reading the request and did nothing of it.",
+        "A request is larger than the gateway accepts: the body of a REST request, or the number of symbols"
+        " in one on the WebSocket.",
+        "Send several smaller requests; the message says how much one may have.",
+        "It stopped reading the request and did nothing of it. A WebSocket stays open.",
     )
     GATEWAY_BUSY = Entry(
         "As many REST requests are being answered at the same time as BROKERPOOL_MAX_CLIENTS allows.",

@@ -261,7 +261,9 @@ class _Rehearsal:
         """Close the pool, in whatever state it is: it takes seconds, and nothing may be left."""
         pool, loop, problems = self.pool, asyncio.get_running_loop(), self.report.problems
         faults = pool.get_pool_stats()["websocket"]["faults"]
-        problems += [f"{name} raised {count} times" for name, count in faults.items() if "_log_in" not in name]
+        problems += [
+            f"{name} raised {count} times" for name, count in faults.items() if "_log_in" not in name
+        ]
         begun = loop.time()
         await pool.close()
         if loop.time() - begun > CLOSE_SECONDS:

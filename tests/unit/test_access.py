@@ -37,13 +37,13 @@ Keys: TypeAlias = Mapping[str, tuple[Scope, ...]]
 
 @asynccontextmanager
 async def guarded(
-    folder: Path, keys: Keys, **environ: str
+    folder: Path, keys: Keys, symbols: int = 30, /, **environ: str
 ) -> AsyncIterator[tuple[KiteSimulator, Gateway, Store, dict[str, str]]]:
     """Run a gateway with these keys; the store is another process's, as that of `brokerpool keys`."""
     url = f"sqlite:///{folder / 'keys.db'}"
     async with Store(DatabasePool(url)) as store:
         texts = {name: await store.create_key(name, scopes) for name, scopes in keys.items()}
-        async with gateway(DATABASE_URL=url, **environ) as (broker, served_by):
+        async with gateway({"symbols": symbols}, DATABASE_URL=url, **environ) as (broker, served_by):
             yield broker, served_by, store, texts
 
 
@@ -205,6 +205,49 @@ def test_the_clients_of_one_key_share_its_symbols_and_its_seats(tmp_path: Path) 
             await until(lambda: served_by.clients == 1)
             assert (await authenticate(served_by, keys["one"]))["status"] == "success"
             assert (await second.subscribe("TCS"))["status"] == "success"
+
+    asyncio.run(main())
+
+
+def test_long_lists_of_two_clients_at_once_hold_no_more_than_their_key_may(tmp_path: Path) -> None:
+    async def main() -> None:
+        limit = {"BROKERPOOL_MAX_SYMBOLS_PER_KEY": "700"}
+        async with (
+            guarded(tmp_path, {"one": (Scope.DATA,)}, 1500, **limit) as (broker, served_by, _, keys),
+            client(served_by, key=keys["one"]) as first,
+            client(served_by, key=keys["one"]) as second,
+        ):
+            rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
+            for session, mine in ((first, rows[:500]), (second, rows[500:1000])):
+                await session.connection.send(json.dumps({"action": "subscribe", "symbols": mine, "mode": 1}))
+            replies = [await first.reply(), await second.reply()]
+            told = [item.get("code") for reply in replies for item in reply["subscriptions"]]
+            assert len(served_by.pool.demand) == told.count(None) == 700
+            assert told.count("KEY_SYMBOL_LIMIT") == 300
+            # Another mode is no new symbol, and is refused to nobody.
+            held = await first.ask(action="list_subscriptions")
+            again = await first.ask(action="subscribe", symbols=held["subscriptions"], mode=3)
+            assert again["status"] == "success"
+
+    asyncio.run(main())
+
+
+def test_a_client_that_changes_its_key_brings_no_more_symbols_than_that_one_may_hold(tmp_path: Path) -> None:
+    async def main() -> None:
+        keys_of: Keys = {"one": (Scope.DATA,), "two": (Scope.DATA,)}
+        async with (
+            guarded(tmp_path, keys_of, BROKERPOOL_MAX_SYMBOLS_PER_KEY="2") as (_, served_by, _, keys),
+            client(served_by) as owner,
+            client(served_by, key=keys["one"]) as other,
+        ):
+            assert (await other.subscribe("INFY"))["status"] == "success"
+            assert (await owner.subscribe("INFY", "SBIN"))["status"] == "success"
+            refused = await owner.ask(action="authenticate", api_key=keys["one"])
+            assert (refused["type"], refused["code"]) == ("auth", "KEY_SYMBOL_LIMIT")
+            assert (await owner.subscribe("TCS"))["status"] == "success", "it keeps the key that it had"
+            await owner.ask(action="unsubscribe", symbols=[{"symbol": "TCS", "exchange": "NSE"}])
+            assert (await owner.ask(action="authenticate", api_key=keys["two"]))["status"] == "success"
+            assert (await owner.subscribe("TCS"))["subscriptions"][0]["code"] == "KEY_SYMBOL_LIMIT"
 
     asyncio.run(main())
 

@@ -44,7 +44,7 @@ def test_the_client_that_is_behind_for_longest_comes_first_then_the_one_that_mis
             (3, 3.0, 4),
             (1, 0.0, 0),
         ]
-        fanout.resume(second)
+        assert list(fanout.resume(second)) == [], "in one step"
         assert [s.number for s in fanout.slowest(3)] == [3, 2, 1], "what it missed is remembered"
         assert [s.conflated for s in fanout.slowest(3)] == [4, 3, 0], "of four frames it got the newest"
         assert len(fanout.slowest(1)) == 1

@@ -12,7 +12,7 @@ from brokerpool.db.keys import Key, KeyRing, Scope, digest, new_key
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.gateway import lockout
 from brokerpool.gateway.gatekeeper import OWN, Caller, Gatekeeper, KeyLimits
-from brokerpool.gateway.protocol import refused_key
+from brokerpool.gateway.replies import refused_key
 from brokerpool.monitor.journal import Event, Journal
 
 OWNERS = "the-operators-own-key"

@@ -94,7 +94,7 @@ def test_requests_behind_a_long_one_are_answered_in_order() -> None:
             await session.connection.send(json.dumps({"action": "ping"}))
             await session.connection.send(json.dumps({"action": "unsubscribe_all"}))
             replies = [await session.reply() for _ in range(4)]
-            assert [r["type"] for r in replies] == ["subscribe", "unsubscribe", "pong", "unsubscribe_all"]
+            assert [r["type"] for r in replies] == ["subscribe", "unsubscribe", "pong", "unsubscribe"]
             assert len(replies[0]["subscriptions"]) == 1500
             assert [len(replies[n]["successful"]) for n in (1, 3)] == [700, 800]
             await until(lambda: served(broker) == {})
@@ -289,6 +289,53 @@ def test_each_symbol_whose_data_stops_is_told_as_stale_and_its_gap_once_to_those
                     assert "1006" in gap["message"]
                 await two.drain()
                 assert {f["symbol"] for f in two.symbol_news} == {"TCS"}
+
+    asyncio.run(main())
+
+
+def test_a_client_can_ask_what_it_holds_and_an_operator_what_everybody_does() -> None:
+    async def told(http: aiohttp.ClientSession, query: str = "") -> list[dict[str, object]]:
+        async with http.get(f"/subscriptions{query}") as answer:
+            assert answer.status == 200
+            body = await answer.json()
+        assert body["status"] == "success"
+        return sorted(body["subscriptions"], key=str)
+
+    async def main() -> None:
+        async with (
+            gateway({"symbols": 1200}) as (broker, served_by),
+            aiohttp.ClientSession(served_by.http_url) as http,
+            client(served_by) as one,
+            client(served_by) as two,
+        ):
+            assert await told(http) == []
+            assert (await one.ask(action="list_subscriptions", request_id=1))["subscriptions"] == []
+            await one.subscribe("INFY", mode=1)
+            await one.subscribe("SBIN", "INFY", mode=3)
+            held = await one.ask(action="list_subscriptions", request_id=2)
+            assert (held["type"], held["status"], held["request_id"]) == ("list_subscriptions", "success", 2)
+            assert [(s["exchange"], s["symbol"], s["mode"]) for s in held["subscriptions"]] == [
+                ("NSE", "INFY", 1),
+                ("NSE", "INFY", 3),
+                ("NSE", "SBIN", 3),
+            ]
+            (number,) = {s["client"] for s in await told(http)}
+            assert [(s["symbol"], s["modes"]) for s in await told(http)] == [
+                ("INFY", ["LTP", "Depth"]),
+                ("SBIN", ["Depth"]),
+            ]
+            rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
+            await two.ask(action="subscribe", symbols=rows, mode=2)
+            many = await two.ask(action="list_subscriptions")
+            assert [(s["symbol"], s["mode"]) for s in many["subscriptions"]] == [
+                (r["symbol"], 2) for r in rows
+            ]
+            assert many["count"] == 1200
+            assert len(await told(http)) == 1202, "in pieces, and whole"
+            assert len(await told(http, f"?client={number}")) == 2
+            assert await told(http, "?client=999999") == []
+            await one.ask(action="unsubscribe", symbols=held["subscriptions"])
+            assert (await one.ask(action="list_subscriptions"))["count"] == 0
 
     asyncio.run(main())
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brokerpool.gateway.server import Gateway
 from brokerpool.transport import Link
-from tests.gateway_client import client, gateway, masked, raw_client, read_frame
+from brokerpool.transport.frames import server_frame
+from tests.gateway_client import KEY, client, gateway, masked, raw_client, read_frame
 from tests.rehearsal import served, until
 
 SMALL = {"BROKERPOOL_CLIENT_BUFFER_BYTES": "4096", "BROKERPOOL_CLIENT_STUCK_SECONDS": "0.5"}
@@ -66,34 +68,146 @@ def test_a_client_that_never_reads_is_closed_with_4408_and_costs_bounded_memory(
             while served_by.clients:
                 peak = max(peak, link.buffered)
                 await asyncio.sleep(0.01)
-            assert 0 < peak < 4096 + 64 * 1024, "its limit, and the one flush that crossed it"
+            assert 0 < peak < 4096 + 256 * 1024, "its limit, and the one flush that crossed it"
             writer.close()
 
     asyncio.run(main())
     assert "left: 4408 the client does not read" in caplog.text
 
 
-def test_a_client_that_asks_and_never_reads_the_answers_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "brokerpool.gateway")
+def _sole_link(served_by: Gateway) -> Link:
+    assert served_by._links is not None
+    (link,) = served_by._links._links
+    return link
+
+
+async def _send_until_it_takes_no_more(writer: asyncio.StreamWriter, block: bytes) -> int:
+    """Send blocks until the other side has read none for a while; return how many it took."""
+    sent = 0
+    while True:
+        writer.write(block)
+        try:
+            async with asyncio.timeout(0.5):
+                await writer.drain()
+        except TimeoutError:
+            return sent
+        sent += 1
+
+
+@pytest.mark.parametrize("key", [KEY, None], ids=["client", "stranger"])
+@pytest.mark.parametrize("kind", ["request", "ping"])
+def test_who_does_not_read_the_answers_is_not_read_and_has_all_of_them_later(
+    kind: str, key: str | None
+) -> None:
+    text = masked(json.dumps({"action": "ping", "timestamp": "x" * 3000}).encode())
+    block = text if kind == "request" else masked(b"p" * 125, opcode=9) * 20
 
     async def main() -> None:
-        # Not the stuck client's deadline, but the bound on what is kept for it.
-        limits = {**SMALL, "BROKERPOOL_CLIENT_STUCK_SECONDS": "60"}
+        limits = {"BROKERPOOL_CLIENT_BUFFER_BYTES": "4096", "WS_AUTH_GRACE_SECONDS": "60"}
         async with gateway(**limits) as (_, served_by):
-            _, writer = await raw_client(served_by.ws_url, [])
-            text = masked(json.dumps({"action": "ping", "timestamp": "x" * 3000}).encode())
-
-            async def ask_for_ever() -> None:
-                while True:
-                    writer.write(text)
-                    await writer.drain()
-
-            asking = asyncio.create_task(ask_for_ever())
-            await until(lambda: served_by.clients == 0)
-            assert "left: 4408 replies are not read" in caplog.text
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            reader, writer = await raw_client(served_by.ws_url, [], key)
+            writer.transport.set_write_buffer_limits(0)
+            sent = await _send_until_it_takes_no_more(writer, block)
+            link = _sole_link(served_by)
+            assert link.reading_paused
+            # Its limit, and what one turn may answer: 32 requests of 3 kB.
+            assert link.buffered < 4096 + 32 * 3100
+            assert served_by.clients == 1
+            pongs = 0
+            async with asyncio.timeout(20):
+                while pongs <= sent if kind == "request" else link.reading_paused:
+                    pongs += (await read_frame(reader)).get("type") == "pong"
+            if kind == "request":
+                assert pongs == sent + 1, "nothing was left out: the one that was under way is answered too"
             writer.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("again", [b"", json.dumps({"action": "authenticate", "api_key": KEY}).encode()])
+@pytest.mark.parametrize("key", [KEY, None], ids=["client", "stranger"])
+def test_who_does_not_read_is_closed_in_time_whatever_it_sends_meanwhile(
+    key: str | None, again: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "brokerpool.gateway")
+    text = masked(json.dumps({"action": "ping", "timestamp": "x" * 3000}).encode())
+
+    async def main() -> None:
+        async with gateway(**SMALL) as (_, served_by):
+            _, writer = await raw_client(served_by.ws_url, [], key)
+            writer.transport.set_write_buffer_limits(2**20)  # nothing here waits for the gateway to read
+            loop = asyncio.get_running_loop()
+            while not _sole_link(served_by).reading_paused:
+                writer.write(text)
+                await asyncio.sleep(0)
+            began = loop.time()
+            while served_by.clients:
+                writer.write(masked(again) if again else b"")
+                await asyncio.sleep(0.05)
+                assert loop.time() - began < 10
+            writer.close()
+
+    asyncio.run(main())
+    assert "left: 4408 the client does not read" in caplog.text
+
+
+def test_news_for_everybody_waits_for_a_client_that_does_not_read_and_only_the_last_is_kept() -> None:
+    async def main() -> None:
+        async with gateway({"symbols": 3}, BROKERPOOL_CLIENT_BUFFER_BYTES="4096") as (_, served_by):
+            reader, writer = await raw_client(served_by.ws_url, [])
+            writer.transport.set_write_buffer_limits(0)
+            text = masked(json.dumps({"action": "ping", "timestamp": "x" * 3000}).encode())
+            await _send_until_it_takes_no_more(writer, text)
+            link = _sole_link(served_by)
+            before = link.buffered
+            for number in range(1000):
+                served_by._fanout.tell_all(server_frame(json.dumps({"news": number}).encode()))
+            assert link.buffered == before
+            news: list[int] = []
+            async with asyncio.timeout(20):
+                while not news:
+                    frame = await read_frame(reader)
+                    news += [frame["news"]] if "news" in frame else []
+            assert news == [999]
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_stranger_may_send_small_messages_only() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by), client(served_by, key=None) as stranger:
+            padded = {"action": "authenticate", "api_key": "wrong", "more": "x" * 3900}
+            assert (await stranger.ask(**padded))["status"] == "error", "so much is read"
+            await stranger.connection.send(json.dumps({"action": "subscribe", "symbols": [{}] * 1500}))
+            async with asyncio.timeout(5):
+                await stranger.connection.wait_closed()
+            assert stranger.connection.close_code == 1009
+            assert "4096" in (stranger.connection.close_reason or "")
+
+    asyncio.run(main())
+
+
+def test_a_request_of_too_many_symbols_is_refused_whole_with_the_limit_and_the_next_is_served() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by), client(served_by) as session:
+            infy = {"symbol": "INFY", "exchange": "NSE"}
+            for action in ("subscribe", "unsubscribe"):
+                refused = await session.ask(action=action, symbols=[infy] * 4001)
+                assert refused["code"] == "REQUEST_TOO_LARGE"
+                assert "4000" in refused["message"]
+                assert served_by.pool.demand.count("client-1") == 0
+            reply = await session.ask(action="subscribe", symbols=[infy] * 4000)
+            assert len(reply["subscriptions"]) == 4000
+            assert len(served_by.pool.demand) == 1
+        # Who may hold more may ask for all of it at once.
+        async with (
+            gateway(BROKERPOOL_MAX_SYMBOLS_PER_CLIENT="5000") as (_, served_by),
+            client(served_by) as session,
+        ):
+            assert (
+                len((await session.ask(action="subscribe", symbols=[infy] * 5000))["subscriptions"]) == 5000
+            )
 
     asyncio.run(main())
 

@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway import protocol
-from brokerpool.gateway.protocol import Entry, Outcome, RequestError, Subscribe, Unsubscribe
+from brokerpool.gateway import protocol, replies
+from brokerpool.gateway.protocol import Entry, RequestError, Subscribe, Unsubscribe
+from brokerpool.gateway.replies import Outcome, Outcomes
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
@@ -32,7 +33,22 @@ def unsubscribe(**members: Any) -> Unsubscribe:
     return request
 
 
+def told(reply: Outcomes, outcomes: list[Outcome]) -> dict[str, Any]:
+    reply.add(outcomes)
+    answer: dict[str, Any] = json.loads(reply.reply())
+    return answer
+
+
+def subscribed(request: Subscribe, *outcomes: Outcome) -> dict[str, Any]:
+    return told(replies.Subscribed(request, 5, "zerodha"), list(outcomes))
+
+
+def unsubscribed(request: Unsubscribe, *outcomes: Outcome) -> dict[str, Any]:
+    return told(replies.Unsubscribed(request, "zerodha"), list(outcomes))
+
+
 INFY = {"symbol": "INFY", "exchange": "NSE"}
+NOPE = {"symbol": "NOPE", "exchange": "NSE"}
 
 
 @pytest.mark.parametrize(
@@ -69,14 +85,14 @@ def test_m1_an_unsubscribe_without_any_mode_gives_up_all_modes() -> None:
 
 def test_m2_a_refused_key_is_typed_and_reads_as_a_welcome_to_nobody() -> None:
     for text in ("No API key was sent", "The API key is wrong"):
-        reply = protocol.refused_key(text)
+        reply = replies.refused_key(text)
         assert json.loads(reply)["type"] == "auth"
         assert json.loads(reply)["status"] == "error"
         assert not any(word in reply.lower() for word in (b"success", b"authenticated", b"ok"))
 
 
 def test_m2_other_errors_have_no_type() -> None:
-    reply = json.loads(protocol.error(ErrorCode.INVALID_MODE, "no"))
+    reply = json.loads(replies.error(ErrorCode.INVALID_MODE, "no"))
     assert reply == {"status": "error", "code": "INVALID_MODE", "message": "no"}
 
 
@@ -85,7 +101,7 @@ def test_m3_the_mode_is_echoed_as_a_number_or_a_label_as_the_client_sent_it(
     spelled: int | str, echoed: int | str
 ) -> None:
     request = subscribe(symbols=[INFY], mode=spelled)
-    reply = json.loads(protocol.subscribed(request, [Outcome(request.entries[0])], 5, "zerodha"))
+    reply = subscribed(request, Outcome(request.entries[0]))
     assert reply["subscriptions"] == [
         {**INFY, "status": "success", "mode": echoed, "depth": 5, "broker": "zerodha"}
     ]
@@ -93,7 +109,7 @@ def test_m3_the_mode_is_echoed_as_a_number_or_a_label_as_the_client_sent_it(
 
 
 def test_m5_instruments_is_another_name_for_symbols() -> None:
-    assert subscribe(instruments=[INFY]).entries == subscribe(symbols=[INFY]).entries
+    assert list(subscribe(instruments=[INFY]).entries) == list(subscribe(symbols=[INFY]).entries)
 
 
 def test_symbols_win_over_symbol_and_an_empty_list_counts_as_absent() -> None:
@@ -105,7 +121,7 @@ def test_symbols_win_over_symbol_and_an_empty_list_counts_as_absent() -> None:
 def test_m8_a_refused_symbol_carries_code_and_mode_and_the_whole_stays_partial() -> None:
     request = subscribe(symbols=[INFY], mode=1)
     outcome = Outcome(request.entries[0], ErrorCode.SYMBOL_NOT_FOUND, "not listed")
-    reply = json.loads(protocol.subscribed(request, [outcome], 5, "zerodha"))
+    reply = subscribed(request, outcome)
     assert reply["status"] == "partial"
     assert reply["subscriptions"] == [
         {
@@ -120,29 +136,29 @@ def test_m8_a_refused_symbol_carries_code_and_mode_and_the_whole_stays_partial()
 
 
 def test_m11_the_welcome_fits_into_one_small_read() -> None:
-    assert len(protocol.authenticated("zerodha", "default")) < 1024
+    assert len(replies.authenticated("zerodha", "default")) < 1024
 
 
 def test_m12_exchanges_may_be_lower_case_and_are_echoed_as_sent() -> None:
     request = subscribe(symbols=[{"symbol": "INFY", "exchange": "nse"}])
     assert request.entries[0].instrument == Instrument("NSE", "INFY")
-    reply = json.loads(protocol.subscribed(request, [Outcome(request.entries[0])], 5, "zerodha"))
+    reply = subscribed(request, Outcome(request.entries[0]))
     assert reply["subscriptions"][0]["exchange"] == "nse"
 
 
 @pytest.mark.parametrize("request_id", [7, "a", None, {"deep": [1, 2]}, 1.5])
 def test_the_request_id_is_echoed_whatever_it_is(request_id: object) -> None:
     request = subscribe(**INFY, request_id=request_id)
-    assert json.loads(protocol.subscribed(request, [], 5, "z"))["request_id"] == request_id
+    assert subscribed(request)["request_id"] == request_id
     leave = unsubscribe(**INFY, request_id=request_id)
-    assert json.loads(protocol.unsubscribed(leave, [], "z"))["request_id"] == request_id
-    assert "request_id" not in json.loads(protocol.subscribed(subscribe(**INFY), [], 5, "z"))
+    assert unsubscribed(leave)["request_id"] == request_id
+    assert "request_id" not in subscribed(subscribe(**INFY))
 
 
 def test_a_ping_echoes_its_timestamp_and_id() -> None:
     ping = ask(action="ping", timestamp=5, _pingId="x")
     assert isinstance(ping, protocol.Ping)
-    assert json.loads(protocol.pong(ping, 99)) == {
+    assert json.loads(replies.pong(ping, 99)) == {
         "type": "pong",
         "status": "success",
         "server_timestamp": 99,
@@ -195,7 +211,213 @@ def test_a_request_without_symbols_is_refused(members: dict[str, Any]) -> None:
     ],
 )
 def test_an_unsubscribe_tells_success_partial_and_error_apart(outcomes: list[Outcome], status: str) -> None:
-    assert json.loads(protocol.unsubscribed(unsubscribe(**INFY), outcomes, "z"))["status"] == status
+    assert unsubscribed(unsubscribe(**INFY), *outcomes)["status"] == status
+
+
+def answered(request: protocol.Request, *, good: bool = True) -> dict[str, Any]:
+    """Return the gateway's reply, with one good entry and, unless all is good, one that was refused."""
+    if isinstance(request, protocol.Authenticate):
+        return json.loads(replies.authenticated("zerodha", "default"))  # type: ignore[no-any-return]
+    if isinstance(request, protocol.Ping):
+        return json.loads(replies.pong(request, 1_790_000_000_123))  # type: ignore[no-any-return]
+    if isinstance(request, protocol.SupportedBrokers):
+        return json.loads(replies.supported_brokers(("zerodha",)))  # type: ignore[no-any-return]
+    if isinstance(request, protocol.BrokerInfo):
+        return json.loads(replies.broker_info("zerodha", "default", connected=good))  # type: ignore[no-any-return]
+    if isinstance(request, protocol.Orders):
+        return json.loads(replies.orders(request))  # type: ignore[no-any-return]
+    names = [INFY] if good else [INFY, NOPE]
+    outcomes = [
+        Outcome(Entry(name["symbol"], "NSE", None, Instrument("NSE", name["symbol"]))) for name in names
+    ]
+    if not good:
+        outcomes[1] = Outcome(outcomes[1].entry, ErrorCode.SYMBOL_NOT_FOUND, "not listed")
+    if isinstance(request, protocol.Subscribe):
+        return subscribed(request, *outcomes)
+    assert isinstance(request, protocol.Unsubscribe | protocol.UnsubscribeAll)
+    return told(replies.Unsubscribed(request, "zerodha"), outcomes)
+
+
+MS, TEXT = 1_790_000_000_123, "<any text>"
+ACK = {**INFY, "status": "success", "broker": "zerodha"}
+NACK = {**NOPE, "status": "error", "message": "not listed", "broker": "zerodha"}
+GONE = {"type": "unsubscribe", "message": TEXT, "broker": "zerodha"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "good", "theirs", "ours"),
+    [
+        (
+            {"action": "authenticate", "api_key": "k"},
+            True,
+            {
+                "type": "auth",
+                "status": "success",
+                "message": TEXT,
+                "broker": "zerodha",
+                "user_id": "default",
+                "supported_features": {"ltp": True, "quote": True, "depth": True},
+            },
+            {},
+        ),
+        ({"action": "ping"}, True, {"type": "pong", "status": "success", "server_timestamp": MS}, {}),
+        (
+            {"action": "ping", "timestamp": 5, "_pingId": "x", "request_id": 9},
+            True,
+            {
+                "type": "pong",
+                "status": "success",
+                "server_timestamp": MS,
+                "client_timestamp": 5,
+                "_pingId": "x",
+            },
+            {},
+        ),
+        (
+            {"action": "get_supported_brokers"},
+            True,
+            {"type": "supported_brokers", "status": "success", "brokers": ["zerodha"], "count": 1},
+            {},
+        ),
+        *(
+            (
+                {"action": "get_broker_info"},
+                connected,
+                {
+                    "type": "broker_info",
+                    "status": "success",
+                    "broker": "zerodha",
+                    "adapter_status": "connected" if connected else "disconnected",
+                    "user_id": "default",
+                },
+                {},
+            )
+            for connected in (True, False)
+        ),
+        (
+            {"action": "subscribe", "symbols": [INFY], "mode": "LTP", "request_id": 7},
+            True,
+            {
+                "type": "subscribe",
+                "status": "success",
+                "subscriptions": [{**ACK, "mode": "LTP", "depth": 5}],
+                "message": TEXT,
+                "broker": "zerodha",
+                "request_id": 7,
+            },
+            {},
+        ),
+        (
+            {"action": "subscribe", "symbols": [INFY, NOPE], "mode": "LTP"},
+            False,
+            {
+                "type": "subscribe",
+                "status": "partial",
+                "subscriptions": [{**ACK, "mode": "LTP", "depth": 5}, NACK],
+                "message": TEXT,
+                "broker": "zerodha",
+            },
+            {"subscriptions": {"code": "SYMBOL_NOT_FOUND", "mode": "LTP"}},
+        ),
+        *(
+            (
+                {"action": action, "symbols": [INFY], "request_id": 7},
+                True,
+                {**GONE, "status": "success", "successful": [ACK], "failed": [], "request_id": 7},
+                {},
+            )
+            for action in ("unsubscribe", "unsubscribe_all")
+        ),
+        (
+            {"action": "unsubscribe", "symbols": [INFY, NOPE]},
+            False,
+            {**GONE, "status": "partial", "successful": [ACK], "failed": [NACK]},
+            {"failed": {"code": "SYMBOL_NOT_FOUND"}},
+        ),
+        (
+            {"action": "unsubscribe_orders", "request_id": 7},
+            True,
+            {"type": "unsubscribe_orders", "status": "success", "message": TEXT, "request_id": 7},
+            {},
+        ),
+    ],
+)
+def test_every_reply_has_openalgos_members_and_no_others_but_those_that_are_told(
+    asked: dict[str, Any], good: bool, theirs: dict[str, Any], ours: dict[str, dict[str, Any]]
+) -> None:
+    """`ours` is what the last item of a list has besides."""
+    reply = answered(ask(**asked), good=good)
+    if "message" in reply:
+        assert isinstance(reply["message"], str)
+        reply["message"] = TEXT
+    expected = dict(theirs)
+    for name, more in ours.items():
+        expected[name] = [*theirs[name][:-1], theirs[name][-1] | more]
+    assert reply == expected
+
+
+@pytest.mark.parametrize(
+    "message", ["{", "[]", '{"action":"what","request_id":1}', '{"action":"subscribe","request_id":1}']
+)
+def test_an_error_has_neither_type_nor_request_id(message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        protocol.parse(message)
+    reply = json.loads(replies.error(caught.value.code, caught.value.message))
+    assert sorted(reply) == ["code", "message", "status"]
+
+
+def test_what_a_client_holds_is_told_in_entries_that_can_be_given_up() -> None:
+    request = ask(action="list_subscriptions", request_id=4)
+    assert isinstance(request, protocol.ListSubscriptions)
+    reply = replies.SubscriptionList(request, "zerodha")
+    reply.add([(Instrument("NSE", "INFY"), Mode.LTP), (Instrument("NSE", "INFY"), Mode.DEPTH)])
+    answer = json.loads(reply.reply())
+    assert answer == {
+        "type": "list_subscriptions",
+        "status": "success",
+        "subscriptions": [{**INFY, "mode": 1}, {**INFY, "mode": 3}],
+        "count": 2,
+        "broker": "zerodha",
+        "request_id": 4,
+    }
+    entries = unsubscribe(symbols=answer["subscriptions"]).entries
+    assert [(entry.instrument, entry.mode) for entry in entries] == [
+        (Instrument("NSE", "INFY"), Mode.LTP),
+        (Instrument("NSE", "INFY"), Mode.DEPTH),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "most"),
+    [
+        ({"action": "subscribe", "symbols": [INFY] * 11}, 10),
+        ({"action": "unsubscribe", "instruments": [INFY] * 11}, 10),
+        ({"action": "subscribe", "symbols": [1] * 100}, 10),
+        ({"action": "ping", "timestamp": [[]] * 100}, 10),
+        ({"action": "ping", "timestamp": [{"a": 1}] * 31}, 10),
+    ],
+)
+def test_a_request_with_more_parts_than_so_many_symbols_have_is_refused_with_the_limit(
+    message: dict[str, Any], most: int
+) -> None:
+    for form in (json.dumps(message), json.dumps(message).encode()):
+        with pytest.raises(RequestError) as caught:
+            protocol.parse(form, most)
+        assert caught.value.code is ErrorCode.REQUEST_TOO_LARGE
+        assert str(most) in caught.value.message
+
+
+def test_as_many_symbols_as_allowed_fit_with_all_members_that_clients_send() -> None:
+    sent = [{**INFY, "mode": 1, "depth": 5}] * 10
+    request = protocol.parse(json.dumps({"action": "subscribe", "symbols": sent, "mode": 1, "depth": 5}), 10)
+    assert isinstance(request, Subscribe)
+    assert len(request.entries) == 10
+
+
+def test_a_name_that_is_too_long_to_be_one_is_refused_alone() -> None:
+    entries = subscribe(symbols=[{"symbol": "X" * 257, "exchange": "NSE"}, INFY]).entries
+    assert "256" in (entries[0].fault or "")
+    assert entries[1].fault is None
 
 
 json_values = st.recursive(
@@ -220,7 +442,7 @@ def test_whatever_a_client_sends_becomes_a_request_or_a_coded_error(message: str
     try:
         request = protocol.parse(message)
     except RequestError as error:
-        json.loads(protocol.error(error.code, error.message))
+        json.loads(replies.error(error.code, error.message))
     else:
         assert isinstance(request, protocol.Request)
 
@@ -228,7 +450,7 @@ def test_whatever_a_client_sends_becomes_a_request_or_a_coded_error(message: str
 def test_a_wish_for_order_updates_is_not_acknowledged_as_if_they_would_come() -> None:
     wish = ask(action="subscribe_orders", request_id=3)
     assert isinstance(wish, protocol.Orders)
-    reply = json.loads(protocol.orders(wish))
+    reply = json.loads(replies.orders(wish))
     assert (reply["type"], reply["status"], reply["code"]) == (
         "subscribe_orders",
         "error",
@@ -237,4 +459,4 @@ def test_a_wish_for_order_updates_is_not_acknowledged_as_if_they_would_come() ->
     assert reply["request_id"] == 3
     leave = ask(action="unsubscribe_orders")
     assert isinstance(leave, protocol.Orders)
-    assert json.loads(protocol.orders(leave))["status"] == "success"
+    assert json.loads(replies.orders(leave))["status"] == "success"

@@ -6,8 +6,7 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from brokerpool.gateway.rest.directory import Directory
 from brokerpool.instruments import Details
 from brokerpool.monitor.journal import Journal
 from brokerpool.ticks import DepthLevel
+from tests.loop_hold import measured
 
 KEY = "a-key-for-the-gateway"
 ROWS = 110_000
@@ -56,40 +56,6 @@ def large() -> Iterator[TokenBook]:
     gc.freeze()
     yield book
     gc.unfreeze()
-
-
-class LoopHold:
-    """The longest turn of the event loop, in CPU time: other programs on the machine do not enter.
-
-    Nor does Python's garbage collection, which strikes wherever it likes.
-    """
-
-    def __init__(self) -> None:
-        self.ms = 0.0
-        self.turns = 0
-
-
-@asynccontextmanager
-async def measured() -> AsyncIterator[LoopHold]:
-    hold, loop, before = LoopHold(), asyncio.get_running_loop(), time.thread_time()
-    running = True
-
-    def turn() -> None:
-        nonlocal before
-        now = time.thread_time()
-        hold.ms = max(hold.ms, (now - before) * 1000)
-        hold.turns += 1
-        before = now
-        if running:
-            loop.call_soon(turn)
-
-    loop.call_soon(turn)
-    gc.disable()
-    try:
-        yield hold
-    finally:
-        gc.enable()
-        running = False
 
 
 async def called(

@@ -111,6 +111,10 @@ class Demand:
         """Return how many instruments the owner wants."""
         return len(self._owners.get(owner, ()))
 
+    def holders(self) -> tuple[str, ...]:
+        """Return all who want anything."""
+        return tuple(self._owners)
+
     def owners(self, instrument: Instrument) -> Mapping[str, frozenset[Mode]]:
         """Return who wants the instrument, and in which modes."""
         holding = self._holdings.get(instrument)

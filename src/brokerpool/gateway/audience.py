@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from brokerpool.gateway.marketdata import FrameWriter
@@ -56,7 +56,8 @@ class Subscriber:
         self.outlet = outlet
         #: By which people tell clients apart.
         self.number = number
-        self.keys: set[Key] = set()
+        #: What it holds, and from which flush turn on: what was published in an earlier one it has had.
+        self.keys: dict[Key, int] = {}
         self.audience = Audience()
         #: The turn in which writing was paused, None while the client keeps up.
         self.paused_turn: int | None = None
@@ -71,14 +72,15 @@ class Subscriber:
 class _Stream:
     """One instrument in one mode: its encoder, and the pending lists that its frames go to."""
 
-    __slots__ = ("frame", "inboxes", "mode", "writer")
+    __slots__ = ("frame", "inboxes", "mode", "turn", "writer")
 
     def __init__(self, instrument: Instrument, mode: Mode, broker: str) -> None:
         self.mode = mode
         self.writer = FrameWriter(instrument, mode, broker)
         self.inboxes: dict[Audience, list[bytes]] = {}
-        #: The newest frame, for clients that missed it.
+        #: The newest frame and its flush turn, for clients that missed it.
         self.frame = b""
+        self.turn = -1
 
 
 class Topic:
@@ -114,7 +116,7 @@ class Topic:
         if not any(audience in s.inboxes for s in self._streams.values()):
             self.audiences.discard(audience)
 
-    def publish(self, tick: Tick) -> None:
+    def publish(self, tick: Tick, turn: int) -> None:
         """Encode the tick for each mode that somebody listens to, and queue the frame for all of them.
 
         A tick serves its own mode and the lower ones; who wants more waits for a fuller tick.
@@ -123,15 +125,17 @@ class Topic:
         for stream in self._streams.values():
             if stream.mode <= tick.mode:
                 stream.frame = frame = stream.writer.frame(tick)
+                stream.turn = turn
                 for inbox in stream.inboxes.values():
                     inbox.append(frame)
 
-    def publish_snapshot(self, tick: Tick) -> None:
+    def publish_snapshot(self, tick: Tick, turn: int) -> None:
         """Queue a value from another source than the feed, marked as a snapshot."""
         self.last = tick
         for stream in self._streams.values():
             if stream.mode <= tick.mode:
                 stream.frame = frame = stream.writer.snapshot(tick)
+                stream.turn = turn
                 for inbox in stream.inboxes.values():
                     inbox.append(frame)
 
@@ -141,9 +145,19 @@ class Topic:
         for audience in self.audiences:
             audience.pending.append(frame)
 
-    def latest(self, mode: Mode) -> bytes | None:
-        """Return the newest frame of a mode that is listened to, None before its first tick."""
-        return self._streams[mode].frame or None
+    def moved(self, mode: Mode, turn: int) -> bool:
+        """Tell whether anything was queued for the mode's listeners in this flush turn or a later one."""
+        return self._streams[mode].turn >= turn or (bool(self.news) and self.news[-1][0] >= turn)
+
+    def missed(self, turns: Mapping[Mode, int]) -> list[bytes]:
+        """Return what a client missed since these turns, by mode: the news, then the newest frames."""
+        since = min(turns.values())
+        frames = [frame for turn, frame in self.news if turn >= since]
+        for mode, turn in turns.items():
+            stream = self._streams[mode]
+            if stream.turn >= turn:
+                frames.append(stream.frame)
+        return frames
 
     def snapshot(self, mode: Mode, *, stale: bool) -> bytes | None:
         """Return the last known value in the mode, marked as a snapshot; None when there is none so full."""

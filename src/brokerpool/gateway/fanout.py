@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from brokerpool.feed.stream import PoolListener
@@ -20,6 +20,8 @@ from brokerpool.ticks import Mode, Tick
 _REST_PER_COST = 2.0
 #: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn.
 _TIMER_GRAIN = 0.001
+#: Symbols of which a client that was slow gets the newest values in one write: about a millisecond.
+_SLICE = 250
 
 
 class Standing(NamedTuple):
@@ -45,7 +47,7 @@ class Fanout(PoolListener):
         self._window = window
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._seating = Seating(broker, self.flush)
+        self._seating = Seating(broker, self._flushed)
         # Looked at with every tick and every flush.
         self._topics = self._seating.topics
         self._audiences = self._seating.audiences
@@ -54,6 +56,7 @@ class Fanout(PoolListener):
         self._not_before = 0.0
         self._flush_handle: asyncio.Handle | None = None
         self._subscribers: set[Subscriber] = set()
+        self._told_all: tuple[int, bytes] = (-1, b"")  # the last frame for everybody, and its flush turn
         self._delivered_to_gone = 0
         self._conflated_for_gone = 0
         #: Clients that were closed since the start because they did not read.
@@ -66,10 +69,15 @@ class Fanout(PoolListener):
         self._subscribers.add(subscriber)
 
     def tell_all(self, frame: bytes) -> None:
-        """Write one frame to every client, behind the ticks that came before it."""
-        self.flush()
+        """Write one frame to every client, behind the ticks that came before it.
+
+        Who does not read gets it when it does, and of several only the last.
+        """
+        self._told_all = self._flushed(), frame
+        self._turn += 1  # as in a flush: a client that is paused by this very frame has had it
         for subscriber in self._subscribers:
-            subscriber.outlet.send_frames(frame)
+            if subscriber.paused_turn is None:
+                subscriber.outlet.send_frames(frame)
 
     def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
         """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""
@@ -89,8 +97,10 @@ class Fanout(PoolListener):
     def snapshot(self, keys: Iterable[Key], stale: Callable[[Instrument], bool]) -> bytes:
         """Return the last known values as joined frames, marked as snapshots; b"" when there are none.
 
-        `stale` tells of which instruments the feed has stopped; their values are marked so.
+        `stale` tells of which instruments the feed has stopped; their values are marked so. What waits is
+        written before, so that no older value follows.
         """
+        self.flush()
         frames = []
         for instrument, mode in keys:
             topic = self._topics.get(instrument)
@@ -140,7 +150,7 @@ class Fanout(PoolListener):
             topic = topics.get(tick.instrument)
             if topic is None:
                 continue
-            topic.publish(tick)
+            topic.publish(tick, turn)
             if topic.turn != turn:
                 topic.turn = turn
                 self._touched.append(topic)
@@ -151,7 +161,7 @@ class Fanout(PoolListener):
         for tick in ticks:
             topic = self._topics.get(tick.instrument)
             if topic is not None:
-                topic.publish_snapshot(tick)
+                topic.publish_snapshot(tick, self._turn)
                 topic.turn = self._turn
                 self._touched.append(topic)
         if self._touched:
@@ -200,25 +210,52 @@ class Fanout(PoolListener):
             subscriber.paused_turn = self._turn
             subscriber.paused_at = self._clock()
 
-    def resume(self, subscriber: Subscriber) -> None:
-        """Bring a client that has read its buffer up to date: the newest value of each symbol it missed."""
-        self.flush()  # what waits now is part of what it missed, and must not follow the newest values
-        since, subscriber.paused_turn = subscriber.paused_turn, None
+    def resume(self, subscriber: Subscriber) -> Iterator[None]:
+        """Bring a client that reads again up to date: the newest value of each symbol that it missed.
+
+        A slice is written a step, for the event loop to turn in between; the client counts as behind until
+        the last. When it stops reading again, the rest is left, and a new call goes on with that.
+        """
+        since = subscriber.paused_turn
         if since is None:
             return
-        topics = {instrument: self._topics[instrument] for instrument, _ in subscriber.keys}
-        frames = [frame for topic in topics.values() for turn, frame in topic.news if turn >= since]
-        for instrument, mode in subscriber.keys:
-            topic = topics[instrument]
-            if topic.turn >= since and (frame := topic.latest(mode)) is not None:
-                frames.append(frame)
-        subscriber.conflated += max(0, subscriber.skipped - len(frames))
+        while len(missed := self._missed(subscriber, since)) > _SLICE:
+            for start in range(0, len(missed), _SLICE):
+                self._catch_up(subscriber, missed[start : start + _SLICE], since)
+                yield
+        subscriber.paused_turn = None
+        turn, frame = self._told_all
+        if turn >= since and subscriber in self._subscribers:
+            subscriber.outlet.send_frames(frame)
+        self._catch_up(subscriber, missed, since)
+        subscriber.conflated += subscriber.skipped
         subscriber.skipped = 0
+
+    def _missed(self, subscriber: Subscriber, since: int) -> list[Instrument]:
+        """Return what has moved since the client was written to."""
+        self.flush()  # what waits now is part of what it missed, and must not follow the newest values
+        topics = self._topics
+        held = subscriber.keys.items()
+        return [*dict.fromkeys(i for (i, mode), had in held if topics[i].moved(mode, max(since, had)))]
+
+    def _catch_up(self, subscriber: Subscriber, instruments: Iterable[Instrument], since: int) -> None:
+        turn, keys, frames = self._flushed(), subscriber.keys, []
+        for instrument in instruments:
+            turns = {mode: max(since, keys[instrument, mode]) for mode in Mode if (instrument, mode) in keys}
+            if turns:
+                frames += self._topics[instrument].missed(turns)
+                keys.update(((instrument, mode), turn) for mode in turns)
+        subscriber.skipped = max(0, subscriber.skipped - len(frames))
         subscriber.delivered += len(frames)
         if frames:
             subscriber.outlet.send_frames(b"".join(frames))
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _flushed(self) -> int:
+        """Write everything that waits, and return the flush turn of what comes next."""
+        self.flush()
+        return self._turn
 
     def _flush_when_due(self) -> None:
         rest = self._not_before - self._clock()

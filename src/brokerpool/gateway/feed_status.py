@@ -6,7 +6,7 @@ from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
-from brokerpool.gateway import protocol
+from brokerpool.gateway import replies
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument
 from brokerpool.transport.frames import server_frame
@@ -40,7 +40,7 @@ class FeedStatus(PoolListener):
 
     def gaps_closed(self, gaps: list[Gap]) -> None:
         for gap in gaps:
-            text = protocol.symbol_status(
+            text = replies.symbol_status(
                 self._pool.name,
                 "gap",
                 gap.instrument,
@@ -54,11 +54,11 @@ class FeedStatus(PoolListener):
             return
         self._symbols_down = down
         status = "live" if not down else "down" if down == len(self._pool.demand) else "degraded"
-        text = protocol.feed_status(self._pool.name, status, down, self._last_reason)
+        text = replies.feed_status(self._pool.name, status, down, self._last_reason)
         self._fanout.tell_all(server_frame(text))
 
 
 def stale(broker: str, gap: Gap) -> bytes:
     """Return the frame that marks a symbol's last value as stale."""
     members = {"from": gap.from_ms, "message": gap.reason}
-    return server_frame(protocol.symbol_status(broker, "stale", gap.instrument, **members))
+    return server_frame(replies.symbol_status(broker, "stale", gap.instrument, **members))

@@ -112,11 +112,19 @@ class Gatekeeper:
     # -- shares -------------------------------------------------------------------------------------------
 
     def enter(self, caller: Caller, guest: Guest) -> None:
-        """Count a client. Raises AccessError with KEY_CLIENT_LIMIT for one too many."""
+        """Count a client, and what it holds already under another key.
+
+        Raises AccessError for one too many: KEY_CLIENT_LIMIT, or KEY_SYMBOL_LIMIT where it is the symbols.
+        """
         guests = self._uses[caller.key_id].guests
-        if caller.key_id != OWN and guest not in guests and len(guests) >= self._limits.clients:
-            text = f"{len(guests)} clients are connected with this API key."
-            raise AccessError(text, code=ErrorCode.KEY_CLIENT_LIMIT)
+        if caller.key_id != OWN and guest not in guests:
+            if len(guests) >= self._limits.clients:
+                text = f"{len(guests)} clients are connected with this API key."
+                raise AccessError(text, code=ErrorCode.KEY_CLIENT_LIMIT)
+            room = self.room(caller)
+            if room is not None and guest.symbols > room:
+                text = f"The client holds {guest.symbols} symbols; this API key has room for {room} more."
+                raise AccessError(text, code=ErrorCode.KEY_SYMBOL_LIMIT)
         guests.add(guest)
 
     def leave(self, caller: Caller, guest: Guest) -> None:

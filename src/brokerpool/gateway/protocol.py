@@ -1,10 +1,10 @@
-"""The OpenAlgo client protocol, without I/O: requests out of texts, replies into texts."""
+"""What clients ask in the OpenAlgo client protocol, without I/O; `replies` has the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import msgspec
 
@@ -14,7 +14,12 @@ from brokerpool.ticks import Mode
 
 _MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "depth": Mode.DEPTH}
 MOST_PRIORITY = 9
-_encode = msgspec.json.Encoder().encode
+#: Symbols of one request, unless the caller allows another number: what is decoded in 5 ms, whatever it is.
+MOST_ENTRIES = 4_000
+#: Commas and opening brackets that one of them may take: four members and what is around them, and room.
+_SEPARATORS = 6
+#: Of a symbol or an exchange: names are remembered, and shown to people.
+_MOST_CHARACTERS = 256
 _decode = msgspec.json.Decoder().decode
 
 
@@ -40,6 +45,30 @@ class Entry:
     fault: str | None = None
 
 
+class Entries(Sequence[Entry]):
+    """The symbols of a request; each is understood when it is looked at, so a slice costs what it holds."""
+
+    __slots__ = ("_default", "_items")
+
+    def __init__(self, items: Sequence[object], default: Mode | None) -> None:
+        self._items = items
+        self._default = default
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, at: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Entry]: ...
+
+    def __getitem__(self, at: int | slice) -> Entry | list[Entry]:
+        if isinstance(at, slice):
+            return [_entry(item, self._default) for item in self._items[at]]
+        return _entry(self._items[at], self._default)
+
+
 @dataclass(frozen=True, slots=True)
 class Authenticate:
     api_key: str | None
@@ -53,7 +82,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    entries: Sequence[Entry]
+    entries: Entries
     mode: Mode
     #: The mode as the client wrote it: a number or a text; acknowledgements use the same form.
     spelled: int | str
@@ -65,12 +94,17 @@ class Subscribe:
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
     #: An entry without a mode gives up every mode.
-    entries: Sequence[Entry]
+    entries: Entries
     request_id: Any
 
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribeAll:
+    request_id: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ListSubscriptions:
     request_id: Any
 
 
@@ -91,17 +125,32 @@ class SupportedBrokers:
 
 
 Request: TypeAlias = (
-    Authenticate | Ping | Subscribe | Unsubscribe | UnsubscribeAll | Orders | BrokerInfo | SupportedBrokers
+    Authenticate
+    | Ping
+    | Subscribe
+    | Unsubscribe
+    | UnsubscribeAll
+    | ListSubscriptions
+    | Orders
+    | BrokerInfo
+    | SupportedBrokers
 )
 
 #: What a reply echoes when the request carried no request_id.
 NO_ID = msgspec.UNSET
 
 
-def parse(message: str | bytes) -> Request:
-    """Return the request that the frame holds. Raises RequestError for anything else, whatever it is."""
+def parse(message: str | bytes, most_entries: int = MOST_ENTRIES) -> Request:
+    """Return the request that the frame holds. Raises RequestError for anything else, whatever it is.
+
+    Decoding is one call and cannot be sliced, so what has more parts than a request of `most_entries`
+    symbols is refused before it. What few parts cost grows with the bytes alone.
+    """
     try:
-        frame = _decode(message)
+        raw = message.encode() if isinstance(message, str) else message
+        if _has_more_parts(raw, _SEPARATORS * most_entries):
+            raise _too_large(most_entries)
+        frame = _decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise RequestError(ErrorCode.INVALID_JSON, "the frame is not JSON") from None
     if not isinstance(frame, dict):
@@ -117,12 +166,15 @@ def parse(message: str | bytes) -> Request:
         case "subscribe":
             spelled = frame.get("mode", int(Mode.QUOTE))
             mode = _mode(spelled)
-            return Subscribe(_entries(frame, None), mode, spelled, request_id, _priority(frame))
+            entries = _entries(frame, None, most_entries)
+            return Subscribe(entries, mode, spelled, request_id, _priority(frame))
         case "unsubscribe":
             default = _mode(frame["mode"]) if "mode" in frame else None
-            return Unsubscribe(_entries(frame, default), request_id)
+            return Unsubscribe(_entries(frame, default, most_entries), request_id)
         case "unsubscribe_all":
             return UnsubscribeAll(request_id)
+        case "list_subscriptions":
+            return ListSubscriptions(request_id)
         case "subscribe_orders" | "unsubscribe_orders":
             return Orders(action == "subscribe_orders", request_id)
         case "get_broker_info":
@@ -154,16 +206,32 @@ def _ping_echo(frame: dict[str, Any]) -> dict[str, Any]:
     return {reply: frame[name] for name, reply in names.items() if name in frame}
 
 
-def _entries(frame: dict[str, Any], default: Mode | None) -> list[Entry]:
+def _has_more_parts(raw: bytes, most: int) -> bool:
+    found = 0
+    for separator in (b",", b"{", b"["):
+        found += raw.count(separator)
+        if found > most:
+            return True
+    return False
+
+
+def _too_large(most_entries: int) -> RequestError:
+    text = f"one request may have {most_entries} symbols of a few members each"
+    return RequestError(ErrorCode.REQUEST_TOO_LARGE, text)
+
+
+def _entries(frame: dict[str, Any], default: Mode | None, most: int) -> Entries:
     # `instruments` is what OpenAlgo's published pages call the list; its own server never knew it.
     symbols = frame.get("symbols") or frame.get("instruments")
     if symbols:
         if not isinstance(symbols, list):
             raise RequestError(ErrorCode.INVALID_PARAMETERS, "symbols must be a list of objects")
-        return [_entry(item, default) for item in symbols]
+        if len(symbols) > most:
+            raise _too_large(most)
+        return Entries(symbols, default)
     if not frame.get("symbol") or not frame.get("exchange"):
         raise RequestError(ErrorCode.INVALID_PARAMETERS, "symbols, or symbol and exchange, are needed")
-    return [_entry(frame, default)]
+    return Entries([frame], default)
 
 
 def _entry(item: object, default: Mode | None) -> Entry:
@@ -173,6 +241,9 @@ def _entry(item: object, default: Mode | None) -> Entry:
     if not isinstance(symbol, str) or not isinstance(exchange, str) or not symbol or not exchange:
         symbol, exchange = (part if isinstance(part, str) else "" for part in (symbol, exchange))
         return _faulty(symbol, exchange, default, "symbol and exchange must be texts that are not empty")
+    if len(symbol) > _MOST_CHARACTERS or len(exchange) > _MOST_CHARACTERS:
+        text = f"symbol and exchange may have {_MOST_CHARACTERS} characters each"
+        return _faulty(symbol, exchange, default, text)
     try:
         mode = _mode(item["mode"]) if "mode" in item else default
     except RequestError as error:
@@ -182,163 +253,3 @@ def _entry(item: object, default: Mode | None) -> Entry:
 
 def _faulty(symbol: str, exchange: str, mode: Mode | None, fault: str) -> Entry:
     return Entry(symbol, exchange, mode, Instrument(exchange, symbol), fault)
-
-
-# -- replies ----------------------------------------------------------------------------------------------
-
-
-def _reply(members: dict[str, Any], request_id: object = NO_ID) -> bytes:
-    if request_id is not NO_ID:
-        members["request_id"] = request_id
-    return _encode(members)
-
-
-def authenticated(broker: str, user_id: str) -> bytes:
-    """The answer to a right key; under 1 KiB, because one client reads it with a single small recv."""
-    return _reply(
-        {
-            "type": "auth",
-            "status": "success",
-            "message": "Authentication successful",
-            "broker": broker,
-            "user_id": user_id,
-            "supported_features": {"ltp": True, "quote": True, "depth": True},
-        }
-    )
-
-
-def refused_key(message: str, code: ErrorCode = ErrorCode.AUTHENTICATION_ERROR) -> bytes:
-    """The answer to a key that does not open: typed, so that SDKs show it.
-
-    One client takes any frame with "ok" or "success" in it for a welcome, so the text has neither.
-    """
-    return _reply({"type": "auth", "status": "error", "code": code.name, "message": message})
-
-
-def error(code: ErrorCode, message: str) -> bytes:
-    """Any other error: without a type, because clients correlate errors by its absence."""
-    return _reply({"status": "error", "code": code.name, "message": message})
-
-
-def pong(ping: Ping, server_ms: int) -> bytes:
-    return _reply({"type": "pong", "status": "success", "server_timestamp": server_ms, **ping.echo})
-
-
-def broker_info(broker: str, user_id: str, *, connected: bool) -> bytes:
-    status = "connected" if connected else "disconnected"
-    return _reply(
-        {
-            "type": "broker_info",
-            "status": "success",
-            "broker": broker,
-            "adapter_status": status,
-            "user_id": user_id,
-        }
-    )
-
-
-def supported_brokers(brokers: Sequence[str]) -> bytes:
-    return _reply(
-        {"type": "supported_brokers", "status": "success", "brokers": list(brokers), "count": len(brokers)}
-    )
-
-
-def feed_status(broker: str, status: str, symbols_down: int, reason: str) -> bytes:
-    """News of the broker's feed, which no request asked for; clients that do not know the type ignore it."""
-    return _reply(
-        {
-            "type": "feed_status",
-            "status": status,
-            "broker": broker,
-            "symbols_down": symbols_down,
-            "message": reason,
-        }
-    )
-
-
-def symbol_status(broker: str, status: str, instrument: Instrument, **members: object) -> bytes:
-    """News of one symbol's feed: `stale` when its data has stopped, `gap` when it goes on."""
-    return _reply(
-        {
-            "type": "feed_status",
-            "status": status,
-            "broker": broker,
-            "symbol": instrument.symbol,
-            "exchange": instrument.exchange,
-            **members,
-        }
-    )
-
-
-def orders(request: Orders) -> bytes:
-    """The answer to a wish for order updates: typed, because clients wait for the type, and honest."""
-    if not request.wanted:
-        text = "No order updates are sent"
-        return _reply(
-            {"type": "unsubscribe_orders", "status": "success", "message": text}, request.request_id
-        )
-    code = ErrorCode.ORDERS_NOT_CARRIED
-    members = {"type": "subscribe_orders", "status": "error", "code": code.name, "message": code.cause}
-    return _reply(members, request.request_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one entry; `code` and `message` are set when it was refused."""
-
-    entry: Entry
-    code: ErrorCode | None = None
-    message: str = ""
-
-
-def subscribed(request: Subscribe, outcomes: Iterable[Outcome], depth: int, broker: str) -> bytes:
-    """The answer to a subscribe: one item per entry, in the order of the request."""
-    # Strict parsers read the label where they sent a number (and the other way round) as an error.
-    mode: int | str = request.mode.label if isinstance(request.spelled, str) else int(request.mode)
-    items = [_subscribed_item(outcome, mode, depth, broker) for outcome in outcomes]
-    good = all(item["status"] == "success" for item in items)
-    return _reply(
-        {
-            "type": "subscribe",
-            "status": "success" if good else "partial",
-            "subscriptions": items,
-            "message": "Subscription processing complete",
-            "broker": broker,
-        },
-        request.request_id,
-    )
-
-
-def _subscribed_item(outcome: Outcome, mode: int | str, depth: int, broker: str) -> dict[str, Any]:
-    entry = outcome.entry
-    item: dict[str, Any] = {"symbol": entry.symbol, "exchange": entry.exchange}
-    if outcome.code is None:
-        return item | {"status": "success", "mode": mode, "depth": depth, "broker": broker}
-    item |= {"status": "error", "code": outcome.code.name, "mode": mode}
-    return item | {"message": outcome.message, "broker": broker}
-
-
-def unsubscribed(request: Unsubscribe | UnsubscribeAll, outcomes: Iterable[Outcome], broker: str) -> bytes:
-    """The answer to an unsubscribe, or to unsubscribe_all."""
-    successful, failed = [], []
-    for outcome in outcomes:
-        item = {"symbol": outcome.entry.symbol, "exchange": outcome.entry.exchange}
-        if outcome.code is None:
-            successful.append(item | {"status": "success", "broker": broker})
-        else:
-            failed.append(
-                item
-                | {"status": "error", "code": outcome.code.name, "message": outcome.message, "broker": broker}
-            )
-    everything = isinstance(request, UnsubscribeAll)
-    return _reply(
-        {
-            "type": "unsubscribe_all" if everything else "unsubscribe",
-            "status": "success" if not failed else "partial" if successful else "error",
-            "message": f"{len(successful)} unsubscribed, {len(failed)} refused",
-            "successful": successful,
-            "failed": failed,
-            "broker": broker,
-        },
-        request.request_id,
-    )

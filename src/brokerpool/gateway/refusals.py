@@ -36,11 +36,14 @@ class RefusalLog:
         self._last: deque[Refusal] = deque(maxlen=SIZE)
         self._wall_clock = wall_clock
 
-    def note(self, client: int, refused: Mapping[Instrument, tuple[ErrorCode, str]]) -> None:
-        """Remember what one request was refused; of a long list the first few symbols only."""
+    def note(self, client: int, refused: Mapping[Instrument, tuple[ErrorCode, str]], before: int = 0) -> None:
+        """Remember what one request was refused; of a long list the first few symbols only.
+
+        `before` is how many symbols of the same request were noted already.
+        """
         at_ms = int(self._wall_clock() * 1000)
         self.counts.update(code.name for code, _ in refused.values())
-        for instrument, (code, message) in islice(refused.items(), _OF_ONE_REQUEST):
+        for instrument, (code, message) in islice(refused.items(), max(0, _OF_ONE_REQUEST - before)):
             self._last.appendleft(Refusal(at_ms, client, str(instrument), code.name, message))
 
     def newest(self, most: int) -> list[Refusal]:

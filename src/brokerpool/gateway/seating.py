@@ -16,15 +16,19 @@ _SETTLED_AT_ONCE = 3_000
 
 
 class Seating:
-    """Keeps a topic for each instrument that is held, and an audience for each set of subscriptions."""
+    """Keeps a topic for each instrument that is held, and an audience for each set of subscriptions.
 
-    def __init__(self, broker: str, flush: Callable[[], None]) -> None:
-        """`flush` empties the audiences; it is called while those are in them whom their frames are for."""
+    Seats change between flushes only. The frames that wait in an audience are for those who are in it, so
+    they are written before anybody comes or goes: whoever joins has none of them, whoever leaves has all.
+    """
+
+    def __init__(self, broker: str, flushed: Callable[[], int]) -> None:
+        """`flushed` empties the audiences and returns the flush turn that begins."""
         #: Both are never replaced; to be read only.
         self.topics: dict[Instrument, Topic] = {}
         self.audiences: set[Audience] = set()
         self._broker = broker
-        self._flush = flush
+        self._flushed = flushed
         self._loop = asyncio.get_running_loop()
         self._unsettled: dict[Subscriber, None] = {}
         self._settle_handle: asyncio.TimerHandle | None = None
@@ -35,11 +39,12 @@ class Seating:
         key = (instrument, mode)
         if key in subscriber.keys:
             return
+        turn = self._flushed()
         self._unshare(subscriber)
         topic = self.topics.get(instrument)
         if topic is None:
             topic = self.topics[instrument] = Topic(instrument, self._broker)
-        subscriber.keys.add(key)
+        subscriber.keys[key] = turn
         topic.join(subscriber.audience, mode)
 
     def remove(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
@@ -47,13 +52,14 @@ class Seating:
         key = (instrument, mode)
         if key not in subscriber.keys:
             return
-        self._flush()  # while the topic still knows whom it has frames for
+        self._flushed()
         self._unshare(subscriber)
-        subscriber.keys.discard(key)
+        del subscriber.keys[key]
         self._leave(subscriber.audience, key)
 
     def leave(self, subscriber: Subscriber) -> None:
         """Take a client that is gone out of its audience; it holds nothing any more."""
+        self._flushed()
         self._unsettled.pop(subscriber, None)
         self._quit(subscriber, subscriber.audience)
         subscriber.keys.clear()
@@ -72,7 +78,6 @@ class Seating:
 
     def _quit(self, subscriber: Subscriber, audience: Audience) -> None:
         """Take a client out of its audience, and the audience out of the world when it was the last."""
-        self._flush()  # the audience's frames are meant for those who are in it now
         audience.subscribers.discard(subscriber)
         if audience.subscribers:
             return
@@ -100,6 +105,7 @@ class Seating:
     def _settle(self) -> None:
         """Let clients with equal subscriptions share one audience, and so one joined buffer."""
         self._settle_handle = None
+        self._flushed()
         compared = 0
         while self._unsettled and compared < _SETTLED_AT_ONCE:
             subscriber, _ = self._unsettled.popitem()

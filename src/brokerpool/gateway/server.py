@@ -31,6 +31,7 @@ from brokerpool.gateway.rest.directory import Directory
 from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
 from brokerpool.gateway.rest.places import Places
+from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.vitals import Vitals
 from brokerpool.http.api import BrokerApi
@@ -160,6 +161,7 @@ class Gateway:
         places: Places[Connection] = Places(settings.max_clients)
         app.include_router(health(self._vitals.verdict))
         app.include_router(explanations(self.pool))
+        app.include_router(subscriptions(self.pool.demand))
         app.include_router(dashboard(self.pool, self._broadcast, self._new_door()))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(

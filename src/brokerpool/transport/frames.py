@@ -18,6 +18,7 @@ NORMAL = 1000
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
 INVALID_TEXT = 1007
+POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 # Reported, never sent: a close frame without a code, and a connection that ended without a close frame.

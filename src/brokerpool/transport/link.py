@@ -71,6 +71,10 @@ class Link(WSListener):
         self._heard: tuple[int, str] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self._abandoned = False
+        self._behind = False  # more than the high-water mark waits to be written
+        self._owed_pong: bytes | None = None
+        #: True while the owner has the peer not read.
+        self.reading_paused = False
         #: Writes finished server frames (see `frames.server_frame`), any number of them, in one go; does
         #: nothing unless the link is open. An attribute, because the fan-out calls it for every client.
         self.send_frames: Callable[[bytes], object] = _discard
@@ -116,6 +120,24 @@ class Link(WSListener):
         if self._transport is not None and not self.closed:
             self.heard_since_ping = False
             self._transport.send_ping()
+
+    def pause_reading(self) -> None:
+        """Leave what the peer sends in the network until `resume_reading`; nothing that it sends is heard."""
+        if not self.closed:
+            self.reading_paused = True
+            self._tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.reading_paused and self._transport is not None:
+            self.reading_paused = False
+            self._tcp.resume_reading()
+
+    def rest(self) -> None:
+        """Read nothing more in this turn of the event loop."""
+        if not self.reading_paused and not self.closed:
+            self._tcp.pause_reading()
+            asyncio.get_running_loop().call_soon(self._rested)
 
     def limit_buffer(self, high_water_bytes: int) -> None:
         """Set how much may wait before `paused` is called; `resumed` follows at a quarter of it."""
@@ -167,7 +189,7 @@ class Link(WSListener):
         elif kind == WSMsgType.CLOSE:
             self._take_close(frame)
         elif kind == WSMsgType.PING:
-            transport.send_pong(frame.get_payload_as_bytes())
+            self._answer(frame.get_payload_as_bytes())
             self._handler.control_frame(answered=True)
         elif kind == WSMsgType.PONG:
             self._handler.control_frame(answered=False)
@@ -182,9 +204,13 @@ class Link(WSListener):
             self._handler.closed(*(self._heard or self._closing or (ABNORMAL, "connection lost")))
 
     def pause_writing(self) -> None:
+        self._behind = True
         self._handler.paused()
 
     def resume_writing(self) -> None:
+        self._behind = False
+        if self._owed_pong is not None and not self.closed:
+            self._answer(self._owed_pong)
         self._handler.resumed()
 
     # -- inside -------------------------------------------------------------------------------------------
@@ -192,6 +218,16 @@ class Link(WSListener):
     @property
     def _tcp(self) -> asyncio.Transport:
         return cast("WSTransport", self._transport).underlying_transport
+
+    def _rested(self) -> None:
+        if not self.reading_paused and self._transport is not None and not self._transport.is_disconnected:
+            self._tcp.resume_reading()
+
+    def _answer(self, ping: bytes) -> None:
+        # RFC 6455 5.5.3 allows to answer the last of several pings only; who reads no answers is owed one.
+        self._owed_pong = ping if self._behind else None
+        if not self._behind:
+            cast("WSTransport", self._transport).send_pong(ping)
 
     def _take_data(self, opcode: int, frame: WSFrame) -> None:
         try:
@@ -225,6 +261,7 @@ class Link(WSListener):
 
     def _send_close(self, code: int, reason: str) -> None:
         self.send_frames = _discard  # RFC 6455 5.5.1: nothing may follow a close frame
+        self.resume_reading()  # for the peer's own close frame
         text = reason.encode()[:_CLOSE_REASON_BYTES].decode("utf-8", "ignore")
         cast("WSTransport", self._transport).send_close(cast("WSCloseCode", code), text)
 

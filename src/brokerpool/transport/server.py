@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from multidict import CIMultiDict
 from picows import (
+    WSFrame,
     WSListener,
     WSTransport,
     WSUpgradeRequest,
@@ -25,6 +27,11 @@ from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_l
 from brokerpool.transport.listening import listen_on
 
 _BACKLOG = 1024
+
+#: What the kernel may hold of what a client sends, and so what one turn of the event loop can be handed.
+RECEIVE_BUFFER_BYTES = 32 * 1024
+#: Frames in one read after which a client is not read again before the next turn.
+_FRAMES_A_READ = 64
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -80,11 +87,14 @@ class LinkServer:
     ) -> None:
         """Begin to accept; port 0 takes any free one. Raises OSError when the address is taken."""
         for sock in await listen_on(host, port, backlog=_BACKLOG):
+            # Before anybody connects: accepted sockets have it too, and announce no wider window.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
             server = await ws_create_server(
                 self._upgrade,
                 sock=sock,
                 websocket_handshake_timeout=handshake_timeout,
                 max_frame_size=self._max_message_bytes,
+                enable_auto_pong=False,  # the link answers, and does not write to a peer that does not read
                 logger_name=picows_logger,
                 backlog=_BACKLOG,
                 ssl=tls,
@@ -144,7 +154,8 @@ class LinkServer:
 
     def _close_silent(self) -> None:
         for link in list(self._links):
-            if not link.heard_since_ping:
+            # Who is not read cannot be heard; its owner has its reasons, and its own deadline.
+            if not link.heard_since_ping and not link.reading_paused:
                 link.close(INTERNAL_ERROR, f"no answer to a ping within {self._ping_timeout:g} s")
         self._schedule_pings()
 
@@ -155,10 +166,20 @@ class _AcceptedLink(Link):
     def __init__(self, handler: LinkHandler, max_message_bytes: int, server: LinkServer) -> None:
         super().__init__(handler, max_message_bytes)
         self._server = server
+        self._frames = 0  # of the present read
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._server.joined(self)
         super().on_ws_connected(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._frames += 1
+        if frame.last_in_buffer:
+            if self._frames > _FRAMES_A_READ:
+                # A flood of small frames would be read on for as long as it lasts.
+                self.rest()
+            self._frames = 0
+        super().on_ws_frame(transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._server.left(self)

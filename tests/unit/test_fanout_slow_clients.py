@@ -1,0 +1,129 @@
+"""A client that cannot keep up: brought up to date in slices, with what it missed and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.fanout import Fanout
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode
+from brokerpool.transport.frames import server_frame
+from tests.unit.test_fanout import INFY, NEWS, SBIN, Inbox, admitted, caught_up, client, run, tick
+
+
+def test_a_slow_client_gets_no_frame_again_because_a_lower_tick_came_meanwhile() -> None:
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, (INFY, Mode.LTP), (INFY, Mode.DEPTH))
+        fanout.ticked([tick(1.0)])
+        fanout.pause(subscriber)
+        fanout.ticked([tick(2.0, mode=Mode.QUOTE)])
+        caught_up(fanout, subscriber)
+        assert slow.prices(mode=Mode.DEPTH) == [1.0]
+        assert slow.prices(mode=Mode.LTP) == [1.0, 2.0]
+
+    run(test)
+
+
+def test_a_client_that_subscribes_while_it_is_slow_gets_nothing_from_before() -> None:
+    async def test(fanout: Fanout) -> None:
+        client(fanout, (SBIN, Mode.LTP))
+        slow, subscriber = client(fanout, (INFY, Mode.LTP))
+        fanout.pause(subscriber)
+        fanout.ticked([tick(1.0, SBIN)])
+        fanout.tell(SBIN, NEWS)
+        fanout.add(subscriber, SBIN, Mode.LTP)
+        caught_up(fanout, subscriber)
+        assert slow.frames == []
+        fanout.pause(subscriber)
+        fanout.ticked([tick(2.0, SBIN)])
+        caught_up(fanout, subscriber)
+        assert slow.prices(SBIN) == [2.0]
+
+    run(test)
+
+
+def test_many_symbols_come_in_slices_and_what_moves_meanwhile_comes_newest_only() -> None:
+    many = [Instrument("NSE", f"S{n}") for n in range(1000)]
+
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, *((instrument, Mode.LTP) for instrument in many))
+        fanout.pause(subscriber)
+        fanout.ticked([tick(1.0, instrument) for instrument in many])
+        steps = fanout.resume(subscriber)
+        next(steps)
+        assert 0 < len(slow.frames) < 400
+        assert fanout.stats()["slow_clients"] == 1, "it counts as behind until it has all"
+        first, last = many[0], many[-1]
+        fanout.ticked([tick(2.0, first), tick(2.0, last)])
+        assert sum(1 for _ in steps) > 1
+        assert (slow.prices(first), slow.prices(last)) == ([1.0, 2.0], [2.0])
+        assert len(slow.frames) == 1001
+        fanout.ticked([tick(3.0, first)])
+        assert slow.prices(first) == [1.0, 2.0, 3.0]
+        assert fanout.stats()["frames_delivered"] == 1002
+        assert fanout.stats()["frames_conflated"] == 1
+
+    run(test)
+
+
+def test_a_client_that_stops_reading_again_in_between_gets_the_rest_later_and_nothing_twice() -> None:
+    many = [Instrument("NSE", f"S{n}") for n in range(1000)]
+
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, *((instrument, Mode.LTP) for instrument in many))
+        fanout.pause(subscriber)
+        fanout.ticked([tick(1.0, instrument) for instrument in many])
+        next(fanout.resume(subscriber))
+        fanout.pause(subscriber)
+        had = len(slow.frames)
+        caught_up(fanout, subscriber)
+        assert had < len(slow.frames) == 1000
+        assert all(slow.prices(instrument) == [1.0] for instrument in many)
+
+    run(test)
+
+
+@pytest.mark.parametrize("paused_by_it", [False, True])
+def test_of_news_for_everybody_a_slow_client_gets_the_last_and_a_stranger_none(paused_by_it: bool) -> None:
+    class Full(Inbox):
+        def send_frames(self, frames: bytes) -> None:
+            super().send_frames(frames)
+            fanout_of[0].pause(subscriber_of[0])
+
+    async def test(fanout: Fanout) -> None:
+        inbox = Full() if paused_by_it else Inbox()
+        fanout_of.append(fanout)
+        subscriber_of.append(admitted(fanout, inbox))
+        stranger = Inbox()
+        never_admitted = Subscriber(stranger)
+        fanout.pause(never_admitted)
+        if not paused_by_it:
+            fanout.pause(subscriber_of[0])
+        for number in range(3):
+            fanout.tell_all(server_frame(json.dumps({"news": number}).encode()))
+        before = [frame["news"] for frame in inbox.frames]
+        caught_up(fanout, never_admitted)
+        caught_up(fanout, subscriber_of[0])
+        assert [frame["news"] for frame in inbox.frames] == ([0, 2] if paused_by_it else [2])
+        assert before == ([0] if paused_by_it else [])
+        assert stranger.frames == []
+
+    fanout_of: list[Fanout] = []
+    subscriber_of: list[Subscriber] = []
+    run(test)
+
+
+def test_no_older_value_follows_a_snapshot() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, _ = client(fanout, (INFY, Mode.LTP))
+        fanout._not_before = 10.0  # busy: frames gather
+        fanout.ticked([tick(1.0), tick(2.0)])
+        inbox.send_frames(fanout.snapshot([(INFY, Mode.LTP)], lambda _: False))
+        fanout.flush()
+        assert inbox.prices() == [1.0, 2.0, 2.0]
+        assert inbox.frames[-1]["snapshot"] is True
+
+    run(test)
