@@ -40,6 +40,13 @@ class ErrorCode(Enum):
         "It sent nothing of the call, or cut off a read that was on its way; an order on its way ends as"
         " OUTCOME_UNKNOWN.",
     )
+    POOL_FORKED = Entry(
+        "The pool was used before the process was forked; its sockets and its thread are the parent's.",
+        "Make the pool in the child, or make it before the fork and use it only after: with gunicorn in"
+        " `post_fork`, with Celery on the signal `worker_process_init`; for multiprocessing take the start"
+        ' method "spawn".',
+        "It sent nothing and left the parent's connections alone; closing it in the child does nothing.",
+    )
     CONNECTION_UNKNOWN = Entry(
         "The pool has no broker connection of this name; names of closed ones are never used again.",
         "Look at the statistics for those that there are.",
@@ -436,6 +443,12 @@ class PoolClosedError(BrokerpoolError):
     """The pool was closed before the call."""
 
     code = ErrorCode.POOL_CLOSED
+
+
+class PoolForkedError(BrokerpoolError):
+    """The pool belongs to the process from which this one was forked."""
+
+    code = ErrorCode.POOL_FORKED
 
 
 class NotLiveError(BrokerpoolError):
