@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brokerpool.db.admission import Admission
 from brokerpool.db.borrower import Borrower
 from brokerpool.db.line import Line, Ticket
+from brokerpool.db.role import Role
 from brokerpool.db.source import Source
 from brokerpool.db.tally import Tally
 from brokerpool.db.verdicts import Verdicts
@@ -56,8 +57,8 @@ class Desk:
         self.source = source
         self.pool_timeout = pool_timeout
         self.line = Line(capacity=source.capacity, max_waiting=max_waiting)
-        self.tally = Tally()
-        self.tally.listen(source.engine)
+        self.tally, self.role = Tally(), Role(name)
+        self._listen(source)
         self._long_hold = long_hold
         self._guard = ForkGuard(self, f"pool {name}")
         self._verdicts = Verdicts(name, line=self.line, tally=self.tally)
@@ -210,7 +211,7 @@ class Desk:
         if self.closed:
             raise self._verdicts.closed()
         old, self.source = self.source, source
-        self.tally.listen(source.engine)
+        self._listen(source)
         self.line.capacity = source.capacity
         old.retired = True
         if self.tally.connects:  # else no loop need be running
@@ -236,6 +237,10 @@ class Desk:
         if self._chores:
             await asyncio.wait(self._chores, timeout=_CUT_SECONDS)
         await self.source.retire()
+
+    def _listen(self, source: Source) -> None:
+        self.tally.listen(source.engine)
+        self.role.listen(source.engine)
 
     async def _emptied(self, seconds: float) -> None:
         if self.line.held:

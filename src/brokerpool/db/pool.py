@@ -130,6 +130,8 @@ class DatabasePool:
                 }
                 for ticket in line.holders()
             ],
+            "read_only": desk.role.read_only,
+            "evictions": desk.role.evictions,
             **desk.tally.stats(),
         }
 

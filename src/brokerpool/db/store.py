@@ -12,14 +12,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, Self
 
-from sqlalchemy.engine import make_url
-
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db import history, key_book, logins
 from brokerpool.db.faults import code_of, told
 from brokerpool.db.keys import Key, KeyRing, Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.upgrade import upgrade
+from brokerpool.db.url import shown
 from brokerpool.db.vault import Vault
 from brokerpool.db.writer import Writer
 from brokerpool.instruments import Instrument
@@ -98,8 +97,7 @@ class Store:
             max_overflow=settings.db_max_overflow,
             pool_timeout=settings.db_pool_timeout,
         )
-        shown = make_url(url).render_as_string(hide_password=True)
-        return cls(pool, database=shown, secret_keys=settings.secret_key.get_secret_value())
+        return cls(pool, database=shown(url), secret_keys=settings.secret_key.get_secret_value())
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, read the keys and start writing.
@@ -265,7 +263,8 @@ class Store:
 
     def stats(self) -> dict[str, Any]:
         """Return the figures of pool and writer, the number of keys, and whether the database is away."""
-        own = {"keys": len(self.keys), "away": self._away, "writer": self._writer.stats()}
+        away = self._away or self._writer.failing
+        own = {"keys": len(self.keys), "away": away, "writer": self._writer.stats()}
         return {**self._pool.stats(), **own}
 
     def __repr__(self) -> str:
