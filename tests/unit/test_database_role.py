@@ -16,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
 from brokerpool.db import role
 from brokerpool.db.faults import meaning
+from brokerpool.db.store import Store
+from brokerpool.monitor.journal import Journal
 from tests.database import PASSWORD, PostgresServer
 from tests.rehearsal import until
 
@@ -211,5 +213,32 @@ def test_a_database_without_the_tables_is_an_outage_and_no_fault_of_what_was_to_
     async def main() -> None:
         async with DatabasePool(database_url, pool_size=1) as pool:
             assert await write(pool) == "DB_SCHEMA_MISSING"
+
+    asyncio.run(main())
+
+
+def test_a_store_on_a_read_only_server_says_so_keeps_what_waits_and_writes_it_after_the_failover(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.fresh_database()
+
+    async def main() -> None:
+        async with Store(DatabasePool(url)):
+            pass  # the schema is up to date
+        journal = Journal()
+        with read_only(postgres, url):
+            store = Store(DatabasePool(url, pool_size=2))
+            await store.open()
+            store.follow(journal)
+            store.note_call("GET /quote", status=200, seconds=0.1, attempts=1)
+            await until(lambda: store.fault == "DB_READ_ONLY" and journal.counts()["database away"] == 1)
+            assert (store.stats()["away"], store.stats()["read_only"]) == (True, True)
+        await until(lambda: not store.fault and journal.counts()["database back"] == 1)
+        assert not store.stats()["away"]
+        await until(lambda: store.stats()["writer"]["queued"] == 0)
+        assert len(await store.history("http_calls")) == 1
+        assert {row["event"] for row in await store.history("journal")} >= {"database away"}
+        assert store.stats()["writer"]["dropped"] == {}
+        await store.close()
 
     asyncio.run(main())

@@ -57,10 +57,11 @@ class _Tuned(sqlite3.Connection):
     # SQLite itself goes on with a file that was replaced or deleted, and what it writes is nobody's. All of
     # this class runs in the connection's own thread; a look costs a few microseconds.
 
-    def cursor(self, *args: Any) -> sqlite3.Cursor:  # noqa: ANN401  (sqlite3's)
+    def cursor(self, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]  # noqa: ANN401  (sqlite3's)
         """Return a cursor for a statement. Raises MovedError."""
         self._check_place()
-        return super().cursor(*args)
+        cursor: sqlite3.Cursor = super().cursor(*args)
+        return cursor
 
     def commit(self) -> None:
         """Commit. Raises MovedError."""

@@ -38,8 +38,8 @@ class Writer:
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        #: True from a batch that was not taken until the next one that is.
-        self.failing = False
+        #: The error code of a batch that was not taken, until the next one is; else empty.
+        self.fault = ""
         self._failures = 0
         self._last_fault = ""
 
@@ -111,9 +111,9 @@ class Writer:
             self._failed(error)
             return False
         self._backlog.confirm(refused)
-        if self.failing:
+        if self.fault:
             logger.info("the database takes entries again; %d wait", len(self._backlog))
-            self.failing = False
+            self.fault = ""
         return True
 
     async def _written(self, batch: Batch) -> Counter[str]:
@@ -138,10 +138,10 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         self._last_fault = code_of(error)
-        if not self.failing:
+        if not self.fault:
             logger.warning(
                 "the database takes no entries (%s); %d wait, and are written when it is back",
                 self._last_fault,
                 len(self._backlog),
             )
-            self.failing = True
+        self.fault = self._last_fault

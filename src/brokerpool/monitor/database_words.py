@@ -8,7 +8,7 @@ GAUGE, COUNTER, HISTOGRAM, TEXT = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM, Kind
 
 DATABASE = (
     Field("available", GAUGE, "yes or no", "Whether the database could be opened.", "available"),
-    Field("fault", TEXT, "", "The error code for which it could not, else empty."),
+    Field("fault", TEXT, "", "The error code for which it is not open, not read or not written; else empty."),
     Field("pool_size", GAUGE, "connections", "Connections that are kept.", "pool_size"),
     Field("checked_out", GAUGE, "connections", "Connections that somebody holds now.", "checked_out"),
     Field("overflow", GAUGE, "connections", "Connections beyond those that are kept.", "overflow"),
