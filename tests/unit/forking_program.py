@@ -1,7 +1,6 @@
 """A program whose pools are in use when it forks: what its child gets, and that its own go on. Prints JSON.
 
-`python forking_program.py database URL`, `http URL AUTHORITY`, `feed WS_URL HTTP_URL KEY TOKEN`, or
-`unused URL BROKER_URL AUTHORITY`.
+Its arguments are the name of one of its functions, and what that takes.
 """
 
 from __future__ import annotations
@@ -144,6 +143,27 @@ def feed(ws_url: str, http_url: str, api_key: str, token: str) -> Report:
         return {"children": children, "after": later.instrument.symbol}
 
 
+def asynchronous_feed(ws_url: str, http_url: str, api_key: str, token: str) -> Report:
+    """The asynchronous WebSocket pool, which a child closes."""
+
+    async def main() -> Report:
+        book = await brokerpool.fetch_instruments(http_url)
+        source = brokerpool.ZerodhaFeed(api_key, token, ws_url=ws_url, http_url=http_url, book=book)
+        async with brokerpool.WebSocketPool(source) as pool:
+            (infy,) = pool.subscribe("NSE:INFY").accepted
+            await pool.wait_live(infy)
+
+            def child() -> list[str]:
+                return [told(lambda: pool.subscribe("NSE:SBIN")), told(lambda: asyncio.run(pool.close()))]
+
+            children = [in_a_worker(child)]
+            with pool.ticks() as ticks:
+                later = await anext(aiter(ticks))
+            return {"children": children, "after": later.instrument.symbol}
+
+    return asyncio.run(main())
+
+
 def unused(url: str, broker_url: str, authority: str) -> Report:
     """Pools that were made before the fork, as a preloaded application does, and used only after it."""
     pool = sync.DatabasePool(url, pool_size=1)
@@ -168,6 +188,7 @@ if __name__ == "__main__":
         "asynchronous": asynchronous,
         "http": http,
         "feed": feed,
+        "asynchronous_feed": asynchronous_feed,
         "unused": unused,
     }
     print(json.dumps(kinds[sys.argv[1]](*sys.argv[2:])))

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from brokerpool.simulator.zerodha import KiteSimulator
 from tests.http_server import AUTHORITY, ScriptedBroker
 from tests.unit.test_http_sync import broker as http_broker
@@ -59,13 +61,16 @@ def test_a_child_is_told_that_the_http_client_is_its_parents_and_the_parent_keep
     assert (http_broker.accepted, http_broker.count()) == (1, 6), "one TLS connection, no call of a child's"
 
 
+@pytest.mark.parametrize(
+    ("kind", "children"),
+    [("feed", [[FORKED, FORKED, FORKED, "None"]] * 2), ("asynchronous_feed", [[FORKED, "None"]])],
+)
 def test_a_child_is_told_that_the_feed_is_its_parents_and_the_parent_gets_its_ticks(
-    feed_broker: KiteSimulator,
+    feed_broker: KiteSimulator, kind: str, children: list[list[str]]
 ) -> None:
-    found = program(
-        "feed", feed_broker.ws_url, feed_broker.http_url, feed_broker.api_key, feed_broker.access_token
-    )
-    assert found["children"] == [[FORKED, FORKED, FORKED, "None"]] * 2
+    broker = feed_broker
+    found = program(kind, broker.ws_url, broker.http_url, broker.api_key, broker.access_token)
+    assert found["children"] == children
     assert found["after"] == "INFY"
 
 
