@@ -40,6 +40,13 @@ class ErrorCode(Enum):
         "It sent nothing of the call, or cut off a read that was on its way; an order on its way ends as"
         " OUTCOME_UNKNOWN.",
     )
+    POOL_FORKED = Entry(
+        "The pool was used before the process was forked; its sockets and its thread are the parent's.",
+        "Make the pool in the child, or make it before the fork and use it only after: with gunicorn in"
+        " `post_fork`, with Celery on the signal `worker_process_init`; for multiprocessing take the start"
+        ' method "spawn".',
+        "It sent nothing and left the parent's connections alone; closing it in the child does nothing.",
+    )
     CONNECTION_UNKNOWN = Entry(
         "The pool has no broker connection of this name; names of closed ones are never used again.",
         "Look at the statistics for those that there are.",
@@ -217,6 +224,29 @@ class ErrorCode(Enum):
         "The file is no database, or parts of it cannot be read.",
         "Check DATABASE_URL; if it is the right file, restore it from a backup.",
         "It changed nothing in the file.",
+    )
+    DB_MOVED = Entry(
+        "The database file was replaced or taken away while it was open; what is written to it is lost.",
+        "Nothing, if you restored a backup: the next call opens the file that is there now. Otherwise look"
+        " who moves the file.",
+        "It refused the statement and closed the connection to the old file.",
+    )
+    DB_SCHEMA_MISSING = Entry(
+        "The database lacks a table or a column: it is another one than before, or an older state of it.",
+        "Look where DATABASE_URL leads now, as after a failover or a restored backup; `brokerpool db check`"
+        " tells its revision, and `brokerpool db upgrade` makes what is missing.",
+        "It rolled back; what the gateway writes by itself waits in memory, as far as there is room.",
+    )
+    DB_FORBIDDEN = Entry(
+        "The database's user may not do this.",
+        "Grant the user of DATABASE_URL the rights to read and write the tables named brokerpool_...",
+        "It rolled back; what the gateway writes by itself waits in memory, as far as there is room.",
+    )
+    DB_POOLER_REFUSES = Entry(
+        "The database's connection pooler (PgBouncer and its like) takes no session settings from a client.",
+        "Take `options` and other session settings out of the URL and keep them on the server:"
+        " ALTER ROLE ... SET or ALTER DATABASE ... SET.",
+        "It made no connection and gave its place to the next caller.",
     )
     DB_SCHEMA_NEWER = Entry(
         "A newer version of brokerpool has upgraded the database; nothing in it was touched.",
@@ -442,6 +472,12 @@ class PoolClosedError(BrokerpoolError):
     """The pool was closed before the call."""
 
     code = ErrorCode.POOL_CLOSED
+
+
+class PoolForkedError(BrokerpoolError):
+    """The pool belongs to the process from which this one was forked."""
+
+    code = ErrorCode.POOL_FORKED
 
 
 class NotLiveError(BrokerpoolError):

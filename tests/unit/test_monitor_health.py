@@ -38,6 +38,7 @@ CASES = [
     (Code.CONNECTIONS_TAKEN, {"connections_allowed": 2}, Status.DEGRADED, True),
     (Code.BREAKER_OPEN, {"breakers": ("api.kite.trade quote",)}, Status.DEGRADED, True),
     (Code.LOOP_LATE, {"lag": LAG_SECONDS}, Status.DEGRADED, True),
+    (Code.DATABASE_AWAY, {"database": "DB_READ_ONLY"}, Status.DEGRADED, True),
 ]
 
 

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 from sqlalchemy import false, text, update
-from sqlalchemy.engine import make_url
 
 from brokerpool.db import logins
 from brokerpool.db.faults import told
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.schema import api_keys
 from brokerpool.db.upgrade import revision, upgrade
+from brokerpool.db.url import parse, shown
 from brokerpool.db.vault import Vault
 from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.settings import DatabaseSettings
@@ -31,7 +31,7 @@ async def upgraded(settings: DatabaseSettings) -> tuple[str | None, str | None]:
 
 async def faults(settings: DatabaseSettings) -> list[str]:
     """Return one sentence for each fault; an empty list means that all is well. Makes no file."""
-    url = make_url(settings.database_url.get_secret_value())
+    url = parse(settings.database_url.get_secret_value())
     if url.get_backend_name() == "sqlite" and not await asyncio.to_thread(Path(url.database or "").is_file):
         return [f"There is no file {url.database} yet; `brokerpool db upgrade` or `serve` makes it."]
     pool = DatabasePool(settings.database_url.get_secret_value(), pool_size=1)
@@ -79,4 +79,4 @@ async def _logins(pool: DatabasePool, settings: DatabaseSettings) -> list[str]:
 
 
 def _shown(settings: DatabaseSettings) -> str:
-    return make_url(settings.database_url.get_secret_value()).render_as_string(hide_password=True)
+    return shown(settings.database_url.get_secret_value())

@@ -18,9 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brokerpool.db.admission import Admission
 from brokerpool.db.borrower import Borrower
 from brokerpool.db.line import Line, Ticket
+from brokerpool.db.role import Role
 from brokerpool.db.source import Source
 from brokerpool.db.tally import Tally
 from brokerpool.db.verdicts import Verdicts
+from brokerpool.fork_guard import ForkGuard
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +57,10 @@ class Desk:
         self.source = source
         self.pool_timeout = pool_timeout
         self.line = Line(capacity=source.capacity, max_waiting=max_waiting)
-        self.tally = Tally()
-        self.tally.listen(source.engine)
+        self.tally, self.role = Tally(), Role(name)
+        self._listen(source)
         self._long_hold = long_hold
+        self._guard = ForkGuard(self, f"pool {name}")
         self._verdicts = Verdicts(name, line=self.line, tally=self.tally)
         self._admission = Admission(self.line)
         self._lent: dict[Ticket, _Lent] = {}
@@ -71,8 +74,9 @@ class Desk:
     async def lend(self, borrower: Borrower, *, begin: bool) -> tuple[Ticket, AsyncConnection]:
         """Return a connection that works, inside a transaction with `begin`; it has to be taken back.
 
-        Raises DatabaseUnavailableError within `pool_timeout` seconds, and PoolClosedError.
+        Raises DatabaseUnavailableError within `pool_timeout` seconds, PoolClosedError and PoolForkedError.
         """
+        self._guard.enter()
         if self.closed:
             raise self._verdicts.closed()
         loop = asyncio.get_running_loop()
@@ -108,8 +112,8 @@ class Desk:
     async def take_back(self, ticket: Ticket, connection: AsyncConnection) -> None:
         """Roll back what is open and hand the connection on; ends well also when the caller is cancelled."""
         lent = self._lent.pop(ticket, None)
-        if lent is None:
-            return  # it was taken away at the end of a drain
+        if lent is None or self._guard.elsewhere:
+            return  # it was taken away at the end of a drain, or is the parent's
         back = self._return(ticket, lent.source, connection)
         if lent.source.can_be_cut:
             await back  # whoever is cancelled here loses the connection, and a task for each return is saved
@@ -203,10 +207,11 @@ class Desk:
 
     def replace(self, source: Source) -> None:
         """Lend from another source from now on; connections of the old one end when they are returned."""
+        self._guard.enter()
         if self.closed:
             raise self._verdicts.closed()
         old, self.source = self.source, source
-        self.tally.listen(source.engine)
+        self._listen(source)
         self.line.capacity = source.capacity
         old.retired = True
         if self.tally.connects:  # else no loop need be running
@@ -215,6 +220,8 @@ class Desk:
 
     async def close(self, deadline: float) -> None:
         """Refuse callers, give those with a connection `deadline` seconds, cut the others off, close all."""
+        if self._guard.elsewhere:
+            return  # all of it is the parent's
         self.closed = True
         self._admission.fail_all(self._verdicts.closed)
         await self._emptied(deadline)
@@ -230,6 +237,10 @@ class Desk:
         if self._chores:
             await asyncio.wait(self._chores, timeout=_CUT_SECONDS)
         await self.source.retire()
+
+    def _listen(self, source: Source) -> None:
+        self.tally.listen(source.engine)
+        self.role.listen(source.engine)
 
     async def _emptied(self, seconds: float) -> None:
         if self.line.held:

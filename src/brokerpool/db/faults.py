@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from brokerpool.errors import BrokerpoolError, ErrorCode, StoreError
+
+_SQLITE_ERROR = 1
 
 # Primary result codes of SQLite (sqlite.org/rescode.html).
 _SQLITE = {
@@ -25,6 +28,10 @@ _SQLITE = {
 # SQLSTATEs of PostgreSQL (its manual, appendix A), the longest beginning first.
 _POSTGRESQL = {
     "25006": ErrorCode.DB_READ_ONLY,
+    "42501": ErrorCode.DB_FORBIDDEN,
+    "42P01": ErrorCode.DB_SCHEMA_MISSING,
+    "42703": ErrorCode.DB_SCHEMA_MISSING,
+    "3F000": ErrorCode.DB_SCHEMA_MISSING,
     "53100": ErrorCode.DB_FULL,
     "55P03": ErrorCode.DB_BUSY,
     "57014": ErrorCode.DB_BUSY,
@@ -41,6 +48,10 @@ _POSTGRESQL = {
 }
 
 
+class MovedError(sqlite3.OperationalError):
+    """The file of a SQLite connection is not the one that its name leads to any more."""
+
+
 def meaning(error: Exception) -> ErrorCode:
     """Return the code for an error of the database, of its driver or of the pool."""
     error = _behind(error)
@@ -50,17 +61,25 @@ def meaning(error: Exception) -> ErrorCode:
         return ErrorCode.DB_UNREACHABLE
     if not isinstance(error, DBAPIError):
         return ErrorCode.DB_FAILED
-    number = getattr(error.orig, "sqlite_errorcode", None)
+    said = driver_meaning(error.orig)
+    if said is not None:
+        return said
+    gone = error.connection_invalidated
+    if getattr(error.orig, "sqlstate", None) is None:  # psycopg has none for a server that hung up
+        gone = gone or type(error.orig).__name__ in {"OperationalError", "InterfaceError"}
+    return ErrorCode.DB_UNREACHABLE if gone else ErrorCode.DB_FAILED
+
+
+def driver_meaning(error: BaseException | None) -> ErrorCode | None:
+    """Return the code for what a driver raised; None where it says nothing that has one."""
+    if isinstance(error, MovedError):
+        return ErrorCode.DB_MOVED
+    number = getattr(error, "sqlite_errorcode", None)
     if number is not None:
-        return _SQLITE.get(number & 0xFF, ErrorCode.DB_FAILED)
-    state = getattr(error.orig, "sqlstate", None)
-    if state is None:  # psycopg has none for a server that did not answer, or hung up
-        gone = error.connection_invalidated or type(error.orig).__name__ in {
-            "OperationalError",
-            "InterfaceError",
-        }
-        return ErrorCode.DB_UNREACHABLE if gone else ErrorCode.DB_FAILED
-    return next((code for start, code in _POSTGRESQL.items() if state.startswith(start)), _other(error))
+        missing = number == _SQLITE_ERROR and str(error).startswith(("no such table", "no such column"))
+        return ErrorCode.DB_SCHEMA_MISSING if missing else _SQLITE.get(number & 0xFF, ErrorCode.DB_FAILED)
+    state = getattr(error, "sqlstate", None) or ""
+    return next((code for start, code in _POSTGRESQL.items() if state.startswith(start)), None)
 
 
 def code_of(error: Exception) -> str:
@@ -92,10 +111,6 @@ def _behind(error: Exception) -> Exception:
         return error
     reason = error.__cause__ or error.__context__
     return reason if isinstance(reason, DBAPIError) else error
-
-
-def _other(error: DBAPIError) -> ErrorCode:
-    return ErrorCode.DB_UNREACHABLE if error.connection_invalidated else ErrorCode.DB_FAILED
 
 
 def _said(error: Exception) -> str:

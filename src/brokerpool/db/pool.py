@@ -130,6 +130,8 @@ class DatabasePool:
                 }
                 for ticket in line.holders()
             ],
+            "read_only": desk.role.read_only,
+            "evictions": desk.role.evictions,
             **desk.tally.stats(),
         }
 
@@ -145,7 +147,11 @@ class DatabasePool:
         await self.drain(0)
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

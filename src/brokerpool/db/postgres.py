@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from functools import partial
+from math import ceil
 from typing import Any
 
 import psycopg
@@ -16,6 +17,8 @@ from psycopg.waiting import wait_async
 from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from brokerpool.db.url import hosts
 
 #: A query whose caller was cancelled is cancelled on the server too; it has so many seconds to say so.
 CANCEL_SECONDS = 1.0
@@ -28,6 +31,9 @@ _KEEPALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+
+# What a server reports at the dial and at each change.
+_ROLE = (b"in_hot_standby", b"default_transaction_read_only")
 
 
 class PgConnection(psycopg.AsyncConnection[Any]):
@@ -77,12 +83,33 @@ class PgConnection(psycopg.AsyncConnection[Any]):
         except BaseException:  # a second cancellation too: the first one is raised in any case
             self.pgconn.finish()
 
+    @property
+    def refuses_writes(self) -> bool | None:
+        """Whether the server takes no writes, as it has reported by itself; None for one older than 14."""
+        reported = [self.pgconn.parameter_status(name) for name in _ROLE]
+        return b"on" in reported if None not in reported else None
+
 
 def create_engine(
     url: URL, *, pool_size: int, max_overflow: int, pre_ping: bool, patience: float
 ) -> AsyncEngine:
-    """Return an engine whose connections are PgConnections; a dial takes at most `patience` seconds."""
-    keepalive = {key: value for key, value in _KEEPALIVE.items() if key not in url.query}
+    """Return an engine whose connections are PgConnections; a dial takes `patience` seconds at most a host.
+
+    `prepare_threshold` in the URL is after how many runs a statement is prepared on the server. Without it
+    that is 0, never: what a pooler of transactions (PgBouncer) lends is another session each time, in which a
+    name means another statement, or none. Raises ValueError when it is no number.
+    """
+    options: dict[str, Any] = {key: value for key, value in _KEEPALIVE.items() if key not in url.query}
+    dial_seconds, several = patience, len(hosts(url))
+    if several > 1:
+        # A host that swallows everything must leave time for the next one; libpq knows no less than 2 s.
+        options.setdefault("connect_timeout", max(2, ceil(patience)))
+        dial_seconds = several * max(2, patience)
+    threshold = str(url.query.get("prepare_threshold", "0"))
+    if not threshold.isdecimal():
+        raise ValueError("prepare_threshold in the database URL is a whole number, 0 for never")
+    options["prepare_threshold"] = int(threshold) or None
+    url = url.difference_update_query(["prepare_threshold"])
     engine = create_async_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=AsyncAdaptedQueuePool,
@@ -91,18 +118,18 @@ def create_engine(
         pool_timeout=patience,
         pool_pre_ping=pre_ping,
         pool_use_lifo=True,
-        connect_args={"async_creator_fn": partial(_dial, patience), **keepalive},
+        connect_args={"async_creator_fn": partial(_dial, dial_seconds, patience), **options},
     )
     event.listen(engine.sync_engine, "checkout", _lent)
     return engine
 
 
-async def _dial(patience: float, *args: Any, **options: Any) -> PgConnection:  # noqa: ANN401  (psycopg's)
+async def _dial(seconds: float, patience: float, *args: Any, **options: Any) -> PgConnection:  # noqa: ANN401  (psycopg's)
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             connection = await PgConnection.connect(*args, **options)
     except TimeoutError:
-        raise psycopg.OperationalError(f"no connection within {patience:g} s") from None
+        raise psycopg.OperationalError(f"no connection within {seconds:g} s") from None
     connection.patience = patience
     return connection
 

@@ -6,12 +6,12 @@ import asyncio
 import sqlite3
 from typing import Any, Literal
 
-from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from brokerpool.db import sqlite
+from brokerpool.db.url import parse, shown
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -29,15 +29,13 @@ class Source:
         if pool_size < 1 or max_overflow < 0:
             raise ValueError("a pool keeps at least one connection, and no less than 0 further ones")
         self.url = url
-        parsed = _parsed(url)
+        parsed = parse(url)
         self.dialect: Dialect = "sqlite" if parsed.get_backend_name() == "sqlite" else "postgresql"
         self._secrets = [text for text in (parsed.password, *parsed.query.values()) if isinstance(text, str)]
         self._memory: URL | None = None
         self._anchor: sqlite3.Connection | None = None
         if self.dialect == "postgresql":
-            self.address = (
-                f"postgresql://{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database}"
-            )
+            self.address = shown(url)
             self.engine = _postgres(parsed, pool_size, max_overflow, pre_ping, patience)
             self._writes = self.engine
         else:
@@ -109,17 +107,6 @@ class Source:
             if secret:
                 text = text.replace(secret, "***")
         return text
-
-
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ValueError("the database URL cannot be read; it is like postgresql://user:pw@host/db") from None
-    backend = parsed.get_backend_name()
-    if backend not in ("sqlite", "postgresql", "postgres"):
-        raise ValueError(f"the database is sqlite or postgresql, not {backend}")
-    return parsed
 
 
 def _postgres(url: URL, pool_size: int, max_overflow: int, pre_ping: bool, patience: float) -> AsyncEngine:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import aiosqlite
@@ -16,6 +17,8 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
+
+from brokerpool.db.faults import MovedError
 
 #: Execution option of an engine whose transactions write.
 WRITES = "brokerpool_writes"
@@ -36,8 +39,10 @@ _databases_in_memory = count(1)
 class _Tuned(sqlite3.Connection):
     """A connection with the settings that make SQLite fit for several readers and a writer."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (sqlite3's)
-        super().__init__(*args, **options)
+    def __init__(self, database: str, *args: Any, **options: Any) -> None:  # noqa: ANN401  (sqlite3's)
+        super().__init__(database, *args, **options)
+        self._path = Path(database).absolute()
+        self._file: tuple[int, int] | None = None
         try:
             with _TUNING:
                 self.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
@@ -47,6 +52,32 @@ class _Tuned(sqlite3.Connection):
         except BaseException:
             self.close()  # nobody gets to see it
             raise
+        self._file = self._place()
+
+    # SQLite itself goes on with a file that was replaced or deleted, and what it writes is nobody's. All of
+    # this class runs in the connection's own thread; a look costs a few microseconds.
+
+    def cursor(self, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]  # noqa: ANN401  (sqlite3's)
+        """Return a cursor for a statement. Raises MovedError."""
+        self._check_place()
+        cursor: sqlite3.Cursor = super().cursor(*args)
+        return cursor
+
+    def commit(self) -> None:
+        """Commit. Raises MovedError."""
+        self._check_place()
+        super().commit()
+
+    def _check_place(self) -> None:
+        if self._file is not None and self._place() != self._file:
+            raise MovedError("the file was replaced or taken away while it was open")
+
+    def _place(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 class LiteConnection(aiosqlite.Connection):

@@ -12,18 +12,17 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, Self
 
-from sqlalchemy.engine import make_url
-
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db import history, key_book, logins
 from brokerpool.db.faults import code_of, told
 from brokerpool.db.keys import Key, KeyRing, Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.upgrade import upgrade
+from brokerpool.db.url import shown
 from brokerpool.db.vault import Vault
 from brokerpool.db.writer import Writer
 from brokerpool.instruments import Instrument
-from brokerpool.monitor.journal import Journal
+from brokerpool.monitor.journal import Event, Journal
 from brokerpool.settings import DatabaseSettings
 from brokerpool.ticks import Mode
 
@@ -82,7 +81,7 @@ class Store:
         self._journal_seen, self._journal_run = 0, ""
         self._looking: asyncio.Task[None] | None = None
         self._cleared_at = float("-inf")
-        self._away = False
+        self._look_fault, self._fault_noted = "", False
         self._reads = itertools.count(1)
         self._newest_read = 0
         #: The valid keys. While the database is away it stays as it was.
@@ -98,8 +97,7 @@ class Store:
             max_overflow=settings.db_max_overflow,
             pool_timeout=settings.db_pool_timeout,
         )
-        shown = make_url(url).render_as_string(hide_password=True)
-        return cls(pool, database=shown, secret_keys=settings.secret_key.get_secret_value())
+        return cls(pool, database=shown(url), secret_keys=settings.secret_key.get_secret_value())
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, read the keys and start writing.
@@ -263,9 +261,14 @@ class Store:
         with self._told("reading the history"):
             return await history.read(self._pool, kind, since_ms=since_ms, limit=limit)
 
+    @property
+    def fault(self) -> str:
+        """The error code for which the last look at the keys, or the last write, failed; else empty."""
+        return self._look_fault or self._writer.fault
+
     def stats(self) -> dict[str, Any]:
         """Return the figures of pool and writer, the number of keys, and whether the database is away."""
-        own = {"keys": len(self.keys), "away": self._away, "writer": self._writer.stats()}
+        own = {"keys": len(self.keys), "away": bool(self.fault), "writer": self._writer.stats()}
         return {**self._pool.stats(), **own}
 
     def __repr__(self) -> str:
@@ -294,6 +297,7 @@ class Store:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._note_fault()
             self._read_journal()
             if loop.time() - self._cleared_at > CLEAR_SECONDS:
                 self._cleared_at = loop.time()
@@ -303,13 +307,19 @@ class Store:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     await self._read_keys()
             except Exception as error:  # whatever the driver raises: known keys stay valid meanwhile
-                if not self._away:
+                if not self._look_fault:
                     logger.warning("the keys cannot be read (%s); those known stay valid", code_of(error))
-                self._away = True
+                self._look_fault = code_of(error)
                 continue
-            if self._away:
+            if self._look_fault:
                 logger.info("the keys can be read again")
-            self._away = False
+            self._look_fault = ""
+
+    def _note_fault(self) -> None:
+        if self._journal is not None and bool(self.fault) != self._fault_noted:
+            self._fault_noted = bool(self.fault)
+            event = Event.DATABASE_AWAY if self.fault else Event.DATABASE_BACK
+            self._journal.note(event, reason=self.fault)
 
     async def _read_keys(self) -> None:
         # A slow read that began before a revocation must not bring the key back after it.

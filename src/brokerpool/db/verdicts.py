@@ -43,7 +43,8 @@ class Verdicts:
             lines = str(getattr(error, "orig", None) or error).strip().splitlines()
             why = source.scrub(lines[0]) if lines else type(error).__name__
         text = f"{ticket.borrower} got no connection to {source.address} within {seconds:.3f} s: {why}."
-        return self._refused(text, ErrorCode.DB_UNREACHABLE)
+        pooler = "unsupported startup parameter" in why
+        return self._refused(text, ErrorCode.DB_POOLER_REFUSES if pooler else ErrorCode.DB_UNREACHABLE)
 
     def locked(self, ticket: Ticket, source: Source, seconds: float) -> DatabaseUnavailableError:
         """Another program writes to the SQLite file for longer than a writer waits."""

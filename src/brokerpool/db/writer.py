@@ -38,7 +38,8 @@ class Writer:
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self._told = False
+        #: The error code of a batch that was not taken, until the next one is; else empty.
+        self.fault = ""
         self._failures = 0
         self._last_fault = ""
 
@@ -110,9 +111,9 @@ class Writer:
             self._failed(error)
             return False
         self._backlog.confirm(refused)
-        if self._told:
+        if self.fault:
             logger.info("the database takes entries again; %d wait", len(self._backlog))
-            self._told = False
+            self.fault = ""
         return True
 
     async def _written(self, batch: Batch) -> Counter[str]:
@@ -137,10 +138,10 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         self._last_fault = code_of(error)
-        if not self._told:
+        if not self.fault:
             logger.warning(
                 "the database takes no entries (%s); %d wait, and are written when it is back",
                 self._last_fault,
                 len(self._backlog),
             )
-            self._told = True
+        self.fault = self._last_fault

@@ -32,6 +32,7 @@ from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.supervision import Supervision
 from brokerpool.feed.watch import Watch
+from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Journal
@@ -131,7 +132,7 @@ class WebSocketPool:
         self._supervision = Supervision(self._lanes, self._intake, hours, filling, self.journal, wall_clock)
         self._watch = Watch(self._supervision.look, feed.limits.silence_seconds, self._account.fence)
         self._streams: list[TickStream] = []
-        self._closed = False
+        self._closed, self._guard = False, ForkGuard(self, f"pool {self.name}")
 
     # -- demand -------------------------------------------------------------------------------------------
 
@@ -344,6 +345,8 @@ class WebSocketPool:
 
     async def close(self) -> None:
         """Close every connection; takes a few seconds at most. A closed pool refuses new demand."""
+        if self._guard.elsewhere:
+            return  # a forked child: all of it is the parent's
         self._closed = True
         # All of it is begun before the first wait: a caller that is cancelled leaves nothing open.
         self._watch.stop()
@@ -388,6 +391,7 @@ class WebSocketPool:
             self._intake.carriers_changed(instrument)
 
     def _check_open(self) -> None:
+        self._guard.enter()
         if self._closed:
             raise PoolClosedError(f"pool {self.name} is closed.")
 

@@ -158,11 +158,16 @@ class Records:
         if self._store is not None:
             await self._store.close(CLOSE_SECONDS)
 
+    @property
+    def fault(self) -> str:
+        """The error code for which the database is not open, not read or not written; empty while it is."""
+        return self._store.fault if self._store is not None else self._fault.name
+
     def stats(self) -> dict[str, object]:
-        """Return the database's figures; `available` tells whether it was opened, `fault` why not."""
+        """Return the database's figures; `available` tells whether it was opened, `fault` what is wrong."""
         if self._store is None:
-            return {"available": False, "fault": self._fault.name}
-        return {"available": True, "fault": "", **self._store.stats()}
+            return {"available": False, "fault": self.fault}
+        return {"available": True, "fault": self.fault, **self._store.stats()}
 
     # -- inside -------------------------------------------------------------------------------------------
 

@@ -120,7 +120,8 @@ class Gateway:
         )
         self._approach = self._approach_to(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
-        self._vitals = Vitals(self.pool, self._api.client.breakers)
+        database_fault = (lambda: records.fault) if records is not None else (lambda: "")
+        self._vitals = Vitals(self.pool, self._api.client.breakers, database_fault)
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self.pool.listen(FeedStatus(self.pool, self._fanout))

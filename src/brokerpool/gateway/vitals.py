@@ -20,10 +20,16 @@ _LOOK_SECONDS = 1.0
 class Vitals:
     """Looks after one gateway from the moment at which it is made until `stop`."""
 
-    def __init__(self, pool: WebSocketPool, breakers: Callable[[], Mapping[str, str]]) -> None:
-        """`breakers` gives the state of each of the HTTP pool's breakers, by host and group."""
+    def __init__(
+        self, pool: WebSocketPool, breakers: Callable[[], Mapping[str, str]], database: Callable[[], str]
+    ) -> None:
+        """`breakers` gives the state of each of the HTTP pool's breakers, by host and group.
+
+        `database` gives the error code for which the database is away, and nothing while it is there.
+        """
         self._pool = pool
         self._breakers = breakers
+        self._database = database
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._lag = LagMonitor(self._loop)
@@ -89,6 +95,7 @@ class Vitals:
             breakers=tuple(key for key, state in breakers.items() if state == "open"),
             lag=self._lag.longest(),
             stopping=self._stopping,
+            database=self._database(),
         )
         return self._health.judge(facts)
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from brokerpool.errors import BrokerpoolError, OutcomeUnknown
 from brokerpool.fence import HookFailed
+from brokerpool.fork_guard import ForkGuard
 from brokerpool.http.admission import Admission
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
@@ -64,6 +65,7 @@ class Courier:
         self._max_wait = max_wait
         self._keep_alive = keep_alive
         self._running = Running()
+        self._guard = ForkGuard(self, f"client {name}")
         self._closed = False
 
     # -- calls --------------------------------------------------------------------------------------------
@@ -123,6 +125,8 @@ class Courier:
 
     async def close(self, seconds: float) -> None:
         """Refuse new calls and end the waiting ones, give those on their way `seconds`, close all sockets."""
+        if self._guard.elsewhere:
+            return  # all of it is the parent's
         self._closed = True
         self._admission.fail_all(self._verdicts.closed)
         self._running.expire(resting=True)
@@ -144,6 +148,7 @@ class Courier:
     # -- attempts -----------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
+        self._guard.enter()
         if self._closed:
             raise self._verdicts.closed()
 

@@ -8,7 +8,7 @@ GAUGE, COUNTER, HISTOGRAM, TEXT = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM, Kind
 
 DATABASE = (
     Field("available", GAUGE, "yes or no", "Whether the database could be opened.", "available"),
-    Field("fault", TEXT, "", "The error code for which it could not, else empty."),
+    Field("fault", TEXT, "", "The error code for which it is not open, not read or not written; else empty."),
     Field("pool_size", GAUGE, "connections", "Connections that are kept.", "pool_size"),
     Field("checked_out", GAUGE, "connections", "Connections that somebody holds now.", "checked_out"),
     Field("overflow", GAUGE, "connections", "Connections beyond those that are kept.", "overflow"),
@@ -31,6 +31,20 @@ DATABASE = (
     Field("holders[].site", TEXT, "", "Where it was borrowed: file and line."),
     Field("holders[].writer", GAUGE, "yes or no", "Whether it is the one writer that SQLite can have."),
     Field("holders[].seconds", GAUGE, "seconds", "For how long it has been held."),
+    Field(
+        "read_only",
+        GAUGE,
+        "yes or no",
+        "Whether the newest connection leads to a database that takes no writes.",
+        "read_only",
+    ),
+    Field(
+        "evictions",
+        COUNTER,
+        "times",
+        "Connections were given up because their database was read-only, broken or moved.",
+        "evictions_total",
+    ),
     Field("checkouts", COUNTER, "checkouts", "Connections that were lent.", "checkouts_total"),
     Field("waits", COUNTER, "checkouts", "Callers that had to wait for theirs.", "waits_total"),
     Field("timeouts", COUNTER, "callers", "Callers that waited in vain.", "timeouts_total"),
@@ -47,7 +61,7 @@ DATABASE = (
     Field("hold_seconds", HISTOGRAM, "seconds", "Time that connections were held.", "hold_seconds"),
     Field("connect_seconds", HISTOGRAM, "seconds", "Time that it took to open one.", "connect_seconds"),
     Field("keys", GAUGE, "keys", "API keys that are valid.", "keys"),
-    Field("away", GAUGE, "yes or no", "Whether the last look at the database failed.", "away"),
+    Field("away", GAUGE, "yes or no", "Whether the last look at it, or the last write, failed.", "away"),
     Field("writer.queued", GAUGE, "entries", "Entries that wait to be written.", "writer_queued"),
     Field("writer.written", COUNTER, "entries", "Entries that were written.", "writer_written_total"),
     Field(

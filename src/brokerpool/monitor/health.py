@@ -38,6 +38,8 @@ class Facts(NamedTuple):
     #: The longest lag of the event loop within the last minute, in seconds.
     lag: float
     stopping: bool
+    #: The error code for which the database is not read or not written; empty while it is, or there is none.
+    database: str = ""
 
 
 class Code(Enum):
@@ -51,6 +53,7 @@ class Code(Enum):
     CONNECTIONS_TAKEN = "connections_taken"
     BREAKER_OPEN = "breaker_open"
     LOOP_LATE = "loop_late"
+    DATABASE_AWAY = "database_away"
 
     @property
     def action(self) -> str:
@@ -67,6 +70,7 @@ _ACTIONS = {
     Code.CONNECTIONS_TAKEN: "Find the other program that uses the account's connections, and stop it.",
     Code.BREAKER_OPEN: "Check the broker's status page; calls are tried again by themselves.",
     Code.LOOP_LATE: "Give the gateway a processor of its own, or fewer clients.",
+    Code.DATABASE_AWAY: "Run `brokerpool db check`, and look up the code with `brokerpool errors`.",
 }
 
 
@@ -101,7 +105,7 @@ class Health:
         found = _found(facts)
         self._since = {code: self._since.get(code, (now, wall)) for code in found}
         # A reconnect is everyday life, and its holes are told to the clients that they concern.
-        patient = {Code.DEMAND_NOT_SERVED, Code.DATA_STALE}
+        patient = {Code.DEMAND_NOT_SERVED, Code.DATA_STALE, Code.DATABASE_AWAY}
         due = {c: text for c, text in found.items() if c not in patient or self._held(c, now)}
         reasons = tuple(Reason(code, text, self._since[code][1]) for code, text in due.items())
         return Verdict(_status(facts, due), not _UNREADY.intersection(due), reasons)
@@ -148,4 +152,9 @@ def _found(facts: Facts) -> dict[Code, str]:
         found[Code.BREAKER_OPEN] = f"The broker failed several calls in a row: {', '.join(facts.breakers)}."
     if facts.lag >= LAG_SECONDS:
         found[Code.LOOP_LATE] = f"The event loop came {facts.lag:.2f} s late within the last minute."
+    if facts.database:
+        found[Code.DATABASE_AWAY] = (
+            f"The database is not read or not written ({facts.database}); keys that are known stay valid, and"
+            " what is to be kept waits in memory."
+        )
     return found

@@ -51,6 +51,9 @@ class Event(Enum):
     #: An address sent so many wrong keys that it is not listened to for a while.
     LOCKED_OUT = "locked out"
     LOCK_OUT_ENDED = "lock-out ended"
+    #: The gateway's database is not read or not written.
+    DATABASE_AWAY = "database away"
+    DATABASE_BACK = "database back"
 
 
 class Entry(NamedTuple):

@@ -102,7 +102,11 @@ class DatabasePool(Twin):
         return self._loop.run(_bounded(work, self._call_timeout), self._call_timeout)
 
     def __enter__(self) -> Self:
-        self.open()
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __repr__(self) -> str:

@@ -122,7 +122,11 @@ class WebSocketPool:
 
     def _drain(self, inbox: _Inbox, timeout: float | None) -> Iterator[Tick]:
         try:
-            while (tick := inbox.take(timeout)) is not None:
+            while True:
+                self._loop.guard.enter()  # in a forked child neither a tick would come nor the end
+                tick = inbox.take(timeout)
+                if tick is None:
+                    return
                 yield tick
         finally:
             self._inboxes.remove(inbox)

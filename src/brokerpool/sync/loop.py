@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from brokerpool.errors import PoolClosedError
+from brokerpool.errors import BrokerpoolError, PoolClosedError
+from brokerpool.fork_guard import ForkGuard
 
 T = TypeVar("T")
 
@@ -18,20 +19,29 @@ CALL_SECONDS = 15.0
 class LoopThread:
     """Runs functions and coroutines on its loop for any number of threads, which wait for the result.
 
-    After `close` all of them raise PoolClosedError.
+    The thread begins with the first call. After `close` all calls raise PoolClosedError, and in a child that
+    was forked after the first call PoolForkedError.
     """
 
     def __init__(self, owner: str) -> None:
-        """`owner` is what is closed with it, as the error names it."""
+        """`owner` is what is closed with it, as the errors name it."""
         self._owner = owner
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
-        self._thread.start()
+        #: Whose process it is.
+        self.guard = ForkGuard(self, owner)
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def closed(self) -> bool:
-        """True after `close`."""
-        return self._loop.is_closed()
+        """True after `close`, and in a forked child, where there is nothing to close."""
+        return self.guard.elsewhere or (self._loop is not None and self._loop.is_closed())
+
+    def check(self) -> None:
+        """Raise PoolClosedError or PoolForkedError where calls would."""
+        self.guard.enter()
+        if self.closed:
+            raise PoolClosedError(f"{self._owner} is closed.")
 
     def call(self, function: Callable[[], T]) -> T:
         """Return what the function returns on the loop, or raise what it raises."""
@@ -43,14 +53,29 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T], seconds: float = 0.0) -> T:
         """Return what the coroutine returns, which may itself take up to `seconds`."""
-        if self.closed:
+        try:
+            self.check()
+        except BrokerpoolError:
             coroutine.close()
-            raise PoolClosedError(f"{self._owner} is closed.")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds + CALL_SECONDS)
+            raise
+        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result(seconds + CALL_SECONDS)
 
     def close(self) -> None:
         """End the thread."""
-        self.run(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        loop = self._started()
+        self.run(loop.shutdown_default_executor())
+        loop.call_soon_threadsafe(loop.stop)
+        assert self._thread is not None  # started
         self._thread.join(CALL_SECONDS)
-        self._loop.close()
+        loop.close()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._loop = asyncio.new_event_loop()
+                    thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
+                    thread.start()
+                    self._thread = thread
+        assert self._loop is not None  # made before the thread
+        return self._loop
