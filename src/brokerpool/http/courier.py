@@ -198,7 +198,8 @@ class Courier:
 
     def _judged(self, call: Call, response: Response) -> Attempt:
         """Say what a refusal means for the next attempt, and hold the group when it was "too fast"."""
-        wait = retry_after(response.headers.get("Retry-After"), time.time())
+        told = response.headers.get
+        wait = retry_after(told("Retry-After"), time.time(), told("Date"))
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS or self._hooks.too_fast(response):
             self.tally.too_fast += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import aiohappyeyeballs
 from picows import WSHandshakeError, ws_connect
 from picows.url import WSParsedURL
 
+from brokerpool.retry_after import retry_after
 from brokerpool.transport.link import Link, LinkHandler, picows_logger
 
 #: A broker's message may carry a whole instrument universe; more than this is a fault.
@@ -88,16 +90,12 @@ def _refusal(host: str | None, error: WSHandshakeError) -> DialError:
     if error.response is None:
         return DialError(f"{host} answered with something that is not a WebSocket handshake")
     status = int(error.response.status)
+    told = error.response.headers.get
     return DialError(
         f"{host} refused the connection with HTTP {status}",
         status,
-        _seconds(error.response.headers.get("Retry-After")),
+        retry_after(told("Retry-After"), time.time(), told("Date")),
     )
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    # Brokers that send Retry-After send seconds; the HTTP-date form is taken as no hint.
-    return float(retry_after) if retry_after is not None and retry_after.strip().isdecimal() else None
 
 
 def _hang_up(sock: socket.socket) -> None:

@@ -7,6 +7,7 @@ import codecs
 import csv
 import logging
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
@@ -21,6 +22,7 @@ import aiohttp
 from brokerpool.brokers.zerodha.rest import HEADERS
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import EXCHANGES, Details, Instrument, TokenBook
+from brokerpool.retry_after import retry_after
 
 logger = logging.getLogger("brokerpool.brokers.zerodha")
 
@@ -79,7 +81,7 @@ async def fetch_instruments(http_url: str = "https://api.kite.trade", *, timeout
     """Return the book of today's `/instruments`, which Kite gives to everybody, within `timeout` seconds.
 
     Raises BrokerError: BROKER_REFUSED_CREDENTIALS for an answer of 401 or 403, BROKER_UNREACHABLE for
-    everything else that leaves no list.
+    everything else that leaves no list; its `retry_after` is what a Retry-After asks for.
     """
     host = urlsplit(http_url).hostname
     try:
@@ -257,17 +259,26 @@ async def _download(url: str, timeout: float) -> bytes:
         session.get(url) as response,
     ):
         if response.status != HTTPStatus.OK:
-            refused = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-            raise BrokerError(
-                f"{response.url.host} answered HTTP {response.status} instead of its instrument list.",
-                code=ErrorCode.BROKER_REFUSED_CREDENTIALS if refused else ErrorCode.BROKER_UNREACHABLE,
-            )
+            raise _refusal(response)
         dump = bytearray()
         async for chunk in response.content.iter_any():
             dump += chunk
             if len(dump) > MAX_DUMP_BYTES:
                 raise _fault(f"The instrument list has more than {MAX_DUMP_BYTES} bytes.")
         return bytes(dump)
+
+
+def _refusal(response: aiohttp.ClientResponse) -> BrokerError:
+    told = response.headers.get
+    wait = retry_after(told("Retry-After"), time.time(), told("Date"))
+    text = f"{response.url.host} answered HTTP {response.status} instead of its instrument list"
+    refused = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    error = BrokerError(
+        f"{text}." if wait is None else f"{text} and asks to be left alone for {wait:.0f} s.",
+        code=ErrorCode.BROKER_REFUSED_CREDENTIALS if refused else ErrorCode.BROKER_UNREACHABLE,
+    )
+    error.retry_after = wait
+    return error
 
 
 def _fault(message: str) -> BrokerError:
