@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.fence import check_plain
 from brokerpool.http.authorization import Authorization
-from brokerpool.http.call import Body, Call, Params
+from brokerpool.http.call import Call, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.courier import Courier
+from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import Carried, Hooks, Reconcile
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
@@ -155,12 +156,15 @@ class BrokerClient:
         """Return the broker's answer, whatever its status.
 
         `path` begins with a slash, or is a URL on another host of the broker. `group` chooses the rate
-        limit, `lane` the urgency. A POST or PATCH, a call with an `order_tag` and one outside the QUERY lane
-        change something, so they are repeated only when nothing of them was sent. `share` lets equal reads
-        that are in flight use one call; not for a read that must see what was done before it.
+        limit, `lane` the urgency. In `params`, `json` and `data` (a form; bytes go as they are) members that
+        are None are left out, and floats lose what arithmetic has left behind. A POST or PATCH, a call with
+        an `order_tag` and one outside the QUERY lane change something, so they are repeated only when nothing
+        of them was sent. `share` lets equal reads that are in flight use one call; not for a read that must
+        see what was done before it.
 
         Raises CallRefusedError (not let out), CallFailedError (no answer), OutcomeUnknown (an order was sent
-        and has no clear answer), PoolClosedError, and ValueError for arguments that contradict each other.
+        and has no clear answer), PoolClosedError, and ValueError for arguments that contradict each other and
+        values that mean nothing to a broker (nan, what is nested in a form): then nothing was sent.
         """
         call = Call(
             method,
