@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -15,7 +16,7 @@ from brokerpool.retry_after import LONGEST_SECONDS, retry_after
 INDIA = timezone(timedelta(hours=5, minutes=30))
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[datetime], str]] = {
     "IMF-fixdate": lambda when: format_datetime(when, usegmt=True),
     "RFC 850": lambda when: when.strftime("%A, %d-%b-%y %H:%M:%S GMT"),
     "asctime": lambda when: when.strftime("%a %b %e %H:%M:%S %Y"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from brokerpool import transport
 from brokerpool.brokers.base import BrokerFeed
+from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError, Refused
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
@@ -70,7 +72,8 @@ class WebSocketPool:
         hours: MarketHours = ALWAYS_OPEN,
         filler: Filler | None = None,
         random: Random | None = None,
-        dial: Dial = transport.dial,
+        egress: Egress | None = None,
+        dial: Dial | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Make a pool for one account; nothing is dialled before the first subscribe.
@@ -79,7 +82,7 @@ class WebSocketPool:
         is "fill-first" (as few connections as possible) or "least-loaded" (evenly over all of them).
         With a `redundancy` of 2 each symbol is on two connections, and the first tick wins. After `grace`
         seconds without its connection a symbol moves to another one that has room. Outside the `hours`
-        silence is normal. The `filler` gives snapshots for holes in the data.
+        silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.
         Raises ValueError for another placement, for limits below 1, and for more redundancy than connections.
         """
         if placement not in POLICIES:
@@ -107,7 +110,7 @@ class WebSocketPool:
                 self._intake,
                 linger=linger,
                 random=random,
-                dial=dial,
+                dial=dial or functools.partial(transport.dial, egress=egress),
                 wall_clock=wall_clock,
             )
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)

@@ -15,7 +15,14 @@ from brokerpool.http.admission import Admission
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
-from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
+from brokerpool.http.connection import (
+    AnswerTooLarge,
+    AttemptFailed,
+    Connection,
+    Progress,
+    ProxyRefused,
+    UntrustedHost,
+)
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.hosts import Hosts
 from brokerpool.http.ratelimit import RateLimiter
@@ -163,7 +170,7 @@ class Courier:
                     self.limiter.accepted(call.group)
                     return response
                 attempt = self._judged(call, response)
-            except (UntrustedHost, AnswerTooLarge) as error:
+            except (UntrustedHost, ProxyRefused, AnswerTooLarge) as error:
                 raise self._verdicts.failed(call, error) from None
             except AttemptFailed as error:
                 failure, attempt = error, error.attempt

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from brokerpool.brokers.zerodha.rest import HEADERS
+from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import EXCHANGES, Details, Instrument, TokenBook
 from brokerpool.retry_after import retry_after
@@ -77,19 +78,30 @@ class LoadedInstruments(NamedTuple):
     skipped: int
 
 
-async def fetch_instruments(http_url: str = "https://api.kite.trade", *, timeout: float = 30.0) -> TokenBook:
+async def fetch_instruments(
+    http_url: str = "https://api.kite.trade", *, timeout: float = 30.0, egress: Egress | None = None
+) -> TokenBook:
     """Return the book of today's `/instruments`, which Kite gives to everybody, within `timeout` seconds.
 
+    The call leaves as the `egress` says, else as the environment does.
     Raises BrokerError: BROKER_REFUSED_CREDENTIALS for an answer of 401 or 403, BROKER_UNREACHABLE for
-    everything else that leaves no list; its `retry_after` is what a Retry-After asks for.
+    everything else that leaves no list, PROXY_REFUSED when a proxy did not let the call out; its
+    `retry_after` is what a Retry-After asks for.
     """
     host = urlsplit(http_url).hostname
+    egress = egress or Egress()
     try:
-        dump = await _download(f"{http_url.rstrip('/')}/instruments", timeout)
+        dump = await _download(f"{http_url.rstrip('/')}/instruments", timeout, egress)
     except TimeoutError:
         raise _fault(f"{host} did not deliver its instrument list within {timeout:g} s.") from None
     except aiohttp.ClientError as error:
-        raise _fault(f"{host} did not deliver its instrument list ({type(error).__name__}).") from None
+        why = egress.fault(http_url, error) or type(error).__name__
+        raise BrokerError(
+            f"{host} did not deliver its instrument list ({why}).",
+            code=ErrorCode.PROXY_REFUSED
+            if isinstance(error, aiohttp.ClientHttpProxyError)
+            else ErrorCode.BROKER_UNREACHABLE,
+        ) from None
     loaded = await load_instruments(dump)
     if loaded.skipped:
         logger.warning(
@@ -248,13 +260,16 @@ def _inflated(dump: bytes) -> Iterator[bytes]:
         raise _fault(f"The instrument list is cut off after {len(dump)} bytes.")
 
 
-async def _download(url: str, timeout: float) -> bytes:
+async def _download(url: str, timeout: float, egress: Egress) -> bytes:
+    proxy = egress.route(url)
     # Unpacked by `load_instruments`, a little at a time; aiohttp would hand the loop whole megabytes.
     async with (
         aiohttp.ClientSession(
             headers={**HEADERS, "Accept-Encoding": "gzip"},
             timeout=aiohttp.ClientTimeout(total=timeout),
             auto_decompress=False,
+            connector=aiohttp.TCPConnector(family=egress.family, local_addr=egress.local_addr),
+            proxy=proxy.url if proxy is not None else None,
         ) as session,
         session.get(url) as response,
     ):
