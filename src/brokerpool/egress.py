@@ -27,7 +27,6 @@ _VARIABLES = {
     "ws": ("ws_proxy", "http_proxy", "all_proxy"),
     "wss": ("wss_proxy", "https_proxy", "all_proxy"),
 }
-_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, 10049}  # the latter is what Windows says
 
 
 class Proxy(NamedTuple):
@@ -106,7 +105,7 @@ class Egress:
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return f"the proxy {proxy} refused to connect to it with HTTP {error.status}"
         cause = getattr(error, "os_error", error)
-        if self.source_address and isinstance(cause, OSError) and cause.errno in _NO_SUCH_ADDRESS:
+        if self.source_address and isinstance(cause, OSError) and cause.errno == errno.EADDRNOTAVAIL:
             return f"{self.source_address}, from which it should leave, is no address of this machine"
         if isinstance(error, aiohttp.ClientProxyConnectionError):
             return f"the proxy {proxy} cannot be reached"

@@ -7,12 +7,12 @@ import contextlib
 import gc
 import json
 import logging
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from brokerpool import signals
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import BrokerError, SettingsError
@@ -31,7 +31,7 @@ Listing: TypeAlias = Callable[[], Awaitable[TokenBook]]
 
 
 async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; prints one line of JSON once clients are accepted.
+    """Serve until SIGTERM or Ctrl-C, then drain; prints one line of JSON once clients are accepted.
 
     When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token, and
     the certificate; a login that is stored meanwhile is used as well. Raises BrokerError when the broker's
@@ -41,20 +41,17 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     files = [*files, *(certificate.files if certificate is not None else ())]
     stop, hangup = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_report)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    asyncio.get_running_loop().set_exception_handler(_report)
     watch = SettingsWatch(files, read, settings, hangup)
-    serving = asyncio.create_task(_serve(settings, watch, certificate))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not serving.done():
-        serving.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    with signals.handled(dict.fromkeys(signals.STOP, stop.set) | {signals.HANGUP: hangup.set}):
+        serving = asyncio.create_task(_serve(settings, watch, certificate))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not serving.done():
+            serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
 
 
 async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:

@@ -24,7 +24,8 @@ class LoopThread:
     def __init__(self, owner: str) -> None:
         """`owner` is what is closed with it, as the error names it."""
         self._owner = owner
-        self._loop = asyncio.new_event_loop()
+        # Not Windows' own loop, with which psycopg does not work.
+        self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
         self._thread.start()
 
