@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Self, TypeAlias
 
-from brokerpool import transport
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError, Refused
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
-from brokerpool.feed.attempt import Dial
+from brokerpool.feed.attempt import Dial, leaving
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.demand import Demand
@@ -110,7 +108,7 @@ class WebSocketPool:
                 self._intake,
                 linger=linger,
                 random=random,
-                dial=dial or functools.partial(transport.dial, egress=egress),
+                dial=dial or leaving(egress),
                 wall_clock=wall_clock,
             )
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
