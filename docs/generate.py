@@ -14,6 +14,7 @@ from brokerpool.settings import (
     BrokerSettings,
     DatabaseSettings,
     Described,
+    EgressSettings,
     GatewaySettings,
     HttpSettings,
     PoolSettings,
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUPS: dict[str, type[BaseSettings]] = {
     "The pool": PoolSettings,
     "The broker": BrokerSettings,
+    "The way to the broker": EgressSettings,
     "Calls to the broker": HttpSettings,
     "The gateway": GatewaySettings,
     "Access to the gateway": AccessSettings,

@@ -5,6 +5,7 @@ from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc
 from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
 from brokerpool.db.pool import DatabasePool
+from brokerpool.egress import Egress
 from brokerpool.errors import (
     BrokerError,
     BrokerpoolError,
@@ -74,6 +75,7 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "DatabasePool",
     # brokers
     "Credentials",
+    "Egress",
     "Login",
     "ZerodhaFeed",
     "ZerodhaRest",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from brokerpool.commands import errors, explain, top
 from brokerpool.commands.database import db
 from brokerpool.commands.keys import keys
 from brokerpool.commands.login import login
-from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default
+from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default, run
 from brokerpool.commands.running import DEFAULT_URL, RefusedByGateway, Url, answer
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.instruments import Instrument
@@ -60,6 +61,9 @@ class ModeName(Enum):
 
 def main() -> None:
     """Run the command; an error of ours becomes one line on stderr and exit code 1, of settings 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another code page (cp1252) must not turn a broker's text into a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except BrokerpoolError as error:
@@ -88,15 +92,20 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     The first line on stdout is JSON with ws_url and http_url, once clients are accepted; logs go to
     stderr. SIGTERM and Ctrl-C drain and exit 0.
     """
-    from brokerpool.gateway.service import run
+    from brokerpool.gateway import service
     from brokerpool.monitor.logs import configure
 
     settings = _settings(env_file, config)
     files = [file for file in (env_file_or_default(env_file), config) if file is not None]
     configure(settings.log_level, settings.log_format)
     try:
-        asyncio.run(
-            run(settings, files, lambda: Settings.load(env_file=env_file_or_default(env_file), config=config))
+        run(
+            settings,
+            service.run(
+                settings,
+                files,
+                lambda: Settings.load(env_file=env_file_or_default(env_file), config=config),
+            ),
         )
     except OSError as error:
         _fail(f"cannot listen: {error.strerror or error}")
@@ -125,11 +134,11 @@ def simulate(
 
     The first line on stdout is JSON with the addresses and the credentials. SIGTERM and Ctrl-C exit 0.
     """
-    from brokerpool.simulator.run import simulate as run
+    from brokerpool.simulator import run as simulator
 
     try:
         asyncio.run(
-            run(
+            simulator.simulate(
                 broker=broker,
                 port=port,
                 symbols=symbols,
@@ -151,9 +160,9 @@ def demo(
     ] = None,
 ) -> None:
     """Show it all: simulator, gateway and a sample client on free ports, with live ticks and statistics."""
-    from brokerpool.demo import run
+    from brokerpool import demo
 
-    raise typer.Exit(asyncio.run(run(seconds, Console())))
+    raise typer.Exit(asyncio.run(demo.run(seconds, Console())))
 
 
 @app.command()
@@ -164,7 +173,8 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
     """
     from brokerpool.preflight import faults
 
-    found = asyncio.run(faults(_settings(env_file, config)))
+    settings = _settings(env_file, config)
+    found = run(settings, faults(settings))
     for fault in found:
         typer.echo(f"brokerpool: {fault}", err=True)
     if found:
@@ -256,7 +266,7 @@ def _instruments(arguments: list[str]) -> Iterator[Instrument]:
     """Read symbols from the arguments, or from the file that is the only argument."""
     texts = arguments
     if len(arguments) == 1 and Path(arguments[0]).is_file():
-        lines = Path(arguments[0]).read_text("utf-8").splitlines()
+        lines = Path(arguments[0]).read_text("utf-8-sig").splitlines()
         texts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     for text in texts:
         try:

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +21,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from brokerpool import signals
 from brokerpool.console import pool_line, statistics
 from brokerpool.settings import NAMES
 from brokerpool.transport import DialError, Link, LinkHandler, dial
@@ -86,9 +88,11 @@ async def run(seconds: float | None, console: Console) -> int:
     """
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, over.set)
-    with TemporaryDirectory(prefix="brokerpool-demo-") as folder:
+    with (
+        signals.handled(dict.fromkeys(signals.STOP, over.set)),
+        # Windows lets nobody delete a file that a process which was killed has only just let go.
+        TemporaryDirectory(prefix="brokerpool-demo-", ignore_cleanup_errors=True) as folder,
+    ):
         env_file = Path(folder) / "simulator.env"
         api_key = secrets.token_hex(16)
         clean = {name: value for name, value in os.environ.items() if name not in NAMES}
@@ -191,6 +195,7 @@ async def _command(
             env=env,
             # Ctrl-C shall reach the demo alone, which then stops the gateway before the broker.
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
     assert process.stdout is not None
     try:
@@ -209,7 +214,8 @@ async def _command(
 async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is not None:
         return
-    process.terminate()
+    # On Windows SIGTERM would end it there and then; Ctrl-Break it can hear.
+    process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
     try:
         await asyncio.wait_for(process.wait(), STOP_SECONDS)
     except TimeoutError:

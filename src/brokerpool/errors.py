@@ -139,6 +139,13 @@ class ErrorCode(Enum):
         "Check the broker's status page, or give the call a longer timeout.",
         "It gave the call up, closed its connection, and gave the slot to the next in line.",
     )
+    PROXY_REFUSED = Entry(
+        "The proxy between this machine and the broker did not let the connection out; the broker has seen"
+        " nothing of it.",
+        "Check the login and the host in BROKERPOOL_PROXY (or HTTPS_PROXY, where that is not set), and what"
+        " the proxy allows; BROKERPOOL_PROXY=direct goes without.",
+        "It did not try again: a proxy that is asked with a wrong login may lock it.",
+    )
     TLS_NOT_TRUSTED = Entry(
         "The certificate of the broker's host is not valid for it, or from an unknown authority.",
         "Check base_url and the clock; behind a company proxy give an ssl_context that knows its authority.",

@@ -18,7 +18,7 @@ def with_holiday_file(hours: MarketHours, path: str) -> MarketHours:
     if not path:
         return hours
     try:
-        text = Path(path).read_text("utf-8")
+        text = Path(path).read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8 text.") from None
     except OSError as error:

@@ -69,8 +69,8 @@ async def _database(settings: Settings) -> tuple[list[str], str]:
 
 async def _http(settings: Settings) -> str | None:
     try:
-        await fetch_instruments(settings.broker_http_url)
-    except BrokerError as error:
+        await fetch_instruments(settings.broker_http_url, egress=settings.egress)
+    except (BrokerError, SettingsError) as error:
         return str(error)
     return None
 
@@ -85,7 +85,7 @@ async def _feed(settings: Settings, token: str) -> str | None:
     endpoint = await feed.endpoint()
     probe = _Probe()
     try:
-        link = await dial(endpoint.url, probe, headers=endpoint.headers)
+        link = await dial(endpoint.url, probe, headers=endpoint.headers, egress=settings.egress)
     except DialError as error:
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
             return None  # the account has all its connections open: the broker and the login are fine

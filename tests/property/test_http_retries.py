@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +15,6 @@ from brokerpool.http.retry import (
     Outcome,
     RetryBudget,
     RetryPolicy,
-    retry_after,
 )
 
 STATUSES = (429, 500, 502, 503, 504)
@@ -87,25 +85,6 @@ def test_the_few_repeats_of_a_quiet_client_come_back_with_time() -> None:
     budget = RetryBudget()
     assert [budget.spend(0.0) for _ in range(4)] == [True, True, True, False]
     assert budget.spend(BUDGET_SECONDS)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        (None, None),
-        ("7", 7.0),
-        ("1.5", 1.5),
-        ("-3", 0.0),
-        ("Tue, 24 Nov 2026 10:00:30 GMT", 30.0),
-        ("Tue, 24 Nov 2026 09:00:00 GMT", 0.0),
-        ("soon", None),
-        ("nan", None),
-        ("inf", None),
-        ("", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
-    assert retry_after(text, 1_795_514_400.0) == seconds  # 2026-11-24 10:00:00 UTC
 
 
 @given(

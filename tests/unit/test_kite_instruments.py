@@ -7,6 +7,7 @@ import gzip
 import itertools
 import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,20 @@ def test_an_http_refusal_is_told_with_its_status(status, code):
     with pytest.raises(BrokerError, match=f"answered HTTP {status}") as caught:
         fetch_from(answer)
     assert caught.value.code is code
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_server_that_asks_to_be_left_alone_is_understood_in_either_form(form):
+    async def answer(request: web.Request) -> web.Response:
+        now = time.time() - 300  # its clock is five minutes slow
+        headers = {"Date": formatdate(now, usegmt=True), "Retry-After": "40"}
+        if form == "date":
+            headers["Retry-After"] = formatdate(now + 40, usegmt=True)
+        return web.Response(status=503, headers=headers)
+
+    with pytest.raises(BrokerError, match="left alone for 40 s") as caught:
+        fetch_from(answer)
+    assert caught.value.retry_after == pytest.approx(40, abs=1)
 
 
 def test_a_server_that_never_finishes_is_given_up_in_time():

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 
 import pytest
 
@@ -109,6 +111,32 @@ def test_a_refusal_tells_status_and_retry_after_and_no_secret() -> None:
         assert (caught.value.status, caught.value.retry_after) == (429, 7.0)
         assert "HTTP 429" in str(caught.value)
         assert "secret-token" not in str(caught.value)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("clock_off", [0.0, -400.0, 400.0])
+def test_a_refusal_with_a_date_is_judged_by_the_servers_own_clock(clock_off: float) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        now = time.time() + clock_off
+        head = [
+            "HTTP/1.1 429 Too Many Requests",
+            f"Date: {formatdate(now, usegmt=True)}",
+            f"Retry-After: {formatdate(now + 25, usegmt=True)}",
+            "Content-Length: 0",
+        ]
+        writer.write("\r\n".join([*head, "", ""]).encode())
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        async with server:
+            with pytest.raises(DialError) as caught:
+                await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", Recorder())
+        assert caught.value.status == 429
+        assert caught.value.retry_after == pytest.approx(25, abs=1)
 
     asyncio.run(main())
 

@@ -44,7 +44,7 @@ def _token(file: Path | None, broker: str) -> str:
     else:
         try:
             with file.open("rb") as lines:
-                text = lines.read(_LONGEST + 1).decode("utf-8")
+                text = lines.read(_LONGEST + 1).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise typer.BadParameter(f"{file} cannot be read: {type(error).__name__}.") from None
     token = text.strip()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -32,12 +32,20 @@ def env_file_or_default(given: Path | None) -> Path | None:
     return given or (default if default.is_file() else None)
 
 
+def run(settings: DatabaseSettings, work: Coroutine[Any, Any, T]) -> T:
+    """Run the work to its end on an event loop that the driver of the database can use."""
+    # The loop of Windows is none that psycopg takes; the other one watches 512 sockets there at most.
+    postgres = settings.database_url.get_secret_value().startswith("postgres")
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if postgres else None) as runner:
+        return runner.run(work)
+
+
 def with_store(settings: DatabaseSettings, work: Callable[[Store], Awaitable[T]]) -> T:
     """Open the store, which upgrades the database, do the work with it, and close it."""
     from brokerpool.db.store import Store  # `--help` stays quick
 
-    async def run() -> T:
+    async def opened() -> T:
         async with Store.of(settings) as store:
             return await work(store)
 
-    return asyncio.run(run())
+    return run(settings, opened())

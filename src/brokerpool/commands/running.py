@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from brokerpool.commands.options import env_file_or_default
+from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.settings import GatewaySettings
 
@@ -37,7 +38,11 @@ def answer(url: str, path: str) -> Any:  # noqa: ANN401  (whatever JSON it is)
         # Not for whoever the answer may lead to.
         request.add_unredirected_header("X-API-KEY", key)
     try:
-        with urllib.request.urlopen(request, timeout=_HTTP_SECONDS) as response:
+        # As everything of ours: a gateway on this machine never through a proxy, which would get its key.
+        proxy = Egress().route(whole)
+        proxies = {} if proxy is None else dict.fromkeys(("http", "https"), proxy.url)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        with opener.open(request, timeout=_HTTP_SECONDS) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise RefusedByGateway(_message(error)) from None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import NamedTuple, Protocol
 
+from brokerpool import transport
 from brokerpool.brokers.base import BrokerFeed, Endpoint
+from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.fence import Fence, HookFailed, name_of
 from brokerpool.transport import DialError, Link, LinkHandler
@@ -24,6 +27,11 @@ class Dial(Protocol):
     def __call__(
         self, url: str, handler: LinkHandler, *, headers: Mapping[str, str] | None, timeout: float
     ) -> Awaitable[Link]: ...
+
+
+def leaving(egress: Egress | None) -> Dial:
+    """Return `transport.dial` for sockets that leave as the egress says, else as the environment does."""
+    return partial(transport.dial, egress=egress)
 
 
 class Failure(NamedTuple):

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Self, TypeAlias
 
-from brokerpool import transport
 from brokerpool.brokers.base import BrokerFeed
+from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError, Refused
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
-from brokerpool.feed.attempt import Dial
+from brokerpool.feed.attempt import Dial, leaving
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.demand import Demand
@@ -71,7 +71,8 @@ class WebSocketPool:
         hours: MarketHours = ALWAYS_OPEN,
         filler: Filler | None = None,
         random: Random | None = None,
-        dial: Dial = transport.dial,
+        egress: Egress | None = None,
+        dial: Dial | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Make a pool for one account; nothing is dialled before the first subscribe.
@@ -80,7 +81,7 @@ class WebSocketPool:
         is "fill-first" (as few connections as possible) or "least-loaded" (evenly over all of them).
         With a `redundancy` of 2 each symbol is on two connections, and the first tick wins. After `grace`
         seconds without its connection a symbol moves to another one that has room. Outside the `hours`
-        silence is normal. The `filler` gives snapshots for holes in the data.
+        silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.
         Raises ValueError for another placement, for limits below 1, and for more redundancy than connections.
         """
         if placement not in POLICIES:
@@ -108,7 +109,7 @@ class WebSocketPool:
                 self._intake,
                 linger=linger,
                 random=random,
-                dial=dial,
+                dial=dial or leaving(egress),
                 wall_clock=wall_clock,
             )
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)

@@ -97,6 +97,7 @@ class Gateway:
             max_retries=settings.max_retries,
             backoff_factor=settings.backoff_factor,
             timeout=settings.http_timeout,
+            egress=settings.egress,
             carried=self._carried,
         )
         self._warm_up: asyncio.Task[int] | None = None
@@ -110,6 +111,7 @@ class Gateway:
             grace=settings.failover_seconds,
             hours=settings.market_hours,
             filler=Filler(self._snapshots, calls=_FILLS),
+            egress=settings.egress,
         )
         self._gatekeeper = Gatekeeper(
             settings.api_key.get_secret_value(),

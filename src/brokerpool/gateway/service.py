@@ -7,11 +7,12 @@ import contextlib
 import gc
 import json
 import logging
-import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from brokerpool import signals
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.errors import BrokerError, SettingsError
@@ -20,13 +21,17 @@ from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.server import Gateway
+from brokerpool.instruments import TokenBook
 from brokerpool.settings import Settings
 
 logger = logging.getLogger("brokerpool.gateway")
 
+#: Reads the broker's instrument list of today.
+Listing: TypeAlias = Callable[[], Awaitable[TokenBook]]
+
 
 async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; prints one line of JSON once clients are accepted.
+    """Serve until SIGTERM or Ctrl-C, then drain; prints one line of JSON once clients are accepted.
 
     When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token, and
     the certificate; a login that is stored meanwhile is used as well. Raises BrokerError when the broker's
@@ -36,25 +41,23 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     files = [*files, *(certificate.files if certificate is not None else ())]
     stop, hangup = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_report)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    asyncio.get_running_loop().set_exception_handler(_report)
     watch = SettingsWatch(files, read, settings, hangup)
-    serving = asyncio.create_task(_serve(settings, watch, certificate))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not serving.done():
-        serving.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    with signals.handled(dict.fromkeys(signals.STOP, stop.set) | {signals.HANGUP: hangup.set}):
+        serving = asyncio.create_task(_serve(settings, watch, certificate))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not serving.done():
+            serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
 
 
 async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
     records = Records(settings)
     gateway: Gateway | None = None
+    listing = partial(fetch_instruments, settings.broker_http_url, egress=settings.egress)
     try:
         await records.open()
         credentials = await records.first_credentials()
@@ -63,7 +66,7 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
             credentials.access_token,
             ws_url=settings.broker_ws_url,
             http_url=settings.broker_http_url,
-            book=await fetch_instruments(settings.broker_http_url),
+            book=await listing(),
             provider=records.provider,
         )
         feed.login.renew(credentials)  # for the time at which the token dies
@@ -74,8 +77,8 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
         gc.freeze()
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
         await asyncio.gather(
-            _renew(gateway.pool, feed, _given(watch, certificate)),
-            _renew(gateway.pool, feed, records.logins()),
+            _renew(gateway.pool, feed, listing, _given(watch, certificate)),
+            _renew(gateway.pool, feed, listing, records.logins()),
         )
     finally:
         if gateway is not None:
@@ -98,17 +101,19 @@ async def _given(watch: SettingsWatch, certificate: Certificate | None) -> Async
             yield Credentials(token)
 
 
-async def _renew(pool: WebSocketPool, feed: ZerodhaFeed, logins: AsyncIterator[Credentials]) -> None:
+async def _renew(
+    pool: WebSocketPool, feed: ZerodhaFeed, listing: Listing, logins: AsyncIterator[Credentials]
+) -> None:
     async for credentials in logins:
         if feed.login.renew(credentials):
             logger.info("a new access token of the broker is in use")
-            await _relist(pool, feed)
+            await _relist(pool, feed, listing)
 
 
-async def _relist(pool: WebSocketPool, feed: ZerodhaFeed) -> None:
+async def _relist(pool: WebSocketPool, feed: ZerodhaFeed, listing: Listing) -> None:
     """Read the new day's instrument list: contracts have come and gone, and tokens may mean others now."""
     try:
-        feed.relist(await fetch_instruments(feed.http_url))
+        feed.relist(await listing())
     except BrokerError as error:
         logger.warning("yesterday's instrument list stays in use: %s", error)
         return

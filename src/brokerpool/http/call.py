@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TypeAlias
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
-import msgspec
 from yarl import URL
 
 from brokerpool.http.connection import Progress
+from brokerpool.http.encoding import Body, Query, form, json_body, query
 from brokerpool.http.response import Response
 from brokerpool.http.retry import IDEMPOTENT
 from brokerpool.http.running import Deadline
 from brokerpool.http.slots import Lane
 
-Query: TypeAlias = Mapping[str, str | int | float | Sequence[str]]
 #: A query, or what gives it at the moment in which the call leaves.
 Params: TypeAlias = Query | Callable[[], Query]
-Body: TypeAlias = bytes | Mapping[str, str | int | float]
 
 
 class Call:
@@ -45,7 +43,7 @@ class Call:
         weight: int = 1,
         order_tag: str | None = None,
     ) -> None:
-        """Raises ValueError for a body given twice."""
+        """Raises ValueError for a body given twice, and for what cannot be sent."""
         self.method, self.host, self.label, self._url = _target(method, url)
         self.group = group
         self.lane = lane
@@ -59,7 +57,7 @@ class Call:
             kind, self.body = _encoded(json, data)
             if kind is not None:
                 self.headers = {"Content-Type": kind, **self.headers}
-        self._params = params
+        self._params = params if params is None or callable(params) else query(params)
         self._settled: URL | None = None
         #: The deadline over all attempts, while the call runs.
         self.deadline: Deadline | None = None
@@ -75,7 +73,7 @@ class Call:
     def url(self) -> URL:
         """Return the address with its query, which no longer changes after this."""
         if self._settled is None:
-            params = self._params() if callable(self._params) else self._params
+            params = query(self._params()) if callable(self._params) else self._params
             self._settled = self._url.extend_query(params) if params else self._url
         return self._settled
 
@@ -104,7 +102,11 @@ def _encoded(json: object, data: Body | None) -> tuple[str | None, bytes | None]
     if json is not None and data is not None:
         raise ValueError("a call has json or data, not both")
     if json is not None:
-        return "application/json", msgspec.json.encode(json)
+        return "application/json", json_body(json)
     if isinstance(data, Mapping):
-        return "application/x-www-form-urlencoded", urlencode(data).encode()
+        return "application/x-www-form-urlencoded", form(data)
+    if data is not None and not isinstance(data, bytes):
+        raise ValueError(
+            f"data is a mapping, which is sent as a form, or bytes, and not a {type(data).__name__}"
+        )
     return None, data

@@ -13,12 +13,14 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from brokerpool.brokers.login import Credentials, Login
+from brokerpool.egress import Egress
 from brokerpool.fence import check_plain
 from brokerpool.http.authorization import Authorization
-from brokerpool.http.call import Body, Call, Params
+from brokerpool.http.call import Call, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.courier import Courier
+from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import Carried, Hooks, Reconcile
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
@@ -69,6 +71,8 @@ class BrokerClient:
         refuses: Callable[[Response], bool] = lambda response: response.status in (401, 403),
         carried: Carried = lambda call, status, seconds, attempts: None,
         ssl_context: ssl.SSLContext | None = None,
+        egress: Egress | None = None,
+        source_address: str | None = None,
         random: Random | None = None,
     ) -> None:
         """Make a client; nothing is dialled before the first call.
@@ -81,18 +85,24 @@ class BrokerClient:
         `proof` makes the headers that prove the credentials of the `login`, which other pools of the account
         may share; its provider is asked after an answer that `refuses` them. `reconcile` asks the broker what
         became of an order's tag. `too_fast` recognises an answer other than 429 that means "too fast".
-        `carried` is told of each call that has ended, and must not wait.
+        `carried` is told of each call that has ended, and must not wait. The `egress` says where calls leave
+        from; `source_address` alone is short for an Egress with it.
 
         A hook that raises is logged and counted in `stats`, and costs no call its answer.
 
         Raises ValueError for a URL that is none, limits below 1, and an `ssl_context` that does not verify,
-        and TypeError for a hook that is no function, or a coroutine function other than `reconcile`.
+        TypeError for a hook that is no function, or a coroutine function other than `reconcile`, and
+        SettingsError for a proxy of the environment that cannot be used.
         """
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError("base_url is http:// or https:// with a host, and without a login")
         if min(timeout, max_wait, connect_timeout, keep_alive) <= 0 or max_retries < 0 or backoff_factor < 0:
             raise ValueError("times are above 0, max_retries and backoff_factor at least 0")
+        if egress is not None and source_address is not None:
+            raise ValueError("the source_address is given twice: put it into the egress")
+        egress = egress or Egress(source_address=source_address)
+        egress.route(base_url)
         self.name = name
         hooks = Hooks(
             name, proof=proof, too_fast=too_fast, refuses=refuses, carried=carried, reconcile=reconcile
@@ -122,6 +132,7 @@ class BrokerClient:
             connect=partial(
                 Connection,
                 _verifying(ssl_context),
+                egress,
                 keep_alive=keep_alive,
                 connect_timeout=connect_timeout,
                 max_body_bytes=max_body_bytes,
@@ -155,12 +166,15 @@ class BrokerClient:
         """Return the broker's answer, whatever its status.
 
         `path` begins with a slash, or is a URL on another host of the broker. `group` chooses the rate
-        limit, `lane` the urgency. A POST or PATCH, a call with an `order_tag` and one outside the QUERY lane
-        change something, so they are repeated only when nothing of them was sent. `share` lets equal reads
-        that are in flight use one call; not for a read that must see what was done before it.
+        limit, `lane` the urgency. In `params`, `json` and `data` (a form; bytes go as they are) members that
+        are None are left out, and floats lose what arithmetic has left behind. A POST or PATCH, a call with
+        an `order_tag` and one outside the QUERY lane change something, so they are repeated only when nothing
+        of them was sent. `share` lets equal reads that are in flight use one call; not for a read that must
+        see what was done before it.
 
         Raises CallRefusedError (not let out), CallFailedError (no answer), OutcomeUnknown (an order was sent
-        and has no clear answer), PoolClosedError, and ValueError for arguments that contradict each other.
+        and has no clear answer), PoolClosedError, and ValueError for arguments that contradict each other and
+        values that mean nothing to a broker (nan, what is nested in a form): then nothing was sent.
         """
         call = Call(
             method,

@@ -8,16 +8,19 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
+from brokerpool.egress import Egress, Proxy
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome
 
 # aiohttp rounds longer time-outs up to whole seconds of the loop's clock; ours are exact.
 _NEVER_ROUND = 86_400.0
+_SERVER_ERROR = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 class Progress:
@@ -59,6 +62,10 @@ class UntrustedHost(AttemptFailed):
     """The host's certificate is not good; trying again would change nothing."""
 
 
+class ProxyRefused(AttemptFailed):
+    """The proxy does not let the call out; trying again would change nothing."""
+
+
 class AnswerTooLarge(AttemptFailed):
     """The body has more bytes than are accepted."""
 
@@ -66,9 +73,13 @@ class AnswerTooLarge(AttemptFailed):
 class _Connector(aiohttp.TCPConnector):
     """Opens at most one socket, and knows whose it is."""
 
-    def __init__(self, connection: Connection, ssl_context: ssl.SSLContext, keep_alive: float) -> None:
+    def __init__(
+        self, connection: Connection, ssl_context: ssl.SSLContext, keep_alive: float, egress: Egress
+    ) -> None:
         super().__init__(
             limit=1,
+            family=egress.family,
+            local_addr=egress.local_addr,
             ssl=ssl_context,
             keepalive_timeout=keep_alive,
             timeout_ceil_threshold=_NEVER_ROUND,
@@ -98,9 +109,17 @@ class Connection:
     """
 
     def __init__(
-        self, ssl_context: ssl.SSLContext, *, keep_alive: float, connect_timeout: float, max_body_bytes: int
+        self,
+        ssl_context: ssl.SSLContext,
+        egress: Egress,
+        *,
+        keep_alive: float,
+        connect_timeout: float,
+        max_body_bytes: int,
     ) -> None:
         self._ssl_context = ssl_context
+        self._egress = egress
+        self._proxy: Proxy | None = None
         self._keep_alive = keep_alive
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=connect_timeout, ceil_threshold=_NEVER_ROUND
@@ -117,11 +136,12 @@ class Connection:
 
         Raises AttemptFailed, which tells whether anything was sent. Cancelled, it drops the socket.
         """
-        session = self._session or self._open()
+        session = self._session or self._open(url)
         self._progress = progress
         try:
             answer = await session.request(method, url, headers=headers, data=body, allow_redirects=False)
             try:
+                self._check_proxy(answer.status)
                 content = await self._read(answer)
                 if body is not None:
                     await answer.wait_for_close()  # its sending may last longer than the answer's
@@ -131,7 +151,7 @@ class Connection:
         except BaseException as error:
             self._shut_down()
             if isinstance(error, aiohttp.ClientError | OSError):
-                raise _classified(error, progress) from None
+                raise self._classified(error, url, progress) from None
             raise
         progress.answered = True  # from here to the caller nothing waits, so the answer cannot get lost
         return Response(answer.status, answer.headers, content)
@@ -151,9 +171,11 @@ class Connection:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, url: URL) -> aiohttp.ClientSession:
+        self._proxy = self._egress.route(str(url))
         self._session = aiohttp.ClientSession(
-            connector=_Connector(self, self._ssl_context, self._keep_alive),
+            connector=_Connector(self, self._ssl_context, self._keep_alive, self._egress),
+            proxy=URL(self._proxy.url) if self._proxy is not None else None,
             timeout=self._timeout,
             # Cookies of a broker's edge must not go from one account to another.
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -187,13 +209,25 @@ class Connection:
                 known.shutdown(socket.SHUT_RDWR)
         self._sockets.clear()
 
+    def _check_proxy(self, status: int) -> None:
+        # Of a call without TLS the proxy gets the whole; that it wants a login first is no broker's answer.
+        if self._proxy is not None and status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            attempt = Attempt(Outcome.NOT_SENT, "proxy", status)
+            raise ProxyRefused(attempt, f"the proxy {self._proxy} refused it with HTTP {status}")
 
-def _classified(error: aiohttp.ClientError | OSError, progress: Progress) -> AttemptFailed:
-    # The text of aiohttp's errors may hold the URL with its query, so only the class is told.
-    name = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return UntrustedHost(Attempt(Outcome.NOT_SENT, "certificate"), "its certificate was refused")
-    if not progress.sent:
-        return AttemptFailed(Attempt(Outcome.NOT_SENT, "connect"), f"no connection came about ({name})")
-    reason = "body" if isinstance(error, aiohttp.ClientPayloadError) else "reset"
-    return AttemptFailed(Attempt(Outcome.UNKNOWN, reason), f"the connection broke after it was sent ({name})")
+    def _classified(
+        self, error: aiohttp.ClientError | OSError, url: URL, progress: Progress
+    ) -> AttemptFailed:
+        # The text of aiohttp's errors may hold the URL with its query, so only the class is told.
+        name = type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return UntrustedHost(Attempt(Outcome.NOT_SENT, "certificate"), "its certificate was refused")
+        if not progress.sent:
+            attempt = Attempt(Outcome.NOT_SENT, "connect")
+            why = self._egress.fault(str(url), error) or f"no connection came about ({name})"
+            refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < _SERVER_ERROR
+            return (ProxyRefused if refused else AttemptFailed)(attempt, why)
+        reason = "body" if isinstance(error, aiohttp.ClientPayloadError) else "reset"
+        return AttemptFailed(
+            Attempt(Outcome.UNKNOWN, reason), f"the connection broke after it was sent ({name})"
+        )

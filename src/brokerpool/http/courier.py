@@ -16,7 +16,14 @@ from brokerpool.http.admission import Admission
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
-from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, Connection, Progress, UntrustedHost
+from brokerpool.http.connection import (
+    AnswerTooLarge,
+    AttemptFailed,
+    Connection,
+    Progress,
+    ProxyRefused,
+    UntrustedHost,
+)
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.hosts import Hosts
 from brokerpool.http.ratelimit import RateLimiter
@@ -168,7 +175,7 @@ class Courier:
                     self.limiter.accepted(call.group)
                     return response
                 attempt = self._judged(call, response)
-            except (UntrustedHost, AnswerTooLarge) as error:
+            except (UntrustedHost, ProxyRefused, AnswerTooLarge) as error:
                 raise self._verdicts.failed(call, error) from None
             except AttemptFailed as error:
                 failure, attempt = error, error.attempt
@@ -203,7 +210,8 @@ class Courier:
 
     def _judged(self, call: Call, response: Response) -> Attempt:
         """Say what a refusal means for the next attempt, and hold the group when it was "too fast"."""
-        wait = retry_after(response.headers.get("Retry-After"), time.time())
+        told = response.headers.get
+        wait = retry_after(told("Retry-After"), time.time(), told("Date"))
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS or self._hooks.too_fast(response):
             self.tally.too_fast += 1

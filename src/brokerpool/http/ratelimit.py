@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from brokerpool.brokers.base import RateWindow
 from brokerpool.http.window import ROUNDING, SlidingSum
+from brokerpool.retry_after import LONGEST_SECONDS
 
 #: After a hold the calls leave one by one, first at this share of the full rate ...
 RAMP_START = 0.2
@@ -17,9 +18,6 @@ RAMP_SECONDS = 10.0
 #: What a 429 without Retry-After holds; doubled each time until an answer comes that is none.
 HOLD_SECONDS = 1.0
 MAX_HOLD_SECONDS = 60.0
-
-# A broker that names a longer time has blocked the account; the next day is soon enough to ask again.
-_LONGEST_RETRY_AFTER = 86_400.0
 
 # Calls a second at which a group without a known limit counts as being at its full rate.
 _RATE_WITHOUT_LIMITS = 10.0
@@ -162,7 +160,7 @@ class _Group:
             self._held_from = now
         if retry_after is None:
             retry_after = min(MAX_HOLD_SECONDS, HOLD_SECONDS * 2.0 ** min(self.strikes - 1, 30))
-        self.held_until = max(self.held_until, now + min(retry_after, _LONGEST_RETRY_AFTER))
+        self.held_until = max(self.held_until, now + min(retry_after, LONGEST_SECONDS))
         return self.held_until - now
 
     def left(self, now: float) -> list[int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from random import Random
 
 from brokerpool.http.window import SlidingSum
+from brokerpool.retry_after import retry_after as retry_after
 
 #: Methods whose repetition changes nothing more (RFC 9110, 9.2.2).
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -94,17 +93,3 @@ class RetryBudget:
             return False
         self._repeats.add(1, now)
         return True
-
-
-def retry_after(value: str | None, wall_clock: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for, which may be a date; None when it is neither."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - wall_clock
-        except (ValueError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -16,7 +16,7 @@ from brokerpool.errors import (
 from brokerpool.fence import HookFailed
 from brokerpool.http.breaker import FAULTS
 from brokerpool.http.call import Call
-from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, UntrustedHost
+from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, ProxyRefused, UntrustedHost
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
@@ -95,6 +95,8 @@ class Verdicts:
         code = ErrorCode.CALL_FAILED if sent else ErrorCode.CALL_NOT_SENT
         if isinstance(failure, UntrustedHost):
             code = ErrorCode.TLS_NOT_TRUSTED
+        elif isinstance(failure, ProxyRefused):
+            code = ErrorCode.PROXY_REFUSED
         elif isinstance(failure, AnswerTooLarge):
             code = ErrorCode.ANSWER_TOO_LARGE
         text = f"{self._name}: {call.label} on {call.host} failed: {failure}. {self._state(call)}"

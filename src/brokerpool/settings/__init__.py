@@ -7,6 +7,7 @@ from brokerpool.settings.access import AccessSettings
 from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.database import DatabaseSettings
 from brokerpool.settings.description import Described, describe
+from brokerpool.settings.egress import EgressSettings
 from brokerpool.settings.gateway import GatewaySettings
 from brokerpool.settings.group import known_names
 from brokerpool.settings.http import HttpSettings
@@ -19,6 +20,7 @@ __all__ = [
     "BrokerSettings",
     "DatabaseSettings",
     "Described",
+    "EgressSettings",
     "GatewaySettings",
     "HttpSettings",
     "PoolSettings",
@@ -28,7 +30,15 @@ __all__ = [
 ]
 
 
-class Settings(PoolSettings, BrokerSettings, HttpSettings, GatewaySettings, AccessSettings, DatabaseSettings):
+class Settings(
+    PoolSettings,
+    BrokerSettings,
+    EgressSettings,
+    HttpSettings,
+    GatewaySettings,
+    AccessSettings,
+    DatabaseSettings,
+):
     """Everything that `brokerpool serve` needs."""
 
 

@@ -102,7 +102,7 @@ def _read_toml(group: type[Group], path: Path | None) -> dict[str, Any]:
 def _read_env_file(group: type[Group], path: Path | None) -> Mapping[str, str | None]:
     _must_exist(path)
     try:
-        return DotEnvSettingsSource(group, env_file=path).env_vars
+        return DotEnvSettingsSource(group, env_file=path, env_file_encoding="utf-8-sig").env_vars
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text.") from None
 

@@ -8,11 +8,11 @@ import json
 import logging
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from brokerpool import signals
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.simulator.toxics import DOWN, parse_all
 from brokerpool.simulator.zerodha import KiteSimulator
@@ -46,10 +46,7 @@ async def simulate(
         raise ValueError(f"{broker!r} cannot be simulated; brokers: {', '.join(BROKERS)}")
     toxics = parse_all(faults) if faults else None
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stopped.set)
-    try:
+    with signals.handled(dict.fromkeys(signals.STOP, stopped.set)):
         simulator = KiteSimulator(
             port=port, symbols=symbols, rate=rate, seed=seed, replay=replay, toxics=toxics
         )
@@ -70,9 +67,6 @@ async def simulate(
             await stopped.wait()
         finally:
             await simulator.close()
-    finally:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(signum)
 
 
 def announce(simulator: KiteSimulator) -> None:
@@ -102,6 +96,7 @@ def write_settings(path: Path, simulator: KiteSimulator) -> None:
     }
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        # The mode above is for a new file; an old one may be open to others.
-        os.fchmod(descriptor, 0o600)
+        if hasattr(os, "fchmod"):  # not on Windows, where the folder says who may read
+            # The mode above is for a new file; an old one may be open to others.
+            os.fchmod(descriptor, 0o600)
         file.writelines(f"{name}={value}\n" for name, value in settings.items())

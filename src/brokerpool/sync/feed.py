@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.brokers.login import Credentials
+from brokerpool.egress import Egress
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool import Instruments, Subscribed
@@ -36,6 +37,7 @@ class WebSocketPool:
         redundancy: int = 1,
         grace: float = 5.0,
         hours: MarketHours = ALWAYS_OPEN,
+        egress: Egress | None = None,
     ) -> None:
         self._feed = feed
         self._make = partial(
@@ -48,6 +50,7 @@ class WebSocketPool:
             redundancy=redundancy,
             grace=grace,
             hours=hours,
+            egress=egress,
         )
         self._loop = LoopThread(f"pool {feed.name}")
         self._pool = self._loop.call(self._make)

@@ -8,7 +8,8 @@ from typing import Any
 
 from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
-from brokerpool.http.call import Body, Params
+from brokerpool.http.call import Params
+from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import RECONCILE_SECONDS
 from brokerpool.http.response import Response
 from brokerpool.http.slots import Lane

@@ -73,7 +73,8 @@ class LoopThread:
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._loop = asyncio.new_event_loop()
+                    # Not the own loop of Windows, with which psycopg does not work.
+                    self._loop = asyncio.SelectorEventLoop()
                     thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
                     thread.start()
                     self._thread = thread

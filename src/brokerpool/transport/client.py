@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 from picows import WSHandshakeError, ws_connect
 from picows.url import WSParsedURL
+from python_socks import ProxyError
 
+from brokerpool.egress import Egress
+from brokerpool.errors import SettingsError
+from brokerpool.retry_after import retry_after
 from brokerpool.transport.link import Link, LinkHandler, picows_logger
 
 #: A broker's message may carry a whole instrument universe; more than this is a fault.
@@ -33,22 +38,38 @@ class DialError(Exception):
 
 
 async def dial(
-    url: str, handler: LinkHandler, *, headers: Mapping[str, str] | None = None, timeout: float = 10.0
+    url: str,
+    handler: LinkHandler,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 10.0,
+    egress: Egress | None = None,
 ) -> Link:
     """Open a WebSocket within `timeout` seconds and return its link; TLS certificates are always verified.
 
-    Raises DialError; the text names the host only, because the query of a broker's URL carries its token.
-    When the caller is cancelled, the socket is closed before the cancellation goes on.
+    It leaves as the `egress` says, else as the environment does. Raises DialError; the text names the host
+    only, because the query of a broker's URL carries its token. What a proxy refuses has no `status`: it is
+    not the broker's word. When the caller is cancelled, the socket is closed before the cancellation goes on.
     """
+    egress = egress or Egress()
+    try:
+        proxy = egress.route(url)
+    except SettingsError as error:
+        raise DialError(str(error)) from None
     host = urlsplit(url).hostname
+    through = f" through the proxy {proxy}" if proxy is not None else ""
     link = Link(handler, MAX_MESSAGE_BYTES)
     sockets: list[socket.socket] = []
 
     async def connect(target: WSParsedURL) -> socket.socket:
         addresses = await asyncio.get_running_loop().getaddrinfo(
-            target.host, target.port, type=socket.SOCK_STREAM
+            target.host, target.port, family=egress.family, type=socket.SOCK_STREAM
         )
-        sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=0.25)
+        sock = await aiohappyeyeballs.start_connection(
+            addresses,
+            local_addr_infos=aiohappyeyeballs.addr_to_addr_infos(egress.local_addr),
+            happy_eyeballs_delay=0.25,
+        )
         sockets.append(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         return sock
@@ -64,6 +85,7 @@ async def dial(
                 enable_auto_pong=False,  # the link answers, so that its owner hears of it
                 extra_headers=headers,
                 socket_factory=connect,
+                proxy=proxy.url if proxy is not None else None,
                 logger_name=picows_logger,
             )
         # picows reports a server that hangs up in the middle of the handshake as success without a listener.
@@ -71,11 +93,14 @@ async def dial(
             raise DialError(f"{host} closed the connection during the handshake")
         opened = True
     except TimeoutError:
-        raise DialError(f"{host} did not complete the handshake within {timeout:g} s") from None
+        raise DialError(f"{host} did not complete the handshake within {timeout:g} s{through}") from None
     except WSHandshakeError as error:
         raise _refusal(host, error) from None
+    except ProxyError as error:
+        raise DialError(f"the proxy {proxy} did not connect to {host}: {error}") from None
     except OSError as error:
-        raise DialError(f"{host} cannot be reached: {error.strerror or type(error).__name__}") from None
+        why = egress.fault(url, error) or error.strerror or type(error).__name__
+        raise DialError(f"{host} cannot be reached: {why}") from None
     finally:
         if not opened:
             link.abandon()
@@ -88,16 +113,12 @@ def _refusal(host: str | None, error: WSHandshakeError) -> DialError:
     if error.response is None:
         return DialError(f"{host} answered with something that is not a WebSocket handshake")
     status = int(error.response.status)
+    told = error.response.headers.get
     return DialError(
         f"{host} refused the connection with HTTP {status}",
         status,
-        _seconds(error.response.headers.get("Retry-After")),
+        retry_after(told("Retry-After"), time.time(), told("Date")),
     )
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    # Brokers that send Retry-After send seconds; the HTTP-date form is taken as no hint.
-    return float(retry_after) if retry_after is not None and retry_after.strip().isdecimal() else None
 
 
 def _hang_up(sock: socket.socket) -> None:

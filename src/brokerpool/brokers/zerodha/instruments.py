@@ -7,6 +7,7 @@ import codecs
 import csv
 import logging
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
@@ -19,8 +20,10 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from brokerpool.brokers.zerodha.rest import HEADERS
+from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import EXCHANGES, Details, Instrument, TokenBook
+from brokerpool.retry_after import retry_after
 
 logger = logging.getLogger("brokerpool.brokers.zerodha")
 
@@ -75,19 +78,30 @@ class LoadedInstruments(NamedTuple):
     skipped: int
 
 
-async def fetch_instruments(http_url: str = "https://api.kite.trade", *, timeout: float = 30.0) -> TokenBook:
+async def fetch_instruments(
+    http_url: str = "https://api.kite.trade", *, timeout: float = 30.0, egress: Egress | None = None
+) -> TokenBook:
     """Return the book of today's `/instruments`, which Kite gives to everybody, within `timeout` seconds.
 
+    The call leaves as the `egress` says, else as the environment does.
     Raises BrokerError: BROKER_REFUSED_CREDENTIALS for an answer of 401 or 403, BROKER_UNREACHABLE for
-    everything else that leaves no list.
+    everything else that leaves no list, PROXY_REFUSED when a proxy did not let the call out; its
+    `retry_after` is what a Retry-After asks for.
     """
     host = urlsplit(http_url).hostname
+    egress = egress or Egress()
     try:
-        dump = await _download(f"{http_url.rstrip('/')}/instruments", timeout)
+        dump = await _download(f"{http_url.rstrip('/')}/instruments", timeout, egress)
     except TimeoutError:
         raise _fault(f"{host} did not deliver its instrument list within {timeout:g} s.") from None
     except aiohttp.ClientError as error:
-        raise _fault(f"{host} did not deliver its instrument list ({type(error).__name__}).") from None
+        why = egress.fault(http_url, error) or type(error).__name__
+        raise BrokerError(
+            f"{host} did not deliver its instrument list ({why}).",
+            code=ErrorCode.PROXY_REFUSED
+            if isinstance(error, aiohttp.ClientHttpProxyError)
+            else ErrorCode.BROKER_UNREACHABLE,
+        ) from None
     loaded = await load_instruments(dump)
     if loaded.skipped:
         logger.warning(
@@ -246,28 +260,40 @@ def _inflated(dump: bytes) -> Iterator[bytes]:
         raise _fault(f"The instrument list is cut off after {len(dump)} bytes.")
 
 
-async def _download(url: str, timeout: float) -> bytes:
+async def _download(url: str, timeout: float, egress: Egress) -> bytes:
+    proxy = egress.route(url)
     # Unpacked by `load_instruments`, a little at a time; aiohttp would hand the loop whole megabytes.
     async with (
         aiohttp.ClientSession(
             headers={**HEADERS, "Accept-Encoding": "gzip"},
             timeout=aiohttp.ClientTimeout(total=timeout),
             auto_decompress=False,
+            connector=aiohttp.TCPConnector(family=egress.family, local_addr=egress.local_addr),
+            proxy=proxy.url if proxy is not None else None,
         ) as session,
         session.get(url) as response,
     ):
         if response.status != HTTPStatus.OK:
-            refused = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-            raise BrokerError(
-                f"{response.url.host} answered HTTP {response.status} instead of its instrument list.",
-                code=ErrorCode.BROKER_REFUSED_CREDENTIALS if refused else ErrorCode.BROKER_UNREACHABLE,
-            )
+            raise _refusal(response)
         dump = bytearray()
         async for chunk in response.content.iter_any():
             dump += chunk
             if len(dump) > MAX_DUMP_BYTES:
                 raise _fault(f"The instrument list has more than {MAX_DUMP_BYTES} bytes.")
         return bytes(dump)
+
+
+def _refusal(response: aiohttp.ClientResponse) -> BrokerError:
+    told = response.headers.get
+    wait = retry_after(told("Retry-After"), time.time(), told("Date"))
+    text = f"{response.url.host} answered HTTP {response.status} instead of its instrument list"
+    refused = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    error = BrokerError(
+        f"{text}." if wait is None else f"{text} and asks to be left alone for {wait:.0f} s.",
+        code=ErrorCode.BROKER_REFUSED_CREDENTIALS if refused else ErrorCode.BROKER_UNREACHABLE,
+    )
+    error.retry_after = wait
+    return error
 
 
 def _fault(message: str) -> BrokerError:
