@@ -338,8 +338,10 @@ class WebSocketPool:
     def renew(self) -> None:
         """Dial at once wherever a dial is waiting for better times: the operator says that all is well.
 
-        New credentials need no call: `feed.login.renew` reaches the pool by itself.
+        A credentials provider that rests after failures is asked again as well. New credentials need no call:
+        `feed.login.renew` reaches the pool by itself.
         """
+        self.feed.login.ask_again()
         self._account.forgive()
 
     async def close(self) -> None:
