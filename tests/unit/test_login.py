@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from brokerpool.brokers import login as login_module
-from brokerpool.brokers import provider_pacing
+from brokerpool.brokers import retry_pacing
 from brokerpool.brokers.base import FeedLimits
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.feed import account as account_module
@@ -276,7 +276,7 @@ class Clock:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_pacing, "SHORTEST_SECONDS", 0.02)
+    monkeypatch.setattr(retry_pacing, "SHORTEST_SECONDS", 0.02)
     monkeypatch.setattr(renewal_module, "AHEAD_SECONDS", 0.1)
 
 
@@ -405,7 +405,7 @@ def test_tokens_that_hardly_live_are_not_asked_for_without_a_pause(
     life: float, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        monkeypatch.setattr(provider_pacing, "SHORTEST_SECONDS", 0.07)
+        monkeypatch.setattr(retry_pacing, "SHORTEST_SECONDS", 0.07)
         asked: list[float] = []
 
         async def provider() -> Credentials:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from functools import partial
 from random import Random
 from typing import TypeAlias
 
-from brokerpool.brokers.provider_pacing import ProviderPacing
+from brokerpool.brokers.retry_pacing import RetryPacing
 from brokerpool.fence import Fence, HookFailed, check_plain, name_of
 
 logger = logging.getLogger("brokerpool.brokers")
@@ -60,7 +61,7 @@ class Login:
         self.fence = Fence("login")
         self._provider = provider
         self._question: _Question | None = None
-        self._pacing = ProviderPacing(random or Random())
+        self._pacing = RetryPacing(random or Random())
         #: The version that the provider gave last; 0 when the present one came from elsewhere.
         self._provided = 0
         #: The token that the broker refused last.
@@ -79,7 +80,7 @@ class Login:
 
     @property
     def rest(self) -> float:
-        """For how many seconds `refresh` asks nobody, 0 when it does; see `ProviderPacing`."""
+        """For how many seconds `refresh` asks nobody, 0 when it does; see `RetryPacing`."""
         return self._pacing.rest(_now())
 
     @property
@@ -169,11 +170,10 @@ class Login:
 
     async def _ask(self, provider: Provider) -> None:
         asked, question = self.credentials, partial(_credentials, provider)
-        try:
+        given = None
+        with contextlib.suppress(HookFailed):  # told and counted
             given = await self.fence.ask(question, name=name_of(provider), seconds=PROVIDER_SECONDS)
-        except HookFailed:  # told and counted
-            given = asked
-        if self._brings(given, asked):
+        if given is not None and self._brings(given, asked):
             self._pacing.helped(_now())
             if given.access_token != self.credentials.access_token:
                 self._provided = self.version + 1

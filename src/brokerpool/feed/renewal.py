@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from brokerpool.brokers.login import Login
+from brokerpool.brokers.retry_pacing import SHORTEST_SECONDS
 from brokerpool.fence import Fence
 
 #: How long before the known end of a token the next one is asked for; half of what is left of it when that is
@@ -34,7 +35,7 @@ class Renewal:
             self._task.cancel()
             self._task = None
         if self._login.renewable and self._due() is not None:
-            renewing = self._fence.supervise(self._renew, lambda: ASK_SECONDS, name="renewal")
+            renewing = self._fence.supervise(self._renew, lambda: SHORTEST_SECONDS, name="renewal")
             self._task = asyncio.create_task(renewing, name="brokerpool renewal")
 
     def end(self) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from brokerpool.brokers.base import Endpoint, FeedLimits
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.brokers.zerodha.instruments import LIST_READY, fetch_instruments
 from brokerpool.brokers.zerodha.rest import HEADERS, ZerodhaRest
 from brokerpool.instruments import TokenBook
 
@@ -52,6 +53,15 @@ class ZerodhaFeed:
     def login(self) -> Login:
         """The account's access token; Kite's dies every morning, and `login.renew` takes the next one."""
         return self._login
+
+    @property
+    def list_ready(self) -> int:
+        """08:45 in India, in seconds after midnight UTC: Kite makes the list of a day at about 08:30."""
+        return LIST_READY
+
+    async def instruments(self) -> TokenBook:
+        """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""
+        return await fetch_instruments(self.http_url)
 
     def relist(self, book: TokenBook) -> None:
         """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line."""

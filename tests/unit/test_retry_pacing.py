@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.brokers.provider_pacing import LONGEST_SECONDS, SHORTEST_SECONDS, ProviderPacing
+from brokerpool.brokers.retry_pacing import LONGEST_SECONDS, SHORTEST_SECONDS, RetryPacing
 
 
 def asked_within(seconds: float, answer: str, seed: int = 1) -> int:
     """Ask for so long as soon as it is allowed, with the same end each time, and return how often."""
-    pacing, now, asked = ProviderPacing(Random(seed)), 1000.0, 0
+    pacing, now, asked = RetryPacing(Random(seed)), 1000.0, 0
     end = now + seconds
     while (now := now + pacing.rest(now)) < end:
         asked += 1
@@ -33,14 +33,14 @@ def test_an_hour_of_failures_is_a_dozen_questions_and_a_day_about_a_hundred(answ
 
 
 def test_the_first_rests_are_4_8_and_16_seconds_less_a_quarter_at_most() -> None:
-    pacing = ProviderPacing(Random(3))
+    pacing = RetryPacing(Random(3))
     for rest in (4.0, 8.0, 16.0):
         pacing.failed(50.0)
         assert rest * 0.75 <= pacing.rest(50.0) <= rest
 
 
 def test_an_answer_that_holds_makes_the_next_failure_the_first_one_again() -> None:
-    pacing = ProviderPacing(Random(3))
+    pacing = RetryPacing(Random(3))
     for _ in range(8):
         pacing.failed(0.0)
     pacing.helped(1000.0)
@@ -52,7 +52,7 @@ def test_an_answer_that_holds_makes_the_next_failure_the_first_one_again() -> No
 
 
 def test_an_answer_that_the_broker_refuses_soon_was_no_help_and_the_rests_go_on_growing() -> None:
-    pacing = ProviderPacing(Random(3))
+    pacing = RetryPacing(Random(3))
     for _ in range(8):
         pacing.failed(0.0)
     pacing.helped(1000.0)
@@ -62,7 +62,7 @@ def test_an_answer_that_the_broker_refuses_soon_was_no_help_and_the_rests_go_on_
 
 
 def test_after_a_reset_there_is_no_rest() -> None:
-    pacing = ProviderPacing(Random(3))
+    pacing = RetryPacing(Random(3))
     for _ in range(8):
         pacing.failed(0.0)
     pacing.reset()
@@ -75,7 +75,7 @@ def test_after_a_reset_there_is_no_rest() -> None:
 def test_no_rest_is_ever_longer_than_the_longest_nor_absent_after_a_question(
     events: list[str], seed: int
 ) -> None:
-    pacing, now = ProviderPacing(Random(seed)), 0.0
+    pacing, now = RetryPacing(Random(seed)), 0.0
     for event in events:
         now += pacing.rest(now)
         getattr(pacing, event)(now)
