@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -97,6 +97,10 @@ class TokenBook:
     def instrument(self, token: Token) -> Instrument | None:
         """Return the instrument behind a token, or None for a token that is not in the book."""
         return self._instruments.get(token)
+
+    def parts(self) -> tuple[dict[Any, Any], ...]:
+        """Return what the book is made of, for whoever frees a large one a little at a time."""
+        return self._tokens, self._instruments, self._details
 
     def __iter__(self) -> Iterator[Instrument]:
         return iter(self._tokens)

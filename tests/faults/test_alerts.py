@@ -97,6 +97,9 @@ async def calls_fail(drill: Drill) -> None:
         await drill.throw(refuse_http={"status": 503, "path": "/instruments/historical"})
         await history(drill, http, names[:3])
         await drill.fire("BrokerpoolRateLimited", "BrokerpoolBreakerOpen")
+        await drill.throw(refuse_http={"status": 503, "path": "/instruments"})
+        drill.gateway.process.send_signal(signal.SIGHUP)  # the list is read again
+        await drill.fire("BrokerpoolInstrumentsStale")
         await drill.throw(refuse_http=None)
 
 

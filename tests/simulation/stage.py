@@ -11,6 +11,7 @@ from typing import Any
 
 from brokerpool import Mode, WebSocketPool
 from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.login import Provider
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Token
 from tests.simulation.scripted_broker import ScriptedBroker
@@ -66,6 +67,7 @@ async def stage(
     connections: int = 3,
     limits: dict[str, Any] | None = None,
     broker: dict[str, Any] | None = None,
+    provider: Provider | None = None,
     **pool: Any,
 ) -> AsyncIterator[Stage]:
     """Give a stage; in the end pool and broker close, and nothing may be left or have been exceeded."""
@@ -74,6 +76,7 @@ async def stage(
     random = Random(seed)
     feed = ScriptedFeed(
         symbols,
+        provider,
         **{"symbols_per_connection": per_connection, "max_connections": connections, **(limits or {})},
     )
     scripted = ScriptedBroker(random, feed.limits, symbols, wall_clock=loop.wall_clock, **(broker or {}))

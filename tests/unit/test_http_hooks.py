@@ -18,6 +18,7 @@ from brokerpool import (
     OutcomeUnknown,
 )
 from brokerpool.brokers import login as login_module
+from brokerpool.brokers import retry_pacing
 from brokerpool.errors import BrokerError, CallFailedError
 from brokerpool.http import hooks as hooks_module
 from tests.http_server import Reply, broker_and_client
@@ -101,6 +102,7 @@ def test_a_provider_that_ignores_its_cancellation_is_given_up_and_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(login_module, "PROVIDER_SECONDS", 0.05)
+    monkeypatch.setattr(retry_pacing, "SHORTEST_SECONDS", 0.02)
 
     async def main() -> None:
         released = asyncio.Event()
@@ -118,6 +120,7 @@ def test_a_provider_that_ignores_its_cancellation_is_given_up_and_asked_again(
 
         login = Login(Credentials("monday"), stubborn)
         assert not await login.refresh()
+        await asyncio.sleep(login.rest)
         assert await login.refresh()
         assert login.credentials.access_token == "tuesday"
         assert login.fence.faults == {"stubborn": 1}

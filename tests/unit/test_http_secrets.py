@@ -105,4 +105,4 @@ def test_the_parts_of_a_call_show_no_secret_either() -> None:
     )
     assert repr(call) == "<Call POST /x>"
     assert call.label == "POST /x"
-    assert SECRET not in repr(Authorization(Login(Credentials(SECRET)), bearer, lambda: 0.0))
+    assert SECRET not in repr(Authorization(Login(Credentials(SECRET)), bearer))

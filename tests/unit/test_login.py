@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from brokerpool.brokers import login as login_module
+from brokerpool.brokers import retry_pacing
 from brokerpool.brokers.base import FeedLimits
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.feed import account as account_module
@@ -76,6 +77,7 @@ def run(main: Callable[[], Any]) -> None:
 # -- Login ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("quick")
 def test_callers_that_come_while_a_question_is_open_share_its_answer() -> None:
     async def main() -> None:
         provider = Provider()
@@ -86,6 +88,7 @@ def test_callers_that_come_while_a_question_is_open_share_its_answer() -> None:
         provider.answer("tuesday")
         assert await asyncio.gather(*callers) == [True] * 5
         assert (login.version, login.credentials.access_token) == (2, "tuesday")
+        await asyncio.sleep(login.rest)
         late = asyncio.create_task(login.refresh())
         await turns()
         provider.answer("tuesday")
@@ -125,7 +128,8 @@ def test_the_cancellation_of_the_last_caller_ends_the_question() -> None:
     run(main)
 
 
-def test_who_asks_in_the_turn_in_which_the_last_caller_left_gets_an_answer_of_their_own() -> None:
+@pytest.mark.usefixtures("quick")
+def test_a_question_that_nobody_waits_for_counts_and_the_next_one_gets_an_answer_of_its_own() -> None:
     async def main() -> None:
         for delay in range(6):
             provider = Provider()
@@ -133,7 +137,9 @@ def test_who_asks_in_the_turn_in_which_the_last_caller_left_gets_an_answer_of_th
             leaver = asyncio.create_task(login.refresh())
             await turns()
             leaver.cancel()
-            await turns(delay)
+            await turns(delay + 1)
+            assert await login.refresh() is False, "an impatient caller must not have it log in on and on"
+            await asyncio.sleep(login.rest)
             asker = asyncio.create_task(login.refresh())
             await turns(10)
             assert not asker.done(), "nobody cancelled this one"
@@ -144,8 +150,9 @@ def test_who_asks_in_the_turn_in_which_the_last_caller_left_gets_an_answer_of_th
     run(main)
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("error", [RuntimeError("token-secret"), asyncio.CancelledError("of its own")])
-def test_a_provider_that_fails_changes_nothing_and_is_asked_again_the_next_time(
+def test_a_provider_that_fails_changes_nothing_and_is_asked_again_after_its_rest(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
@@ -155,6 +162,8 @@ def test_a_provider_that_fails_changes_nothing_and_is_asked_again_the_next_time(
         await turns()
         provider.questions[0].set_exception(error)
         assert await asyncio.gather(*callers) == [False, False]
+        assert await login.refresh() is False, "it rests"
+        await asyncio.sleep(login.rest)
         again = asyncio.create_task(login.refresh())
         await turns()
         provider.answer("tuesday")
@@ -164,7 +173,8 @@ def test_a_provider_that_fails_changes_nothing_and_is_asked_again_the_next_time(
     run(main)
 
 
-def test_a_provider_that_hangs_is_given_up_and_asked_again_the_next_time(
+@pytest.mark.usefixtures("quick")
+def test_a_provider_that_hangs_is_given_up_and_asked_again_after_its_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
@@ -173,6 +183,7 @@ def test_a_provider_that_hangs_is_given_up_and_asked_again_the_next_time(
         login = Login(Credentials("monday"), provider)
         assert await login.refresh() is False
         assert provider.open == 0
+        await asyncio.sleep(login.rest)
         again = asyncio.create_task(login.refresh())
         await turns()
         provider.answer("tuesday")
@@ -265,7 +276,7 @@ class Clock:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renewal_module, "ASK_SECONDS", 0.02)
+    monkeypatch.setattr(retry_pacing, "SHORTEST_SECONDS", 0.02)
     monkeypatch.setattr(renewal_module, "AHEAD_SECONDS", 0.1)
 
 
@@ -358,7 +369,11 @@ def test_a_version_that_is_refused_as_soon_as_it_came_is_asked_about_too() -> No
         await until(lambda: provider.open == 1)
         login.renew(Credentials("tuesday"))  # by hand, while the provider is being asked
         login.refuse(2)
+        await turns()
+        assert len(provider.questions) == 1, "one question at a time"
+        provider.answer("monday")  # older than what was given by hand, and dead
         await until(lambda: provider.open == 1 and len(provider.questions) == 2)
+        assert login.version == 2
         provider.answer("wednesday")
         await until(lambda: login.version == 3)
         renewal.end()
@@ -390,7 +405,7 @@ def test_tokens_that_hardly_live_are_not_asked_for_without_a_pause(
     life: float, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        monkeypatch.setattr(renewal_module, "ASK_SECONDS", 0.05)
+        monkeypatch.setattr(retry_pacing, "SHORTEST_SECONDS", 0.07)
         asked: list[float] = []
 
         async def provider() -> Credentials:

@@ -17,6 +17,7 @@ from tests.rehearsal import until
 
 WELL = Facts(
     instruments=100,
+    instruments_fault="",
     login_refused=False,
     symbols=10,
     unserved=0,
@@ -31,6 +32,7 @@ WELL = Facts(
 CASES = [
     (Code.STOPPING, {"stopping": True}, Status.DOWN, False),
     (Code.INSTRUMENTS_MISSING, {"instruments": 0}, Status.DOWN, False),
+    (Code.INSTRUMENTS_STALE, {"instruments_fault": "it lacks NFO"}, Status.DEGRADED, True),
     (Code.LOGIN_REFUSED, {"login_refused": True}, Status.DEGRADED, False),
     (Code.DEMAND_NOT_SERVED, {"unserved": 4}, Status.DEGRADED, False),
     (Code.DEMAND_NOT_SERVED, {"unserved": 10}, Status.DOWN, False),

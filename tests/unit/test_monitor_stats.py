@@ -25,7 +25,10 @@ from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import until
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
-LABELS = {"connection", "event", "group", "host", "kind", "lane", "code", "reason", "source", "window"}
+LABELS = {
+    *("connection", "event", "exchange", "group", "host", "kind"),
+    *("lane", "code", "outcome", "reason", "source", "window"),
+}
 
 
 async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.ClientSession) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def states(pool: WebSocketPool) -> list[str]:
 def test_a_provider_is_asked_by_one_party_at_a_time_and_its_new_token_restores_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("brokerpool.feed.renewal.ASK_SECONDS", 0.1)
+    monkeypatch.setattr("brokerpool.brokers.retry_pacing.SHORTEST_SECONDS", 0.1)
     asked = under_way = most = 0
 
     async def main() -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
 from typing import TypeAlias
 
+from brokerpool.brokers.retry_pacing import RetryPacing
 from brokerpool.fence import Fence, HookFailed, check_plain, name_of
+
+logger = logging.getLogger("brokerpool.brokers")
 
 #: How long a provider may take; one that hangs must not keep the pool from asking again.
 PROVIDER_SECONDS = 30.0
@@ -40,10 +46,13 @@ class Login:
     """The present credentials and their version, which every change raises by one.
 
     A version that the broker refused is never dialled with again. New credentials come in through `renew`,
-    or from the `provider`, which is asked when the present ones were refused or are about to expire.
+    or from the `provider`, which is asked when the present ones were refused or are about to expire. All who
+    share the login share the provider's rests: one pacing for the sockets and the calls of an account.
     """
 
-    def __init__(self, credentials: Credentials, provider: Provider | None = None) -> None:
+    def __init__(
+        self, credentials: Credentials, provider: Provider | None = None, *, random: Random | None = None
+    ) -> None:
         self.credentials = credentials
         self.version = 1
         #: True from the moment at which the broker refused this version until there is another one.
@@ -52,6 +61,11 @@ class Login:
         self.fence = Fence("login")
         self._provider = provider
         self._question: _Question | None = None
+        self._pacing = RetryPacing(random or Random())
+        #: The version that the provider gave last; 0 when the present one came from elsewhere.
+        self._provided = 0
+        #: The token that the broker refused last.
+        self._dead = ""
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -64,31 +78,44 @@ class Login:
         """True while the provider is being asked: `refresh` then waits for that answer."""
         return self._question is not None
 
+    @property
+    def rest(self) -> float:
+        """For how many seconds `refresh` asks nobody, 0 when it does; see `RetryPacing`."""
+        return self._pacing.rest(_now())
+
+    @property
+    def failures(self) -> int:
+        """Questions in a row to the provider that did not help."""
+        return self._pacing.failures
+
     def renew(self, credentials: Credentials) -> bool:
         """Use these from the next dial on; tell whether they differ from the present ones."""
-        if credentials.access_token == self.credentials.access_token:
-            if credentials != self.credentials:  # the time of expiry is another one
-                self.credentials = credentials
-                self._say(refused=self.refused)
-            return False
-        self.credentials = credentials
-        self.version += 1
-        self._say(refused=False)
-        return True
+        if credentials.access_token != self.credentials.access_token:
+            self._pacing.reset()
+            self._provided = 0
+        return self._take(credentials)
 
     def refuse(self, version: int) -> None:
         """Note that the broker refused a version; an old one says nothing about the present one."""
         if version == self.version and not self.refused:
+            if version == self._provided:
+                self._pacing.refused(_now())
+            self._dead = self.credentials.access_token
             self._say(refused=True)
 
+    def ask_again(self) -> None:
+        """End the provider's rest: a person says that it has something new."""
+        self._pacing.reset()
+        self._say(refused=self.refused)
+
     async def refresh(self) -> bool:
-        """Ask the provider, and tell whether there is a new version now.
+        """Ask the provider unless it rests, and tell whether there is a new version now.
 
         Callers that come while one question is open wait for its answer instead of asking again. A provider
-        that fails, or takes longer than 30 seconds, changes nothing.
+        that fails, or takes longer than 30 seconds, changes nothing, and rests the longer for it.
         """
         before = self.version
-        if self._provider is not None:
+        if self._provider is not None and (self._question is not None or not self.rest):
             if self._question is None:
                 asking = asyncio.create_task(self._ask(self._provider), name="brokerpool login")
                 self._question = _Question(asking)
@@ -117,9 +144,19 @@ class Login:
         for watcher in list(self._watchers):
             self.fence.call(watcher, otherwise=None)
 
+    def _take(self, credentials: Credentials) -> bool:
+        if credentials.access_token == self.credentials.access_token:
+            if credentials != self.credentials:  # the time of expiry is another one
+                self.credentials = credentials
+                self._say(refused=self.refused)
+            return False
+        self.credentials = credentials
+        self.version += 1
+        self._say(refused=False)
+        return True
+
     async def _answer(self, question: _Question) -> None:
-        # One caller's cancellation must not take the answer from the others; that of the last one ends it,
-        # and whoever comes after it asks anew.
+        # One caller's cancellation must not take the answer from the others; that of the last one ends it.
         question.waiting += 1
         try:
             await asyncio.wait({question.task})
@@ -128,15 +165,39 @@ class Login:
             if not question.waiting and not question.task.done():
                 question.task.cancel()
                 self._question = None
+                # The provider may be in the middle of a login: whoever asks on and on must not lock it out.
+                self._pacing.failed(_now())
 
     async def _ask(self, provider: Provider) -> None:
-        asked = partial(_credentials, provider)
+        asked, question = self.credentials, partial(_credentials, provider)
+        given = None
         with contextlib.suppress(HookFailed):  # told and counted
-            self.renew(await self.fence.ask(asked, name=name_of(provider), seconds=PROVIDER_SECONDS))
+            given = await self.fence.ask(question, name=name_of(provider), seconds=PROVIDER_SECONDS)
+        if given is not None and self._brings(given, asked):
+            self._pacing.helped(_now())
+            if given.access_token != self.credentials.access_token:
+                self._provided = self.version + 1
+            self._take(given)
+        elif self.credentials is asked:  # what came from elsewhere meanwhile is no failure
+            self._fail()
+
+    def _brings(self, given: Credentials, asked: Credentials) -> bool:
+        """Tell whether an answer is to be tried: no dead token, and none that is older than the question."""
+        token = given.access_token
+        if token == self.credentials.access_token:
+            return not self.refused and given != self.credentials
+        return token not in ("", self._dead, asked.access_token)
+
+    def _fail(self) -> None:
+        self._pacing.failed(_now())
+        text = "the credentials provider did not help (%d in a row); it is not asked again for %.0f s"
+        logger.warning(text, self.failures, self.rest)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         if self._question is not None and self._question.task is task:
             self._question = None
+            if task.cancelled():
+                self._fail()
 
 
 async def _credentials(provider: Provider) -> Credentials:
@@ -144,3 +205,10 @@ async def _credentials(provider: Provider) -> Credentials:
     if not isinstance(credentials, Credentials):
         raise TypeError("a provider gives Credentials")
     return credentials
+
+
+def _now() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:  # outside of a loop, whose time would be this one
+        return time.monotonic()

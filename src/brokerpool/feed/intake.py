@@ -153,6 +153,11 @@ class Intake:
             del self._contested[instrument]
         self._release_overdue(now)
 
+    def delisted(self, instruments: list[Instrument]) -> None:
+        """Tell of symbols that are given up because the broker has given their tokens to others."""
+        if instruments:
+            self._listeners.delisted(instruments)
+
     def forget(self, instrument: Instrument) -> None:
         """Drop what is known of a symbol that nobody wants any more; its gap ends here."""
         self._contested.pop(instrument, None)

@@ -13,7 +13,7 @@ from brokerpool.ticks import Tick
 
 _TOLD = (
     *("ticked", "symbols_changed", "connection_changed"),
-    *("gaps_opened", "gaps_closed", "filled"),
+    *("gaps_opened", "gaps_closed", "delisted", "filled"),
 )
 
 
@@ -62,6 +62,10 @@ class Listeners(PoolListener):
     def gaps_closed(self, gaps: list[Gap]) -> None:
         for listener in self._present():
             self._fence.call(listener.gaps_closed, gaps, otherwise=None)
+
+    def delisted(self, instruments: list[Instrument]) -> None:
+        for listener in self._present():
+            self._fence.call(listener.delisted, instruments, otherwise=None)
 
     def filled(self, ticks: list[Tick]) -> None:
         for listener in self._present():

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from random import Random
 from typing import Any, Self, TypeAlias
 
@@ -27,6 +28,7 @@ from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
+from brokerpool.feed.relisting import relisting
 from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
@@ -35,7 +37,7 @@ from brokerpool.feed.watch import Watch
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token
-from brokerpool.monitor.journal import Journal
+from brokerpool.monitor.journal import Event, Journal
 from brokerpool.ticks import Mode, Tick
 
 #: One instrument, or its text as in "NSE:INFY", or several of either.
@@ -132,6 +134,8 @@ class WebSocketPool:
         filling = Filling(filler, self._intake, Backoff(random)) if filler else None
         self._supervision = Supervision(self._lanes, self._intake, hours, filling, self.journal, wall_clock)
         self._watch = Watch(self._supervision.look, feed.limits.silence_seconds, self._account.fence)
+        #: What was wanted at the last `relist`, is listed no more, and keeps its place; to be read only.
+        self.unlisted: list[Instrument] = []
         self._streams: list[TickStream] = []
         self._closed, self._guard = False, ForkGuard(self, f"pool {self.name}")
 
@@ -319,29 +323,30 @@ class WebSocketPool:
 
         To be called when the feed's book was replaced: brokers give the tokens of expired contracts to new
         ones, and a tick must never be shown under the wrong name. An expired contract whose token is another
-        one's now is given up for all its owners; any other that is listed no more keeps its token.
+        one's now is given up for all owners, and listeners are told; any other that is gone keeps its token.
         """
-        book = self.feed.book
-        for instrument, token in list(self._tokens.items()):
-            if book.token(instrument) is None and book.instrument(token) is not None:
-                for owner in list(self._demand.owners(instrument)):
-                    self.unsubscribe(instrument, owner=owner)
-        moved = [i for i, old in self._tokens.items() if book.token(i) not in (None, old)]
-        for instrument in moved:
-            for lane in self._lanes:
-                lane.forget(instrument)
-        for instrument in moved:
-            new = book.token(instrument)
-            assert new is not None  # selected so
-            self._tokens[instrument] = new
+        found = relisting(self._tokens, self.feed.book)
+        self.unlisted = found.unlisted
+        for symbols, reason in found.news():
+            self.journal.note(Event.DELISTED, symbols=symbols, reason=reason)
+        for instrument in found.expired:
+            for owner in list(self._demand.owners(instrument)):
+                self.unsubscribe(instrument, owner=owner)
+        for instrument, lane in product(found.moved, self._lanes):
+            lane.forget(instrument)
+        self._tokens.update(found.moved)
+        for instrument in found.moved:
             self._carry(instrument)
-        return len(moved)
+        self._intake.delisted(found.expired)
+        return len(found.moved)
 
     def renew(self) -> None:
         """Dial at once wherever a dial is waiting for better times: the operator says that all is well.
 
-        New credentials need no call: `feed.login.renew` reaches the pool by itself.
+        A credentials provider that rests after failures is asked again as well. New credentials need no call:
+        `feed.login.renew` reaches the pool by itself.
         """
+        self.feed.login.ask_again()
         self._account.forgive()
 
     async def close(self) -> None:

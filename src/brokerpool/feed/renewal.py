@@ -6,33 +6,36 @@ import asyncio
 from collections.abc import Callable
 
 from brokerpool.brokers.login import Login
+from brokerpool.brokers.retry_pacing import SHORTEST_SECONDS
 from brokerpool.fence import Fence
 
 #: How long before the known end of a token the next one is asked for; half of what is left of it when that is
 #: less, for a token that lives shorter must not be renewed without a pause.
 AHEAD_SECONDS = 300.0
-#: Between two questions that brought nothing new.
-ASK_SECONDS = 4.0
 
 
 class Renewal:
-    """Keeps asking the login's provider while that is called for; without a provider it does nothing."""
+    """Keeps asking the login's provider while that is called for; without a provider it does nothing.
+
+    The login says how soon after a failure it may be asked again.
+    """
 
     def __init__(self, login: Login, wall_clock: Callable[[], float], fence: Fence | None = None) -> None:
         self._login = login
         self._fence = fence or Fence("login")
         self._wall_clock = wall_clock
         self._task: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._asked_at = -ASK_SECONDS
+        self._asking = False
 
     def look(self) -> None:
         """Begin anew with the login as it stands: to be called after each change of it."""
+        if self._asking:
+            return  # it looks by itself once it has its answer, which it must not lose
         if self._task is not None:
             self._task.cancel()
             self._task = None
         if self._login.renewable and self._due() is not None:
-            renewing = self._fence.supervise(self._renew, lambda: ASK_SECONDS, name="renewal")
+            renewing = self._fence.supervise(self._renew, lambda: SHORTEST_SECONDS, name="renewal")
             self._task = asyncio.create_task(renewing, name="brokerpool renewal")
 
     def end(self) -> None:
@@ -56,11 +59,11 @@ class Renewal:
         return max(0.0, left - min(AHEAD_SECONDS, left / 2))
 
     async def _renew(self) -> None:
-        pause = self._asked_at + ASK_SECONDS - self._loop.time()
-        # Slept through on the loop's clock: a jump of the wall clock must not ask for a new login.
-        await asyncio.sleep(max(self._due() or 0.0, pause))
-        while True:
-            self._asked_at = self._loop.time()
-            if await self._login.refresh():
-                return
-            await asyncio.sleep(ASK_SECONDS)
+        while (due := self._due()) is not None:
+            # Slept through on the loop's clock: a jump of the wall clock must not ask for a new login.
+            await asyncio.sleep(max(due, self._login.rest))
+            self._asking = True
+            try:
+                await self._login.refresh()
+            finally:
+                self._asking = False

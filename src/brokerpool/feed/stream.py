@@ -34,6 +34,9 @@ class PoolListener:
     def gaps_closed(self, gaps: list[Gap]) -> None:
         """The data of these symbols goes on; said before the tick that closed the gap."""
 
+    def delisted(self, instruments: list[Instrument]) -> None:
+        """The broker has given the tokens of these to others: nobody holds them any longer."""
+
     def filled(self, ticks: list[Tick]) -> None:
         """Snapshots of symbols whose data has stopped, from another source than the feed."""
 

@@ -17,7 +17,7 @@ class FeedStatus(PoolListener):
 
     The whole feed is `live` when no symbol is without a connection, `degraded` when some are and `down` when
     all are. A symbol is `stale` from the moment at which its data stops, and its `gap` is told once, with
-    both edges, before the tick that ends it.
+    both edges, before the tick that ends it. It is `delisted` when the broker has given its token to another.
     """
 
     def __init__(self, pool: WebSocketPool, fanout: Fanout) -> None:
@@ -47,6 +47,12 @@ class FeedStatus(PoolListener):
                 **{"from": gap.from_ms, "to": gap.to_ms, "filled": gap.filled, "message": gap.reason},
             )
             self._fanout.tell(gap.instrument, server_frame(text))
+
+    def delisted(self, instruments: list[Instrument]) -> None:
+        message = "the broker does not list it any more; no ticks will come"
+        for instrument in instruments:
+            text = replies.symbol_status(self._pool.name, "delisted", instrument, message=message)
+            self._fanout.tell(instrument, server_frame(text))
 
     def _tell_of_the_whole(self) -> None:
         down = self._pool.symbols_down

@@ -34,7 +34,10 @@ class SettingsWatch:
         self._asked = asked
 
     async def tokens(self) -> AsyncGenerator[str, None]:
-        """Yield the access token each time the settings were read again, without an end."""
+        """Yield the access token each time the settings were read again, without an end.
+
+        Where somebody asked and they cannot be read, it is empty: what else is to be read again still is.
+        """
         # In threads: a disk that hangs must not hold up the ticks.
         known = await asyncio.to_thread(self._stamps)
         while True:
@@ -42,7 +45,8 @@ class SettingsWatch:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._asked.wait()
             stamps = await asyncio.to_thread(self._stamps)
-            if stamps == known and not self._asked.is_set():
+            asked = self._asked.is_set()
+            if stamps == known and not asked:
                 continue
             self._asked.clear()
             known = stamps
@@ -50,6 +54,8 @@ class SettingsWatch:
                 settings = await asyncio.to_thread(self._read)
             except SettingsError as error:
                 logger.error("the changed settings are not used: %s", error)
+                if asked:
+                    yield ""
                 continue
             self._tell_what_waits(settings)
             yield settings.broker_access_token.get_secret_value()

@@ -87,7 +87,7 @@ def feed_status(broker: str, status: str, symbols_down: int, reason: str) -> byt
 
 
 def symbol_status(broker: str, status: str, instrument: Instrument, **members: object) -> bytes:
-    """News of one symbol's feed: `stale` when its data has stopped, `gap` when it goes on."""
+    """News of one symbol's feed: `stale` when its data has stopped, `gap` when it goes on, `delisted`."""
     return _reply(
         {
             "type": "feed_status",

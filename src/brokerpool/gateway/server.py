@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from brokerpool.brokers.base import BrokerFeed, RateWindow
+from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.rest import RestCodec
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.feed.filler import Filler
@@ -21,6 +21,7 @@ from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
+from brokerpool.gateway.instrument_refresh import InstrumentRefresh, ListedFeed
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
@@ -59,7 +60,7 @@ _LIVE_SECONDS = 2.0
 _FILLS = (RateWindow(1, 2.0),)
 
 
-class AccountFeed(BrokerFeed, Protocol):
+class AccountFeed(ListedFeed, Protocol):
     """A feed whose account has an HTTP API as well."""
 
     def rest(self) -> RestCodec:
@@ -123,7 +124,9 @@ class Gateway:
         self._approach = self._approach_to(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
         database_fault = (lambda: records.fault) if records is not None else (lambda: "")
-        self._vitals = Vitals(self.pool, self._api.client.breakers, database_fault)
+        #: Keeps the broker's list that of the day.
+        self.instruments = InstrumentRefresh(self.pool, feed)
+        self._vitals = Vitals(self.pool, self.instruments, self._api.client.breakers, database_fault)
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self.pool.listen(FeedStatus(self.pool, self._fanout))
@@ -159,6 +162,7 @@ class Gateway:
         if self._records is not None:
             self._records.serve(self.pool, self._gatekeeper.revoked)
         self._review_later()
+        self.instruments.start()
         approach = self._approach_to(settings.http_host)
         app = application(self._market(), self.stats, self.pool.journal, approach)
         places: Places[Connection] = Places(settings.max_clients)
@@ -184,13 +188,14 @@ class Gateway:
                 ping_timeout=settings.ping_timeout,
                 tls=tls,
             )
-        exchanges = {instrument.exchange for instrument in self._feed.book}
         # One warm connection spares the first question a handshake; what load opens beyond it is kept.
         self._warm_up = asyncio.create_task(self._api.client.warm_up(most=1), name="brokerpool warm-up")
         self._api.client.keep_warm(
             # From a minute before the open, so that the first question of the day finds them warm.
             when=lambda: any(
-                settings.market_hours.is_open(e, time.time() + ahead) for e in exchanges for ahead in (0, 60)
+                settings.market_hours.is_open(exchange, time.time() + ahead)
+                for exchange in self.instruments.exchanges
+                for ahead in (0, 60)
             )
         )
 
@@ -222,7 +227,7 @@ class Gateway:
         if self._warm_up is not None:
             self._warm_up.cancel()
         # The calls to the broker end first, so that REST requests under way still get an answer.
-        ends = [self.pool.close(), self._api.client.drain(_CALLS_SECONDS)]
+        ends = [self.instruments.stop(), self.pool.close(), self._api.client.drain(_CALLS_SECONDS)]
         if self._rest is not None:
             ends.append(self._rest.close())
         await asyncio.gather(*ends)

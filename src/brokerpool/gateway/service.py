@@ -7,36 +7,32 @@ import contextlib
 import gc
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from brokerpool import signals
-from brokerpool.brokers.login import Credentials
-from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
-from brokerpool.errors import BrokerError, SettingsError
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.brokers.login import Credentials, Login
+from brokerpool.brokers.zerodha import ZerodhaFeed
+from brokerpool.errors import SettingsError
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.server import Gateway
-from brokerpool.instruments import TokenBook
 from brokerpool.settings import Settings
 
 logger = logging.getLogger("brokerpool.gateway")
-
-#: Reads the broker's instrument list of today.
-Listing: TypeAlias = Callable[[], Awaitable[TokenBook]]
 
 
 async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Settings]) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain; prints one line of JSON once clients are accepted.
 
     When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token, and
-    the certificate; a login that is stored meanwhile is used as well. Raises BrokerError when the broker's
-    instrument list cannot be had, SettingsError for a certificate that is none, StoreError for a database
-    that is needed and cannot be opened, and BrokerpoolError with ADDRESS_IN_USE or NO_API_KEY.
+    the certificate and the instrument list with them; a login that is stored meanwhile is used as well.
+
+    Raises BrokerError when the instrument list cannot be had, SettingsError for a certificate that is
+    none, StoreError for a database that is needed and cannot be opened, and BrokerpoolError with
+    ADDRESS_IN_USE or NO_API_KEY.
     """
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     files = [*files, *(certificate.files if certificate is not None else ())]
@@ -57,7 +53,6 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
 async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
     records = Records(settings)
     gateway: Gateway | None = None
-    listing = partial(fetch_instruments, settings.broker_http_url, egress=settings.egress)
     try:
         await records.open()
         credentials = await records.first_credentials()
@@ -66,9 +61,10 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
             credentials.access_token,
             ws_url=settings.broker_ws_url,
             http_url=settings.broker_http_url,
-            book=await listing(),
             provider=records.provider,
+            egress=settings.egress,
         )
+        feed.relist(await feed.instruments())
         feed.login.renew(credentials)  # for the time at which the token dies
         gateway = Gateway(settings, feed, records, certificate)
         await gateway.start()
@@ -77,8 +73,8 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
         gc.freeze()
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
         await asyncio.gather(
-            _renew(gateway.pool, feed, listing, _given(watch, certificate)),
-            _renew(gateway.pool, feed, listing, records.logins()),
+            _renew(feed.login, _given(gateway, watch, certificate)),
+            _renew(feed.login, records.logins()),
         )
     finally:
         if gateway is not None:
@@ -88,9 +84,12 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
             await records.close()
 
 
-async def _given(watch: SettingsWatch, certificate: Certificate | None) -> AsyncIterator[Credentials]:
-    """Yield the access token each time the files were read again, and take over their certificate."""
+async def _given(
+    gateway: Gateway, watch: SettingsWatch, certificate: Certificate | None
+) -> AsyncIterator[Credentials]:
+    """Yield the access token each time the files were read again; certificate and list go with it."""
     async for token in watch.tokens():
+        gateway.instruments.request()
         if certificate is not None:
             try:
                 # Off the loop: a disk that hangs must not hold up the ticks.
@@ -101,24 +100,10 @@ async def _given(watch: SettingsWatch, certificate: Certificate | None) -> Async
             yield Credentials(token)
 
 
-async def _renew(
-    pool: WebSocketPool, feed: ZerodhaFeed, listing: Listing, logins: AsyncIterator[Credentials]
-) -> None:
+async def _renew(login: Login, logins: AsyncIterator[Credentials]) -> None:
     async for credentials in logins:
-        if feed.login.renew(credentials):
+        if login.renew(credentials):
             logger.info("a new access token of the broker is in use")
-            await _relist(pool, feed, listing)
-
-
-async def _relist(pool: WebSocketPool, feed: ZerodhaFeed, listing: Listing) -> None:
-    """Read the new day's instrument list: contracts have come and gone, and tokens may mean others now."""
-    try:
-        feed.relist(await listing())
-    except BrokerError as error:
-        logger.warning("yesterday's instrument list stays in use: %s", error)
-        return
-    moved = pool.relist()
-    logger.info("%d instruments are listed; %d wanted ones have new tokens", len(feed.book), moved)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.monitor.health import Code, Facts, Health, Verdict
 from brokerpool.monitor.lag import LagMonitor
 from brokerpool.monitor.process import open_fds, rss_bytes
@@ -21,13 +22,18 @@ class Vitals:
     """Looks after one gateway from the moment at which it is made until `stop`."""
 
     def __init__(
-        self, pool: WebSocketPool, breakers: Callable[[], Mapping[str, str]], database: Callable[[], str]
+        self,
+        pool: WebSocketPool,
+        instruments: InstrumentRefresh,
+        breakers: Callable[[], Mapping[str, str]],
+        database: Callable[[], str],
     ) -> None:
         """`breakers` gives the state of each of the HTTP pool's breakers, by host and group.
 
         `database` gives the error code for which the database is away, and nothing while it is there.
         """
         self._pool = pool
+        self._instruments = instruments
         self._breakers = breakers
         self._database = database
         self._loop = asyncio.get_running_loop()
@@ -56,9 +62,11 @@ class Vitals:
         login = self._pool.feed.login
         return {
             "broker": {
-                "instruments": len(self._pool.feed.book),
+                **self._instruments.stats(),
                 "login_refused": login.refused,
                 "login_version": login.version,
+                "login_failures": login.failures,
+                "login_rest_seconds": round(login.rest, 1),
             },
             "health": {
                 "status": verdict.status.value,
@@ -86,6 +94,7 @@ class Vitals:
         pool = self._pool
         facts = Facts(
             instruments=len(pool.feed.book),
+            instruments_fault=self._instruments.fault,
             login_refused=pool.feed.login.refused,
             symbols=len(pool.demand),
             unserved=pool.symbols_unserved,

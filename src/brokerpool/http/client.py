@@ -126,9 +126,7 @@ class BrokerClient:
                 backoff_factor=backoff_factor,
                 statuses=retry_statuses,
             ),
-            authorization=Authorization(login, hooks.proof, lambda: asyncio.get_running_loop().time())
-            if login is not None
-            else None,
+            authorization=Authorization(login, hooks.proof) if login is not None else None,
             connect=partial(
                 Connection,
                 _verifying(ssl_context),

@@ -26,6 +26,8 @@ class Facts(NamedTuple):
     """What is known at one moment."""
 
     instruments: int
+    #: Why a newer list of them is not in use, empty when there is none.
+    instruments_fault: str
     login_refused: bool
     #: Symbols that are wanted, and those of them that no live connection carries.
     symbols: int
@@ -47,6 +49,7 @@ class Code(Enum):
 
     STOPPING = "stopping"
     INSTRUMENTS_MISSING = "instruments_missing"
+    INSTRUMENTS_STALE = "instruments_stale"
     LOGIN_REFUSED = "login_refused"
     DEMAND_NOT_SERVED = "demand_not_served"
     DATA_STALE = "data_stale"
@@ -64,6 +67,9 @@ class Code(Enum):
 _ACTIONS = {
     Code.STOPPING: "Nothing: it will be back, or another one is.",
     Code.INSTRUMENTS_MISSING: "Check the broker's status page and BROKERPOOL_BROKER_HTTP_URL, then restart.",
+    Code.INSTRUMENTS_STALE: (
+        "Nothing at first: it is asked for again, on SIGHUP at once. If the broker lists no more, restart."
+    ),
     Code.LOGIN_REFUSED: "Log in at the broker and put the new access token into the .env file; no restart.",
     Code.DEMAND_NOT_SERVED: "See the connections' last faults in `brokerpool stats`, and check the network.",
     Code.DATA_STALE: "Ask `brokerpool explain SYMBOL`; a quiet symbol is normal, many at once are not.",
@@ -135,6 +141,10 @@ def _found(facts: Facts) -> dict[Code, str]:
         found[Code.STOPPING] = "The gateway is stopping."
     if not facts.instruments:
         found[Code.INSTRUMENTS_MISSING] = "The broker's instrument list is empty, so no symbol can be had."
+    if facts.instruments_fault:
+        found[Code.INSTRUMENTS_STALE] = (
+            f"The instrument list in use is not the newest: {facts.instruments_fault.removesuffix('.')}."
+        )
     if facts.login_refused:
         found[Code.LOGIN_REFUSED] = "The broker refused the access token, and is not asked again with it."
     if facts.unserved:

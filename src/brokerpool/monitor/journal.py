@@ -35,6 +35,8 @@ class Event(Enum):
     MUTE = "mute"
     #: There are new credentials.
     RENEWED = "renewed"
+    #: The broker does not list symbols any more that are wanted.
+    DELISTED = "delisted"
     CLOSED = "closed"
     #: An operator asked for something.
     ORDERED = "ordered"

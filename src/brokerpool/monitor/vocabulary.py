@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from brokerpool.feed.states import ConnectionState
+from brokerpool.monitor.broker_words import BROKER
 from brokerpool.monitor.database_words import DATABASE
 from brokerpool.monitor.health import Status
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
@@ -268,24 +269,6 @@ _ACCESS = (
     ),
 )
 
-_BROKER = (
-    Field("instruments", GAUGE, "instruments", "Instruments that the broker lists.", "instruments"),
-    Field(
-        "login_refused",
-        GAUGE,
-        "true or false",
-        "Whether the broker has refused the present access token.",
-        "login_refused",
-    ),
-    Field(
-        "login_version",
-        GAUGE,
-        "versions",
-        "Counts the access tokens since the start, the first is 1.",
-        "login_version",
-    ),
-)
-
 _HEALTH = (
     Field(
         "status",
@@ -369,7 +352,7 @@ SECTIONS = {
         ("gateway", "The gateway's clients", _GATEWAY),
         ("access", "Access to the gateway", _ACCESS),
         ("database", "The database and its pool", DATABASE),
-        ("broker", "The account at the broker", _BROKER),
+        ("broker", "The account at the broker", BROKER),
         ("health", "Health", _HEALTH),
         ("journal", "The journal", _JOURNAL),
         ("process", "The process", _PROCESS),

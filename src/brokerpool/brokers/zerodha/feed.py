@@ -7,7 +7,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from brokerpool.brokers.base import Endpoint, FeedLimits
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.brokers.zerodha.instruments import LIST_READY, fetch_instruments
 from brokerpool.brokers.zerodha.rest import HEADERS, ZerodhaRest
+from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook
 
 
@@ -24,12 +26,17 @@ class ZerodhaFeed:
         book: TokenBook | None = None,
         limits: FeedLimits | None = None,
         provider: Provider | None = None,
+        egress: Egress | None = None,
     ) -> None:
-        """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire."""
+        """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire.
+
+        The calls for the instrument list leave as the `egress` says, else as the environment does.
+        """
         self._api_key = api_key
         self._login = Login(Credentials(access_token), provider)
         self._ws_url = ws_url
         self.http_url = http_url
+        self._egress = egress
         self._book = book if book is not None else TokenBook()
         self._limits = limits if limits is not None else FeedLimits.load("zerodha")
 
@@ -52,6 +59,15 @@ class ZerodhaFeed:
     def login(self) -> Login:
         """The account's access token; Kite's dies every morning, and `login.renew` takes the next one."""
         return self._login
+
+    @property
+    def list_ready(self) -> int:
+        """08:45 in India, in seconds after midnight UTC: Kite makes the list of a day at about 08:30."""
+        return LIST_READY
+
+    async def instruments(self) -> TokenBook:
+        """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""
+        return await fetch_instruments(self.http_url, egress=self._egress)
 
     def relist(self, book: TokenBook) -> None:
         """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line."""

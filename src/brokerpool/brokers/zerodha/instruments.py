@@ -10,8 +10,6 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date
-from functools import lru_cache
 from http import HTTPStatus
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
@@ -20,9 +18,10 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from brokerpool.brokers.zerodha.rest import HEADERS
+from brokerpool.brokers.zerodha.symbols import openalgo_instrument
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.instruments import EXCHANGES, Details, Instrument, TokenBook
+from brokerpool.instruments import Details, TokenBook
 from brokerpool.retry_after import retry_after
 
 logger = logging.getLogger("brokerpool.brokers.zerodha")
@@ -30,9 +29,13 @@ logger = logging.getLogger("brokerpool.brokers.zerodha")
 #: The list of 2026 has about 10 MB; one that never ends must not fill the memory.
 MAX_DUMP_BYTES = 128 * 1024 * 1024
 
-# About 400 rows or a few milliseconds: what is read before the event loop has its turn again.
-_SLICE_BYTES = 32 * 1024
-_DEFLATED_BYTES = 8 * 1024
+#: Seconds after midnight UTC: 08:45 in India. Kite makes the list once a day, at about 08:30 (users on its
+#: forum, looked up on 2026-11-28), and the market opens at 09:15.
+LIST_READY = (8 * 60 + 45 - 330) * 60
+
+# About 50 rows or less than a millisecond: what is read before the event loop has its turn again.
+_SLICE_BYTES = 4 * 1024
+_DEFLATED_BYTES = 1024
 _LONGEST_LINE = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -48,25 +51,6 @@ _COLUMNS = (
     "tick_size",
     "lot_size",
 )
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-
-_INDEX_EXCHANGES = {
-    "NSE": "NSE_INDEX",
-    "BSE": "BSE_INDEX",
-    "MCX": "MCX_INDEX",
-    "GLOBAL": "GLOBAL_INDEX",
-    "NSEIX": "GLOBAL_INDEX",
-}
-# Where OpenAlgo's name is more than Kite's without blanks and hyphens (docs.openalgo.in, symbol format).
-_INDEX_NAMES = {
-    ("NSE_INDEX", "NIFTY50"): "NIFTY",
-    ("NSE_INDEX", "NIFTYBANK"): "BANKNIFTY",
-    ("NSE_INDEX", "NIFTYFINSERVICE"): "FINNIFTY",
-    ("NSE_INDEX", "NIFTYNEXT50"): "NIFTYNXT50",
-    ("NSE_INDEX", "NIFTYMIDSELECT"): "MIDCPNIFTY",
-    ("BSE_INDEX", "SNSX50"): "SENSEX50",
-}
-
 
 _Pick: TypeAlias = Callable[[list[str]], tuple[str, ...]]
 
@@ -113,10 +97,11 @@ async def fetch_instruments(
     return loaded.book
 
 
-async def load_instruments(dump: bytes) -> LoadedInstruments:
-    """Return the instruments of a CSV file, gzipped or not; the loop has its turn every few milliseconds.
+async def load_instruments(dump: bytes | bytearray) -> LoadedInstruments:
+    """Return the instruments of a CSV file, gzipped or not; the loop has its turn every millisecond or so.
 
-    A row that cannot be used is counted and left out. Raises BrokerError when the file is cut off, lacks a
+    A row that cannot be used is counted and left out, as is one whose name or token an earlier row has taken.
+    Raises BrokerError when the file is cut off, lacks a
     column or has no usable row.
     """
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
@@ -144,44 +129,26 @@ class _Table:
         self._columns: _Pick | None = None
 
     def read(self, lines: Iterable[str]) -> None:
-        rows = csv.reader(line for line in lines if line and line != "\r")
-        while True:
+        for line in lines:
+            if not line or line == "\r":
+                continue
             try:
-                row = next(rows)
+                # A reader for each line: a quote that is never closed costs this row, not those behind it.
+                row = next(csv.reader((line,)))
                 if self._columns is None:
                     self._columns = _columns(row)
-                    continue
-                token, *names, tick_size, lot_size = self._columns(row)
-                instrument = openalgo_instrument(*names)
-                self.book.add(instrument, _token(token), _details(names, tick_size, lot_size))
-            except StopIteration:
-                return
+                else:
+                    self._enter(self._columns(row))
             except (ValueError, IndexError, csv.Error):
                 self.skipped += 1
 
-
-def openalgo_instrument(
-    tradingsymbol: str, name: str, expiry: str, strike: str, kind: str, segment: str, exchange: str
-) -> Instrument:
-    """Return what OpenAlgo's clients call the instrument of one row (docs.openalgo.in, symbol format).
-
-    Equities keep Kite's trading symbol. Indices lose blanks and hyphens and go to an exchange of their own;
-    BSE's keep Kite's short codes but for SENSEX50. Contracts become NAME + DDMMMYY + FUT or strike and CE or
-    PE. Raises ValueError for a row that names nothing of this kind.
-    """
-    if segment == "INDICES":
-        exchange = _INDEX_EXCHANGES.get(exchange, exchange)
-        symbol = tradingsymbol.upper().replace(" ", "").replace("-", "")
-        symbol = _INDEX_NAMES.get((exchange, symbol), symbol)
-    elif kind in ("FUT", "CE", "PE"):
-        tail = kind if kind == "FUT" else _strike(strike) + kind
-        day, contract_codes = _expiry(expiry)
-        symbol = f"{name or _underlying(tradingsymbol, contract_codes, tail)}{day}{tail}"
-    else:
-        symbol = tradingsymbol
-    if not symbol or exchange not in EXCHANGES:
-        raise ValueError(f"{exchange}:{symbol} is not an instrument")
-    return Instrument(exchange, symbol)
+    def _enter(self, row: tuple[str, ...]) -> None:
+        token, *names, tick_size, lot_size = row
+        instrument, number, book = openalgo_instrument(*names), _token(token), self.book
+        if book.token(instrument) is None and book.instrument(number) is None:
+            book.add(instrument, number, _details(names, tick_size, lot_size))
+        elif book.token(instrument) != number:
+            raise ValueError(f"{instrument} or {number} stands in an earlier row")
 
 
 def _details(names: list[str], tick_size: str, lot_size: str) -> Details:
@@ -198,31 +165,6 @@ def _details(names: list[str], tick_size: str, lot_size: str) -> Details:
     )
 
 
-@lru_cache(maxsize=4096)
-def _expiry(text: str) -> tuple[str, tuple[str, str]]:
-    """Return DDMMMYY and Kite's two codes for contracts of that day, monthly (25APR) and weekly (25424)."""
-    expiry = date.fromisoformat(text)
-    year, month = f"{expiry.year % 100:02d}", _MONTHS[expiry.month - 1]
-    weekly = f"{year}{'123456789OND'[expiry.month - 1]}{expiry.day:02d}"
-    return f"{expiry.day:02d}{month}{year}", (year + month, weekly)
-
-
-def _strike(text: str) -> str:
-    strike = float(text)
-    if not 0 < strike < 1e9:  # also refuses nan and inf
-        raise ValueError(f"strike {text}")
-    return str(int(strike)) if strike.is_integer() else repr(strike)
-
-
-def _underlying(tradingsymbol: str, contract_codes: Iterable[str], tail: str) -> str:
-    # Older lists leave the name of a contract empty.
-    for code in contract_codes:
-        underlying = tradingsymbol.removesuffix(code + tail)
-        if underlying not in ("", tradingsymbol):
-            return underlying
-    raise ValueError(f"{tradingsymbol} does not end with its expiry and {tail}")
-
-
 def _token(text: str) -> int:
     token = int(text)
     if not 0 < token < 2**32:
@@ -237,7 +179,7 @@ def _columns(header: list[str]) -> _Pick:
     return itemgetter(*(header.index(name) for name in _COLUMNS))
 
 
-def _inflated(dump: bytes) -> Iterator[bytes]:
+def _inflated(dump: bytes | bytearray) -> Iterator[bytes | bytearray]:
     if not dump.startswith(_GZIP_MAGIC):
         for start in range(0, len(dump), _SLICE_BYTES):
             yield dump[start : start + _SLICE_BYTES]
@@ -260,7 +202,7 @@ def _inflated(dump: bytes) -> Iterator[bytes]:
         raise _fault(f"The instrument list is cut off after {len(dump)} bytes.")
 
 
-async def _download(url: str, timeout: float, egress: Egress) -> bytes:
+async def _download(url: str, timeout: float, egress: Egress) -> bytearray:
     proxy = egress.route(url)
     # Unpacked by `load_instruments`, a little at a time; aiohttp would hand the loop whole megabytes.
     async with (
@@ -280,7 +222,7 @@ async def _download(url: str, timeout: float, egress: Egress) -> bytes:
             dump += chunk
             if len(dump) > MAX_DUMP_BYTES:
                 raise _fault(f"The instrument list has more than {MAX_DUMP_BYTES} bytes.")
-        return bytes(dump)
+        return dump
 
 
 def _refusal(response: aiohttp.ClientResponse) -> BrokerError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NamedTuple
 
@@ -33,7 +34,8 @@ class Directory:
     def __init__(self, book: Callable[[], TokenBook]) -> None:
         """`book` gives the instrument list of the day."""
         self._book = book
-        self._paged: TokenBook | None = None
+        #: The list of the pages; not held, so that an old one can be freed.
+        self._paged: weakref.ref[TokenBook] | None = None
         self._pages: dict[str, list[_Page]] = {}
         self._paging = asyncio.Lock()
 
@@ -92,9 +94,13 @@ class Directory:
     async def _made(self) -> dict[str, list[_Page]]:
         book = self._book()
         async with self._paging:
-            if self._paged is not book:
+            if self._paged is None or self._paged() is not book:
+                old = [page for pages in self._pages.values() for page in pages]
                 self._pages = await _paged(book)
-                self._paged = book
+                self._paged = weakref.ref(book)
+                while old:  # to free all of them at once would take 20 ms
+                    old.pop()
+                    await asyncio.sleep(0)
             return self._pages
 
 

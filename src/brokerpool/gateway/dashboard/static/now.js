@@ -1,13 +1,13 @@
 // The totals, and what needs attention now.
 
 import { byId, keyed, make, tone, write } from "./elements.js";
-import { clock, count, percent, plural, rate } from "./figures.js";
+import { age, clock, count, percent, plural, rate } from "./figures.js";
 
 const RECENT_MS = 15_000;
 const FAILURES = new Set(["lost", "stale", "refused", "evicted"]);
 
 export function drawTotals(snapshot, received, delivered) {
-  const { websocket: pool, gateway } = snapshot.stats;
+  const { websocket: pool, gateway, broker } = snapshot.stats;
   const live = pool.per_connection.filter((connection) => connection.state === "live").length;
   const totals = [
     ["live connections", `${live} of ${pool.connections}`, live < pool.connections ? "bad" : ""],
@@ -22,6 +22,11 @@ export function drawTotals(snapshot, received, delivered) {
       gateway.slow_clients ? "warn" : "",
     ],
     ["open gaps", count(pool.gaps_open), pool.gaps_open ? "bad" : ""],
+    [
+      "listed instruments",
+      `${count(broker.instruments)} · read ${age(broker.instruments_age_seconds)} ago`,
+      broker.instruments_fault ? "warn" : "",
+    ],
     ["without a feed", count(pool.symbols_down), pool.symbols_down ? "bad" : ""],
   ];
   keyed(
@@ -41,8 +46,14 @@ export function drawTotals(snapshot, received, delivered) {
 }
 
 export function drawAttention(snapshot, rates, journal) {
-  const { websocket: pool, gateway, http } = snapshot.stats;
+  const { websocket: pool, gateway, http, broker } = snapshot.stats;
   const found = [];
+  if (broker.instruments_fault)
+    found.push([
+      "list",
+      "warn",
+      `The instrument list of ${clock(broker.instruments_read_at * 1000)} stays in use: ${broker.instruments_fault}`,
+    ]);
   for (const connection of pool.per_connection) {
     if (connection.state === "live") continue;
     const why = connection.last_fault ? `: ${connection.last_fault}` : "";
