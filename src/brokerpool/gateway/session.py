@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from brokerpool.db.keys import Scope
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.feed.pool import Subscribed, WebSocketPool
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.refusals import Subscribed
 from brokerpool.gateway import feed_status, protocol
 from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.fanout import Fanout

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from brokerpool import arguments
 from brokerpool.errors import PoolClosedError
 
 T = TypeVar("T")
@@ -46,7 +47,13 @@ class LoopThread:
         if self.closed:
             coroutine.close()
             raise PoolClosedError(f"{self._owner} is closed.")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds + CALL_SECONDS)
+        try:
+            # Before it begins: an order must not leave whose caller is told of a wrong argument.
+            most = arguments.seconds("timeout", seconds) + CALL_SECONDS
+        except (TypeError, ValueError):
+            coroutine.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(most)
 
     def close(self) -> None:
         """End the thread."""
