@@ -80,6 +80,7 @@ class Placement:
         self._home: dict[Instrument, str] = {}
         self._guests: dict[str, dict[Instrument, None]] = {}
         self._guest: dict[Instrument, str] = {}
+        self._away: dict[tuple[str, str], int] = {}  # home and host -> how many guests
         self._named = 0
 
     # -- homes --------------------------------------------------------------------------------------------
@@ -143,11 +144,13 @@ class Placement:
     # -- guests -------------------------------------------------------------------------------------------
 
     def lodge(self, instrument: Instrument, name: str) -> None:
-        """Give the instrument a guest's place in a slot that is not its home."""
+        """Give an instrument that has a home a guest's place in another slot."""
         self.leave(instrument)
         self.open(name)
         self._guests[name][instrument] = None
         self._guest[instrument] = name
+        way = self._home[instrument], name
+        self._away[way] = self._away.get(way, 0) + 1
 
     def guest(self, instrument: Instrument) -> str | None:
         """Return the slot in which the instrument is a guest, None when it is nowhere."""
@@ -158,6 +161,10 @@ class Placement:
         name = self._guest.pop(instrument, None)
         if name is not None:
             del self._guests[name][instrument]
+            way = self._home[instrument], name
+            self._away[way] -= 1
+            if not self._away[way]:
+                del self._away[way]
 
     def adopt(self, instrument: Instrument) -> str:
         """Make the slot in which the instrument is a guest its home, and return the home that it leaves."""
@@ -166,6 +173,12 @@ class Placement:
         self._homes[new][instrument] = None
         self._home[instrument] = new
         return old
+
+    def away(self, home: str, host: str | None = None) -> int:
+        """Return how many of a slot's instruments are guests, in all other slots or in one of them."""
+        if host is not None:
+            return self._away.get((home, host), 0)
+        return sum(count for (own, _), count in self._away.items() if own == home)
 
     @property
     def has_guests(self) -> bool:

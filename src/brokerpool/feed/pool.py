@@ -159,7 +159,9 @@ class WebSocketPool:
         arguments.whole("priority", priority)
         listed = [i for i in wanted if self.feed.book.token(i) is not None]
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
-        plans = [lane.placement.plan(listed, lane.leaving) for lane in self._lanes]
+        for lane in self._lanes:
+            lane.catch_up()
+        plans = [lane.plan(listed) for lane in self._lanes]
         # All lanes are of the same size and carry the same.
         refused = refusals.judge(self.name, self._placement, strangers, plans[0].unplaced, partial=partial)
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
@@ -170,8 +172,7 @@ class WebSocketPool:
                 assert token is not None  # looked up above
                 self._tokens[instrument] = token
         for lane, plan in zip(self._lanes, plans, strict=True):
-            lane.placement.commit(plan)
-            lane.settle()
+            lane.commit(plan)
         for instrument in accepted:
             self._carry(instrument)
         self._watch.start()
@@ -196,9 +197,6 @@ class WebSocketPool:
                 lane.drop(instrument)
             del self._tokens[instrument]
             self._intake.forget(instrument)
-        if given_up:
-            for lane in self._lanes:
-                lane.settle()
         return given_up
 
     def release(self, owner: str) -> int:
@@ -208,7 +206,7 @@ class WebSocketPool:
 
     def plan(self, instruments: Instruments) -> Plan:
         """Tell where a batch would go, without changing anything."""
-        return self._placement.plan(arguments.instruments(instruments), self._lanes[0].leaving)
+        return self._lanes[0].plan(arguments.instruments(instruments))
 
     @property
     def demand(self) -> Demand:
@@ -225,12 +223,12 @@ class WebSocketPool:
     @property
     def symbols_down(self) -> int:
         """Symbols whose connection was lost or refused and that no other one carries."""
-        return len(self.inspection.cut_off())
+        return self.inspection.cut_off()
 
     @property
     def symbols_unserved(self) -> int:
         """Wanted symbols that no live connection carries, those of a first dial included."""
-        return len(self.inspection.unserved())
+        return self.inspection.unserved()
 
     @property
     def depth_levels(self) -> int:
