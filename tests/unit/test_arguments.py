@@ -54,7 +54,8 @@ def test_a_wrong_list_names_the_entry_at_fault_and_what_is_right(given: Any, say
 
 
 def test_a_list_is_taken_once_each_in_its_order() -> None:
-    assert arguments.instruments(iter(["NSE:B", INFY, "nse:B", "NSE:INFY"])) == [Instrument("NSE", "B"), INFY]
+    given: list[Instrument | str] = ["NSE:B", INFY, "nse:B", "NSE:INFY"]
+    assert arguments.instruments(iter(given)) == [Instrument("NSE", "B"), INFY]
 
 
 @pytest.mark.parametrize("given", [1, "LTP", "ltp", 2.0, True, None])
@@ -84,15 +85,17 @@ def test_every_other_method_of_the_websocket_pool_refuses_what_cannot_be_meant()
                     await s.pool.wait_live(SYMBOLS[0], timeout=wrong)
                 with pytest.raises((TypeError, ValueError), match="within"):
                     s.pool.fresh(SYMBOLS[0], wrong)
-            for wrong in (0, -1, 2.5, None, NAN):
-                with pytest.raises((TypeError, ValueError), match="size"), s.pool.ticks(wrong):
+            sizes: list[Any] = [0, -1, 2.5, None, NAN]
+            for size in sizes:
+                with pytest.raises((TypeError, ValueError), match="size"), s.pool.ticks(size):
                     pass
             with pytest.raises(TypeError):
                 s.pool.listen(print)  # type: ignore[arg-type]
-            for wrong in (None, "", ["ws-1"]):
+            names: list[Any] = [None, "", ["ws-1"]]
+            for name in names:
                 for order in (s.pool.rotate, s.pool.drain):
                     with pytest.raises((TypeError, ValueError), match="name"):
-                        order(wrong)  # type: ignore[arg-type]
+                        order(name)
 
     run(main)
 

@@ -127,9 +127,14 @@ class Lane:
 
     def serving(self, instrument: Instrument) -> list[str]:
         """Return the live connections that have brought a tick of the symbol."""
-        token = self._tokens[instrument]
-        carriers = {name: self.connections[name] for name in self.carriers(instrument)}
-        return [n for n, c in carriers.items() if c.live and c.symbol_state(token) is SymbolState.LIVE]
+        serving = []
+        for name in (self.placement.slot(instrument), self.placement.guest(instrument)):
+            # Asked for every symbol of a connection that is lost: most answers end at the first question.
+            if name is None or not (connection := self.connections[name]).live:
+                continue
+            if connection.symbol_state(self._tokens[instrument]) is SymbolState.LIVE:
+                serving.append(name)
+        return serving
 
     def stats(self, name: str) -> dict[str, Any]:
         """Return one connection's numbers."""

@@ -28,6 +28,7 @@ from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
+from brokerpool.feed.relisting import relisted
 from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
@@ -40,6 +41,8 @@ from brokerpool.ticks import Mode, Tick
 
 #: What tells the connections of the second copy of everything, and of further ones, from those of the first.
 _COPIES = "bcdefgh"
+#: Symbols of an owner that has left that are given up in one turn of the loop: about a millisecond.
+_SHARE = 100
 
 
 class WebSocketPool:
@@ -97,23 +100,15 @@ class WebSocketPool:
         self._account = Account(*account)
         self._lanes: list[Lane] = []
         self._intake = Intake(self._lanes, self.journal, wall_clock, self._account.fence)
+        timing = linger, random, dial, wall_clock
         for number in range(redundancy):
             prefix = feed.name if number == 0 else f"{feed.name}-{_COPIES[number - 1]}"
             places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
-            fleet = Fleet(
-                feed,
-                self._account,
-                self._intake,
-                linger=linger,
-                random=random,
-                dial=dial,
-                wall_clock=wall_clock,
-            )
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
             self._lanes.append(
                 Lane(
                     places,
-                    fleet,
+                    Fleet(feed, self._account, self._intake, *timing),
                     rotation,
                     self._account.budget,
                     self._demand,
@@ -203,6 +198,12 @@ class WebSocketPool:
         """Give up everything that the owner holds and return how many instruments that were."""
         arguments.text("owner", owner)
         return len(self.unsubscribe(self._demand.instruments(owner), owner=owner))
+
+    def let_go(self, owner: str) -> None:
+        """Do the same for an owner that has left, a share in each turn of the loop; returns at once."""
+        self.unsubscribe(self._demand.instruments(owner)[:_SHARE], owner=owner)
+        if self._demand.count(owner) and not self._closed:
+            asyncio.get_running_loop().call_soon(self.let_go, owner)
 
     def plan(self, instruments: Instruments) -> Plan:
         """Tell where a batch would go, without changing anything."""
@@ -327,19 +328,15 @@ class WebSocketPool:
         ones, and a tick must never be shown under the wrong name. An expired contract whose token is another
         one's now is given up for all its owners; any other that is listed no more keeps its token.
         """
-        book = self.feed.book
-        for instrument, token in list(self._tokens.items()):
-            if book.token(instrument) is None and book.instrument(token) is not None:
-                for owner in list(self._demand.owners(instrument)):
-                    self.unsubscribe(instrument, owner=owner)
-        moved = [i for i, old in self._tokens.items() if book.token(i) not in (None, old)]
+        expired, moved = relisted(self._tokens, self.feed.book)
+        for instrument in expired:
+            for owner in list(self._demand.owners(instrument)):
+                self.unsubscribe(instrument, owner=owner)
         for instrument in moved:
             for lane in self._lanes:
                 lane.forget(instrument)
-        for instrument in moved:
-            new = book.token(instrument)
-            assert new is not None  # selected so
-            self._tokens[instrument] = new
+        for instrument, token in moved.items():
+            self._tokens[instrument] = token
             self._carry(instrument)
         return len(moved)
 
