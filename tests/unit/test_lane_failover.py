@@ -48,6 +48,7 @@ async def test_what_found_no_room_is_first_in_line_for_the_next_free_place(s: St
     assert s.guests("ws-2") == [SYMBOLS[3]]
     s.pool.unsubscribe(SYMBOLS[4])
     s.subscribe([SYMBOLS[12]])
+    await asyncio.sleep(0)
     assert s.guests("ws-2") == SYMBOLS[2:4]
     assert s.placement.slot(SYMBOLS[12]) == "ws-3", "newcomers open another connection"
     await until(lambda: s.placement.guest(SYMBOLS[0]) is not None)

@@ -127,6 +127,11 @@ class Failover:
         return instrument in self._waiting
 
     @property
+    def waiting(self) -> int:
+        """How many symbols wait for a place."""
+        return len(self._waiting)
+
+    @property
     def busy(self) -> bool:
         """True while a step may be due."""
         return bool(self._cast_off or self._waiting)

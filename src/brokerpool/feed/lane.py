@@ -21,6 +21,8 @@ from brokerpool.monitor.journal import Event, Journal
 
 #: An evacuation that is not through after this long is given up; its connection goes on as it is.
 EVACUATION_SECONDS = 60.0
+#: For so many turns of the loop a look waits for the moves to be made: enough for 10,000 symbols.
+_TURNS = 200
 
 
 class Lane:
@@ -79,11 +81,7 @@ class Lane:
 
     def plan(self, instruments: list[Instrument]) -> Plan:
         """Tell where a batch would go, without changing anything."""
-        return self.placement.plan(instruments, self._leaving)
-
-    def catch_up(self) -> None:
-        """Let symbols that wait for a place have what is free, before a newcomer is placed."""
-        self._moves.catch_up()
+        return self.placement.plan(instruments, self._leaving, self._moves.promised())
 
     def commit(self, plan: Plan) -> None:
         """Give places to a batch that was planned since the last change, and that is wanted by now."""
@@ -214,7 +212,10 @@ class Lane:
             order = self._rotation.due(self.connections, now)
             if order is not None:
                 self._evacuate(order)
-        while self._moves.share():
+        self._moves.disturbed()
+        for _ in range(_TURNS):
+            if not self._moves.going_on:
+                break
             yield
         for name, (order, since) in list(leaving.evacuations.items()):
             if not self.placement.away(name) or now - since >= EVACUATION_SECONDS:

@@ -154,10 +154,14 @@ class Moves:
         if self._turn is None and self._pending():
             self._turn = self._loop.call_soon(self._take_turn)
 
-    def catch_up(self) -> None:
-        """Make the moves that are due at once, up to a share: they come before whoever is placed now."""
-        if self._turn is not None and not self._unsorted:
-            self._move()
+    def promised(self) -> dict[str, int]:
+        """Return how many free places of each connection are for symbols that wait for one already."""
+        waiting = self._failover.waiting
+        promised: dict[str, int] = {}
+        for name in self._hosts() if waiting else ():
+            promised[name] = min(waiting, max(0, self._placement.room(name)))
+            waiting -= promised[name]
+        return promised
 
     def end(self) -> None:
         """Move nothing any more."""
@@ -166,22 +170,10 @@ class Moves:
 
     # -- moves --------------------------------------------------------------------------------------------
 
-    def share(self) -> bool:
-        """Do a share of what is due, and tell whether more is left for the next turn."""
-        self._tell_lost()
-        for _ in range(min(_LOOKS, len(self._unsorted))):
-            instrument = self._unsorted.popleft()
-            if self._placement.slot(instrument) is not None:
-                self.note(instrument)
-        if self._unsorted:
-            return True
-        if self._move():
-            return True
-        self._tell_stranded()
-        if self._unplaced:
-            return True
-        self._write_down()
-        return False
+    @property
+    def going_on(self) -> bool:
+        """True while moves are due that the next turns will make."""
+        return self._turn is not None
 
     def take_over(self, now: float) -> Iterator[None]:
         """End the stays of guests whose home serves them again, and make homes of places that are to stay.
@@ -202,8 +194,25 @@ class Moves:
 
     def _take_turn(self) -> None:
         self._turn = None
-        if self.share():
+        if self._share() and self._turn is None:
             self._turn = self._loop.call_soon(self._take_turn)
+
+    def _share(self) -> bool:
+        """Do a share of what is due, and tell whether more is left for the next turn."""
+        self._tell_lost()
+        for _ in range(min(_LOOKS, len(self._unsorted))):
+            instrument = self._unsorted.popleft()
+            if self._placement.slot(instrument) is not None:
+                self.note(instrument)
+        if self._unsorted:
+            return True
+        if self._move():
+            return True
+        self._tell_stranded()
+        if self._unplaced:
+            return True
+        self._write_down()
+        return False
 
     def _pending(self) -> bool:
         stranded_changed = len(self.stranded) != self._noted
@@ -239,12 +248,17 @@ class Moves:
         """
         if not self._leaving.evacuations:
             self._opened.clear()
-        staying = {name: c for name, c in self._connections.items() if name not in self._leaving}
-        opened = [name for name in self._opened if name in staying and not staying[name].live]
-        return [name for name, c in staying.items() if c.live and not c.fading] + opened
+        hosts = []
+        for name, connection in self._connections.items():
+            usable = not connection.fading if connection.live else name in self._opened
+            if usable and name not in self._leaving:
+                hosts.append(name)
+        return hosts
 
     def _spare(self) -> str | None:
         """Return the name of one more connection if it may be opened for what is moved."""
+        if not self._leaving.evacuations:
+            return None
         if not any(evacuation.order.opens for evacuation in self._leaving.evacuations.values()):
             return None
         slots, cap = self._placement.new_slots(), self._budget.cap

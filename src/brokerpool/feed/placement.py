@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from brokerpool.instruments import Instrument
@@ -85,24 +86,33 @@ class Placement:
 
     # -- homes --------------------------------------------------------------------------------------------
 
-    def plan(self, instruments: Iterable[Instrument], out: Container[str] = ()) -> Plan:
+    def plan(
+        self,
+        instruments: Iterable[Instrument],
+        out: Container[str] = (),
+        promised: Mapping[str, int] = MappingProxyType({}),
+    ) -> Plan:
         """Stage a batch: instruments that have a home keep it, the others go where the policy says.
 
-        Slots that are not `out`, and new ones, are filled first, then those that are; the places of guests
-        last, for these have to leave.
+        Slots that are not `out`, and new ones, are filled first, then those that are; last the places of
+        guests, for these have to leave, and those that are `promised` to guests to come.
         """
         waiting = [i for i in dict.fromkeys(instruments) if i not in self._home]
         places = self.capacity - len(self._home)
         waiting, unplaced = waiting[:places], waiting[places:]
         assignments: dict[str, list[Instrument]] = {}
+        if not waiting:
+            return Plan(assignments, unplaced)
         free = {name: self.slot_size - len(homes) for name, homes in self._homes.items()}
-        up = [(n, self.room(n)) for n in free if n not in out] + self.new_slots()
+        up = [(n, self.room(n) - promised.get(n, 0)) for n in free if n not in out] + self.new_slots()
         for rooms in (up, [(n, room) for n, room in free.items() if n in out], list(free.items())):
             rooms = [(name, room - len(assignments.get(name, ()))) for name, room in rooms]
             total = sum(room for _, room in rooms)
             for name, share in self._policy(waiting[:total], rooms).items():
                 assignments.setdefault(name, []).extend(share)
             waiting = waiting[total:]
+            if not waiting:
+                break
         return Plan(assignments, unplaced)
 
     def new_slots(self) -> list[tuple[str, int]]:

@@ -154,8 +154,6 @@ class WebSocketPool:
         arguments.whole("priority", priority)
         listed = [i for i in wanted if self.feed.book.token(i) is not None]
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
-        for lane in self._lanes:
-            lane.catch_up()
         plans = [lane.plan(listed) for lane in self._lanes]
         # All lanes are of the same size and carry the same.
         refused = refusals.judge(self.name, self._placement, strangers, plans[0].unplaced, partial=partial)

@@ -69,6 +69,7 @@ class FeedStatus(PoolListener):
 
     def close(self) -> None:
         """Tell nothing any more."""
+        self._pool.unlisten(self)
         for handle in (self._look, self._telling):
             if handle is not None:
                 handle.cancel()
