@@ -25,7 +25,8 @@ from brokerpool.errors import (
 )
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.pool import Subscribed, WebSocketPool
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.stream import PoolListener, TickStream
 from brokerpool.hours import MarketHours

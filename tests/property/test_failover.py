@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from brokerpool.feed.failover import Lodging, lodging
+from brokerpool.feed.failover import AT_HOME, Failover
 from brokerpool.feed.placement import Placement, fill_first, least_loaded
 from brokerpool.instruments import Instrument
 
@@ -24,6 +24,16 @@ class Where:
     EVACUATED = "evacuated"  # live, and to be emptied
 
 
+class Leaving:
+    """The slots that are out or evacuated, as they are at each moment."""
+
+    def __init__(self, where: dict[str, str]) -> None:
+        self._where = where
+
+    def __contains__(self, name: object) -> bool:
+        return self._where.get(str(name)) in (Where.OUT, Where.EVACUATED)
+
+
 class FailoverMachine(RuleBasedStateMachine):
     """Does what a lane does, and looks at every intermediate step."""
 
@@ -35,63 +45,64 @@ class FailoverMachine(RuleBasedStateMachine):
     @initialize(policy=st.sampled_from([fill_first, least_loaded]), extra=st.booleans())
     def open(self, policy, extra: bool) -> None:
         self.placement = Placement("ws", SIZE, SLOTS, policy)
+        self.failover = Failover(self.placement, Leaving(self.where), self._urgency)
         self.opens = extra
 
     # -- what a lane does ---------------------------------------------------------------------------------
 
     @property
     def leaving(self) -> list[str]:
-        return [name for name, where in self.where.items() if where in (Where.OUT, Where.EVACUATED)]
+        return [name for name in self.where if name in Leaving(self.where)]
 
     def _priority(self, instrument: Instrument) -> int:
         return self.priorities.get(instrument, 0)
 
-    def _plan(self) -> Lodging:
-        evacuating = Where.EVACUATED in self.where.values()
-        return lodging(
-            self.placement,
-            leaving=self.leaving,
-            hosts=[name for name, where in self.where.items() if where == Where.LIVE],
-            dialling=[name for name, where in self.where.items() if where == Where.DIALLING],
-            extra=self.placement.new_slots() if evacuating and self.opens else (),
-            priority=self._priority,
-        )
+    def _urgency(self, instrument: Instrument) -> float:
+        home = self.placement.slot(instrument)
+        return self._priority(instrument) if home in Leaving(self.where) else AT_HOME
 
     def _settle(self) -> None:
         before = {name: set(self.placement.guests(name)) for name in self.where}
         displaced = {i for name in self.leaving for i in self.placement.homes(name)}
-        plan = self._plan()
-        for instrument in plan.evicted:
-            assert self.placement.guest(instrument) is not None, "only guests are sent away"
-            self.placement.leave(instrument)
-        self._check_sizes("with those gone that are sent away")
-        for name, instruments in plan.lodged.items():
-            assert instruments, "no slot is opened for nothing"
-            assert self.where.get(name, Where.LIVE) == Where.LIVE, "guests go to what works"
-            for instrument in instruments:
-                assert instrument in displaced, "who is at home in what works is never moved"
-                assert self.placement.slot(instrument) != name
-                self.placement.lodge(instrument, name)
-                self._check_sizes("with one more guest taken in")
-            self.where.setdefault(name, Where.DIALLING)
-        self._check_carried(plan, displaced, before)
-        again = self._plan()
-        assert not again.evicted, "nothing moves twice"
-        assert not again.lodged, "nothing moves twice"
-        assert set(again.stranded) == set(plan.stranded)
+        opened: list[str] = []
+        moved: list[Instrument] = []
+        for _ in range(1000):
+            working = [name for name, where in self.where.items() if where == Where.LIVE]
+            evacuating = self.opens and Where.EVACUATED in self.where.values()
+            new = self.placement.new_slots() if evacuating else []
+            move = self.failover.step([*working, *opened], new[0][0] if new else None)
+            if move is None:
+                break
+            instrument, name = move
+            if name is None:
+                assert self.placement.guest(instrument) is not None, "only guests are sent away"
+                self.failover.leave(instrument)
+                self.failover.note(instrument)
+                continue
+            moved.append(instrument)
+            assert self.where.get(name, Where.LIVE) == Where.LIVE or name in opened, "guests go to what works"
+            assert instrument in displaced, "who is at home in what works is never moved"
+            assert self.placement.slot(instrument) != name
+            self.failover.lodge(instrument, name)
+            self._check_sizes("with one more guest taken in")
+            if name not in self.where:
+                self.where[name] = Where.DIALLING
+                opened.append(name)
+        else:
+            raise AssertionError("the moves have no end")
+        assert len(moved) == len(set(moved)), "nothing moves twice"
+        self._check_carried(displaced, before, opened)
 
     def _check_carried(
-        self, plan: Lodging, displaced: set[Instrument], before: dict[str, set[Instrument]]
+        self, displaced: set[Instrument], before: dict[str, set[Instrument]], opened: list[str]
     ) -> None:
         carried = {i for i in displaced if self.placement.guest(i) is not None}
-        assert set(plan.stranded) == displaced - carried
-        assert len(set(plan.stranded)) == len(plan.stranded)
-        order = [-self._priority(i) for i in plan.stranded]
-        assert order == sorted(order), "the most important first"
+        stranded = displaced - carried
+        assert {i for i in universe if self.failover.waits(i)} == stranded
         working = [name for name, where in self.where.items() if where == Where.LIVE]
-        if plan.stranded:
-            assert not any(self.placement.room(name) for name in working), "there is room for one more"
-            best = self._priority(plan.stranded[0])
+        if stranded:
+            assert not any(self.placement.room(name) for name in [*working, *opened]), "there is room"
+            best = max(map(self._priority, stranded))
             for name in working:
                 for guest in self.placement.guests(name):
                     if guest in displaced:
@@ -99,6 +110,8 @@ class FailoverMachine(RuleBasedStateMachine):
         for name in before:
             if self.where[name] == Where.DIALLING:
                 assert set(self.placement.guests(name)) <= before[name], "no new guests while it dials"
+            if name in self.leaving:
+                assert not displaced & set(self.placement.guests(name)), "a guest of what is out"
 
     def _check_sizes(self, when: str) -> None:
         for name in self.placement.loads:
@@ -124,26 +137,41 @@ class FailoverMachine(RuleBasedStateMachine):
         self.placement.commit(plan)
         for name in plan.assignments:
             self.where.setdefault(name, Where.DIALLING)
+            guests = set(self.placement.guests(name))
+            gone = self.failover.surplus(name)
+            for instrument in gone:
+                self.failover.leave(instrument)
+                self.failover.note(instrument)
+            if gone:
+                stay = min(map(self._urgency, guests - set(gone)), default=AT_HOME)
+                assert max(map(self._urgency, gone)) <= stay, "the least important one makes room"
+        self._check_sizes("at once")
         for instrument in fresh[:places]:
             self.priorities[instrument] = priority
+            self.failover.note(instrument)
         self._settle()
 
     @rule(data=st.data())
     def unsubscribe(self, data: st.DataObject) -> None:
         held = [i for i in universe if self.placement.slot(i) is not None]
         if held:
-            self.placement.remove(data.draw(st.sampled_from(held)))
+            self.failover.remove(data.draw(st.sampled_from(held)))
             self._settle()
 
     @rule(data=st.data(), where=st.sampled_from([Where.LIVE, Where.DIALLING, Where.OUT, Where.EVACUATED]))
     def a_connection_changes(self, data: st.DataObject, where: str) -> None:
         if self.where:
-            self.where[data.draw(st.sampled_from(list(self.where)))] = where
+            name = data.draw(st.sampled_from(list(self.where)))
+            self.where[name] = where
+            for instrument in [*self.placement.guests(name), *self.placement.homes(name)]:
+                self.failover.note(instrument)
             self._settle()
 
     @rule(instrument=st.sampled_from(universe), priority=st.integers(-1, 3))
     def a_priority_changes(self, instrument: Instrument, priority: int) -> None:
         self.priorities[instrument] = priority
+        if self.placement.slot(instrument) is not None:
+            self.failover.note(instrument)
         self._settle()
 
     @rule(data=st.data())
@@ -151,7 +179,9 @@ class FailoverMachine(RuleBasedStateMachine):
         guests = [i for i in universe if (home := self.placement.slot(i)) and self.where[home] == Where.LIVE]
         guests = [i for i in guests if self.placement.guest(i) is not None]
         if guests:
-            self.placement.leave(data.draw(st.sampled_from(guests)))
+            guest = data.draw(st.sampled_from(guests))
+            self.failover.leave(guest)
+            self.failover.note(guest)
             self._settle()
 
     @rule(data=st.data())
@@ -160,7 +190,8 @@ class FailoverMachine(RuleBasedStateMachine):
         if guests:
             guest = data.draw(st.sampled_from(guests))
             home, host = self.placement.slot(guest), self.placement.guest(guest)
-            assert self.placement.adopt(guest) == home
+            assert self.failover.adopt(guest) == home
+            self.failover.note(guest)
             assert self.placement.slot(guest) == host
             assert self.placement.guest(guest) is None
             self._settle()
@@ -170,7 +201,7 @@ class FailoverMachine(RuleBasedStateMachine):
         empty = [name for name in self.where if not self.placement.carried(name)]
         if empty:
             name = data.draw(st.sampled_from(empty))
-            self.placement.close(name)
+            self.failover.close(name)
             del self.where[name]
             self._settle()
 
@@ -197,6 +228,9 @@ class FailoverMachine(RuleBasedStateMachine):
             assert all(placement.slot(i) == name for i in placement.homes(name))
             assert all(placement.guest(i) == name for i in placement.guests(name))
             assert not set(placement.homes(name)) & set(placement.guests(name))
+            away = [placement.guest(i) for i in placement.homes(name)]
+            assert placement.away(name) == len(away) - away.count(None)
+            assert all(placement.away(name, other) == away.count(other) for other in placement.loads)
 
 
 TestFailover = FailoverMachine.TestCase
@@ -207,66 +241,91 @@ def numbered(prefix: str, count: int) -> list[Instrument]:
     return [Instrument("NSE", f"{prefix}{n}") for n in range(count)]
 
 
-def placed(**homes: list[Instrument]) -> Placement:
-    """Return a placement with slots of three places that are the homes of these, in this order."""
-    placement = Placement("ws", 3, 4, least_loaded)
-    for name, instruments in homes.items():
-        placement.open(name)
-        placement._homes[name].update(dict.fromkeys(instruments))
-        placement._home.update(dict.fromkeys(instruments, name))
-    return placement
+class Story:
+    """Slots of three places that are the homes of some symbols; `out` are those that are out."""
+
+    def __init__(self, out: str, priorities: dict[Instrument, int], **homes: list[Instrument]) -> None:
+        self.placement = placement = Placement("ws", 3, 4, least_loaded)
+        for name, instruments in homes.items():
+            placement.open(name)
+            placement._homes[name].update(dict.fromkeys(instruments))
+            placement._home.update(dict.fromkeys(instruments, name))
+        self.out = set(out)
+
+        def urgency(instrument: Instrument) -> float:
+            return priorities.get(instrument, 0) if placement.slot(instrument) in self.out else AT_HOME
+
+        self.failover = Failover(placement, self.out, urgency)
+
+    def told(self, hosts: list[str], spare: str | None = None) -> list[tuple[Instrument, str | None]]:
+        """Look at every symbol anew, and make all moves."""
+        for name in self.placement.loads:
+            for instrument in [*self.placement.guests(name), *self.placement.homes(name)]:
+                self.failover.note(instrument)
+        moves: list[tuple[Instrument, str | None]] = []
+        while (move := self.failover.step(hosts, spare)) is not None:
+            moves.append(move)
+            if move.to is None:
+                self.failover.leave(move.instrument)
+                self.failover.note(move.instrument)
+            else:
+                self.failover.lodge(move.instrument, move.to)
+                hosts = [*dict.fromkeys([*hosts, move.to])]
+        return moves
 
 
 def test_among_equals_those_stay_that_have_a_place_already() -> None:
     a = numbered("A", 3)
-    placement = placed(a=a, b=numbered("B", 2))
-    placement.lodge(a[2], "b")
-    plan = lodging(placement, leaving=["a"], hosts=["b"], priority=lambda i: 0)
-    assert plan == Lodging([], {}, a[:2])
+    s = Story("a", {}, a=a, b=numbered("B", 2))
+    s.failover.lodge(a[2], "b")
+    assert s.told(["b"]) == []
+    assert [i for i in a if s.failover.waits(i)] == a[:2]
 
 
 def test_a_more_important_symbol_takes_the_place_of_a_guest_but_never_of_one_at_home() -> None:
     a, b = numbered("A", 3), numbered("B", 2)
-    placement = placed(a=a, b=b)
-    placement.lodge(a[2], "b")
-    plan = lodging(placement, leaving=["a"], hosts=["b"], priority=lambda i: 9 if i == a[1] else 0)
-    assert plan == Lodging([a[2]], {"b": [a[1]]}, [a[2], a[0]])
+    s = Story("a", {a[1]: 9}, a=a, b=b)
+    s.failover.lodge(a[2], "b")
+    assert s.told(["b"]) == [(a[2], None), (a[1], "b")]
 
 
 def test_a_connection_that_dials_keeps_its_guests_and_gives_their_places_to_nobody_else() -> None:
     a, b = numbered("A", 2), numbered("B", 2)
-    placement = placed(a=a, b=b)
-    placement.lodge(a[1], "b")
-    important = lodging(
-        placement, leaving=["a"], hosts=[], dialling=["b"], priority=lambda i: 9 if i == a[0] else 0
-    )
-    assert important == Lodging([], {}, [a[0]])
+    s = Story("a", {a[0]: 9}, a=a, b=b)
+    s.failover.lodge(a[1], "b")
+    assert s.told([]) == []
+    assert s.failover.waits(a[0])
 
 
-def test_a_connection_that_dials_and_has_become_too_full_keeps_the_more_important_guest() -> None:
-    a, b = numbered("A", 2), numbered("B", 2)
-    placement = placed(a=a, b=b)
+def test_a_connection_that_has_become_too_full_keeps_the_more_important_guest() -> None:
+    a, b, fresh = numbered("A", 2), numbered("B", 1), numbered("N", 1)
+    s = Story("a", {a[1]: 9}, a=a, b=b)
     for instrument in a:
-        placement.lodge(instrument, "b")
-    plan = lodging(
-        placement, leaving=["a"], hosts=[], dialling=["b"], priority=lambda i: 9 if i == a[1] else 0
-    )
-    assert plan == Lodging([a[0]], {}, [a[0]])
+        s.failover.lodge(instrument, "b")
+    s.placement._homes["b"].update(dict.fromkeys(fresh))
+    s.placement._home.update(dict.fromkeys(fresh, "b"))
+    assert s.failover.surplus("b") == [a[0]]
 
 
 def test_a_slot_that_is_out_itself_carries_no_more_than_it_may_when_it_comes_back() -> None:
     a, b, fresh = numbered("A", 2), numbered("B", 1), numbered("N", 2)
-    placement = placed(a=a, b=b)
+    s = Story("b", {}, a=a, b=b)
     for instrument in a:
-        placement.lodge(instrument, "b")  # a was out; it is back, and has not proven itself yet
-    placement._homes["b"].update(dict.fromkeys(fresh))
-    placement._home.update(dict.fromkeys(fresh, "b"))
-    plan = lodging(placement, leaving=["b"], hosts=["a"], priority=lambda i: 0)
-    assert set(plan.evicted) == set(a)
+        s.failover.lodge(instrument, "b")  # a was out; it is back, and has not proven itself yet
+    s.placement._homes["b"].update(dict.fromkeys(fresh))
+    s.placement._home.update(dict.fromkeys(fresh, "b"))
+    assert set(s.failover.surplus("b")) == set(a)
 
 
 def test_symbols_go_to_slots_that_work_before_another_one_is_opened() -> None:
     a = numbered("A", 3)
-    placement = placed(a=a, b=numbered("B", 2))
-    plan = lodging(placement, leaving=["a"], hosts=["b"], extra=[("ws-9", 3)], priority=lambda i: 0)
-    assert plan.lodged == {"b": a[:1], "ws-9": a[1:]}
+    s = Story("a", {}, a=a, b=numbered("B", 2))
+    assert s.told(["b"], "ws-9") == [(a[0], "b"), (a[1], "ws-9"), (a[2], "ws-9")]
+
+
+def test_who_has_been_away_for_longer_comes_first_when_its_host_is_lost_too() -> None:
+    a, b, c = numbered("A", 1), numbered("B", 2), numbered("C", 2)
+    s = Story("a", {}, a=a, b=b, c=c)
+    s.failover.lodge(a[0], "b")
+    s.out.add("b")
+    assert s.told(["c"]) == [(a[0], None), (a[0], "c")]

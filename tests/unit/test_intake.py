@@ -53,7 +53,12 @@ class Rehearsed(Intake):
     def sweep_until(self, end: float) -> None:
         while self.now + 1.0 <= end:
             self.now += 1.0
-            self.sweep([INFY], self.now)
+            self.look(self.now)
+
+    def look(self, now: float) -> None:
+        self.sweep([INFY], now)
+        for _ in self.tidy(now):
+            pass
 
 
 class Somewhere:
@@ -173,10 +178,10 @@ def test_a_hole_between_two_connections_is_told_before_the_tick_that_follows_it(
         intake, bring = on_two_connections(told := Told())
         bring("ws-1", 1.0)
         assert bring("ws-2", 4.0) == [], "it waits: what lies between may still come"
-        intake.sweep([INFY], intake.now + 0.1)
+        intake.look(intake.now + 0.1)
         assert told.news == []
         intake.now += 1.1
-        intake.sweep([INFY], intake.now)
+        intake.look(intake.now)
         assert told.news == ["gap", "gap closed", "tick"]
         assert bring("ws-1", 2.0) == [], "too late: it is part of the hole"
         assert bring("ws-2", 5.0) == ["tick"]

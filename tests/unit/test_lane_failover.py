@@ -44,9 +44,11 @@ async def test_what_found_no_room_is_first_in_line_for_the_next_free_place(s: St
     s.broker.kill("ws-1")
     await until(lambda: len(s.told.degraded) == 4)
     s.pool.unsubscribe(SYMBOLS[5])
+    await asyncio.sleep(0)
     assert s.guests("ws-2") == [SYMBOLS[3]]
     s.pool.unsubscribe(SYMBOLS[4])
     s.subscribe([SYMBOLS[12]])
+    await asyncio.sleep(0)
     assert s.guests("ws-2") == SYMBOLS[2:4]
     assert s.placement.slot(SYMBOLS[12]) == "ws-3", "newcomers open another connection"
     await until(lambda: s.placement.guest(SYMBOLS[0]) is not None)
@@ -121,6 +123,7 @@ async def test_guests_make_room_for_symbols_at_home_the_least_important_first(s:
     await asyncio.sleep(1.0)
     s.subscribe([SYMBOLS[6]])
     assert s.guests("ws-2") == [SYMBOLS[3]]
+    await asyncio.sleep(0)
     assert s.pool.state(SYMBOLS[2]) is SymbolState.DEGRADED
     await until(lambda: s.pool.state(SYMBOLS[6]) is SymbolState.LIVE, 2.0)
     assert SYMBOLS[2] in s.told.open

@@ -60,7 +60,7 @@ def events(pool: WebSocketPool, event: str) -> list[tuple[str, int]]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A home that has been back for half a second may take its symbols home again."""
-    monkeypatch.setattr("brokerpool.feed.lane.PROVEN_SECONDS", 0.5)
+    monkeypatch.setattr("brokerpool.feed.moves.PROVEN_SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("soon")

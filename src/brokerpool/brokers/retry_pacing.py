@@ -33,7 +33,7 @@ class RetryPacing:
         return left if left > _HAIR else 0.0
 
     def failed(self, now: float, at_least: float = 0.0) -> None:
-        """Note that a question brought nothing, and was answered with the wish to rest for so many seconds."""
+        """Note that a question brought nothing, and that nobody is to ask for `at_least` so many seconds."""
         # Beyond 16 doublings the rest is the longest anyhow, and a float is not asked to hold the power.
         rest = min(LONGEST_SECONDS, SHORTEST_SECONDS * 2 ** min(self.failures, 16))
         self.failures += 1

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from brokerpool import arguments
 from brokerpool.db.borrower import call_site
 from brokerpool.db.desk import Desk
 from brokerpool.db.loan import Loan
@@ -35,9 +36,11 @@ class DatabasePool:
         long_hold: float = 10.0,
         connect_timeout: float = 5.0,
     ) -> None:
-        if connect_timeout <= 0:
-            raise ValueError("connect_timeout is a number of seconds above 0")
-        self.name = name
+        arguments.seconds("connect_timeout", connect_timeout, above_zero=True)
+        arguments.seconds("pool_timeout", pool_timeout, above_zero=True)
+        arguments.seconds("long_hold", long_hold, above_zero=True)
+        arguments.whole("max_waiting", max_waiting, 0)
+        self.name = arguments.text("name", name)
         self._pre_ping = pool_pre_ping
         self._patience = connect_timeout
         source = self._source(url, pool_size, max_overflow)
@@ -140,7 +143,7 @@ class DatabasePool:
 
         Who still has a connection then is cut off. All connections are closed.
         """
-        await self._desk.close(deadline)
+        await self._desk.close(arguments.seconds("deadline", deadline))
 
     async def close(self) -> None:
         """Drain without waiting for those who have a connection."""
@@ -166,9 +169,9 @@ class DatabasePool:
 
     def _source(self, url: str, pool_size: int, max_overflow: int) -> Source:
         return Source(
-            url,
-            pool_size=pool_size,
-            max_overflow=max_overflow,
+            arguments.text("url", url),
+            pool_size=arguments.whole("pool_size", pool_size),
+            max_overflow=arguments.whole("max_overflow", max_overflow),
             pre_ping=self._pre_ping,
             patience=self._patience,
         )

@@ -2,79 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple
 
 from brokerpool.feed.placement import Placement
+from brokerpool.feed.ranking import Ranking
 from brokerpool.instruments import Instrument
 
-
-@dataclass(frozen=True, slots=True)
-class Lodging:
-    """What has to change so that the most important symbols are carried."""
-
-    #: Guests that have to leave, because a more important symbol or the slot's own needs the place.
-    evicted: list[Instrument]
-    #: Guests to be taken in, by slot.
-    lodged: dict[str, list[Instrument]]
-    #: Symbols for which there is no room anywhere, the most important first.
-    stranded: list[Instrument]
+#: The urgency of a symbol whose home works.
+AT_HOME = math.inf
 
 
-def lodging(
-    placement: Placement,
-    *,
-    leaving: Sequence[str],
-    hosts: Collection[str],
-    dialling: Collection[str] = (),
-    extra: Sequence[tuple[str, int]] = (),
-    priority: Callable[[Instrument], float],
-) -> Lodging:
-    """Decide which symbols of the slots in `leaving` are guests, and in which of the `hosts`.
+class Move(NamedTuple):
+    """One step towards carrying the most important symbols."""
 
-    Hosts are open slots that work; `dialling` ones keep the guests that they have and take in no more;
-    `extra` are slots that may be opened besides, as (name, room). Among equals those stay that have a place
-    already, then the order of the placement decides. Symbols at home in a host keep their places whatever
-    the guests' priority is. Guests whose home is not in `leaving` stay where they are, as far as the slot's
+    instrument: Instrument
+    #: The slot that takes it in; None when it has to leave the place that it has.
+    to: str | None
+
+
+class Failover:
+    """Keeps count of the symbols away from home, and tells one step after the other what is to be done.
+
+    A symbol is displaced while its home is one of the `leaving`; `urgency` says how much it needs another
+    place, and is AT_HOME for one that is not displaced. Each change is told by `note`, and each step costs
+    little however many symbols are away, so that the work may be done in shares. Among equals those stay that
+    have a place already, then the older ones come first. Symbols at home keep their places whatever the
+    guests' urgency is. Guests whose home is not leaving any more stay where they are, as far as the slot's
     own symbols leave room, until their home has taken over again.
     """
-    ranked = sorted((i for name in leaving for i in placement.homes(name)), key=lambda i: -priority(i))
-    displaced = set(ranked)
-    evicted: list[Instrument] = []
-    rooms: dict[str, int] = {}
-    for name in (*hosts, *dialling, *leaving):
-        rooms[name] = placement.slot_size - len(placement.homes(name))
-        settled = [guest for guest in placement.guests(name) if guest not in displaced]
-        # A slot that has become too full for its guests: its own symbols come first.
-        evicted += settled[max(0, rooms[name]) :]
-        rooms[name] = max(0, rooms[name] - len(settled))
-    kept: set[Instrument] = set()
-    for instrument in ranked:
-        host = placement.guest(instrument)
-        if host is not None and host in dialling and rooms[host] > 0:
-            rooms[host] -= 1
-            kept.add(instrument)
-    ranked = [i for i in ranked if i not in kept]
-    rooms = {name: rooms[name] for name in hosts}
-    total = sum(rooms.values()) + sum(room for _, room in extra)
-    # Among equals those that have a place; the sort is stable.
-    ranked.sort(key=lambda i: (-priority(i), placement.guest(i) not in rooms))
-    chosen, stranded = ranked[:total], ranked[total:]
-    evicted += [i for i in stranded if placement.guest(i) is not None]
-    homeless: list[Instrument] = []
-    for instrument in chosen:
-        host = placement.guest(instrument)
-        if host is not None and rooms.get(host, 0) > 0:
-            rooms[host] -= 1
+
+    def __init__(
+        self, placement: Placement, leaving: Container[str], urgency: Callable[[Instrument], float]
+    ) -> None:
+        self._placement = placement
+        self._leaving = leaving
+        self._urgency = urgency
+        #: Displaced symbols without a place that is to stay, the most important first.
+        self._waiting = Ranking()
+        #: Displaced guests of a slot that is leaving itself.
+        self._cast_off: dict[Instrument, None] = {}
+        #: By slot, the least important first.
+        self._guests: dict[str, Ranking] = {}
+
+    # -- what happens -------------------------------------------------------------------------------------
+
+    def note(self, instrument: Instrument) -> None:
+        """Look again at a symbol that has a home: its urgency, its home's standing or its host's changed."""
+        urgency, host = self._urgency(instrument), self._placement.guest(instrument)
+        self._cast_off.pop(instrument, None)
+        if host is not None:
+            self._ranked(host).put(instrument, urgency)
+            if urgency != AT_HOME and host in self._leaving:
+                self._cast_off[instrument] = None
+        if urgency != AT_HOME and (host is None or host in self._leaving):
+            self._waiting.put(instrument, -urgency)
         else:
-            homeless.append(instrument)
-            if host is not None:
-                evicted.append(instrument)
-    lodged: dict[str, list[Instrument]] = {}
-    taken = 0
-    for name, room in (*rooms.items(), *extra):
-        share = homeless[taken : taken + room]
-        if share:
-            lodged[name] = share
-            taken += len(share)
-    return Lodging(evicted, lodged, stranded)
+            self._waiting.discard(instrument)
+
+    def lodge(self, instrument: Instrument, name: str) -> None:
+        """Make a symbol a guest of the slot."""
+        self._placement.lodge(instrument, name)
+        self._waiting.discard(instrument)
+        self._ranked(name).put(instrument, self._urgency(instrument))
+
+    def leave(self, instrument: Instrument) -> None:
+        """End a guest's stay; whether it waits for another place is for `note` to say."""
+        self._unrank(instrument)
+        self._placement.leave(instrument)
+
+    def adopt(self, instrument: Instrument) -> str:
+        """Make a guest's place its home, and return the home that it leaves."""
+        self._unrank(instrument)
+        self._waiting.discard(instrument)
+        return self._placement.adopt(instrument)
+
+    def remove(self, instrument: Instrument) -> str:
+        """Free all places of a symbol that nobody wants any more, and return the slot that was its home."""
+        self._unrank(instrument)
+        self._waiting.discard(instrument)
+        return self._placement.remove(instrument)
+
+    def close(self, name: str) -> None:
+        """Take an empty slot away."""
+        self._placement.close(name)
+        self._guests.pop(name, None)
+
+    # -- what is to be done -------------------------------------------------------------------------------
+
+    def surplus(self, name: str) -> list[Instrument]:
+        """Return the guests that have to leave a slot, because its own symbols need their places."""
+        ranked, surplus = self._guests.get(name), []
+        for _ in range(-self._placement.room(name)):
+            least = ranked.first() if ranked is not None else None
+            assert ranked is not None  # only guests can be too many
+            assert least is not None
+            ranked.discard(least[1])
+            surplus.append(least[1])
+        return surplus
+
+    def step(self, hosts: Sequence[str], spare: str | None = None) -> Move | None:
+        """Return what is to be done next, None when nothing is; to be asked again when it is done.
+
+        Hosts are slots that work and may take guests in; the guests of others keep their places. `spare` is a
+        slot that may be opened when the hosts are full.
+        """
+        if self._cast_off:
+            return Move(next(iter(self._cast_off)), None)
+        first = self._waiting.first()
+        if first is None:
+            return None
+        rank, instrument = first
+        room = next((name for name in hosts if self._placement.room(name) > 0), spare)
+        if room is not None:
+            return Move(instrument, room)
+        guests = [least for name in hosts if (least := self._ranked(name).first()) is not None]
+        least = min(guests, key=lambda guest: guest[0], default=None)
+        # A more important one takes the place of a guest, and only the more important.
+        return Move(least[1], None) if least is not None and least[0] < -rank else None
+
+    def waits(self, instrument: Instrument) -> bool:
+        """Tell whether a symbol is displaced and has no place, or none that is to stay."""
+        return instrument in self._waiting
+
+    @property
+    def waiting(self) -> int:
+        """How many symbols wait for a place."""
+        return len(self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        """True while a step may be due."""
+        return bool(self._cast_off or self._waiting)
+
+    def _ranked(self, name: str) -> Ranking:
+        ranked = self._guests.get(name)
+        if ranked is None:
+            ranked = self._guests[name] = Ranking(youngest_first=True)
+        return ranked
+
+    def _unrank(self, instrument: Instrument) -> None:
+        self._cast_off.pop(instrument, None)
+        host = self._placement.guest(instrument)
+        if host is not None:
+            self._ranked(host).discard(instrument)

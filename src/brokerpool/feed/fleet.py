@@ -21,7 +21,6 @@ class Fleet:
         feed: BrokerFeed,
         account: Account,
         observer: ConnectionObserver,
-        *,
         linger: float,
         random: Random,
         dial: Dial,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from brokerpool.brokers.base import BrokerFeed
+from brokerpool.feed.connection import Connection
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dialling import DialBudget
 from brokerpool.feed.explanation import Explanation, Owner
@@ -55,7 +56,7 @@ class Inspection:
         return Explanation(
             instrument,
             listed=self._feed.book.token(instrument) is not None,
-            fits=not first.placement.plan([instrument], first.leaving).unplaced,
+            fits=not first.plan([instrument]).unplaced,
             owners=tuple(Owner(name, tuple(sorted(modes))) for name, modes in owners.items()),
             mode=self._demand.mode(instrument),
             priority=self._demand.priority(instrument),
@@ -80,7 +81,7 @@ class Inspection:
             "max_connections": budget.max_sockets,
             "allowed_connections": budget.cap,
             "max_symbols_per_connection": placement.slot_size,
-            "symbols_down": len(self.cut_off()),
+            "symbols_down": self.cut_off(),
             "symbols_degraded": sum(i in last for i in self._lanes[0].stranded),
             "symbols_mute": self._intake.cadence.mute_symbols,
             "gaps_open": len(self._intake.gaps),
@@ -89,13 +90,13 @@ class Inspection:
             "per_connection": [lane.stats(name) for lane in self._lanes for name in lane.connections],
         }
 
-    def cut_off(self) -> set[Instrument]:
-        """Return the symbols whose connection was lost or refused, and that no other one carries."""
-        return set.intersection(*(set(lane.cut_off()) for lane in self._lanes))
+    def cut_off(self) -> int:
+        """Return how many symbols' connection was lost or refused, and no other one carries them."""
+        return self._without(lambda connection: connection.down)
 
-    def unserved(self) -> set[Instrument]:
-        """Return the wanted symbols that no live connection carries, those of a first dial included."""
-        return set.intersection(*(set(lane.unserved()) for lane in self._lanes))
+    def unserved(self) -> int:
+        """Return how many wanted symbols no live connection carries, those of a first dial included."""
+        return self._without(lambda connection: not connection.live)
 
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection carries, though they are wanted."""
@@ -124,3 +125,15 @@ class Inspection:
     def evacuating(self) -> list[str]:
         """Return the connections that are being emptied."""
         return [name for lane in self._lanes for name in lane.connections if lane.evacuating(name)]
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _without(self, fails: Callable[[Connection], bool]) -> int:
+        """Return how many symbols lack a connection in every lane; counted where one lane tells it all."""
+        first, *others = self._lanes
+        fewest = min(lane.without(fails) for lane in self._lanes)
+        if not fewest or not others:
+            return fewest
+        homes = [name for name, connection in first.connections.items() if fails(connection)]
+        symbols = (i for name in homes for i in first.placement.homes(name))
+        return sum(all(lane.lacks(i, fails) for lane in self._lanes) for i in symbols)

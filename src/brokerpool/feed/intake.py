@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
@@ -25,6 +25,8 @@ logger = logging.getLogger("brokerpool.feed")
 
 #: How long a symbol stays on two connections when nothing shows that they bring the same.
 OVERLAP_SECONDS = 10.0
+#: Symbols that are looked at in one turn of the event loop: about a millisecond.
+_SHARE = 300
 
 
 class Intake:
@@ -149,9 +151,21 @@ class Intake:
             self._journal.note(Event.MUTE, symbols=len(fallen), reason="silent for twice their usual pause")
             self.symbols_changed(fallen, SymbolState.STALE)
             self._open_gaps(fallen, "no tick for twice the usual pause")
-        for instrument in [i for i, copies in self._contested.items() if copies.over()]:
-            del self._contested[instrument]
-        self._release_overdue(now)
+
+    def tidy(self, now: float) -> Iterator[None]:
+        """Let ticks pass that have waited for others in vain, and expect copies where there are some still.
+
+        Does a share at each step.
+        """
+        for n, (instrument, copies) in enumerate(list(self._contested.items()), 1):
+            if n % _SHARE == 0:
+                yield
+            if self._contested.get(instrument) is not copies:
+                continue  # forgotten between two steps
+            if copies.over():
+                del self._contested[instrument]
+            else:
+                self._release_overdue(instrument, copies, now)
 
     def delisted(self, instruments: list[Instrument]) -> None:
         """Tell of symbols that are given up because the broker has given their tokens to others."""
@@ -203,14 +217,12 @@ class Intake:
             self._tell_holes(holes, f"{source} took over, and may not have brought all that went by")
         return passing
 
-    def _release_overdue(self, now: float) -> None:
-        """Let the ticks pass that have waited for others in vain."""
-        for instrument, copies in list(self._contested.items()):
-            freed, hole = copies.overdue(now, self._data_at)
-            if hole:
-                self._tell_holes([instrument], "another connection took over, and may not have brought all")
-            if freed:
-                self._deliver(freed)
+    def _release_overdue(self, instrument: Instrument, copies: Deduplication, now: float) -> None:
+        freed, hole = copies.overdue(now, self._data_at)
+        if hole:
+            self._tell_holes([instrument], "another connection took over, and may not have brought all")
+        if freed:
+            self._deliver(freed)
 
     def _data_at(self, source: str) -> float:
         """Return when a connection brought data last, as far as it is known still."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from brokerpool.instruments import Instrument
@@ -80,28 +81,38 @@ class Placement:
         self._home: dict[Instrument, str] = {}
         self._guests: dict[str, dict[Instrument, None]] = {}
         self._guest: dict[Instrument, str] = {}
+        self._away: dict[tuple[str, str], int] = {}  # home and host -> how many guests
         self._named = 0
 
     # -- homes --------------------------------------------------------------------------------------------
 
-    def plan(self, instruments: Iterable[Instrument], out: Container[str] = ()) -> Plan:
+    def plan(
+        self,
+        instruments: Iterable[Instrument],
+        out: Container[str] = (),
+        promised: Mapping[str, int] = MappingProxyType({}),
+    ) -> Plan:
         """Stage a batch: instruments that have a home keep it, the others go where the policy says.
 
-        Slots that are not `out`, and new ones, are filled first, then those that are; the places of guests
-        last, for these have to leave.
+        Slots that are not `out`, and new ones, are filled first, then those that are; last the places of
+        guests, for these have to leave, and those that are `promised` to guests to come.
         """
         waiting = [i for i in dict.fromkeys(instruments) if i not in self._home]
         places = self.capacity - len(self._home)
         waiting, unplaced = waiting[:places], waiting[places:]
         assignments: dict[str, list[Instrument]] = {}
+        if not waiting:
+            return Plan(assignments, unplaced)
         free = {name: self.slot_size - len(homes) for name, homes in self._homes.items()}
-        up = [(n, self.room(n)) for n in free if n not in out] + self.new_slots()
+        up = [(n, self.room(n) - promised.get(n, 0)) for n in free if n not in out] + self.new_slots()
         for rooms in (up, [(n, room) for n, room in free.items() if n in out], list(free.items())):
             rooms = [(name, room - len(assignments.get(name, ()))) for name, room in rooms]
             total = sum(room for _, room in rooms)
             for name, share in self._policy(waiting[:total], rooms).items():
                 assignments.setdefault(name, []).extend(share)
             waiting = waiting[total:]
+            if not waiting:
+                break
         return Plan(assignments, unplaced)
 
     def new_slots(self) -> list[tuple[str, int]]:
@@ -143,11 +154,13 @@ class Placement:
     # -- guests -------------------------------------------------------------------------------------------
 
     def lodge(self, instrument: Instrument, name: str) -> None:
-        """Give the instrument a guest's place in a slot that is not its home."""
+        """Give an instrument that has a home a guest's place in another slot."""
         self.leave(instrument)
         self.open(name)
         self._guests[name][instrument] = None
         self._guest[instrument] = name
+        way = self._home[instrument], name
+        self._away[way] = self._away.get(way, 0) + 1
 
     def guest(self, instrument: Instrument) -> str | None:
         """Return the slot in which the instrument is a guest, None when it is nowhere."""
@@ -158,6 +171,10 @@ class Placement:
         name = self._guest.pop(instrument, None)
         if name is not None:
             del self._guests[name][instrument]
+            way = self._home[instrument], name
+            self._away[way] -= 1
+            if not self._away[way]:
+                del self._away[way]
 
     def adopt(self, instrument: Instrument) -> str:
         """Make the slot in which the instrument is a guest its home, and return the home that it leaves."""
@@ -166,6 +183,12 @@ class Placement:
         self._homes[new][instrument] = None
         self._home[instrument] = new
         return old
+
+    def away(self, home: str, host: str | None = None) -> int:
+        """Return how many of a slot's instruments are guests, in all other slots or in one of them."""
+        if host is not None:
+            return self._away.get((home, host), 0)
+        return sum(count for (own, _), count in self._away.items() if own == home)
 
     @property
     def has_guests(self) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import product
 from random import Random
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
+from brokerpool import arguments
+from brokerpool.arguments import Instruments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.egress import Egress
-from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError, Refused
+from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
 from brokerpool.feed.attempt import Dial, leaving
@@ -28,6 +29,7 @@ from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.intake import Intake
 from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
+from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.relisting import relisting
 from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.states import SymbolState
@@ -40,16 +42,10 @@ from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event, Journal
 from brokerpool.ticks import Mode, Tick
 
-#: One instrument, or its text as in "NSE:INFY", or several of either.
-Instruments: TypeAlias = Instrument | str | Iterable[Instrument | str]
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribed:
-    """What became of a subscribe: every instrument of the request stands in exactly one of the two."""
-
-    accepted: tuple[Instrument, ...]
-    refused: tuple[Refused, ...]
+#: What tells the connections of the second copy of everything, and of further ones, from those of the first.
+_COPIES = "bcdefgh"
+#: Symbols of an owner that has left that are given up in one turn of the loop: about a millisecond.
+_SHARE = 100
 
 
 class WebSocketPool:
@@ -57,7 +53,8 @@ class WebSocketPool:
 
     `subscribe`, `unsubscribe` and `release` never wait for the network: they change what is wanted, and
     the connections bring the broker's side into line. All methods belong to the event loop on which the
-    pool was made; `brokerpool.sync` has the blocking twin for other threads.
+    pool was made; `brokerpool.sync` has the blocking twin for other threads. Arguments are understood whole
+    before anything changes: a wrong one raises TypeError or ValueError, which says what is right.
     """
 
     def __init__(
@@ -81,15 +78,20 @@ class WebSocketPool:
 
         `linger` is how many seconds a connection stays open after its last symbol has gone; `placement`
         is "fill-first" (as few connections as possible) or "least-loaded" (evenly over all of them).
-        With a `redundancy` of 2 each symbol is on two connections, and the first tick wins. After `grace`
-        seconds without its connection a symbol moves to another one that has room. Outside the `hours`
-        silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.
+        With a `redundancy` of 2 each symbol is on two connections, and the first copy of a tick passes. After
+        `grace` seconds without its connection a symbol moves to another one that has room. Outside the
+        `hours` silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.
         Raises ValueError for another placement, for limits below 1, and for more redundancy than connections.
         """
         if placement not in POLICIES:
             raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
-        if not 1 <= redundancy <= max_connections:
+        arguments.whole("max_symbols", max_symbols, 1)
+        arguments.whole("max_connections", max_connections, 1)
+        arguments.whole("redundancy", redundancy, 1, 1 + len(_COPIES))
+        if redundancy > max_connections:
             raise ValueError(f"{max_connections} connections cannot carry {redundancy} copies of a symbol")
+        arguments.seconds("linger", linger)
+        arguments.seconds("grace", grace)
         self.name = feed.name
         #: The broker's side; to be read only.
         self.feed = feed
@@ -102,23 +104,15 @@ class WebSocketPool:
         self._account = Account(*account)
         self._lanes: list[Lane] = []
         self._intake = Intake(self._lanes, self.journal, wall_clock, self._account.fence)
+        timing = linger, random, dial or leaving(egress), wall_clock
         for number in range(redundancy):
-            prefix = feed.name if number == 0 else f"{feed.name}-{'bcdefgh'[number - 1]}"
+            prefix = feed.name if number == 0 else f"{feed.name}-{_COPIES[number - 1]}"
             places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
-            fleet = Fleet(
-                feed,
-                self._account,
-                self._intake,
-                linger=linger,
-                random=random,
-                dial=dial or leaving(egress),
-                wall_clock=wall_clock,
-            )
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
             self._lanes.append(
                 Lane(
                     places,
-                    fleet,
+                    Fleet(feed, self._account, self._intake, *timing),
                     rotation,
                     self._account.budget,
                     self._demand,
@@ -157,13 +151,16 @@ class WebSocketPool:
         higher `priority` get what room there is; the highest that any owner gives a symbol counts.
 
         Raises PoolExhaustedError or UnknownInstrumentError (nothing has changed then), PoolClosedError,
-        and ValueError for a text that is not EXCHANGE:SYMBOL.
+        TypeError, and ValueError for a text that is not EXCHANGE:SYMBOL.
         """
         self._check_open()
-        wanted = list(dict.fromkeys(_each(instruments)))
+        wanted = arguments.instruments(instruments)
+        arguments.mode(mode)
+        arguments.text("owner", owner)
+        arguments.whole("priority", priority)
         listed = [i for i in wanted if self.feed.book.token(i) is not None]
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
-        plans = [lane.placement.plan(listed, lane.leaving) for lane in self._lanes]
+        plans = [lane.plan(listed) for lane in self._lanes]
         # All lanes are of the same size and carry the same.
         refused = refusals.judge(self.name, self._placement, strangers, plans[0].unplaced, partial=partial)
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
@@ -174,8 +171,7 @@ class WebSocketPool:
                 assert token is not None  # looked up above
                 self._tokens[instrument] = token
         for lane, plan in zip(self._lanes, plans, strict=True):
-            lane.placement.commit(plan)
-            lane.settle()
+            lane.commit(plan)
         for instrument in accepted:
             self._carry(instrument)
         self._watch.start()
@@ -186,10 +182,12 @@ class WebSocketPool:
     ) -> tuple[Instrument, ...]:
         """Give up the mode (all modes by default) and return the instruments that the owner did hold.
 
-        The place is free at once. Raises ValueError for a text that is not EXCHANGE:SYMBOL.
+        The place is free at once. Raises TypeError, and ValueError for a text that is not EXCHANGE:SYMBOL.
         """
-        modes = tuple(Mode) if mode is None else (mode,)
-        given_up = tuple(i for i in _each(instruments) if self._demand.release(owner, i, modes))
+        given = arguments.instruments(instruments)
+        modes = tuple(Mode) if mode is None else (arguments.mode(mode),)
+        arguments.text("owner", owner)
+        given_up = tuple(i for i in given if self._demand.release(owner, i, modes))
         for instrument in given_up:
             if self._demand.mode(instrument) is not None:
                 self._carry(instrument)
@@ -198,18 +196,22 @@ class WebSocketPool:
                 lane.drop(instrument)
             del self._tokens[instrument]
             self._intake.forget(instrument)
-        if given_up:
-            for lane in self._lanes:
-                lane.settle()
         return given_up
 
     def release(self, owner: str) -> int:
         """Give up everything that the owner holds and return how many instruments that were."""
+        arguments.text("owner", owner)
         return len(self.unsubscribe(self._demand.instruments(owner), owner=owner))
 
-    def plan(self, instruments: Iterable[Instrument]) -> Plan:
+    def let_go(self, owner: str) -> None:
+        """Do the same for an owner that has left, a share in each turn of the loop; returns at once."""
+        self.unsubscribe(self._demand.instruments(owner)[:_SHARE], owner=owner)
+        if self._demand.count(owner) and not self._closed:
+            asyncio.get_running_loop().call_soon(self.let_go, owner)
+
+    def plan(self, instruments: Instruments) -> Plan:
         """Tell where a batch would go, without changing anything."""
-        return self._placement.plan(instruments, self._lanes[0].leaving)
+        return self._lanes[0].plan(arguments.instruments(instruments))
 
     @property
     def demand(self) -> Demand:
@@ -226,36 +228,41 @@ class WebSocketPool:
     @property
     def symbols_down(self) -> int:
         """Symbols whose connection was lost or refused and that no other one carries."""
-        return len(self.inspection.cut_off())
+        return self.inspection.cut_off()
 
     @property
     def symbols_unserved(self) -> int:
         """Wanted symbols that no live connection carries, those of a first dial included."""
-        return len(self.inspection.unserved())
+        return self.inspection.unserved()
 
     @property
     def depth_levels(self) -> int:
         """Levels of the order book on each side that the broker's feed carries."""
         return self.feed.limits.depth_levels
 
-    def state(self, instrument: Instrument) -> SymbolState | None:
+    def state(self, instrument: Instrument | str) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
-        return self.inspection.state(instrument)
+        return self.inspection.state(arguments.instrument(instrument))
 
-    def gap(self, instrument: Instrument) -> Gap | None:
+    def gap(self, instrument: Instrument | str) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
-        return self._intake.gaps.get(instrument)
+        return self._intake.gaps.get(arguments.instrument(instrument))
 
-    def explain(self, instrument: Instrument) -> Explanation:
+    def explain(self, instrument: Instrument | str) -> Explanation:
         """Tell all that is known of one instrument, wanted or not; nothing is changed."""
-        return self.inspection.explain(instrument)
+        return self.inspection.explain(arguments.instrument(instrument))
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once every one of the instruments has had a tick on its present socket.
 
-        Raises NotLiveError after `timeout` seconds, with the state of each that has had none.
+        Raises NotLiveError after `timeout` seconds, with the state of each that has had none, and at once
+        UnknownInstrumentError for one that is not wanted and that the broker does not list.
         """
-        waiting = {i: None for i in _each(instruments) if self.state(i) is not SymbolState.LIVE}
+        given = arguments.instruments(instruments)
+        arguments.seconds("timeout", timeout)
+        waiting = {i: None for i in given if self.state(i) is not SymbolState.LIVE}
+        strangers = [i for i in waiting if i not in self._tokens and self.feed.book.token(i) is None]
+        refusals.judge(self.name, self._placement, strangers, (), partial=False)
         watch = FirstTicks(waiting)
         self.listen(watch)
         try:
@@ -283,7 +290,7 @@ class WebSocketPool:
         Use as `with pool.ticks() as ticks: async for tick in ticks: ...`.
         """
         self._check_open()
-        stream = TickStream(size)
+        stream = TickStream(arguments.whole("size", size, 1))
         self.listen(stream)
         self._streams.append(stream)
         try:
@@ -292,9 +299,9 @@ class WebSocketPool:
             self.unlisten(stream)
             self._streams.remove(stream)
 
-    def fresh(self, instrument: Instrument, within: float) -> Tick | None:
+    def fresh(self, instrument: Instrument | str, within: float) -> Tick | None:
         """Return the last tick if it came within so many seconds and no gap is open, else None."""
-        return self._intake.fresh(instrument, within)
+        return self._intake.fresh(arguments.instrument(instrument), arguments.seconds("within", within))
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""
@@ -383,6 +390,7 @@ class WebSocketPool:
         return (connection for lane in self._lanes for connection in lane.connections.values())
 
     def _lane_of(self, name: str) -> Lane:
+        arguments.text("name", name)
         lane = next((lane for lane in self._lanes if name in lane.connections), None)
         if lane is None:
             known = ", ".join(connection.name for connection in self._connections()) or "none"
@@ -400,10 +408,3 @@ class WebSocketPool:
         self._guard.enter()
         if self._closed:
             raise PoolClosedError(f"pool {self.name} is closed.")
-
-
-def _each(instruments: Instruments) -> Iterator[Instrument]:
-    if isinstance(instruments, str | Instrument):
-        instruments = (instruments,)
-    for instrument in instruments:
-        yield Instrument.parse(instrument) if isinstance(instrument, str) else instrument

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from brokerpool.errors import ErrorCode, PoolExhaustedError, Refused, UnknownInstrumentError
 from brokerpool.feed.placement import Placement
 from brokerpool.instruments import Instrument
 
 _NAMED_SYMBOLS = 5  # an error names this many symbols and counts the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """What became of a subscribe: every instrument of the request stands in exactly one of the two."""
+
+    accepted: tuple[Instrument, ...]
+    refused: tuple[Refused, ...]
 
 
 def load(placement: Placement) -> str:

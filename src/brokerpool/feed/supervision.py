@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from brokerpool.feed.filler import Filling
 from brokerpool.feed.intake import Intake
@@ -10,6 +10,9 @@ from brokerpool.feed.lane import Lane
 from brokerpool.hours import MarketHours
 from brokerpool.instruments import Instrument
 from brokerpool.monitor.journal import Event, Journal
+
+#: Symbols that are looked at in one turn of the event loop: about a millisecond.
+_SHARE = 300
 
 
 class Supervision:
@@ -32,29 +35,39 @@ class Supervision:
         self._wall_clock = wall_clock
         self._open: frozenset[str] = frozenset()
 
-    def look(self, now: float, stalled: float) -> None:
-        """Judge every silence, move what is to be moved; `stalled` seconds long this process stood still."""
+    def look(self, now: float, stalled: float) -> Iterator[None]:
+        """Judge every silence, move what is to be moved; `stalled` seconds long this process stood still.
+
+        Does a share at each step, so that ticks pass between them.
+        """
         carried = {c: c.carried() for lane in self._lanes for c in lane.connections.values()}
-        exchanges = {instrument.exchange for held in carried.values() for instrument in held}
         wall = self._wall_clock()
+        exchanges = set().union(*({i.exchange for i in held} for held in carried.values()))
         before, self._open = self._open, frozenset(e for e in exchanges if self._hours.is_open(e, wall))
         opened = self._open - before
         if stalled:
             self._journal.note(Event.STARVED, reason=f"this process stood still for {stalled:.1f} s")
-        expected: list[Instrument] = []
-        for connection, held in carried.items():
-            if stalled:
+            for connection in carried:
                 connection.forgive(now)
+        for connection, held in carried.items():
             if stalled or opened:
                 # What was silent through the night, or while nobody listened, has not fallen mute.
-                self._intake.cadence.forgive([i for i in held if stalled or i.exchange in opened], now)
+                forgiven = [i for i in held if stalled or i.exchange in opened]
+                for part in _parts(forgiven):
+                    self._intake.cadence.forgive(part, now)
+                    if len(part) == _SHARE:
+                        yield
             judged = [i for i in held if i.exchange in self._open]
             connection.watch(now, trading=bool(judged))
-            if connection.live:
-                expected += judged
-        self._intake.sweep(expected, now)
+            for part in _parts(judged):
+                if not connection.live:
+                    break  # lost between two steps, or just now
+                self._intake.sweep(part, now)
+                if len(part) == _SHARE:
+                    yield
+        yield from self._intake.tidy(now)
         for lane in self._lanes:
-            lane.watch(now)
+            yield from lane.watch(now)
         if self._filling is not None:
             self._filling.look(int(wall * 1000))
 
@@ -67,3 +80,7 @@ class Supervision:
         """Return once no task is left."""
         if self._filling is not None:
             await self._filling.ended()
+
+
+def _parts(instruments: list[Instrument]) -> Iterator[list[Instrument]]:
+    return (instruments[start : start + _SHARE] for start in range(0, len(instruments), _SHARE))

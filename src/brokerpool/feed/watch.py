@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from brokerpool.fence import Fence
+from brokerpool.fence import Fence, name_of
 
 logger = logging.getLogger("brokerpool.feed")
 
@@ -19,16 +19,19 @@ STALLED_SECONDS = 2.0
 class Watch:
     """Calls `look(now, stalled)` every period; `stalled` is how many seconds late it comes, if it does.
 
-    One that raises is told, and the next comes all the same.
+    What it returns is advanced by one step in each turn of the loop, so that a look at a big pool holds
+    nobody up. One that raises is told, and the next comes all the same.
     """
 
-    def __init__(self, look: Callable[[float, float], None], silence_seconds: float, fence: Fence) -> None:
+    def __init__(
+        self, look: Callable[[float, float], Iterator[None]], silence_seconds: float, fence: Fence
+    ) -> None:
         """The period is a fifth of the broker's limit for silence, and a second at most."""
         self._look = look
         self._fence = fence
         self._period = min(PERIOD_SECONDS, silence_seconds / 5)
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._due = 0.0
         self._told = False
 
@@ -50,12 +53,18 @@ class Watch:
     def _turn(self) -> None:
         now = self._loop.time()
         late = now - self._due
-        self._schedule()
         if late < STALLED_SECONDS:
             self._told = False
-            self._fence.call(self._look, now, 0.0, otherwise=None)
-            return
-        if not self._told:
+            late = 0.0
+        elif not self._told:
             logger.warning("this process stood still for %.1f s; no socket is judged for that time", late)
             self._told = True
-        self._fence.call(self._look, now, late, otherwise=None)
+        self._go_on(self._look(now, late), now + self._period)
+
+    def _go_on(self, steps: Iterator[None], due: float) -> None:
+        more = self._fence.call(next, steps, False, otherwise=False, name=name_of(self._look)) is None
+        if self._timer is None:
+            return  # the end of all looks, in this step
+        self._due = max(due, self._loop.time())
+        again = self._loop.call_soon(self._go_on, steps, due) if more else None
+        self._timer = again or self._loop.call_at(self._due, self._turn)

@@ -167,6 +167,10 @@ class Fanout(PoolListener):
         if self._touched:
             self._flush_when_due()
 
+    def watched(self, instrument: Instrument) -> bool:
+        """Tell whether any client holds the instrument."""
+        return instrument in self._topics
+
     def tell(self, instrument: Instrument, frame: bytes) -> None:
         """Queue a frame for every client that holds the instrument, in its place among the ticks."""
         topic = self._topics.get(instrument)

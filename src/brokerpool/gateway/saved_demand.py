@@ -56,14 +56,12 @@ class SavedDemand:
     async def let_go(self) -> None:
         """Give up, after the grace, what no client has asked for again."""
         await asyncio.sleep(self._grace)
-        held = self._pool.demand.instruments(OWNER)
-        for start in range(0, len(held), _SLICE):
-            self._pool.unsubscribe(held[start : start + _SLICE], owner=OWNER)
-            await asyncio.sleep(0)
+        self._pool.let_go(OWNER)
 
     def make_room(self) -> bool:
-        """Give it up at once, because clients want other symbols; tell whether there was any."""
-        return self._pool.release(OWNER) > 0
+        """Give some of it up at once, because clients want other symbols; tell whether there was any."""
+        held = self._pool.demand.instruments(OWNER)[:_SLICE]
+        return bool(self._pool.unsubscribe(held, owner=OWNER))
 
     async def watch(self, save: Callable[[Mapping[Instrument, Mode]], bool]) -> None:
         """Hand the demand to `save` whenever it has changed, at most every few seconds, without an end."""

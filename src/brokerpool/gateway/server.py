@@ -129,7 +129,8 @@ class Gateway:
         self._vitals = Vitals(self.pool, self.instruments, self._api.client.breakers, database_fault)
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
-        self.pool.listen(FeedStatus(self.pool, self._fanout))
+        self._feed_status = FeedStatus(self.pool, self._fanout)
+        self.pool.listen(self._feed_status)
         self._refusals = RefusalLog()
         sources = Sources(
             self.pool, self._fanout, self._refusals, self.stats, self._vitals.lag_since, time.time
@@ -222,6 +223,7 @@ class Gateway:
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
+        self._feed_status.close()
         self._fanout.close()
         self._broadcast.close()
         if self._warm_up is not None:

@@ -151,7 +151,7 @@ class Session(LinkHandler):
             self._gatekeeper.leave(self._caller, self)
         self._fanout.forget(self._subscriber)
         self._fanout.dropped += code == SLOW_CONSUMER
-        self._pool.release(self.name)
+        self._pool.let_go(self.name)
 
     # -- Guest --------------------------------------------------------------------------------------------
 

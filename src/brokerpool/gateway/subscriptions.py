@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
 from brokerpool.errors import ErrorCode
-from brokerpool.feed.pool import Subscribed, WebSocketPool
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.refusals import Subscribed
 from brokerpool.gateway import feed_status, protocol, replies
 from brokerpool.gateway.audience import Key, Subscriber
 from brokerpool.gateway.fanout import Fanout

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+from brokerpool import arguments
+from brokerpool.arguments import Instruments
 from brokerpool.brokers.rest import Candle, Ohlc, RestCodec, RestRequest
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.fence import check_plain, name_of
@@ -37,7 +39,8 @@ class BrokerApi:
 
     Quotes that are asked for within a few milliseconds, or while the rate limit makes them wait, leave as one
     call for all. All methods raise what `BrokerClient.request` raises, and BrokerError for what the broker
-    complains of.
+    complains of. Instruments may be given as in a `WebSocketPool`; a wrong argument raises TypeError or
+    ValueError before anything is asked.
     """
 
     def __init__(
@@ -76,25 +79,25 @@ class BrokerApi:
         """The candles that can be had, in OpenAlgo's spelling -> the longest days in one call."""
         return self._codec.intervals
 
-    async def ltp(self, instruments: Iterable[Instrument]) -> dict[Instrument, Tick]:
+    async def ltp(self, instruments: Instruments) -> dict[Instrument, Tick]:
         """Return last prices; an instrument that the broker does not know is left out."""
-        wanted = {self._codec.key(instrument): instrument for instrument in instruments}
+        wanted = {self._codec.key(i): i for i in arguments.instruments(instruments)}
         found = {i: tick for i in wanted.values() if (tick := self._fresh(i)) is not None}
         asked = await self._ltp.get_many(key for key, i in wanted.items() if i not in found)
         return found | {wanted[key]: tick for key, tick in asked.items()}
 
-    async def ohlc(self, instruments: Iterable[Instrument]) -> dict[Instrument, Ohlc]:
+    async def ohlc(self, instruments: Instruments) -> dict[Instrument, Ohlc]:
         """Return the day's prices; an instrument that the broker does not know is left out."""
-        wanted = {self._codec.key(instrument): instrument for instrument in instruments}
+        wanted = {self._codec.key(i): i for i in arguments.instruments(instruments)}
         found = await self._ohlc.get_many(wanted)
         return {wanted[key]: day for key, day in found.items()}
 
-    async def quotes(self, instruments: Iterable[Instrument]) -> dict[Instrument, Quoted]:
+    async def quotes(self, instruments: Instruments) -> dict[Instrument, Quoted]:
         """Return all that is known, the order book included; what the broker does not know is left out.
 
         A fresh tick of the feed in depth mode answers without a call, and `live` says so.
         """
-        wanted = {self._codec.key(instrument): instrument for instrument in instruments}
+        wanted = {self._codec.key(i): i for i in arguments.instruments(instruments)}
         found = {}
         for instrument in wanted.values():
             tick = self._fresh(instrument)
@@ -105,19 +108,24 @@ class BrokerApi:
         return found
 
     async def history(
-        self, instrument: Instrument, interval: str, start: datetime, end: datetime
+        self, instrument: Instrument | str, interval: str, start: datetime, end: datetime
     ) -> list[Candle]:
         """Return the candles that begin from `start` to `end`, the oldest first; several calls if need be.
 
         Raises BrokerError: INTERVAL_NOT_SUPPORTED, SYMBOL_NOT_FOUND; ValueError when `end` is before `start`.
         """
-        days = self._codec.intervals.get(interval)
+        instrument = arguments.instrument(instrument)
+        days = self._codec.intervals.get(arguments.text("interval", interval))
         if days is None:
             known = ", ".join(self._codec.intervals)
             raise BrokerError(
                 f"{self._codec.name} has no candles of {interval!r}, but of {known}.",
                 code=ErrorCode.INTERVAL_NOT_SUPPORTED,
             )
+        for name, given in (("start", start), ("end", end)):
+            arguments.instance(name, given, datetime)
+        if (start.tzinfo is None) is not (end.tzinfo is None):
+            raise ValueError("one of start and end has a time zone and the other has none")
         if end < start:
             raise ValueError("history ends before it starts")
         candles: dict[int, Candle] = {}

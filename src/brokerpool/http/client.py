@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
+from brokerpool import arguments
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.egress import Egress
 from brokerpool.fence import check_plain
@@ -97,8 +98,20 @@ class BrokerClient:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError("base_url is http:// or https:// with a host, and without a login")
-        if min(timeout, max_wait, connect_timeout, keep_alive) <= 0 or max_retries < 0 or backoff_factor < 0:
-            raise ValueError("times are above 0, max_retries and backoff_factor at least 0")
+        arguments.text("name", name)
+        for what, time in (
+            ("timeout", timeout),
+            ("max_wait", max_wait),
+            ("connect_timeout", connect_timeout),
+            ("keep_alive", keep_alive),
+        ):
+            arguments.seconds(what, time, above_zero=True)
+        arguments.seconds("backoff_factor", backoff_factor)
+        arguments.whole("max_retries", max_retries, 0)
+        arguments.whole("pool_connections", pool_connections, 1)
+        arguments.whole("pool_maxsize", pool_maxsize, 1)
+        arguments.whole("max_waiting", max_waiting, 0)
+        arguments.whole("max_body_bytes", max_body_bytes, 1)
         if egress is not None and source_address is not None:
             raise ValueError("the source_address is given twice: put it into the egress")
         egress = egress or Egress(source_address=source_address)
@@ -171,9 +184,17 @@ class BrokerClient:
         see what was done before it.
 
         Raises CallRefusedError (not let out), CallFailedError (no answer), OutcomeUnknown (an order was sent
-        and has no clear answer), PoolClosedError, and ValueError for arguments that contradict each other and
-        values that mean nothing to a broker (nan, what is nested in a form): then nothing was sent.
+        and has no clear answer), PoolClosedError, and before anything is sent TypeError and ValueError for
+        arguments that cannot be meant or contradict each other, and values that mean nothing to a broker
+        (nan, what is nested in a form).
         """
+        arguments.text("method", method)
+        arguments.text("group", group)
+        arguments.instance("lane", lane, Lane)
+        arguments.whole("weight", weight, 1)
+        if order_tag is not None:
+            arguments.text("order_tag", order_tag)
+        timeout = self._timeout if timeout is None else arguments.seconds("timeout", timeout, above_zero=True)
         call = Call(
             method,
             self._url(path),
@@ -186,7 +207,6 @@ class BrokerClient:
             weight=weight,
             order_tag=order_tag,
         )
-        timeout = self._timeout if timeout is None else timeout
         if not share:
             return await self._courier.carry(call, timeout)
         if call.method != "GET" or not call.safe:
@@ -212,6 +232,8 @@ class BrokerClient:
         Any answer to the GET will do, also a 404. The calls count in the group "warm-up" of the rate limits,
         which is not limited unless it is named there.
         """
+        if most is not None:
+            arguments.whole("most", most, 0)
         idle = self._courier.line.idle(self._host)
         calls = [self._warm_call(path) for _ in range(idle if most is None else min(idle, most))]
         return sum(await asyncio.gather(*(self._courier.try_once(c, self._timeout) for c in calls)))
@@ -226,7 +248,8 @@ class BrokerClient:
         and TypeError for a `when` that is no plain function.
         """
         check_plain(when=when)
-        if not 0 < interval < self._keep_alive:
+        self._url(path)  # the task that goes on must not end by it
+        if not 0 < arguments.seconds("interval", interval) < self._keep_alive:
             raise ValueError(
                 f"an interval of {interval:g} s does not keep connections of {self._keep_alive:g} s"
             )
@@ -272,6 +295,7 @@ class BrokerClient:
 
         What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed.
         """
+        arguments.seconds("deadline", deadline)
         for task in self._warming:
             task.cancel()
         await self._courier.close(deadline)
@@ -295,7 +319,7 @@ class BrokerClient:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _url(self, path: str) -> str:
-        if path.startswith("/"):
+        if arguments.text("path", path).startswith("/"):
             return self._base_url + path
         parts = urlsplit(path)
         secure = parts.scheme == "https" or not self._base_url.startswith("https:")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, 
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from brokerpool import arguments
 from brokerpool.errors import CallFailedError, ErrorCode
 
 K = TypeVar("K", bound=Hashable)
@@ -93,6 +94,7 @@ class Batcher(Generic[T]):
         """
         if most < 1:
             raise ValueError("a batch holds at least one key")
+        arguments.seconds("window", window)
         self._call = call
         self._most = most
         self._window = window
@@ -114,7 +116,7 @@ class Batcher(Generic[T]):
     async def get_many(self, keys: Iterable[str]) -> dict[str, T]:
         """Return the answers for the keys; one that the broker's answer does not have is left out."""
         batches: dict[_Batch, list[str]] = {}
-        for key in keys:
+        for key in tuple(keys):  # whole, before the first of them is in a batch
             batches.setdefault(self._batch(key), []).append(key)
         calls = [self._calls.run(batch, partial(self._run, batch)) for batch in batches]
         answers = await asyncio.gather(*calls, return_exceptions=True)

@@ -9,12 +9,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from brokerpool import arguments
+from brokerpool.arguments import Instruments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.brokers.login import Credentials
 from brokerpool.egress import Egress
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.pool import Instruments, Subscribed
+from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
@@ -53,7 +55,11 @@ class WebSocketPool:
             egress=egress,
         )
         self._loop = LoopThread(f"pool {feed.name}")
-        self._pool = self._loop.call(self._make)
+        try:
+            self._pool = self._loop.call(self._make)
+        except BaseException:
+            self._loop.close()  # a wrong argument leaves no thread behind
+            raise
         self._inboxes: list[_Inbox] = []
 
     def subscribe(
@@ -66,30 +72,36 @@ class WebSocketPool:
         partial: bool = False,
     ) -> Subscribed:
         """Want the instruments in the mode; raises as the asynchronous method does."""
+        given = arguments.instruments(instruments)  # here, for an iterator may take its time, or take locks
         return self._loop.call(
-            lambda: self._pool.subscribe(instruments, mode, owner=owner, priority=priority, partial=partial)
+            lambda: self._pool.subscribe(given, mode, owner=owner, priority=priority, partial=partial)
         )
 
     def unsubscribe(
         self, instruments: Instruments, mode: Mode | None = None, *, owner: str = "default"
     ) -> tuple[Instrument, ...]:
         """Give up the mode (all modes by default) and return what the owner did hold."""
-        return self._loop.call(lambda: self._pool.unsubscribe(instruments, mode, owner=owner))
+        given = arguments.instruments(instruments)
+        return self._loop.call(lambda: self._pool.unsubscribe(given, mode, owner=owner))
 
-    def state(self, instrument: Instrument) -> SymbolState | None:
+    def state(self, instrument: Instrument | str) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
         return self._loop.call(lambda: self._pool.state(instrument))
 
     def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once each instrument has had a tick. Raises NotLiveError after `timeout` seconds."""
-        self._loop.run(self._pool.wait_live(instruments, timeout), timeout)
+        given = arguments.instruments(instruments)
+        arguments.seconds("timeout", timeout)
+        self._loop.run(self._pool.wait_live(given, timeout), timeout)
 
     def ticks(self, timeout: float | None = None, size: int = 10_000) -> Iterator[Tick]:
         """Yield every tick from now on; ends when the pool closes or none comes for `timeout` seconds.
 
         Holds up to `size` ticks for a consumer that is behind; the oldest go first.
         """
-        inbox = _Inbox(size)
+        if timeout is not None:
+            arguments.seconds("timeout", timeout)
+        inbox = _Inbox(arguments.whole("size", size, 1))
         self._inboxes.append(inbox)
         self._loop.call(lambda: self._pool.listen(inbox))
         return self._drain(inbox, timeout)
@@ -98,7 +110,7 @@ class WebSocketPool:
         """Use the credentials of a new login; tell whether they differ from the present ones."""
         return self._loop.call(lambda: self._feed.login.renew(credentials))
 
-    def gap(self, instrument: Instrument) -> Gap | None:
+    def gap(self, instrument: Instrument | str) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
         return self._loop.call(lambda: self._pool.gap(instrument))
 

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from brokerpool.errors import BrokerpoolError, PoolClosedError
+from brokerpool import arguments
+from brokerpool.errors import PoolClosedError
 from brokerpool.fork_guard import ForkGuard
 
 T = TypeVar("T")
@@ -55,10 +56,12 @@ class LoopThread:
         """Return what the coroutine returns, which may itself take up to `seconds`."""
         try:
             self.check()
-        except BrokerpoolError:
+            # Before it begins: an order must not leave whose caller is told of a wrong argument.
+            most = arguments.seconds("timeout", seconds) + CALL_SECONDS
+        except BaseException:
             coroutine.close()
             raise
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result(seconds + CALL_SECONDS)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result(most)
 
     def close(self) -> None:
         """End the thread."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from brokerpool import arguments
 from brokerpool.sync.loop import LoopThread
 
 
@@ -22,6 +23,7 @@ class Twin:
 
         A second call does nothing.
         """
+        arguments.seconds("deadline", deadline)
         if self._loop.closed:
             return
         self._loop.run(self._drained(deadline), deadline)
