@@ -16,10 +16,10 @@ from brokerpool.brokers.base import ControlBatch, Notice, NoticeKind
 from brokerpool.brokers.zerodha import KiteCodec
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
+from tests.recordings import recorded
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/fixtures/kite_ticker_vectors.json").read_text())["vectors"]
-RECORDED = ROOT.parent / "shared/fixtures/from-fetch"
 
 INFY = 408065
 RECEIVED_MS = 1_790_000_000_123
@@ -106,7 +106,7 @@ def test_every_frame_decodes_to_what_the_official_sdk_returns(vector, form):
 
 def recorded_frames() -> list[tuple[str, bytes]]:
     frames = []
-    for path in sorted(RECORDED.glob("*/*.packet")):
+    for path in sorted(recorded(".").glob("*/*.packet")):
         content = path.read_bytes()
         # The three of the JavaScript client are whole frames, the two of the Go client one packet in base64.
         whole = content if path.parent.name == "kiteconnectjs" else frame(base64.b64decode(content))
@@ -116,9 +116,7 @@ def recorded_frames() -> list[tuple[str, bytes]]:
 
 def test_recorded_packets_decode_to_what_the_official_sdk_returns():
     frames = recorded_frames()
-    if not frames:
-        pytest.skip(f"the recorded packets are not on this machine ({RECORDED} is absent)")
-    expected = json.loads((RECORDED / "kite_expected.json").read_text())["expected"]
+    expected = json.loads(recorded("kite_expected.json").read_text())["expected"]
     assert {name for name, _ in frames} == set(expected)
     for name, payload in frames:
         ticks = KiteCodec().decode(payload, routes_for(expected[name]), RECEIVED_MS)
