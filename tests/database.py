@@ -46,6 +46,10 @@ class PostgresServer:
         if home.user is not None:
             shutil.chown(secret, home.user)
         arguments = ["--auth=scram-sha-256", f"--pwfile={secret}", "-U", "trader", "--no-sync", "-E", "UTF8"]
+        arguments += [
+            "-c",
+            "scram_iterations=1",
+        ]  # the password is no secret, and tests connect thousands of times
         subprocess.run(
             [home.programs / "initdb", "-D", self._data, *arguments],
             check=True,

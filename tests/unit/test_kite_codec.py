@@ -249,3 +249,23 @@ def test_text_messages_are_classified(text, notice):
 def test_the_text_of_a_notice_is_bounded():
     for text in ("x" * 10_000, '{"type":"error","data":"' + "x" * 10_000 + '"}', "[" * 100_000):
         assert len(KiteCodec().notice(text).text) == 500
+
+
+@pytest.mark.parametrize("odd", [None, ltp((2 << 8) + 3, 12_345_678), ltp(256 + 1, 1), full(INFY, last=300)])
+def test_ltp_packets_that_stand_together_read_as_each_alone(odd: bytes | None):
+    packets = [ltp(INFY, price) for price in range(100, 500)]
+    if odd is not None:  # a finer price, an unknown token, another kind
+        packets[200] = odd
+    routes = {INFY: Instrument("NSE", "INFY"), (2 << 8) + 3: Instrument("CDS", "USDINR")}
+    together, alone = KiteCodec(), KiteCodec()
+    ticks = together.decode(frame(*packets), routes, RECEIVED_MS)
+    assert ticks == [tick for packet in packets for tick in alone.decode(frame(packet), routes, RECEIVED_MS)]
+    assert len(ticks) == 400 - together.skipped["unknown_token"]
+    assert together.skipped == alone.skipped
+
+
+@pytest.mark.parametrize("cut", [1, 9, 10, 15])
+def test_a_long_run_of_ltp_packets_that_is_cut_keeps_what_is_whole(cut: int):
+    ticks, skipped = decode(frame(*[ltp(INFY, price) for price in range(100, 500)])[:-cut])
+    assert [tick.ltp for tick in ticks] == [price / 100 for price in range(100, 500 - (cut + 9) // 10)]
+    assert skipped["truncated"] == 1
