@@ -25,7 +25,7 @@ def line_of(marker: str) -> str:
 
 
 def warned(caplog: pytest.LogCaptureFixture, marker: str) -> list[str]:
-    """Return the warnings about the code that a comment marks; opening a pool may be slow and told as well."""
+    """Return the warnings about the code that a comment marks; opening a pool may be told as well."""
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     return [message for message in messages if line_of(marker) in message]
 

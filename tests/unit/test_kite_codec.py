@@ -256,7 +256,10 @@ def test_ltp_packets_that_stand_together_read_as_each_alone(odd: bytes | None):
     packets = [ltp(INFY, price) for price in range(100, 500)]
     if odd is not None:  # a finer price, an unknown token, another kind
         packets[200] = odd
-    routes = {INFY: Instrument("NSE", "INFY"), (2 << 8) + 3: Instrument("CDS", "USDINR")}
+    routes: dict[Token, Instrument] = {
+        INFY: Instrument("NSE", "INFY"),
+        (2 << 8) + 3: Instrument("CDS", "USDINR"),
+    }
     together, alone = KiteCodec(), KiteCodec()
     ticks = together.decode(frame(*packets), routes, RECEIVED_MS)
     assert ticks == [tick for packet in packets for tick in alone.decode(frame(packet), routes, RECEIVED_MS)]
