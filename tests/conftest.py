@@ -32,7 +32,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[_RUN] = run = Run(config.rootpath)
         config.add_cleanup(run.remove)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends the run lets it clean up
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    _clean_up_when_terminated(session.config)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _clean_up_when_terminated(item.config)  # again: a loop that handled the signal in a test takes this away
+
+
+def _clean_up_when_terminated(config: pytest.Config) -> None:
+    if _RUN in config.stash:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)  # after the workers have ended

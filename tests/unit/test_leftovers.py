@@ -84,7 +84,11 @@ def test_a_run_that_is_terminated_cleans_up_as_well(tmp_path: Path) -> None:
     outside = tmp_path / "temporary"
     outside.mkdir()
     tests = """
-import subprocess, sys
+import asyncio, signal, subprocess, sys
+def test_handles_the_signal_itself():
+    async def main():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)
+    asyncio.run(main())
 def test_waits():
     program = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program]) as process:
@@ -94,7 +98,7 @@ def test_waits():
         patch.setenv("TMPDIR", str(outside))
         run = started(tmp_path, tests, "-qs")
     assert run.stdout is not None
-    child = int(run.stdout.readline())
+    child = int(run.stdout.readline().lstrip("."))
     run.send_signal(signal.SIGTERM)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
