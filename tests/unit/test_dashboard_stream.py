@@ -219,7 +219,9 @@ def test_a_fault_in_a_snapshot_ends_the_streams_and_the_next_viewer_begins_anew(
 # -- over HTTP --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can tell the kernel")
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no TCP_USER_TIMEOUT: run it on Linux"
+)
 def test_the_connection_of_a_dropped_viewer_is_cut_off_though_it_never_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

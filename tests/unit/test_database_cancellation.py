@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
@@ -16,6 +16,43 @@ from tests.rehearsal import no_task_dies, until
 ONE = text("SELECT 1")
 
 Scenario = Callable[[DatabasePool], Coroutine[Any, Any, object]]
+
+
+class Cancelled:
+    """A call that is cancelled in its n-th wait: while it lasts, or `late`, in the turn in which it is over.
+
+    By the call's own waits and not by turns of the loop, of which a slow server gives thousands.
+    """
+
+    def __init__(self, call: Coroutine[Any, Any, object], wait: int, late: bool) -> None:
+        self._call = call
+        self._wait = wait
+        self._late = late
+        self.reached = False
+
+    async def made(self) -> None:
+        await self
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        task = asyncio.current_task()
+        assert task is not None
+        go_on, word = self._call.send, None
+        for wait in itertools.count():
+            try:
+                future = go_on(word)
+            except StopIteration as end:
+                return end.value
+            if wait == self._wait:
+                self.reached = True
+                if self._late and future is not None:
+                    future.add_done_callback(lambda _: task.cancel())
+                else:
+                    asyncio.get_running_loop().call_soon(task.cancel)
+            try:
+                go_on, word = self._call.send, (yield future)
+            except BaseException as error:
+                go_on, word = self._call.throw, error
+        raise AssertionError
 
 
 async def dialled(pool: DatabasePool) -> None:
@@ -63,14 +100,10 @@ def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(
     if scenario is before_others:  # SQLite's statements are interrupted at once, also those at their end
         monkeypatch.setattr("brokerpool.db.sqlite._INTERRUPT_SECONDS", 0)
 
-    async def cancelled_at(step: int, pool: DatabasePool) -> bool:
-        """Cancel after so many turns of the loop, and tell whether that was still in time."""
-        task = asyncio.create_task(scenario(pool))
-        for _ in range(step):
-            if task.done():
-                break
-            await asyncio.sleep(0)
-        in_time = task.cancel()
+    async def cancelled_at(wait: int, late: bool, pool: DatabasePool) -> bool:
+        """Cancel a caller in one of its waits, or as it would go on, and tell whether it waited so often."""
+        call = Cancelled(scenario(pool), wait, late)
+        task = asyncio.create_task(call.made())
         await asyncio.wait([task], timeout=5)
         assert task.done()
         if not task.cancelled():
@@ -80,7 +113,7 @@ def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(
         assert (stats["checked_out"], stats["waiting"]) == (0, 0)
         assert stats["open"] == stats["checked_in"] <= stats["pool_size"]
         assert not pool._desk._lent
-        return in_time
+        return call.reached
 
     async def main() -> None:
         async with no_task_dies():
@@ -88,15 +121,12 @@ def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(
             pool = DatabasePool(database_url, pool_size=2, max_overflow=1)
             if scenario is not dialled:
                 await pool.open()
-            steps = 0
-            for step in itertools.count():
+            for wait, late in ((n // 2, bool(n % 2)) for n in range(1000)):
                 if scenario is dialled:
                     await pool.resize(2, 1)  # so the next caller has to dial
-                in_time = await cancelled_at(step, pool)
-                steps += in_time
-                if not in_time:
+                if not await cancelled_at(wait, late, pool):
                     break
-            assert steps > 5
+            assert wait > 0
             # All three can be had, and each works: neither a permit nor a place in SQLAlchemy's pool is lost.
             async with (
                 asyncio.timeout(5),

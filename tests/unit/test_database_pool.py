@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode, PoolClosedError
 from tests.database import PASSWORD, PostgresServer
+from tests.measuring import without_waiting
 from tests.rehearsal import no_task_dies, until
 
 ONE = text("SELECT 1")
@@ -131,10 +133,8 @@ def test_more_callers_than_may_wait_are_refused_at_once_and_the_others_served(da
             callers = [asyncio.create_task(caller(), name=f"caller-{i}") for i in range(5)]
             await until(lambda: (pool.stats()["checked_out"], pool.stats()["waiting"]) == (2, 3))
             for _ in range(3):
-                before = time.perf_counter()
                 with pytest.raises(DatabaseUnavailableError) as refused:
-                    await pool.connection().__aenter__()
-                assert time.perf_counter() - before < 0.005
+                    without_waiting(pool.connection().__aenter__())
                 assert refused.value.code is ErrorCode.DB_QUEUE_FULL
             assert "2 of 2 connections are checked out" in str(refused.value)
             assert "3 callers wait (oldest " in str(refused.value)
@@ -147,7 +147,7 @@ def test_more_callers_than_may_wait_are_refused_at_once_and_the_others_served(da
 
 def test_a_caller_who_waited_in_vain_is_told_who_has_the_connections(database_url: str) -> None:
     async def main() -> None:
-        async with DatabasePool(database_url, pool_size=1, max_overflow=0, pool_timeout=0.1) as pool:
+        async with DatabasePool(database_url, pool_size=1, max_overflow=0, pool_timeout=1.0) as pool:
 
             async def caller() -> None:
                 async with pool.connection():
@@ -157,13 +157,13 @@ def test_a_caller_who_waited_in_vain_is_told_who_has_the_connections(database_ur
                 before = time.perf_counter()
                 with pytest.raises(DatabaseUnavailableError) as error:
                     await asyncio.create_task(caller(), name="in vain")
-                assert 0.1 <= time.perf_counter() - before < 0.3
+                assert 1.0 <= time.perf_counter() - before < 10
             said = str(error.value)
             assert error.value.code is ErrorCode.DB_WAIT_TOO_LONG
             assert f"{__file__}:" in said
-            assert "by in vain waited 0.1" in said
+            assert re.search(r"by in vain waited \d\.\d", said)
             assert "1 of 1 connections are checked out (longest: " in said
-            assert f"by {asyncio.current_task().get_name()} 0.1 s" in said  # type: ignore[union-attr]
+            assert re.search(rf"by {asyncio.current_task().get_name()} \d\.\d s", said)  # type: ignore[union-attr]
             assert quiet(pool)["timeouts"] == 1
 
     asyncio.run(main())
@@ -257,7 +257,7 @@ def test_a_drain_cuts_off_who_does_not_return_in_time(database_url: str) -> None
             await asyncio.sleep(0)
             before = time.perf_counter()
             await pool.drain(0.1)
-            assert time.perf_counter() - before < 3
+            assert time.perf_counter() - before < 10, "not as long as the statement"
             assert (pool.stats()["checked_out"], pool.stats()["open"]) == (0, 0)
             tasks[1].cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -305,9 +305,9 @@ def test_a_cancelled_callers_statement_is_called_off_on_the_server(postgres: Pos
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
-            assert time.perf_counter() - before < 1
+            assert time.perf_counter() - before < 10, "not as long as the statement"
             quiet(pool)
-            await until(lambda: postgres.execute(running) == [(0,)], 2)
+            await until(lambda: postgres.execute(running) == [(0,)])
 
     asyncio.run(main())
 

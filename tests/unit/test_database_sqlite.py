@@ -116,7 +116,7 @@ def test_a_cancelled_caller_does_not_wait_for_its_statement(url: str) -> None:
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1), pool.connection() as connection:
                         await connection.execute(ENDLESS)
-                assert time.perf_counter() - before < 1
+                assert time.perf_counter() - before < 10, "it would never end"
                 await until(lambda pool=pool: not pool.stats()["checked_out"])  # type: ignore[misc]  # mypy: a default is no type
                 async with pool.connection() as connection:
                     assert (await connection.execute(COUNT)).scalar_one() == 0, "the data is still there"

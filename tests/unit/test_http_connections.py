@@ -20,7 +20,9 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (counted, not read)
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files where Linux shows them")
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="open files are counted in /proc: run it on Linux"
+)
 def test_after_1000_random_cancellations_all_sockets_work_and_nothing_leaks() -> None:
     async def main() -> None:
         random = Random(7)

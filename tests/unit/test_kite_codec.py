@@ -16,10 +16,10 @@ from brokerpool.brokers.base import ControlBatch, Notice, NoticeKind
 from brokerpool.brokers.zerodha import KiteCodec
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
+from tests.recordings import recorded
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/fixtures/kite_ticker_vectors.json").read_text())["vectors"]
-RECORDED = ROOT.parent / "shared/fixtures/from-fetch"
 
 INFY = 408065
 RECEIVED_MS = 1_790_000_000_123
@@ -106,7 +106,7 @@ def test_every_frame_decodes_to_what_the_official_sdk_returns(vector, form):
 
 def recorded_frames() -> list[tuple[str, bytes]]:
     frames = []
-    for path in sorted(RECORDED.glob("*/*.packet")):
+    for path in sorted(recorded(".").glob("*/*.packet")):
         content = path.read_bytes()
         # The three of the JavaScript client are whole frames, the two of the Go client one packet in base64.
         whole = content if path.parent.name == "kiteconnectjs" else frame(base64.b64decode(content))
@@ -116,9 +116,7 @@ def recorded_frames() -> list[tuple[str, bytes]]:
 
 def test_recorded_packets_decode_to_what_the_official_sdk_returns():
     frames = recorded_frames()
-    if not frames:
-        pytest.skip(f"the recorded packets are not on this machine ({RECORDED} is absent)")
-    expected = json.loads((RECORDED / "kite_expected.json").read_text())["expected"]
+    expected = json.loads(recorded("kite_expected.json").read_text())["expected"]
     assert {name for name, _ in frames} == set(expected)
     for name, payload in frames:
         ticks = KiteCodec().decode(payload, routes_for(expected[name]), RECEIVED_MS)
@@ -251,3 +249,26 @@ def test_text_messages_are_classified(text, notice):
 def test_the_text_of_a_notice_is_bounded():
     for text in ("x" * 10_000, '{"type":"error","data":"' + "x" * 10_000 + '"}', "[" * 100_000):
         assert len(KiteCodec().notice(text).text) == 500
+
+
+@pytest.mark.parametrize("odd", [None, ltp((2 << 8) + 3, 12_345_678), ltp(256 + 1, 1), full(INFY, last=300)])
+def test_ltp_packets_that_stand_together_read_as_each_alone(odd: bytes | None):
+    packets = [ltp(INFY, price) for price in range(100, 500)]
+    if odd is not None:  # a finer price, an unknown token, another kind
+        packets[200] = odd
+    routes: dict[Token, Instrument] = {
+        INFY: Instrument("NSE", "INFY"),
+        (2 << 8) + 3: Instrument("CDS", "USDINR"),
+    }
+    together, alone = KiteCodec(), KiteCodec()
+    ticks = together.decode(frame(*packets), routes, RECEIVED_MS)
+    assert ticks == [tick for packet in packets for tick in alone.decode(frame(packet), routes, RECEIVED_MS)]
+    assert len(ticks) == 400 - together.skipped["unknown_token"]
+    assert together.skipped == alone.skipped
+
+
+@pytest.mark.parametrize("cut", [1, 9, 10, 15])
+def test_a_long_run_of_ltp_packets_that_is_cut_keeps_what_is_whole(cut: int):
+    ticks, skipped = decode(frame(*[ltp(INFY, price) for price in range(100, 500)])[:-cut])
+    assert [tick.ltp for tick in ticks] == [price / 100 for price in range(100, 500 - (cut + 9) // 10)]
+    assert skipped["truncated"] == 1

@@ -9,7 +9,6 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -18,8 +17,8 @@ from brokerpool.brokers.zerodha import fetch_instruments, load_instruments
 from brokerpool.brokers.zerodha.symbols import openalgo_instrument
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Details, Instrument, TokenBook
+from tests.recordings import recorded
 
-RECORDED = Path(__file__).parents[2].parent / "shared/fixtures/from-fetch/gokiteconnect"
 HEADER = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,"
     "instrument_type,segment,exchange\n"
@@ -221,12 +220,10 @@ def test_the_same_row_twice_is_one_and_a_name_or_token_that_is_taken_is_not_give
 
 def test_the_recorded_lists_load_without_a_bad_row():
     samples = {"instruments_all.csv": 99, "instruments_nse.csv": 99}
-    if not RECORDED.is_dir():
-        pytest.skip(f"the recorded lists are not on this machine ({RECORDED} is absent)")
     for name, rows in samples.items():
-        loaded = load((RECORDED / name).read_bytes())
+        loaded = load(recorded(f"gokiteconnect/{name}").read_bytes())
         assert (len(loaded.book), loaded.skipped) == (rows, 0), name
-    book = load((RECORDED / "instruments_all.csv").read_bytes()).book
+    book = load(recorded("gokiteconnect/instruments_all.csv").read_bytes()).book
     assert book.token(Instrument("NFO", "BANKNIFTY25JAN1823500CE")) == 12073986
     assert book.token(Instrument("BSE", "COX&KINGS")) == 136484868
 

@@ -112,7 +112,9 @@ def test_a_scrape_tells_of_one_moment_and_the_loop_turns_between_its_pieces() ->
     asyncio.run(main())
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not tell")
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the system has no /proc that tells: run it on Linux"
+)
 def test_a_file_that_is_opened_is_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
     def check() -> None:
         before = open_fds()

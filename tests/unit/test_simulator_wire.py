@@ -24,9 +24,9 @@ from brokerpool.simulator.kite_wire import (
 )
 from brokerpool.simulator.listings import divisor
 from brokerpool.ticks import Mode
+from tests.recordings import recorded
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-RECORDED = Path(__file__).parents[3] / "shared" / "fixtures" / "from-fetch"
 INDIA = timezone(timedelta(hours=5, minutes=30))
 MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
 
@@ -102,14 +102,8 @@ def test_recorded_packets_are_written_again_byte_for_byte(name: str) -> None:
     assert record(quote_from(tick, packet), MODES[tick["mode"]])[2:] == packet
 
 
-def recorded(path: str) -> Path:
-    if not RECORDED.exists():
-        pytest.skip(f"recorded packets of others are not kept here; looked in {RECORDED}")
-    return RECORDED / path
-
-
 def sdk_values(path: str) -> list[dict[str, Any]]:
-    values: list[dict[str, Any]] = json.loads((RECORDED / "kite_expected.json").read_text())["expected"][path]
+    values: list[dict[str, Any]] = json.loads(recorded("kite_expected.json").read_text())["expected"][path]
     return values
 
 

@@ -22,8 +22,8 @@ from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.instruments import Instrument
 from brokerpool.monitor.journal import Event, Journal
 from brokerpool.ticks import Mode
-from tests.database import POSTGRES_BIN_PATH
 from tests.postgres import DIALECTS, database
+from tests.postgres_programs import PROGRAMS
 from tests.rehearsal import until
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
@@ -355,7 +355,7 @@ def test_no_key_and_no_token_is_in_the_databases_bytes_in_logs_or_in_a_repr(
     if url.startswith("sqlite"):
         stored.append(files())
     else:
-        dump = POSTGRES_BIN_PATH / "pg_dump"
+        dump = PROGRAMS / "pg_dump"
         stored.append(subprocess.run([dump, url], check=True, capture_output=True, timeout=30).stdout)
     assert b"strategy" in stored[-1], "it is looked at where things are"
     for secret in (text, TOKEN, SECRET_KEY):
