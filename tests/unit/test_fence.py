@@ -222,3 +222,17 @@ def test_a_hook_is_named_as_its_owner_knows_it() -> None:
     assert name_of(Watcher().ticked) == "Watcher.ticked"
     assert name_of(raises(KeyError())) == "hook"
     assert name_of(threading.Thread) == "Thread"
+
+
+def test_a_supervised_coroutine_that_is_closed_ends() -> None:
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        fence = Fence("test")
+        supervised = fence.supervise(work, lambda: 1.0, name="work")
+        supervised.send(None)  # type: ignore[attr-defined]  # begun, and then left to the collector of garbage
+        supervised.close()  # type: ignore[attr-defined]
+        assert fence.faults == {}
+
+    asyncio.run(main())
