@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.gateway_client import KEY, client, gateway, masked
-from tests.loop_hold import measured
+from tests.measuring import turns
 from tests.rehearsal import until
 
 pytestmark = pytest.mark.alone
@@ -73,12 +73,12 @@ def longest_turn(attack: Callable[[str], None], **environ: str) -> float:
         async with gateway({"symbols": 3000}, **environ) as (_, served_by), client(served_by) as other:
             await other.subscribe("INFY")
             attacker = threading.Thread(target=attack, args=(served_by.ws_url,))
-            async with measured() as hold:
+            async with turns() as hold:
                 attacker.start()
                 await until(lambda: not attacker.is_alive(), 60)
                 assert (await other.ask(action="ping"))["type"] == "pong", "nobody else notices"
-            print(f"{attack.__name__}: the longest of {hold.turns} turns took {hold.ms:.1f} ms")
-            return hold.ms
+            print(f"{attack.__name__}: the longest turn took {hold.seconds * 1000:.1f} ms")
+            return hold.seconds * 1000
 
     return asyncio.run(main())
 
