@@ -231,8 +231,8 @@ def test_a_supervised_coroutine_that_is_closed_ends() -> None:
     async def main() -> None:
         fence = Fence("test")
         supervised = fence.supervise(work, lambda: 1.0, name="work")
-        supervised.send(None)  # type: ignore[attr-defined]  # begun, and then left to the collector of garbage
-        supervised.close()  # type: ignore[attr-defined]
+        supervised.send(None)
+        supervised.close()
         assert fence.faults == {}
 
     asyncio.run(main())
