@@ -145,7 +145,10 @@ def test_what_the_list_says_of_an_instrument_is_kept():
         (b"<html>please log in</html>\n", "no column instrument_token, tradingsymbol, name, expiry"),
         (INFY.encode(), "no column"),
         (b"pSymbol,pExchSeg,pTrdSymbol\n1,nse_cm,INFY-EQ\n", "no column instrument_token"),
-        (gzip.compress(b"<!doctype html>\n<title>Maintenance</title>\n", mtime=0), "no column instrument_token"),
+        (
+            gzip.compress(b"<!doctype html>\n<title>Maintenance</title>\n", mtime=0),
+            "no column instrument_token",
+        ),
         (gzip.compress(big_dump(1000), mtime=0)[:-20], "cut off after"),
         (b"\x1f\x8b" + b"garbage" * 10, "cannot be unpacked"),
     ],
