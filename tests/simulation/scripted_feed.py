@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from brokerpool import Instrument, Mode, TokenBook
@@ -98,13 +99,15 @@ class ScriptedCodec:
 class ScriptedFeed:
     """One account with `symbols` listed instruments, whose tokens are 1, 2, 3 and so on."""
 
-    def __init__(self, symbols: int, provider: Provider | None = None, **limits: Any) -> None:
-        """`limits` replace single figures of LIMITS."""
+    def __init__(
+        self, symbols: int, provider: Provider | None = None, *, random: Random, **limits: Any
+    ) -> None:
+        """`limits` replace single figures of LIMITS; `random` is the seed's, so that a scenario replays."""
         self.name = "scripted"
         self.limits = replace(LIMITS, **limits)
         self.instruments = [Instrument("NSE", f"S{number:03}") for number in range(1, symbols + 1)]
         self.book = TokenBook((instrument, n) for n, instrument in enumerate(self.instruments, 1))
-        self.login = Login(Credentials("day-1"), provider)
+        self.login = Login(Credentials("day-1"), provider, random=random)
 
     async def endpoint(self) -> Endpoint:
         """Return an address that carries the present token."""

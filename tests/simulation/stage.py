@@ -77,6 +77,7 @@ async def stage(
     feed = ScriptedFeed(
         symbols,
         provider,
+        random=random,
         **{"symbols_per_connection": per_connection, "max_connections": connections, **(limits or {})},
     )
     scripted = ScriptedBroker(random, feed.limits, symbols, wall_clock=loop.wall_clock, **(broker or {}))

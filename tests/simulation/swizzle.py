@@ -109,6 +109,7 @@ class _Rehearsal:
         size = random.randint(4, 8)
         self.feed = feed = ScriptedFeed(
             symbols=int(connections * size * random.uniform(0.7, 1.3)),
+            random=random,
             provider=self._log_in if (provides := random.random() < 0.3) else None,
             symbols_per_connection=size,
             max_connections=connections,
