@@ -14,6 +14,7 @@ from brokerpool.transport.frames import (
     ABNORMAL,
     BINARY,
     CONTINUATION,
+    INVALID_TEXT,
     NO_CODE,
     NORMAL,
     PROTOCOL_ERROR,
@@ -186,6 +187,8 @@ class Link(WSListener):
         elif kind == WSMsgType.BINARY and frame.fin and self._assembler.between_messages:
             # The broker's ticks: handed over without a copy.
             self._handler.binary(frame.get_payload_as_memoryview())
+        elif kind == WSMsgType.TEXT and frame.fin and self._assembler.between_messages:
+            self._take_text(frame)
         elif kind == WSMsgType.CLOSE:
             self._take_close(frame)
         elif kind == WSMsgType.PING:
@@ -228,6 +231,14 @@ class Link(WSListener):
         self._owed_pong = ping if self._behind else None
         if not self._behind:
             cast("WSTransport", self._transport).send_pong(ping)
+
+    def _take_text(self, frame: WSFrame) -> None:
+        try:
+            text = frame.get_payload_as_utf8_text()
+        except UnicodeDecodeError:
+            self._fail(ProtocolError(INVALID_TEXT, "text is not UTF-8"))
+            return
+        self._handler.text(text)
 
     def _take_data(self, opcode: int, frame: WSFrame) -> None:
         try:

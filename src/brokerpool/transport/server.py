@@ -29,7 +29,7 @@ from brokerpool.transport.listening import listen_on
 _BACKLOG = 1024
 
 #: What the kernel may hold of what a client sends, and so what one turn of the event loop can be handed.
-RECEIVE_BUFFER_BYTES = 32 * 1024
+RECEIVE_BUFFER_BYTES = 16 * 1024
 #: Frames in one read after which a client is not read again before the next turn.
 _FRAMES_A_READ = 64
 
