@@ -101,6 +101,8 @@ class Fence:
         while True:
             try:
                 return await run()
+            except GeneratorExit:  # a coroutine that is closed has to end
+                raise
             except BaseException as error:
                 self.caught(name, error)
             await asyncio.sleep(rest())
@@ -155,8 +157,6 @@ async def _outcome(hook: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseExce
 
 
 def _goes_on(error: BaseException) -> bool:
-    if isinstance(error, GeneratorExit):  # a coroutine that is closed has to end
-        return True
     if isinstance(error, KeyboardInterrupt | SystemExit):
         # In another thread these would end nothing but the loop of a blocking twin.
         return threading.current_thread() is threading.main_thread()
