@@ -67,7 +67,7 @@ def test_no_order_is_placed_twice_and_reconciling_resolves_every_one_in_doubt() 
             order: dict[str, Any] = {"json": {"tag": tag}, "order_tag": tag, "lane": Lane.PLACE}
             try:
                 # A group for each, because a breaker would rightly stop this broker after five of them.
-                answer = await client.request("POST", "/orders", **order, group=tag, timeout=0.5)
+                answer = await client.request("POST", "/orders", **order, group=tag, timeout=1.0)
                 ends["accepted" if answer.status == 200 else "rejected"] += 1
                 assert (tag in book.placed) is (answer.status == 200)
             except OutcomeUnknown as error:

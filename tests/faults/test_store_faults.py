@@ -207,7 +207,7 @@ def test_a_file_that_is_no_database_is_told_and_stays_as_it_was(tmp_path: Path) 
         (psycopg.errors.LockNotAvailable(), ErrorCode.DB_BUSY),
         (psycopg.errors.DataCorrupted(), ErrorCode.DB_DAMAGED),
         (psycopg.OperationalError("server closed the connection"), ErrorCode.DB_UNREACHABLE),
-        (psycopg.errors.UndefinedTable(), ErrorCode.DB_FAILED),
+        (psycopg.errors.UndefinedTable(), ErrorCode.DB_SCHEMA_MISSING),
         (sqlite3.ProgrammingError("closed"), ErrorCode.DB_FAILED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,

@@ -174,6 +174,7 @@ class WebSocketPool:
             lane.commit(plan)
         for instrument in accepted:
             self._carry(instrument)
+        refused |= refusals.no_place(self._placement, plans[0].unplaced)  # now that the others have theirs
         self._watch.start()
         return Subscribed(accepted, tuple(refused.values()))
 

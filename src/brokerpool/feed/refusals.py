@@ -44,12 +44,17 @@ def judge(
     unknown = [Refused(i, ErrorCode.SYMBOL_NOT_FOUND, f"{pool} does not list {i}") for i in strangers]
     if unknown and not partial:
         raise _unknown_error(pool, unknown)
-    message = f"no place left: {load(placement)}" if unplaced else ""
-    full = [Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in unplaced]
+    full = no_place(placement, unplaced)
     if full and not partial:
         text = f"{len(full)} symbols do not fit and nothing was changed: {load(placement)}"
-        raise PoolExhaustedError(text, full)
-    return {refused.instrument: refused for refused in (*unknown, *full)}
+        raise PoolExhaustedError(text, [*full.values()])
+    return {refused.instrument: refused for refused in unknown} | full
+
+
+def no_place(placement: Placement, unplaced: Sequence[Instrument]) -> dict[Instrument, Refused]:
+    """Refuse the instruments for which there is no place, with the numbers of this moment."""
+    message = f"no place left: {load(placement)}" if unplaced else ""
+    return {i: Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in unplaced}
 
 
 def _unknown_error(pool: str, refused: list[Refused]) -> UnknownInstrumentError:
