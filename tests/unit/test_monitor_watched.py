@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections import Counter
@@ -34,11 +35,13 @@ def work(what: Callable[[], object]) -> Counter[str]:
         if event == "call":
             calls[frame.f_code.co_qualname] += 1
 
+    gc.disable()  # others' callbacks of a collection are no part of it
     sys.setprofile(note)
     try:
         what()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return calls
 
 
