@@ -32,7 +32,8 @@ def work(what: Callable[[], object]) -> Counter[str]:
     calls: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call":
+        # How many lags are remembered is a matter of the time that has passed.
+        if event == "call" and not frame.f_code.co_qualname.startswith("LagMonitor."):
             calls[frame.f_code.co_qualname] += 1
 
     gc.disable()  # others' callbacks of a collection are no part of it
