@@ -14,8 +14,9 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 # Tests that measure time run by themselves after the others; pytest's 5 says that ARGS chose none of a part.
-# The first part hands its skips on, so that the last lines tell all of them.
-SKIPS := --skips $(VENV)/skipped.json
+# The first part hands its skips on, so that the last lines tell all of them. (With "=": pytest would take a file that
+# exists for what is to be tested, and not find the option.)
+SKIPS := --skips=$(VENV)/skipped.json
 test: lint ## linters, types and every test, as any user in any folder; needs no service running
 	@rm -f $(VENV)/skipped.json
 	$(BIN)/pytest -m "not alone" -n 3 --dist worksteal $(SKIPS) $(ARGS) || [ $$? -eq 5 ]

@@ -117,7 +117,7 @@ def test_two():
     pytest.skip("no idea")
 """
     skips = tmp_path / "skips"
-    options = ("--skips", str(skips), "-W", "ignore")
+    options = (f"--skips={skips}", "-W", "ignore")
     assert ran(tmp_path, tests, "-m", "first", "-n2", *options)[0] == 0
     _, output = ran(tmp_path, tests, "-m", "not first", *options)
     summary = output.partition("skipped: what, why, and how to get it")[2]
