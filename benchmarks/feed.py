@@ -31,7 +31,7 @@ from brokerpool.instruments import Instrument, Token
 from brokerpool.transport import Link, LinkHandler, Refusal, UpgradeRequest, dial, serve
 from brokerpool.transport.frames import BINARY, server_frame
 
-TARGET = 7.0
+TARGET = 8.0
 #: The target is judged at this size: the frames of a busy feed. Smaller and larger ones are shown.
 JUDGED_SIZE = 100
 MODES = ("ltp", "quote", "full")
