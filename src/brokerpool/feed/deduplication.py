@@ -206,10 +206,13 @@ class Deduplication:
         ticks, unknown = [], False
         for at, tick in socket.waiting:
             order = _order(tick, self._newest)
-            if order > 0 or (order == 0 and at > self._last_at):
+            if order < 0:
+                continue
+            # It came before the last one passed: the others were behind it, or it was behind them.
+            crossed = at <= self._last_at
+            unknown = unknown or crossed
+            if order > 0 or not crossed:
                 ticks.append(tick)
-            elif order == 0:  # it may have been ahead of what the others brought, and may have been behind
-                unknown = True
         in_step = (name for name, other in self._sockets.items() if other.position is not None)
         complete_until = max(self._last_at, self._complete_until, *map(data_at, in_step))
         assert socket.began is not None  # or nothing of it would wait
