@@ -251,7 +251,9 @@ def test_an_eviction_is_never_answered_by_a_dial_and_the_symbols_move_to_the_soc
             stranger = WebSocketPool(feed(broker))
             async with WebSocketPool(evicting, max_symbols=10, grace=0.2, random=Prompt()) as pool:
                 every = instruments(broker)
-                pool.subscribe(every[:25])
+                pool.subscribe(every[:10])
+                await pool.wait_live(every[:10])  # so that the first connection is the eldest
+                pool.subscribe(every[10:25])
                 await pool.wait_live(every[:25])
                 stranger.subscribe(every[25])
                 await until(lambda: events(pool, "evicted") == [("zerodha-1", 0)])
