@@ -170,13 +170,14 @@ class Deduplication:
         if late:
             if socket.late_since is None:
                 socket.late_since = now
-            if now - socket.late_since <= PATIENCE_SECONDS or self._last_at > socket.late_since:
+            if now - socket.late_since <= PATIENCE_SECONDS:
                 return _NOTHING
-            return self._pass(socket, [tick], now, hole=True)  # nothing is held up for so long
         if self._alone(socket):
-            return self._pass(socket, [tick], now)
-        # It has skipped some, and may have skipped all: that shows when another one brings this, or stops.
+            return self._pass(socket, [tick], now, hole=late)
+        # It has skipped some, and may have skipped all, or has been ahead for long, for what is held up comes
+        # within a moment: that shows when another one brings this, or stops.
         socket.floor, socket.position, socket.began = position, None, now
+        socket.late_since = None
         socket.waiting.append((now, tick))
         return _NOTHING
 
