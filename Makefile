@@ -6,6 +6,8 @@ PYTHON ?= $(shell for exe in python3.13 python3.12 python3.11 python3; do \
 	$$exe -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$exe; break; }; done)
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
+# Hundreds of processes start in a run of the tests: none of them is to compile again what another one has compiled.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help test lint format soak demo bench-fanout bench-watching bench-feed bench-http bench-db docs site screenshots newcomer clean
@@ -19,7 +21,7 @@ help: ## show this list
 SKIPS := --skips=$(VENV)/skipped.json
 test: lint ## linters, types and every test, as any user in any folder; needs no service running
 	@rm -f $(VENV)/skipped.json
-	$(BIN)/pytest -m "not alone" -n 3 --dist worksteal $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m alone $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
 
 lint: $(VENV)/.test ## ruff, mypy and the import contracts

@@ -22,7 +22,7 @@ from tests.browser.chromium import PHONE, needs_chromium, page_of
 from tests.gateway_client import KEY, Client, client, gateway, raw_client
 from tests.rehearsal import carrier, until
 
-pytestmark = [needs_chromium, pytest.mark.alone]
+pytestmark = needs_chromium
 
 #: Milliseconds within which an operator sees what has happened.
 SEEN_MS = 2_000
@@ -73,6 +73,7 @@ async def sees(page: Page, where: str, text: str) -> None:
     await expect(page.locator(where)).to_contain_text(text, timeout=SEEN_MS)
 
 
+@pytest.mark.alone
 def test_a_killed_socket_its_gap_and_a_degraded_pool_are_seen_within_two_seconds() -> None:
     async def main() -> None:
         async with watched(10) as (broker, served_by, _, page):
@@ -95,6 +96,7 @@ def test_a_killed_socket_its_gap_and_a_degraded_pool_are_seen_within_two_seconds
     asyncio.run(main())
 
 
+@pytest.mark.alone
 def test_a_refused_symbol_a_slow_client_and_a_429_storm_are_seen_within_two_seconds() -> None:
     async def main() -> None:
         async with watched(14, {"http_rates": {}, "symbols": 60}) as (broker, served_by, session, page):
@@ -146,6 +148,7 @@ def test_a_search_tells_where_a_symbol_is_and_the_journal_can_be_filtered() -> N
     asyncio.run(main())
 
 
+@pytest.mark.alone
 def test_a_held_database_connection_is_seen_within_two_seconds_with_its_holder(tmp_path: Path) -> None:
     async def main() -> None:
         database = {"DATABASE_URL": f"sqlite:///{tmp_path}/test.db"}
@@ -170,6 +173,7 @@ def test_a_gateway_without_a_database_says_so() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.alone
 def test_a_connection_is_rotated_and_drained_after_a_confirmation_and_not_without() -> None:
     async def main() -> None:
         async with watched(3) as (broker, served_by, _, page):

@@ -13,9 +13,6 @@ import pytest
 
 from tests import processes
 
-pytestmark = pytest.mark.alone
-
-
 PROGRAM = Path(__file__).with_name("openalgo_program.py")
 SECOND_GENERATION = int(version("openalgo").split(".")[0]) >= 2
 
@@ -34,6 +31,7 @@ def run_program(folder: Path, ws_url: str, scenario: str, *arguments: str) -> di
     return result
 
 
+@pytest.mark.alone
 def test_it_connects_within_a_second_and_fills_callbacks_and_getters_with_the_brokers_values(
     tmp_path: Path,
 ) -> None:

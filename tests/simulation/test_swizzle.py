@@ -15,7 +15,7 @@ from brokerpool.feed.reconcile import Reconciler
 from brokerpool.instruments import Token
 from tests.simulation.swizzle import Report, rehearse
 
-SEEDS, PER_TEST = 500, 25
+SEEDS, PER_TEST = 200, 20
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import brokerpool.brokers
@@ -123,11 +123,11 @@ def test_the_market_hours_are_those_of_the_setting_with_the_holidays_of_the_file
     monkeypatch.chdir(tmp_path)
     Path("holidays.txt").write_text("2026-01-26  # Republic Day – गणतंत्र दिवस\n", "utf-8")
     environ = {"BROKERPOOL_MARKET_HOURS": "NSE=11:00-13:00", "BROKERPOOL_HOLIDAYS_FILE": "holidays.txt"}
-    for settings in (load(environ), PoolSettings.load(environ=environ)):
-        hours = settings.market_hours
+    for loaded in (load(environ), PoolSettings.load(environ=environ)):
+        hours = loaded.market_hours
         assert (hours.is_open("NSE", REPUBLIC_DAY), hours.is_open("NSE", WEEK_LATER)) == (False, True)
         assert not hours.is_open("BSE", WEEK_LATER)
-        assert settings.market_hours is hours, "read once"
+        assert loaded.market_hours is hours, "read once"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,7 @@ def test_secrets_show_neither_in_repr_nor_in_dumps() -> None:
     assert settings.api_key.get_secret_value() == SECRETS["BROKERPOOL_API_KEY"]
 
 
+@settings(max_examples=40)  # each loads all settings
 @given(
     st.dictionaries(
         st.sampled_from(sorted(NAMES)), st.text("abc#=-.:/%", min_size=1).map(lambda text: f"q7{text}x9")

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -344,11 +344,17 @@ class BrokerClient:
         return Call("GET", self._url(path), group=WARM_UP)
 
 
+@cache  # reading the machine's authorities takes 40 ms and more
+def _default_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def _verifying(context: ssl.SSLContext | None) -> ssl.SSLContext:
     if context is None:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        return _default_context()
     if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
         raise ValueError("the ssl_context has to verify certificates and host names")
     if 0 < context.minimum_version < ssl.TLSVersion.TLSv1_2:

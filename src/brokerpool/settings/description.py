@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,10 +19,11 @@ class Described(NamedTuple):
     secret: bool
 
 
-def describe(group: type[BaseSettings]) -> list[Described]:
+@functools.cache  # asked at each loading, for the names, and the schema takes its time to write
+def describe(group: type[BaseSettings]) -> tuple[Described, ...]:
     """Return the settings of a group in the order in which the group declares them."""
     properties: dict[str, dict[str, Any]] = group.model_json_schema()["properties"]
-    return [
+    return tuple(
         Described(
             name,
             _plain(schema["default"]) if "default" in schema else None,
@@ -30,7 +32,7 @@ def describe(group: type[BaseSettings]) -> list[Described]:
             secret=schema.get("format") == "password",
         )
         for name, schema in properties.items()
-    ]
+    )
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
