@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format soak demo bench-fanout bench-watching bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak demo bench-fanout bench-watching bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -19,16 +19,23 @@ help: ## show this list
 # The first part hands its skips on, so that the last lines tell all of them. (With "=": pytest would take a file that
 # exists for what is to be tested, and not find the option.)
 SKIPS := --skips=$(VENV)/skipped.json
-test: lint ## linters, types and every test, as any user in any folder; needs no service running
+test: style ## linters, types and every test, as any user in any folder; needs no service running
 	@rm -f $(VENV)/skipped.json
-	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
+	@$(MAKE) -j 2 types together  # the types take one processor for most of a minute
 	$(BIN)/pytest -m alone $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
 
-lint: $(VENV)/.test ## ruff, mypy and the import contracts
+together: $(VENV)/.test
+	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
+
+lint: style types ## ruff, mypy and the import contracts
+
+style: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(VENV)/.test
+	$(BIN)/mypy
 
 format: $(VENV)/.test ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
@@ -77,5 +84,5 @@ $(BIN)/python:
 
 # One stamp for each extra, so that an environment is brought up to date only when pyproject.toml changed.
 $(VENV)/.%: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[$*]'
 	@touch $@

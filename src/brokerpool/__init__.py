@@ -1,10 +1,11 @@
 """brokerpool keeps the connections between trading programs and their brokers."""
 
+from typing import TYPE_CHECKING, Any
+
 from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc
 from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
-from brokerpool.db.pool import DatabasePool
 from brokerpool.egress import Egress
 from brokerpool.errors import (
     BrokerError,
@@ -39,6 +40,9 @@ from brokerpool.http.slots import Lane
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.monitor.journal import Journal
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
+
+if TYPE_CHECKING:
+    from brokerpool.db.pool import DatabasePool
 
 __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     # what flows
@@ -98,3 +102,12 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "SubscriptionError",
     "UnknownInstrumentError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the database pool when it is asked for: it brings SQLAlchemy, which takes a third of a second."""
+    if name == "DatabasePool":
+        from brokerpool.db.pool import DatabasePool
+
+        return DatabasePool
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

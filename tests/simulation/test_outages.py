@@ -14,7 +14,7 @@ from tests.simulation.scripted_broker import Refusal
 from tests.simulation.stage import KITE_WINDOWS, Stage, stage
 from tests.simulation.virtual_loop import run
 
-SEEDS = 50
+SEEDS = 25
 SOCKETS = 3
 
 

@@ -12,7 +12,7 @@ from tests.simulation.stage import Stage, stage
 from tests.simulation.virtual_loop import run
 from tests.simulation.witness import Witness
 
-SEEDS = 20
+SEEDS = 10
 
 
 async def lose(scene: Stage, number: int, seconds: float) -> None:
