@@ -1,6 +1,6 @@
 """brokerpool keeps the connections between trading programs and their brokers."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials, Login
@@ -104,8 +104,8 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the database pool when it is asked for: it brings SQLAlchemy, which takes a third of a second."""
+def __getattr__(name: str) -> object:
+    """Import the database pool when it is asked for: SQLAlchemy takes a third of a second."""
     if name == "DatabasePool":
         from brokerpool.db.pool import DatabasePool
 
