@@ -277,7 +277,7 @@ def test_journal_statistics_and_calls_are_kept_once_each(url: str) -> None:
             kept = await store.history("journal")
             dropped = store.stats()["writer"]["dropped"]
             assert [row["event"] for row in kept] == ["dialled", "lost", "live"], dropped
-            assert (kept[1]["symbols"], kept[1]["reason"]) == (3, "closed  with 1006")
+            assert (kept[1]["symbols"], kept[1]["reason"]) == (3, r"closed \x00 with 1006")
             assert [row["statistics"] for row in await store.history("pool_statistics")] == [
                 {"websocket": {"connections": 1}}
             ]

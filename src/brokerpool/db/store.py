@@ -21,6 +21,7 @@ from brokerpool.db.upgrade import upgrade
 from brokerpool.db.url import shown
 from brokerpool.db.vault import Vault
 from brokerpool.db.writer import Writer
+from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument
 from brokerpool.monitor.journal import Event, Journal
 from brokerpool.settings import DatabaseSettings
@@ -34,7 +35,6 @@ LOOK_SECONDS = 0.4
 LOGIN_SECONDS = 1.0
 #: Between two clearings of the history.
 CLEAR_SECONDS = 600.0
-_LONGEST_REASON = 2_000
 # A database that hangs must not keep the look from being tried again.
 _PATIENCE_SECONDS = 10.0
 
@@ -248,7 +248,7 @@ class Store:
 
         The endpoint is kept without its query; `status` is None for a call without an answer.
         """
-        path = _plain(endpoint.partition("?")[0], 256)
+        path = remembered(endpoint.partition("?")[0], 256)
         return self._add(
             "http_calls", endpoint=path, status=status, duration_ms=seconds * 1000, attempts=attempts
         )
@@ -337,13 +337,8 @@ class Store:
                 "number": entry.number,
                 "at_ms": entry.at_ms,
                 "event": entry.event.value,
-                "connection": _plain(entry.connection, 64),
+                "connection": remembered(entry.connection, 64),
                 "symbols": entry.symbols,
-                "reason": _plain(entry.reason, _LONGEST_REASON),
+                "reason": entry.reason,
             }
             self._writer.add("journal", values)
-
-
-def _plain(text: str, most: int) -> str:
-    # A broker's words may be in it: PostgreSQL takes neither NUL nor half a character.
-    return text.encode("utf-8", "replace").decode().replace("\0", "")[:most]

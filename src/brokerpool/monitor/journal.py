@@ -9,6 +9,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
+from brokerpool.foreign import remembered
+
 
 class Event(Enum):
     """What an entry is about; the value is what readers see."""
@@ -83,10 +85,12 @@ class Journal:
         self._counts = Counter({event.value: 0 for event in Event})
 
     def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
-        """Write an entry; the reason must not contain secrets."""
+        """Write an entry; the reason must not contain secrets. It is remembered as one short line."""
         self._counts[event.value] += 1
         at_ms = int(self._wall_clock() * 1000)
-        self._entries.append(Entry(next(self._numbers), at_ms, event, connection, symbols, reason))
+        self._entries.append(
+            Entry(next(self._numbers), at_ms, event, connection, symbols, remembered(reason))
+        )
 
     def entries(self, after: int = 0) -> list[Entry]:
         """Return the entries with a number above `after`, oldest first."""

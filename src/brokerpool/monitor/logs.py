@@ -1,4 +1,7 @@
-"""The two forms of the log: a line for people that ends in key=value, and one JSON object a line."""
+"""The two forms of the log: a line for people that ends in key=value, and one JSON object a line.
+
+A stranger's text, a close reason or a broker's notice, begins no line of its own and steers no terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
+
+from brokerpool.foreign import escaped
 
 #: What a call may give besides its text, as `extra={...}`: names and numbers of ours, never anything of a
 #: request or a broker's answer.
@@ -20,14 +26,17 @@ def configure(level: str, form: str) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """A time, a level, who says it, the text, and the fields as key=value."""
+    """A time, a level, who says it, the text, and the fields as key=value; tracebacks are indented."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the base class's name)
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        return super().formatMessage(record) + fields
+        return escaped(super().formatMessage(record) + fields)
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802
+        return "\n".join(f"    {escaped(line)}" for line in super().formatException(ei).split("\n"))
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,7 +52,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        line = json.dumps(entry, ensure_ascii=False)
+        return line if line.isprintable() else json.dumps(entry)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, str | int]:

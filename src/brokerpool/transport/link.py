@@ -10,6 +10,7 @@ from typing import cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from brokerpool.foreign import escaped
 from brokerpool.transport.frames import (
     ABNORMAL,
     BINARY,
@@ -256,7 +257,7 @@ class Link(WSListener):
         if frame.payload_size and not may_be_sent(code):
             self._fail(ProtocolError(PROTOCOL_ERROR, f"close code {code}"))
             return
-        self._heard = (code, frame.get_close_reason() or "")
+        self._heard = (code, escaped(frame.get_close_reason() or ""))
         if self._closing is None:
             self._closing = self._heard
             self._send_close(NORMAL if code == NO_CODE else code, "")
