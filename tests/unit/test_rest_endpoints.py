@@ -275,6 +275,31 @@ def test_what_does_not_exist_is_told_in_the_same_shape() -> None:
     asyncio.run(main())
 
 
+def test_a_large_body_is_not_looked_at_before_its_key_and_its_first_fault_is_told() -> None:
+    faulty = ",".join(["{}"] * 60_000)
+
+    async def main() -> None:
+        async with serving(API_RATE_LIMIT="8 per hour") as (_, _, program):
+            headers = {"Content-Type": "application/json"}
+
+            async def ask(key: str) -> Answer:
+                body = f'{{{key}"symbols":[{faulty}]}}'.encode()
+                return await program.send("POST", "/api/v1/multiquotes", data=body, headers=headers)
+
+            wrong, none = await ask('"apikey":"wrong",'), await ask("")
+            assert (wrong.status, wrong.json["code"]) == (403, "AUTHENTICATION_ERROR")
+            assert (none.status, none.json["message"]) == (400, {"apikey": ["Field required"]})
+            right = await ask(f'"apikey":"{KEY}",')
+            assert (right.status, list(right.json["message"])) == (
+                400,
+                ["symbols.0.symbol", "symbols.0.exchange"],
+            )
+            statuses = [(await ask('"apikey":"wrong",')).status for _ in range(8)]
+            assert statuses[-1] == 429, "each of them counts"
+
+    asyncio.run(main())
+
+
 def test_the_page_of_the_operations_loads_nothing_from_anywhere() -> None:
     async def main() -> None:
         async with serving() as (_, _, program):

@@ -247,3 +247,26 @@ def test_without_a_proxy_the_answer_says_how_to_have_one() -> None:
         assert (await control.get("/stats"))["proxy"] is None
 
     with_control(scenario)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Host": "evil.example"},
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/faults"), ("GET", "/orders"), ("POST", "/step")])
+def test_a_page_of_another_host_steers_nothing_and_sees_nothing(
+    headers: dict[str, str], method: str, path: str
+) -> None:
+    async def run() -> None:
+        async with KiteSimulator(rate=0) as broker, aiohttp.ClientSession(broker.control_url) as session:
+            async with session.request(method, path, data='{"latency_ms": 250}', headers=headers) as answer:
+                assert answer.status == 403
+                assert "error" in await answer.json()
+            assert broker.faults.latency_ms == 0
+
+    asyncio.run(asyncio.wait_for(run(), 30))

@@ -16,7 +16,7 @@
 | `POST /proxy` | `{"enabled": false}`: the proxy refuses connections and cuts the open ones |
 
 The last four answer 404 when no fault proxy stands in front of the broker. It has no login: it
-listens on loopback only.
+listens on loopback only, and answers 403 to the pages of other hosts that a browser shows on this machine.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from aiohttp import web
 
+from brokerpool.errors import AccessError
+from brokerpool.gateway.approach import Approach
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.proxy import FaultProxy
 from brokerpool.simulator.toxics import ProxyOrder, ToxicOrder, describe
@@ -47,7 +49,7 @@ class _Step(msgspec.Struct, forbid_unknown_fields=True):
 def control_app(simulator: KiteSimulator) -> web.Application:
     """Return the application that shows and steers the simulator."""
     control = _Control(simulator)
-    app = web.Application(middlewares=[_telling_errors])
+    app = web.Application(middlewares=[_refusing_strangers, _telling_errors])
     app.router.add_get("/sockets", control.sockets)
     app.router.add_get("/stats", control.stats)
     app.router.add_get("/orders", control.orders)
@@ -61,6 +63,18 @@ def control_app(simulator: KiteSimulator) -> web.Application:
     app.router.add_delete("/toxics/{name}", control.remove_toxic)
     app.router.add_post("/proxy", control.enable)
     return app
+
+
+_APPROACH = Approach("127.0.0.1")
+
+
+@web.middleware
+async def _refusing_strangers(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        _APPROACH.check(request.headers)
+    except AccessError as error:
+        return web.json_response({"error": str(error)}, status=403)
+    return await handler(request)
 
 
 @web.middleware

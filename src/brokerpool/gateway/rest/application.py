@@ -14,8 +14,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.foreign import remembered
 from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.rest import reference
+from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.failures import (
     Failure,
     FaultyRequestError,
@@ -38,9 +40,6 @@ logger = logging.getLogger("brokerpool.gateway")
 PREFIX = "/api/v1"
 #: Its page is open, and what it shows asks for the key as the market data does.
 DASHBOARD = "/dashboard"
-
-#: About 5,000 symbols of `multiquotes`; reading more would hold up the ticks.
-MAX_BODY_BYTES = 256 * 1024
 
 
 def application(
@@ -80,11 +79,8 @@ def application(
         if error.status_code == HTTPStatus.BAD_REQUEST:
             # Neither JSON nor something that is nearly JSON: no text at all, or nested without an end.
             return _turned_away(market, request, {"body": ["cannot be read"]})
-        if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            code, text = ErrorCode.REQUEST_TOO_LARGE, f"The body has more than {MAX_BODY_BYTES} bytes."
-        else:
-            code, text = ErrorCode.UNKNOWN_ENDPOINT, f"{request.method} {request.url.path} is not served."
-        refused = RequestRefusedError(HTTPStatus(error.status_code), text, code=code)
+        text = f"{request.method} {remembered(request.url.path)} is not served."
+        refused = RequestRefusedError(HTTPStatus(error.status_code), text, code=ErrorCode.UNKNOWN_ENDPOINT)
         headers = dict(error.headers or {})
         if "GET" in headers.get("Allow", "").split(", "):
             headers["Allow"] += ", HEAD"
@@ -98,12 +94,13 @@ def application(
         return _failure(*failure(refused))
 
     app.add_middleware(_Threshold)
+    app.add_middleware(Bodies, door=market.door, keyed=PREFIX)
     app.add_middleware(Guard, door=market.door, approach=approach, keyed=(PREFIX, DASHBOARD))
     return app
 
 
 class _Threshold:
-    """What holds for every request: a slash at the end is optional, a body has a limit, HEAD is as GET."""
+    """What holds for every request: a slash at the end is optional, HEAD is as GET."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -117,17 +114,7 @@ class _Threshold:
             scope = {**scope, "path": path.rstrip("/")}
         if scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, _only_head(send)
-        size = 0
-
-        async def limited() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > MAX_BODY_BYTES:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            return message
-
-        await self._app(scope, limited, send)
+        await self._app(scope, receive, send)
 
 
 def _only_head(send: Send) -> Send:

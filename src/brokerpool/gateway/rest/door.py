@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from brokerpool.db.keys import Scope
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.gateway.gatekeeper import Gatekeeper
+from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.http.window import SlidingSum
 
@@ -38,14 +38,18 @@ class Door:
         Raises AccessError for a key that is wrong, does not allow this, or has had its share, and
         RequestRefusedError (429) for one request of the address too many.
         """
+        caller = self.recognise(address, key, scope)
+        self._count(address, known=True)
+        self._gatekeeper.spend(caller)
+
+    def recognise(self, address: str, key: str, scope: Scope = Scope.DATA) -> Caller:
+        """Return whose key it is, without counting a request with a right one. Raises as `admit` does."""
         try:
-            caller = self._gatekeeper.admit(address, key, scope)
+            return self._gatekeeper.admit(address, key, scope)
         except AccessError as error:
             if error.code is ErrorCode.AUTHENTICATION_ERROR:
                 self.turn_away(address)
             raise
-        self._count(address, known=True)
-        self._gatekeeper.spend(caller)
 
     def admit_operator(self, address: str, headers: Mapping[str, str]) -> None:
         """Return for a request that may see what is the operator's: its key, in a header, has the scope.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, FailFast, Field, SecretStr
 
 from brokerpool.instruments import EXCHANGES, Instrument
 
@@ -74,7 +74,8 @@ class SymbolRequest(Keyed, Pair):
 class MultiQuotesRequest(Keyed):
     """Several symbols at once."""
 
-    symbols: Annotated[list[Pair], Field(min_length=1)]
+    # The first fault is told and ends the check: a list of faults would be many times the list.
+    symbols: Annotated[list[Pair], FailFast(), Field(min_length=1)]
 
 
 class HistoryRequest(Keyed, Pair):
