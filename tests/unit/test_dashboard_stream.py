@@ -36,6 +36,10 @@ def broadcast_of(pool: WebSocketPool, period: float = 0.02) -> Broadcast:
     return Broadcast(sources, pool.journal, period=period)
 
 
+def allowed() -> bool:
+    return True
+
+
 class Peer:
     """The other end of a stream: takes messages, or blocks for as long as it is told."""
 
@@ -58,7 +62,7 @@ class Peer:
         return [m["body"] for m in self.messages if m["type"] == "http.response.body" and m["body"]]
 
     def watch(self, broadcast: Broadcast) -> asyncio.Task[None]:
-        return asyncio.create_task(Stream(broadcast, {})({"type": "http"}, self.receive, self.send))
+        return asyncio.create_task(Stream(broadcast, {}, allowed)({"type": "http"}, self.receive, self.send))
 
 
 def test_all_viewers_get_the_same_bytes_of_one_snapshot_and_nothing_is_built_without_viewers() -> None:
@@ -109,9 +113,32 @@ def test_a_viewer_that_does_not_read_is_dropped_and_delays_nobody() -> None:
     asyncio.run(main())
 
 
+def test_a_viewer_whose_key_is_revoked_sees_no_other_snapshot_and_the_others_go_on() -> None:
+    async def main() -> None:
+        async with rehearsal() as (_, pool):
+            broadcast = broadcast_of(pool)
+            revoked, other, keys = Peer(), Peer(), {"valid"}
+            stream = Stream(broadcast, {}, lambda: bool(keys))
+            watching = [
+                asyncio.create_task(stream({"type": "http"}, revoked.receive, revoked.send)),
+                other.watch(broadcast),
+            ]
+            await until(lambda: revoked.lines and other.lines)
+            keys.clear()
+            had = len(revoked.lines)
+            await asyncio.wait_for(watching[0], 5)
+            assert len(revoked.lines) <= had + 1, "no more than was on its way"
+            seen = len(other.lines)
+            await until(lambda: len(other.lines) > seen + 2)
+            other.left.set()
+            await watching[1]
+
+    asyncio.run(main())
+
+
 def test_a_viewer_that_is_dropped_before_it_has_begun_ends_too() -> None:
     async def main() -> None:
-        viewer, peer = Viewer(), Peer()
+        viewer, peer = Viewer(allowed), Peer()
         viewer.drop()
         await viewer.carry(peer.send, {"type": "http.response.start"})
         assert peer.messages[-1]["more_body"] is False
@@ -127,7 +154,7 @@ def test_only_so_many_viewers_are_served_and_one_more_is_told_the_number() -> No
             tasks = [peer.watch(broadcast) for peer in peers]
             await until(lambda: broadcast.viewers == MAX_VIEWERS)
             with pytest.raises(BrokerpoolError, match=f"{MAX_VIEWERS} dashboards") as caught:
-                Stream(broadcast, {})
+                Stream(broadcast, {}, allowed)
             assert caught.value.code is ErrorCode.TOO_MANY_DASHBOARDS
             broadcast.close()
             await asyncio.gather(*tasks)

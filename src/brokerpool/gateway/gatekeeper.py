@@ -109,6 +109,10 @@ class Gatekeeper:
             self._journal.note(Event.KEY_USED, reason=f"{caller.name}, first from {address}")
         return caller
 
+    def holds(self, caller: Caller) -> bool:
+        """Tell whether the key that let this caller in has not been revoked since."""
+        return caller.key_id in self._uses
+
     # -- shares -------------------------------------------------------------------------------------------
 
     def enter(self, caller: Caller, guest: Guest) -> None:

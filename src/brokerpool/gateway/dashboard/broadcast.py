@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -32,7 +32,9 @@ _encode = msgspec.json.Encoder().encode
 class Viewer:
     """One open dashboard: what waits for it, and whether it is to go."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Callable[[], bool]) -> None:
+        """`allowed` tells whether it may see more; it is asked before each snapshot."""
+        self.allowed = allowed
         self._waiting: deque[bytes] = deque()
         self._woken = asyncio.Event()
         self._ended = False
@@ -94,13 +96,13 @@ class Broadcast:
         return len(self._viewers)
 
     @contextlib.contextmanager
-    def viewer(self) -> Iterator[Viewer]:
-        """Give a viewer that gets the journal so far, and then every snapshot.
+    def viewer(self, allowed: Callable[[], bool]) -> Iterator[Viewer]:
+        """Give a viewer that gets the journal so far, and then every snapshot as long as it is `allowed`.
 
         Raises BrokerpoolError with TOO_MANY_DASHBOARDS.
         """
         self.check_room()
-        viewer = Viewer()
+        viewer = Viewer(allowed)
         entries = self._journal.entries()[-BACKLOG:]
         viewer.put(_line({"kind": "journal", "entries": journal(entries)}))
         self._viewers.add(viewer)
@@ -155,7 +157,9 @@ class Broadcast:
                     viewer.end()
                 return
             for viewer in self._viewers:
-                if not viewer.put(self._latest):
+                if not viewer.allowed():
+                    viewer.drop()
+                elif not viewer.put(self._latest):
                     logger.info("a dashboard was dropped: it did not take %d messages", WAITING)
                     viewer.drop()
             await asyncio.sleep(self._period)
@@ -169,18 +173,19 @@ class Broadcast:
 
 
 class Stream(Response):
-    """The answer that goes on until the viewer leaves, is dropped, or the gateway stops."""
+    """The answer that goes on until the viewer leaves, is dropped or not allowed, or the gateway stops."""
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, broadcast: Broadcast, headers: Mapping[str, str]) -> None:
+    def __init__(self, broadcast: Broadcast, headers: Mapping[str, str], allowed: Callable[[], bool]) -> None:
         broadcast.check_room()
         super().__init__(headers=dict(headers))
         del self.headers["content-length"]
         self._broadcast = broadcast
+        self._allowed = allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._broadcast.viewer() as viewer:
+        with self._broadcast.viewer(self._allowed) as viewer:
             leaving = asyncio.create_task(_left(receive, viewer), name="brokerpool dashboard viewer")
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             try:

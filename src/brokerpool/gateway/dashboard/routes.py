@@ -16,6 +16,7 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.dashboard.broadcast import Broadcast, Stream
 from brokerpool.gateway.dashboard.pages import SECURITY_HEADERS, Pages
 from brokerpool.gateway.dashboard.snapshot import explained
+from brokerpool.gateway.gatekeeper import Caller
 from brokerpool.gateway.rest.door import Door
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.market import address
@@ -30,7 +31,7 @@ _LIVE_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 _encode = msgspec.json.Encoder().encode
 
 
-def admit_operator(door: Door, request: Request) -> None:
+def admit_operator(door: Door, request: Request) -> Caller:
     """Let an operator in, whose key has the scope "admin": who sees everything and may move connections.
 
     The key comes in the header `Authorization: Bearer ...`, which no form and no link of another site can
@@ -41,7 +42,7 @@ def admit_operator(door: Door, request: Request) -> None:
     if not key:
         door.turn_away(address(request))
         raise AccessError("No API key was sent.", code=ErrorCode.AUTHENTICATION_ERROR)
-    door.admit(address(request), key, Scope.ADMIN)
+    return door.admit(address(request), key, Scope.ADMIN)
 
 
 def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Door) -> APIRouter:
@@ -60,8 +61,8 @@ def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Door) -> APIRoute
 
     @router.get("/stream")
     async def _stream(request: Request) -> Response:
-        admit_operator(door, request)
-        return Stream(broadcast, _LIVE_HEADERS)
+        caller = admit_operator(door, request)
+        return Stream(broadcast, _LIVE_HEADERS, lambda: door.holds(caller))
 
     @router.get("/symbols")
     async def _search(request: Request, q: str = "") -> Response:

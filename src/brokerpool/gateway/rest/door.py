@@ -32,8 +32,8 @@ class Door:
         self._clock = clock
         self._visits: OrderedDict[tuple[str, bool], SlidingSum] = OrderedDict()
 
-    def admit(self, address: str, key: str, scope: Scope = Scope.DATA) -> None:
-        """Return for a request that may be answered.
+    def admit(self, address: str, key: str, scope: Scope = Scope.DATA) -> Caller:
+        """Return who asks, for a request that may be answered.
 
         Raises AccessError for a key that is wrong, does not allow this, or has had its share, and
         RequestRefusedError (429) for one request of the address too many.
@@ -41,6 +41,11 @@ class Door:
         caller = self.recognise(address, key, scope)
         self._count(address, known=True)
         self._gatekeeper.spend(caller)
+        return caller
+
+    def holds(self, caller: Caller) -> bool:
+        """Tell whether what was admitted may go on: the key has not been revoked since."""
+        return self._gatekeeper.holds(caller)
 
     def recognise(self, address: str, key: str, scope: Scope = Scope.DATA) -> Caller:
         """Return whose key it is, without counting a request with a right one. Raises as `admit` does."""
