@@ -21,8 +21,8 @@ from brokerpool import ErrorCode, SettingsError
 from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.store import Store
-from brokerpool.gateway import service
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.loop_faults import LoopFaults
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway
@@ -406,7 +406,9 @@ def test_both_ports_speak_tls_1_2_and_newer_and_show_the_certificate_that_the_fi
                 assert await session.drain()
                 async with http.get(f"{served_by.http_url}/stats") as answer:
                     assert answer.status == 200
-                asyncio.get_running_loop().set_exception_handler(service._report)  # as `serve` does
+                asyncio.get_running_loop().set_exception_handler(
+                    LoopFaults(time.monotonic)
+                )  # as `serve` does
                 strangers = ssl.create_default_context()
                 old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 old.set_ciphers("ALL:@SECLEVEL=0")  # the server alone shall refuse

@@ -9,13 +9,13 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from brokerpool import signals
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.loop_faults import LoopFaults
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.server import Gateway
@@ -37,7 +37,8 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     files = [*files, *(certificate.files if certificate is not None else ())]
     stop, hangup = asyncio.Event(), asyncio.Event()
-    asyncio.get_running_loop().set_exception_handler(_report)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopFaults(loop.time))
     watch = SettingsWatch(files, read, settings, hangup)
     with signals.handled(dict.fromkeys(signals.STOP, stop.set) | {signals.HANGUP: hangup.set}):
         serving = asyncio.create_task(_serve(settings, watch, certificate))
@@ -104,16 +105,3 @@ async def _renew(login: Login, logins: AsyncIterator[Credentials]) -> None:
     async for credentials in logins:
         if login.renew(credentials):
             logger.info("a new access token of the broker is in use")
-
-
-def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # picows keeps a client's late handshake as an exception that nobody collects; the connection was closed
-    # as it should be, and a port scanner must not fill the log with tracebacks.
-    if isinstance(context.get("exception"), TimeoutError) and "future" in context:
-        logger.debug("a client did not finish its handshake in time")
-        return
-    # Nor with one line for each client that speaks no TLS, or trusts another authority.
-    if str(context.get("message", "")).startswith("SSL handshake failed"):
-        logger.debug("a client did not finish its TLS handshake")
-        return
-    loop.default_exception_handler(context)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from brokerpool.simulator.faults import BreakHttp
 from brokerpool.simulator.proxied import close_with_reset
-from brokerpool.transport.listening import listen_on
+from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
 
 # A request that names 1,000 instruments has a far longer first line than aiohttp's 8 KiB.
 _MAX_LINE_BYTES = 128 * 1024
@@ -55,7 +55,8 @@ class HttpListener:
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         for sock in await listen_on(host, port, backlog=_BACKLOG):
-            self._servers.append(await loop.create_server(self._door, sock=sock, backlog=_BACKLOG))
+            self._servers.append(await loop.create_server(self._door, sock=sock, backlog=ACCEPTED_A_TURN))
+            lengthen_backlog([sock], _BACKLOG)
         self.port = self._servers[0].sockets[0].getsockname()[1]
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeAlias
 
@@ -18,6 +18,9 @@ Address: TypeAlias = tuple[socket.AddressFamily, Any]
 _EVERYWHERE = "::"
 #: How often another free port is tried, when the first is taken in the second family.
 _PORTS_TRIED = 20
+#: Connections that asyncio is to take in at once, given to it as the backlog: it takes as many as that in one
+#: turn of the event loop and, where no descriptor is left, fails as often. The system's own is longer.
+ACCEPTED_A_TURN = 64
 #: What the system says of an address that the machine has not, and of a family that it does not know.
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
@@ -37,6 +40,12 @@ async def listen_on(host: str, port: int, *, backlog: int = 128) -> list[socket.
             if port != 0 or error.errno != errno.EADDRINUSE:
                 raise
     raise OSError(errno.EADDRINUSE, f"no port is free in both families of {host}")
+
+
+def lengthen_backlog(sockets: Iterable[socket.socket], backlog: int = 128) -> None:
+    """Let the system keep so many connections that wait, once asyncio has set its own number."""
+    for sock in sockets:
+        sock.listen(backlog)
 
 
 def url_host(host: str) -> str:

@@ -24,7 +24,7 @@ from picows import (
 
 from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
 from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
-from brokerpool.transport.listening import listen_on
+from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
 
 _BACKLOG = 1024
 
@@ -50,6 +50,17 @@ class Refusal(NamedTuple):
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = _NO_HEADERS
+
+
+class _ListeningSocket(socket.socket):
+    """A listening socket that aiofastnet can pause.
+
+    When no descriptor is left it takes the socket from the loop for a second, by a method that only loops
+    have; without one here it would try again at once, and for ever.
+    """
+
+    def remove_reader(self, descriptor: int) -> None:
+        asyncio.get_running_loop().remove_reader(descriptor)
 
 
 class LinkServer:
@@ -86,7 +97,8 @@ class LinkServer:
         self, host: str, port: int, handshake_timeout: float, tls: ssl.SSLContext | None
     ) -> None:
         """Begin to accept; port 0 takes any free one. Raises OSError when the address is taken."""
-        for sock in await listen_on(host, port, backlog=_BACKLOG):
+        for plain in await listen_on(host, port, backlog=_BACKLOG):
+            sock = _ListeningSocket(fileno=plain.detach())
             # Before anybody connects: accepted sockets have it too, and announce no wider window.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
             server = await ws_create_server(
@@ -96,10 +108,11 @@ class LinkServer:
                 max_frame_size=self._max_message_bytes,
                 enable_auto_pong=False,  # the link answers, and does not write to a peer that does not read
                 logger_name=picows_logger,
-                backlog=_BACKLOG,
+                backlog=ACCEPTED_A_TURN,
                 ssl=tls,
                 ssl_handshake_timeout=handshake_timeout if tls is not None else None,
             )
+            lengthen_backlog([sock], _BACKLOG)
             self._servers.append(server)
         self._schedule_pings()
 

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from brokerpool.gateway.rest.admission import CONNECTION
 from brokerpool.gateway.rest.connection import Connection
 from brokerpool.gateway.rest.places import Places
-from brokerpool.transport.listening import listen_on
+from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
 
 _STOP_SECONDS = 3.0
 
@@ -29,7 +29,11 @@ _UNREAD_MS = 30_000
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn in a process that handles its signals itself."""
+    """uvicorn in a process that handles its signals itself, and takes connections in as the others do."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        lengthen_backlog(sockets or ())
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -59,6 +63,7 @@ class RestServer:
             server_header=False,
             # Who is believed about a client's address is decided by `Approach`, for both listeners.
             proxy_headers=False,
+            backlog=ACCEPTED_A_TURN,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
         )
