@@ -52,6 +52,20 @@ def test_fifty_writers_meet_no_lock_and_write_in_the_order_in_which_they_came(ur
     asyncio.run(main())
 
 
+def test_a_new_file_and_those_beside_it_are_readable_by_their_owner_only(url: str, tmp_path: Path) -> None:
+    def files() -> list[Path]:
+        return [*tmp_path.iterdir()]
+
+    async def main() -> None:
+        async with DatabasePool(url) as pool:
+            await with_table(pool)
+            rights = {path.name: path.stat().st_mode & 0o777 for path in files()}
+            assert len(rights) > 1, "SQLite has its log of writes beside it"
+            assert set(rights.values()) == {0o600}, rights
+
+    asyncio.run(main())
+
+
 def test_a_file_that_is_no_database_is_not_kept_open(tmp_path: Path) -> None:
     path = tmp_path / "letter.db"
     path.write_text("Dear reader, " * 1000)

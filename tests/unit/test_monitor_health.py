@@ -115,8 +115,8 @@ def test_the_endpoints_tell_a_refused_login_with_503_and_what_to_do_until_there_
             await until(lambda: served_by.pool.feed.login.refused)
             status, answer = await get("/health/ready")
             assert (status, answer["status"]) == (503, "not ready")
-            (reason,) = answer["reasons"]
-            assert reason["code"] == "login_refused"
+            # A busy machine may have reasons of its own.
+            (reason,) = [reason for reason in answer["reasons"] if reason["code"] == "login_refused"]
             assert "access token" in reason["action"]
             assert abs(reason["since"] - time.time()) < 10
             assert (await get("/health"))[1]["status"] == "down"

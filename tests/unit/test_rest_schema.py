@@ -110,7 +110,7 @@ def asked(operation: Any, mode: GenerationMode) -> set[int]:
     @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
     def ask(case: Any, data: st.DataObject) -> None:
         made_plausible(case, data.draw)
-        response = case.call()
+        response = case.call(timeout=100)
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 

@@ -103,6 +103,29 @@ def test_messages_go_both_ways_and_the_request_is_seen() -> None:
     asyncio.run(main())
 
 
+def test_whoever_sends_the_dial_elsewhere_gets_no_credentials_carried_there() -> None:
+    async def main() -> None:
+        asked: list[UpgradeRequest] = []
+
+        def elsewhere(request: UpgradeRequest) -> Recorder:
+            asked.append(request)
+            return Recorder()
+
+        async with serving(elsewhere) as stranger:
+            away = {"Location": f"ws://127.0.0.1:{stranger.port}/"}
+            async with serving(lambda request: Refusal(302, headers=away)) as server:
+                with pytest.raises(DialError, match="HTTP 302") as caught:
+                    await dial(
+                        f"ws://127.0.0.1:{server.port}/?token=t",
+                        Recorder(),
+                        headers={"Authorization": "token secret"},
+                    )
+        assert caught.value.status == 302
+        assert asked == []
+
+    asyncio.run(main())
+
+
 def test_a_refusal_tells_status_and_retry_after_and_no_secret() -> None:
     async def main() -> None:
         async with serving(lambda _: Refusal(429, b"slow down", {"Retry-After": "7"})) as server:

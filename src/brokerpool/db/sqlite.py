@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -40,8 +41,10 @@ class _Tuned(sqlite3.Connection):
     """A connection with the settings that make SQLite fit for several readers and a writer."""
 
     def __init__(self, database: str, *args: Any, **options: Any) -> None:  # noqa: ANN401  (sqlite3's)
-        super().__init__(database, *args, **options)
         self._path = Path(database).absolute()
+        if not options.get("uri"):
+            _make_private(self._path)
+        super().__init__(database, *args, **options)
         self._file: tuple[int, int] | None = None
         try:
             with _TUNING:
@@ -104,6 +107,15 @@ class LiteConnection(aiosqlite.Connection):
                 # As long as its statement is not at its end, an interrupt would meet the roll-back too.
                 work.result().close()
             raise
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if there is none, for its owner alone: keys, logins and the account's demand are in it.
+
+    SQLite gives the same rights to the files that it puts beside it.
+    """
+    with contextlib.suppress(OSError):  # it is there, or SQLite says better why it cannot be
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def is_in_memory(url: URL) -> bool:

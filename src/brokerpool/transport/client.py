@@ -84,6 +84,7 @@ async def dial(
                 max_frame_size=MAX_MESSAGE_BYTES,
                 enable_auto_pong=False,  # the link answers, so that its owner hears of it
                 extra_headers=headers,
+                max_redirects=0,  # whoever sends us elsewhere gets no credentials carried there
                 socket_factory=connect,
                 proxy=proxy.url if proxy is not None else None,
                 logger_name=picows_logger,
