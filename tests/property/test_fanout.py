@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Hashable, Iterator
 from typing import TypeAlias
 
@@ -141,7 +141,7 @@ class Everything(RuleBasedStateMachine):
         client = self.client(number)
         self.clients.remove(client)
         client.held.clear()
-        self.fanout.forget(client.subscriber)
+        deque(self.fanout.forget(client.subscriber), maxlen=0)
         client.check()
 
     @precondition(lambda self: self.clients)

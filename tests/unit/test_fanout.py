@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import permutations
 from typing import Any
@@ -154,7 +155,7 @@ def test_five_clients_in_mixed_modes_leave_in_every_order_and_the_rest_keep_what
                     assert sorted(f["mode"] for f in clients[n][0].frames) == sorted(held[n])
                 for inbox, _ in clients:
                     inbox.frames.clear()
-                fanout.forget(clients[leaver][1])
+                deque(fanout.forget(clients[leaver][1]), maxlen=0)
                 present.discard(leaver)
             fanout.ticked([tick(1.0)])
             assert not any(inbox.frames for inbox, _ in clients)
@@ -184,7 +185,7 @@ def test_clients_with_equal_subscriptions_share_one_audience_and_part_again() ->
         fanout.add(one, SBIN, Mode.QUOTE)
         await settled()
         assert fanout.stats()["audiences"] == 1
-        fanout.forget(one)
+        deque(fanout.forget(one), maxlen=0)
         fanout.ticked([tick(5.0)])
         assert second.prices() == [1.0, 3.0, 5.0]
         assert first.prices() == [1.0, 3.0]
@@ -242,7 +243,7 @@ def test_frames_that_were_gathered_leave_also_when_no_further_tick_comes() -> No
             assert inbox.prices() == []
             await asyncio.sleep(0.01)
             assert inbox.prices() == [1.0]
-            fanout.forget(subscriber)
+            deque(fanout.forget(subscriber), maxlen=0)
 
     run(test)
 
@@ -253,7 +254,7 @@ def test_frames_that_a_client_gets_as_it_leaves_are_counted() -> None:
         fanout._not_before = 10.0
         fanout.ticked([tick(1.0), tick(2.0)])
         assert inbox.frames == []
-        fanout.forget(subscriber)
+        deque(fanout.forget(subscriber), maxlen=0)
         assert fanout.stats()["frames_delivered"] == len(inbox.frames) > 0
 
     run(test)
@@ -428,7 +429,7 @@ def test_nothing_is_kept_of_clients_and_symbols_that_are_gone() -> None:
             _, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.DEPTH))
             fanout.ticked([tick(1.0), tick(1.0, SBIN)])
             fanout.remove(subscriber, SBIN, Mode.DEPTH)
-            fanout.forget(subscriber)
+            deque(fanout.forget(subscriber), maxlen=0)
         await settled()
         numbers = fanout.stats()
         assert (numbers["clients"], numbers["symbols"], numbers["audiences"]) == (0, 0, 0)

@@ -87,12 +87,13 @@ class Fanout(PoolListener):
         """Stop delivering; what was not held is ignored."""
         self._seating.remove(subscriber, instrument, mode)
 
-    def forget(self, subscriber: Subscriber) -> None:
-        """Drop a client that is gone."""
+    def forget(self, subscriber: Subscriber) -> Iterator[None]:
+        """Drop a client that is gone; each step of what is returned clears a slice of what it held away."""
         self._subscribers.discard(subscriber)
-        self._seating.leave(subscriber)  # first, for its last frames leave with that and are counted
+        steps = self._seating.leave(subscriber)  # first, for its last frames leave with that and are counted
         self._delivered_to_gone += subscriber.delivered
         self._conflated_for_gone += subscriber.conflated
+        return steps
 
     def snapshot(self, keys: Iterable[Key], stale: Callable[[Instrument], bool]) -> bytes:
         """Return the last known values as joined frames, marked as snapshots; b"" when there are none.

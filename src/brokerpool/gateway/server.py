@@ -18,6 +18,7 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
+from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
@@ -132,6 +133,7 @@ class Gateway:
         self._feed_status = FeedStatus(self.pool, self._fanout)
         self.pool.listen(self._feed_status)
         self._refusals = RefusalLog()
+        self._departures = Departures()
         sources = Sources(
             self.pool, self._fanout, self._refusals, self.stats, self._vitals.lag_since, time.time
         )
@@ -223,6 +225,7 @@ class Gateway:
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
+        self._departures.close()
         self._feed_status.close()
         self._fanout.close()
         self._broadcast.close()
@@ -270,6 +273,7 @@ class Gateway:
             self._refusals,
             self._gatekeeper,
             self._limits,
+            self._departures,
             came=lambda peer: self._approach.came(peer, headers).address,
             make_room=self._records.make_room if self._records is not None else lambda: False,
         )

@@ -14,6 +14,7 @@ from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway import protocol, replies
 from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.protocol import RequestError
@@ -73,6 +74,7 @@ class Session(LinkHandler):
         refusals: RefusalLog,
         gatekeeper: Gatekeeper,
         limits: SessionLimits,
+        departures: Departures,
         *,
         came: Callable[[str], str] = str,
         make_room: Callable[[], bool] = lambda: False,
@@ -87,6 +89,7 @@ class Session(LinkHandler):
         self._refusals = refusals
         self._gatekeeper = gatekeeper
         self._limits = limits
+        self._departures = departures
         self._came = came
         self._make_room = make_room
         #: Whose key the client has shown, None before.
@@ -149,9 +152,9 @@ class Session(LinkHandler):
         self._requests.close()
         if self._caller is not None:
             self._gatekeeper.leave(self._caller, self)
-        self._fanout.forget(self._subscriber)
+        self._departures.add(self._fanout.forget(self._subscriber))
         self._fanout.dropped += code == SLOW_CONSUMER
-        self._pool.let_go(self.name)
+        self._departures.add(self._subscriptions.give_up_all())
 
     # -- Guest --------------------------------------------------------------------------------------------
 

@@ -108,6 +108,12 @@ class Subscriptions:
                 yield
         yield from self._send(reply.reply())
 
+    def give_up_all(self) -> Iterator[None]:
+        """Give up everything at the pool, for a client that is gone."""
+        for part in _slices(self._pool.demand.instruments(self._owner)):
+            self._pool.unsubscribe(part, owner=self._owner)
+            yield
+
     def tell(self, request: protocol.ListSubscriptions) -> Iterator[None]:
         """Name what the client holds, in the order in which it came."""
         reply = replies.SubscriptionList(request, self._pool.name)
