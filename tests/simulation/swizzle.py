@@ -21,6 +21,7 @@ from typing import Any
 from brokerpool import Mode, PoolExhaustedError, WebSocketPool
 from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials
+from brokerpool.feed.dialling import EVICTED_SECONDS, MOST_EVICTED_SECONDS
 from brokerpool.feed.states import SymbolState
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.scripted_broker import ScriptedBroker
@@ -31,7 +32,7 @@ from tests.simulation.witness import Witness
 CHAOS_SECONDS = 120.0
 #: Within this everything must be well again: a back-off of a minute, and one of the account's besides.
 RECOVERY_SECONDS = 135.0
-#: How much longer for each time that the broker threw a socket out: the pool keeps a rest from then on.
+#: How much longer at least for each time that the broker threw a socket out: the pool keeps a rest from then on.
 EVICTION_SECONDS = 130.0
 CLOSE_SECONDS = 3.0
 MAX_STEPS = 200_000
@@ -224,7 +225,7 @@ class _Rehearsal:
         self.feed.login.renew(Credentials(broker.token))
         broker.ledger.say(loop.time(), "all faults are healed")
         healed = loop.time()
-        bound = RECOVERY_SECONDS + EVICTION_SECONDS * broker.evictions
+        bound = RECOVERY_SECONDS + _rest_seconds(broker.evictions, self.feed.limits.max_connections)
         while wrong := self._wrong():
             if loop.time() - healed > bound:
                 self.report.problems.append(f"{bound:g} s after all faults were healed: {'; '.join(wrong)}")
@@ -275,6 +276,18 @@ class _Rehearsal:
             await self.broker.close()
         except AssertionError as error:
             problems.append(str(error))
+
+
+def _rest_seconds(evictions: int, sockets: int) -> float:
+    """Return for how long the pool may do without sockets that were thrown out, counted from the last time.
+
+    Each eviction doubles the rest; of several seats one comes back after it, the next after another rest.
+    """
+    if not evictions:
+        return 0.0
+    first = min(MOST_EVICTED_SECONDS, EVICTED_SECONDS * 2 ** (evictions - 1))
+    next_one = min(MOST_EVICTED_SECONDS, 2 * first)
+    return max(EVICTION_SECONDS * evictions, first + (min(evictions, sockets) - 1) * next_one)
 
 
 def main(arguments: list[str] | None = None) -> int:
