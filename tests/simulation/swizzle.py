@@ -32,7 +32,7 @@ from tests.simulation.witness import Witness
 CHAOS_SECONDS = 120.0
 #: Within this everything must be well again: a back-off of a minute, and one of the account's besides.
 RECOVERY_SECONDS = 135.0
-#: How much longer at least for each time that the broker threw a socket out: the pool keeps a rest from then on.
+#: How much longer at least for each time that the broker threw a socket out: the pool keeps a rest then.
 EVICTION_SECONDS = 130.0
 CLOSE_SECONDS = 3.0
 MAX_STEPS = 200_000
@@ -285,7 +285,7 @@ def _rest_seconds(evictions: int, sockets: int) -> float:
     """
     if not evictions:
         return 0.0
-    first = min(MOST_EVICTED_SECONDS, EVICTED_SECONDS * 2 ** (evictions - 1))
+    first = min(MOST_EVICTED_SECONDS, EVICTED_SECONDS * 2.0 ** (evictions - 1))
     next_one = min(MOST_EVICTED_SECONDS, 2 * first)
     return max(EVICTION_SECONDS * evictions, first + (min(evictions, sockets) - 1) * next_one)
 
