@@ -32,6 +32,8 @@ class _Stint:
     ticked: bool = False
     last: int | None = None  # the newest running number that came since it was live
     last_at: float = 0.0
+    #: When any tick was delivered last: one that was held up on its way may be older, and nothing tells.
+    delivered_at: float = 0.0
     #: When it ticked first, since it is wanted or since its last gap.
     first_at: float = 0.0
     #: How often it has ticked since then.
@@ -144,11 +146,13 @@ class Witness(PoolListener):
                 if self._pool.state(instrument) in (SymbolState.ACCEPTED, SymbolState.SENT):
                     continue
             elif not self._follows(instrument, stint, tick, number):
+                stint.delivered_at = now
                 continue
             if stint.last is None:
                 stint.first_at = now
             stint.ticks += 1
             stint.last, stint.last_at, stint.mode = number, now, tick.mode
+            stint.delivered_at = now
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
         for gap in gaps:
@@ -167,10 +171,12 @@ class Witness(PoolListener):
                 self._say(instrument, "has a gap though it never ticked")
             elif stint.last is None:
                 pass
-            elif gap.from_ms < self._ms(stint.last_at) - 1:
+            elif gap.from_ms < self._ms(stint.delivered_at) - 1:
                 self._late[instrument] = self._now()
-            elif gap.from_ms > self._ms(stint.last_at) + 1:
-                self._say(instrument, f"{gap} does not begin at the last tick, {self._ms(stint.last_at)}")
+            elif gap.from_ms > self._ms(stint.delivered_at) + 1:
+                self._say(
+                    instrument, f"{gap} does not begin at the last tick, {self._ms(stint.delivered_at)}"
+                )
 
     def gaps_closed(self, gaps: list[Gap]) -> None:
         for gap in gaps:
@@ -230,7 +236,7 @@ class Witness(PoolListener):
                 self._say(instrument, f"tick {number} comes twice")
             return True
         gap = self._last_gap(instrument)
-        covered = gap is not None and self._covers(gap, stint.last_at, now)
+        covered = self._covered(instrument, stint.last_at, now)
         hole = range(stint.last + 1, number)
         arrivals = self._ledger.arrivals[token]
         missed = [n for n in hole if arrivals.get(n, 0.0) < now]
@@ -279,6 +285,17 @@ class Witness(PoolListener):
     def _covers(self, gap: Gap, from_at: float, to_at: float) -> bool:
         ends = gap.to_ms if gap.to_ms is not None else self._ms(to_at)
         return gap.from_ms <= self._ms(from_at) + 1 and ends >= self._ms(to_at) - 1
+
+    def _covered(self, instrument: Instrument, from_at: float, to_at: float) -> bool:
+        """Tell whether gaps that follow upon one another, with only edges in between, cover the time."""
+        reached = self._ms(to_at)
+        for gap in reversed(self._closed.get(instrument, ())):
+            if (gap.to_ms or 0) < reached - 2:
+                return False
+            reached = gap.from_ms
+            if reached <= self._ms(from_at) + 1:
+                return True
+        return False
 
     def _last_gap(self, instrument: Instrument) -> Gap | None:
         closed = self._closed.get(instrument)
