@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from brokerpool.feed.deduplication import PATIENCE_SECONDS, REMEMBERED, Deduplication
+from brokerpool.feed.lateness import Lateness
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, QuoteTick, Tick
 
@@ -25,13 +26,16 @@ class Sockets(Deduplication):
         self.now = 0.0
         self.holes = 0
         self.data: dict[str, float] = {}
-        self.serve(joined, 0.0)
+        self.lateness = Lateness()
+        self.serve(joined, 0.0, self.lateness.of)
 
     def brings(self, source: str, tick: Tick) -> list[Tick]:
         self.now += 0.001
         self.data[source] = self.now
         passing = self.brought(source, tick, self.now, self.data_at)
         self.holes += passing.hole
+        if passing.late is not None:
+            self.lateness.note(source, passing.late, self.now)
         return passing.ticks
 
     def waits(self, seconds: float) -> list[Tick]:
@@ -42,10 +46,11 @@ class Sockets(Deduplication):
         return passing.ticks
 
     def data_at(self, source: str) -> float:
-        return self.data.get(source, 0.0)
+        return self.data.get(source, 0.0) - self.lateness.of(source)
 
     def dies(self, source: str) -> None:
         self.lost(source, self.data_at(source))
+        self.lateness.forget(source)
 
 
 def ltp(price: float, at_ms: int = 0) -> Tick:
@@ -192,7 +197,7 @@ def test_it_is_over_when_there_is_one_socket_and_no_copy_is_still_to_come_on_it(
     sockets = Sockets(serving="ab")
     assert not sockets.over()
     assert sockets.brings("a", ltp(1.0))
-    sockets.serve("b", sockets.now)
+    sockets.serve("b", sockets.now, sockets.lateness.of)
     assert not sockets.over()
     assert not sockets.brings("b", ltp(1.0))
     assert sockets.over()
@@ -202,17 +207,17 @@ def test_of_a_single_socket_only_the_copies_that_were_still_to_come_are_dropped(
     sockets = Sockets(serving="ab")
     assert sockets.brings("a", ltp(1.0))
     assert sockets.brings("a", ltp(2.0))
-    sockets.serve("b", sockets.now)
+    sockets.serve("b", sockets.now, sockets.lateness.of)
     assert [bool(sockets.brings("b", ltp(p))) for p in (1.0, 2.0, 2.0, 1.0)] == [False, False, True, True]
 
 
 def test_a_socket_that_left_is_not_heard_any_more_and_one_that_comes_back_repeats_the_last() -> None:
     sockets = Sockets(serving="ab")
     assert sockets.brings("a", quote(1))
-    sockets.serve("a", sockets.now)
+    sockets.serve("a", sockets.now, sockets.lateness.of)
     assert not sockets.brings("b", quote(2))
     assert sockets.brings("a", quote(2))
-    sockets.serve("ab", sockets.now)
+    sockets.serve("ab", sockets.now, sockets.lateness.of)
     assert not sockets.brings("b", quote(2))
     assert sockets.brings("b", quote(3))
     assert not sockets.brings("a", quote(3))
@@ -299,11 +304,44 @@ def test_a_socket_that_began_after_the_other_one_had_died_leaves_a_hole(kind) ->
 
 
 @every_kind
+def test_a_socket_that_was_held_up_and_dies_has_not_brought_what_was_sent_meanwhile(kind) -> None:
+    sockets = Sockets(kind(0), serving="ab", joined="abc")
+    assert [sockets.brings("b", kind(n)) for n in (1, 2)] == [[kind(1)], [kind(2)]]
+    sockets.dies("b")
+    sockets.now += 2.0
+    assert sockets.brings("c", kind(4)) == []
+    assert [sockets.brings("a", kind(n)) for n in (1, 2)] == [[], []], (
+        "two seconds late: 3 is under way still"
+    )
+    sockets.dies("a")
+    assert sockets.waits(PATIENCE_SECONDS) == [kind(4)]
+    assert sockets.holes == 1
+
+
+@every_kind
+def test_one_that_was_late_and_has_caught_up_has_brought_all_when_it_dies(kind) -> None:
+    sockets = Sockets(kind(0), serving="ab", joined="abc")
+    assert sockets.brings("b", kind(1))
+    sockets.dies("b")
+    sockets.now += 2.0
+    assert sockets.brings("a", kind(1)) == []
+    sockets.now += 2.0
+    assert sockets.brings("a", kind(2))
+    sockets.now += 1.0
+    assert sockets.brings("c", kind(3)) == []
+    sockets.now += 0.5
+    sockets.data["a"] = sockets.now
+    sockets.dies("a")
+    assert sockets.waits(PATIENCE_SECONDS) == [kind(3)]
+    assert sockets.holes == 0
+
+
+@every_kind
 def test_a_socket_that_takes_the_place_of_one_that_left_in_order_leaves_none(kind) -> None:
     sockets = Sockets(kind(0))
     assert sockets.brings("a", kind(1))
     sockets.now += 60.0
-    sockets.serve("b", sockets.now)
+    sockets.serve("b", sockets.now, sockets.lateness.of)
     assert sockets.brings("b", kind(2)) == [kind(2)]
     assert sockets.holes == 0
 

@@ -24,6 +24,8 @@ class Passing(NamedTuple):
 
     ticks: list[Tick]
     hole: bool = False
+    #: How many seconds after another socket this one brought it, 0 if it was the first; None if nobody knows.
+    late: float | None = None
 
 
 _NOTHING = Passing([])
@@ -86,14 +88,17 @@ class Deduplication:
 
     # -- the sockets --------------------------------------------------------------------------------------
 
-    def serve(self, sources: Collection[str], now: float) -> None:
-        """Expect the symbol from exactly these sockets from now on; one that leaves had served until now."""
+    def serve(self, sources: Collection[str], now: float, late: Callable[[str], float]) -> None:
+        """Expect the symbol from exactly these sockets from now on.
+
+        One that leaves had served until now, or until as long ago as it is `late`.
+        """
         for source in sources:
             if source not in self._sockets:
                 self._sockets[source] = _Socket(self._count)
         for source in [source for source in self._sockets if source not in sources]:
             if self._sockets.pop(source).position is not None:
-                self._complete_until = now
+                self._complete_until = max(self._complete_until, now - late(source))
                 for socket in self._sockets.values():
                     if socket.began is None:  # it was asked for, and whatever ticks from now on comes there
                         socket.began = now
@@ -129,7 +134,7 @@ class Deduplication:
     def brought(self, source: str, tick: Tick, now: float, data_at: Callable[[str], float]) -> Passing:
         """Return what passes now that a socket has brought a tick.
 
-        `data_at` tells when a socket brought data of any symbol last.
+        `data_at` tells until when a socket has brought all that there was of any symbol.
         """
         socket = self._sockets.get(source)
         if socket is None:
@@ -160,7 +165,7 @@ class Deduplication:
         for number in range(self._count - remembered + 1, self._count + 1):
             if self._is(number, tick):
                 socket.position, socket.late_since = number, None
-                return _NOTHING
+                return self._copy(number, now)
             late = late or self._passed[number - self._count - 1].after_hole
         order = _order(tick, self._newest)
         if order > 0:
@@ -189,7 +194,7 @@ class Deduplication:
             if self._is(number, tick):
                 socket.position = number
                 socket.waiting.clear()
-                return _NOTHING
+                return self._copy(number, now)
         if _order(tick, self._newest) < 0:
             return _NOTHING
         socket.waiting.append((now, tick))
@@ -228,7 +233,7 @@ class Deduplication:
         self._hole_next = self._hole_next or hole
         before = self._count
         self._go_on(socket, ticks, now)
-        passing = Passing(ticks, hole)
+        passing = Passing(ticks, hole, 0.0)
         for other in self._sockets.values():
             if other.waiting:
                 passing.ticks.extend(self._fall_in(other, before, now))
@@ -258,6 +263,9 @@ class Deduplication:
             self._note(tick, now)
         socket.position, socket.late_since = self._count, None
         socket.waiting.clear()
+
+    def _copy(self, number: int, now: float) -> Passing:
+        return Passing([], late=now - self._passed[number - self._count - 1].at)
 
     def _is(self, number: int, tick: Tick) -> bool:
         """Tell whether the tick is a copy of the one that passed with this number."""
