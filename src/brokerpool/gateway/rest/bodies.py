@@ -40,15 +40,14 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        pieces: list[bytes] = []
-        size, more = 0, True
+        body, more = bytearray(), True  # no list: a body may come in a quarter of a million pieces
         while more:
             message = await receive()
             if message["type"] != "http.request":
                 return  # the client is gone
-            pieces.append(message.get("body", b""))
-            size, more = size + len(pieces[-1]), message.get("more_body", False)
-            if size > MAX_BODY_BYTES:
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > MAX_BODY_BYTES:
                 text = f"The body has more than {MAX_BODY_BYTES} bytes."
                 refused = RequestRefusedError(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, code=ErrorCode.REQUEST_TOO_LARGE
@@ -56,8 +55,7 @@ class Bodies:
                 status, answer = failure(refused)
                 await json_response(answer, status)(scope, receive, send)
                 return
-        body = b"".join(pieces)
-        if size > SMALL_BODY_BYTES and scope["path"].startswith(self._keyed):
+        if len(body) > SMALL_BODY_BYTES and scope["path"].startswith(self._keyed):
             try:
                 self._recognise(scope["client"][0] if scope.get("client") else "nowhere", body)
             except FaultyRequestError as error:
@@ -68,14 +66,14 @@ class Bodies:
                 told = {"Retry-After": str(wait)} if isinstance(wait := answer.retry_after, int) else {}
                 await json_response(answer, status, told)(scope, receive, send)
                 return
-        unread = [body]
+        unread = [bytes(body)]
 
         async def replayed() -> Message:
             return {"type": "http.request", "body": unread.pop()} if unread else await receive()
 
         await self._app(scope, replayed, send)
 
-    def _recognise(self, address: str, body: bytes) -> None:
+    def _recognise(self, address: str, body: bytearray) -> None:
         try:
             key = msgspec.json.decode(body, type=_Keyed).apikey
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
