@@ -98,9 +98,9 @@ def test_no_order_is_placed_twice_and_reconciling_resolves_every_one_in_doubt() 
     assert broker.count("POST") == ORDERS - ends["not sent"], "each left exactly once"
     assert sum(ends.values()) == ORDERS
     assert not ends["lost"]
-    assert ends["not sent"] < ORDERS // 10, "a busy machine is no excuse for more"
+    assert ends["not sent"] < ORDERS // 100
     assert ends["unknown"] > ORDERS // 4, "all of them reconciled"
     # An answer that was too late, on a busy machine, left the order in doubt: it is among those reconciled.
     for end in ("accepted", "rejected"):
-        assert 0.9 * book.endings[end] < ends[end] <= book.endings[end]
+        assert 0 <= book.endings[end] - ends[end] < ORDERS // 100
     assert broker.peak <= AT_ONCE
