@@ -76,6 +76,10 @@ class AcmeCodec:
                     messages.append(_message(action, ids, what))
         return messages
 
+    def parts(self, payload: bytes) -> tuple[bytes]:
+        """Acme sends one symbol a message, so none is long."""
+        return (payload,)
+
     def decode(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:

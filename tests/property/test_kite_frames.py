@@ -6,7 +6,7 @@ import struct
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kiteconnect import KiteTicker
 
@@ -98,6 +98,37 @@ def test_any_frame_of_good_packets_decodes_as_with_the_official_client(packets: 
     for expected, tick in zip(official, ticks, strict=True):
         assert_same(expected, tick)
     assert not any(skipped.values())
+
+
+def decode_parts(payload: bytes) -> tuple[list[Tick], dict[str, int]]:
+    codec = KiteCodec()
+    ticks: list[Tick] = []
+    for part in codec.parts(payload):
+        found = codec.decode(part, ROUTES, RECEIVED_MS)
+        assert len(found) <= 250
+        ticks += found
+    return ticks, codec.skipped
+
+
+@settings(max_examples=40)
+@given(good_packets.filter(bool), st.integers(1, 3000), st.data())
+def test_a_long_message_read_in_parts_is_the_same_whole_cut_short_or_damaged(
+    packets: list[bytes], count: int, data: st.DataObject
+) -> None:
+    whole = frame((packets * count)[:count])
+    damaged = bytearray(whole)
+    for position in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=3)):
+        damaged[position] = data.draw(st.integers(0, 255))
+    for payload in (whole, whole[: data.draw(st.integers(2, len(whole)))], bytes(damaged)):
+        ticks, skipped = decode_parts(payload)
+        assert (ticks, skipped) == decode(payload)
+
+
+def test_a_message_of_65535_packets_is_read_250_at_a_time() -> None:
+    for packet in (struct.pack(">II", TOKENS[1], 100), struct.pack(">II", 7 << 8 | 1, 100), b""):
+        payload = frame([packet] * 65_535)
+        assert len(list(KiteCodec().parts(payload))) == 263
+        assert decode_parts(payload) == decode(payload)
 
 
 long_runs = st.lists(ltp, min_size=30, max_size=60)

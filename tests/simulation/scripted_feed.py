@@ -67,6 +67,10 @@ class ScriptedCodec:
                 parts.append(f"{verb} {' '.join(f'{token}:{mode:d}' for token, mode in modes.items())}")
         return parts
 
+    def parts(self, payload: bytes) -> list[bytes]:
+        """Return a message of several packets as messages of one."""
+        return [payload[n : n + _PACKET.size] for n in range(0, len(payload), _PACKET.size)]
+
     def decode(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:

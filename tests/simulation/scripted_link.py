@@ -124,6 +124,13 @@ class ScriptedLink(Link):
         """True when the connection is lost as seen from here."""
         return self._gone
 
+    def pause_reading(self) -> None:
+        # What was read before is heard still, so that a pause without effect is the harder case.
+        self.reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.reading_paused = False
+
     def limit_buffer(self, high_water_bytes: int) -> None:
         pass
 

@@ -159,6 +159,9 @@ class Codec:
     def requests(self, batch: ControlBatch) -> list[str]:
         return [json.dumps({"drop": list(batch.drop), "add": [*batch.add.items(), *batch.remode.items()]})]
 
+    def parts(self, payload: bytes) -> tuple[bytes]:
+        return (payload,)
+
     def decode(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:

@@ -68,3 +68,26 @@ def test_entries_cannot_be_changed_by_their_readers() -> None:
 def test_a_day_s_entries_take_no_more_than_the_ring() -> None:
     assert len(written(10_000, 2000)) == 2000
     assert repr(written(3, 2)) == "<Journal 2 entries>"
+
+
+@given(st.lists(st.sampled_from((Event.LIVE, Event.LOST, Event.REFUSED)), max_size=60), st.integers(3, 12))
+def test_whatever_happens_often_pushes_out_nothing_but_itself(events: list[Event], size: int) -> None:
+    journal = Journal(size=size)
+    for event in events:
+        journal.note(event)
+    kept = [entry.event for entry in journal.entries()]
+    assert len(kept) == min(len(events), size)
+    for event in (Event.LIVE, Event.LOST, Event.REFUSED):
+        assert kept.count(event) >= min(events.count(event), size // 3)
+    assert journal.entries() == sorted(journal.entries())
+
+
+def test_a_flood_of_refusals_leaves_what_happened_before_it() -> None:
+    journal = Journal(size=50)
+    journal.note(Event.LIVE, connection="zerodha-1")
+    for n in range(10_000):
+        journal.note(Event.REFUSED, reason=str(n))
+    oldest, *others = journal.entries()
+    assert (oldest.event, oldest.connection) == (Event.LIVE, "zerodha-1")
+    assert [entry.reason for entry in others] == [str(n) for n in range(9_951, 10_000)]
+    assert journal.counts()["refused"] == 10_000

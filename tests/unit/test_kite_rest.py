@@ -99,6 +99,22 @@ def test_what_the_list_does_not_name_is_left_out() -> None:
     assert rest().read_ltp(answer({"NSE:X": {"instrument_token": 1, "last_price": 1}}), 0) == {}
 
 
+def test_an_answer_whose_key_and_token_name_two_instruments_is_a_price_of_neither() -> None:
+    ohlc = {"open": 1, "high": 3, "low": 1, "close": 2}
+    data = {"NSE:INFY": {"instrument_token": 256265, "last_price": 2.5, "ohlc": ohlc}}
+    api = rest()
+    for read in (api.read_ltp, api.read_ohlc, api.read_quotes):
+        assert read(answer(data), 0) == {}
+
+
+def test_a_complaint_of_the_broker_begins_no_line_and_is_cut() -> None:
+    said = "no\n2026-01-01 ERROR forged \x1b[31m" + "x" * 500
+    fault = rest().fault(answer({"message": said, "error_type": "InputException"}, 400))
+    assert fault is not None
+    assert str(fault).isprintable()
+    assert len(str(fault)) < 350
+
+
 def test_candles_begin_at_epoch_seconds() -> None:
     rows = [["2017-12-15T09:15:00+0530", 1704.5, 1705, 1699.25, 1702.8, 2499, 13]]
     assert rest().read_history(answer({"candles": rows})) == [

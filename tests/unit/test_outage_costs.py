@@ -46,6 +46,9 @@ class Codec:
     def requests(self, batch: ControlBatch) -> list[str]:
         return [" ".join(map(str, [*batch.add, *batch.remode]))]
 
+    def parts(self, payload: bytes) -> tuple[bytes]:
+        return (payload,)
+
     def decode(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:

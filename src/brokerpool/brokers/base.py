@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from importlib import resources
@@ -115,10 +115,17 @@ class FeedCodec(Protocol):
         """Return the text messages that carry out the batch, in the order in which they must leave."""
         ...
 
+    def parts(self, payload: bytes) -> Iterable[bytes | memoryview]:
+        """Return a long binary message as shorter ones that `decode` reads as well, in order.
+
+        Each is read in a turn of its own, which should be done with it in a millisecond: 250 ticks or so.
+        """
+        ...
+
     def decode(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:
-        """Return the ticks of one binary message, in order.
+        """Return the ticks of one binary message, or of a part, in order.
 
         Only tokens in `routes` become ticks. What is malformed or unknown is counted in `skipped`;
         this never raises, whatever the bytes are. An empty list may be a heartbeat.

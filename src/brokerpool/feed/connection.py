@@ -10,20 +10,26 @@ from typing import Any, Protocol
 from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, Notice, NoticeKind
 from brokerpool.feed.account import Account
 from brokerpool.feed.attempt import Dial, Failure, attempt
+from brokerpool.feed.backlog import Backlog
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.cargo import Cargo
+from brokerpool.feed.complaints import Complaints
 from brokerpool.feed.dialling import Seat
 from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Allowance
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.traffic import Traffic
 from brokerpool.fence import name_of
+from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, Token
 from brokerpool.monitor.journal import Event
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link, LinkHandler
 
 logger = logging.getLogger("brokerpool.feed")
+
+#: A message up to this size is decoded at once: 800 prices, or 40 order books.
+SMALL_BYTES = 8192
 
 _UNKNOWN = Notice(NoticeKind.UNKNOWN, "")
 
@@ -77,6 +83,8 @@ class Connection(LinkHandler):
         self._allowance = Allowance(feed.limits, account.messages)
         self._codec: FeedCodec  # a new one for each socket, made at the dial
         self._skipped: Mapping[str, int] = {}
+        self._backlog = Backlog(self._read, account.fence)
+        self._complaints = Complaints()
         self._link: Link | None = None
         self._seat: Seat | None = None
         self._changed = asyncio.Event()
@@ -127,7 +135,9 @@ class Connection(LinkHandler):
         return list(self._cargo.routes.values())
 
     def watch(self, now: float, *, trading: bool) -> None:
-        """Judge the socket's silence; to be called every second or so while it is open."""
+        """Judge the socket's silence, and say what it refused; to be called every second or so."""
+        if refusals := self._complaints.summary(now):
+            self._complain(refusals)
         if self._link is None or not self.live:
             return
         silent = self._cargo.arrivals.overdue(now)
@@ -297,6 +307,11 @@ class Connection(LinkHandler):
         if self.out_since is None:
             self.out_since = self._monotonic()
 
+    def _complain(self, refusal: str) -> None:
+        self._observer.connection_changed(self, Event.REFUSED, refusal)
+        told = {"connection": self.name}
+        logger.warning("%s: the broker refused a request: %s", self.name, refusal, extra=told)
+
     def _become(self, state: ConnectionState, event: Event | None, reason: str) -> None:
         self.state = state
         self._observer.connection_changed(self, event, reason)
@@ -304,6 +319,12 @@ class Connection(LinkHandler):
     # -- LinkHandler --------------------------------------------------------------------------------------
 
     def binary(self, message: bytes | memoryview) -> None:
+        if len(message) > SMALL_BYTES or self._backlog:
+            self._backlog.put(self._codec.parts, bytes(message), self._link)
+        else:
+            self._read(message)
+
+    def _read(self, message: bytes | memoryview) -> None:
         now = self._monotonic()
         try:
             ticks = self._codec.decode(message, self._cargo.routes, int(self._wall_clock() * 1000))
@@ -321,14 +342,14 @@ class Connection(LinkHandler):
             self._account.fence.caught(name_of(self._codec.decode), error)
 
     def text(self, message: str) -> None:
-        self._liveness.heard(self._monotonic())
+        now = self._monotonic()
+        self._liveness.heard(now)
         notice = self._account.fence.call(self._codec.notice, message, otherwise=_UNKNOWN)
         if notice.kind is NoticeKind.REFUSAL:
             self.traffic.refusals += 1
-            self.last_fault = notice.text
-            self._observer.connection_changed(self, Event.REFUSED, notice.text)
-            told = {"connection": self.name}
-            logger.warning("%s: the broker refused a request: %s", self.name, notice.text, extra=told)
+            self.last_fault = remembered(notice.text)
+            if self._complaints.heard(self.last_fault, now):
+                self._complain(self.last_fault)
 
     def control_frame(self, *, answered: bool) -> None:
         self._liveness.heard(self._monotonic())
@@ -337,6 +358,7 @@ class Connection(LinkHandler):
 
     def closed(self, code: int, reason: str) -> None:
         carried = self.carried()
+        self._backlog.clear()
         self._cargo.reset()
         self._down.set()
         self._changed.set()

@@ -76,10 +76,16 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """The last entries, oldest first; older ones are dropped and can be told missing by their numbers."""
+    """The last entries, oldest first; those that are dropped can be told missing by their numbers.
+
+    When it is full, the oldest entry of the event that fills most of it makes way: however often one thing
+    happens, it pushes out nothing but itself.
+    """
 
     def __init__(self, size: int = 2000, wall_clock: Callable[[], float] = time.time) -> None:
-        self._entries: deque[Entry] = deque(maxlen=size)
+        self._size = size
+        self._entries: dict[int, Entry] = {}  # by number, and so in order
+        self._by_event: dict[Event, deque[int]] = {event: deque() for event in Event}
         self._numbers = itertools.count(1)
         self._wall_clock = wall_clock
         self._counts = Counter({event.value: 0 for event in Event})
@@ -87,14 +93,17 @@ class Journal:
     def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
         """Write an entry; the reason must not contain secrets. It is remembered as one short line."""
         self._counts[event.value] += 1
-        at_ms = int(self._wall_clock() * 1000)
-        self._entries.append(
-            Entry(next(self._numbers), at_ms, event, connection, symbols, remembered(reason))
-        )
+        own = self._by_event[event]
+        if len(self._entries) >= self._size:
+            fullest = max(self._by_event.values(), key=len)
+            del self._entries[(own if len(own) == len(fullest) else fullest).popleft()]
+        number, at_ms = next(self._numbers), int(self._wall_clock() * 1000)
+        self._entries[number] = Entry(number, at_ms, event, connection, symbols, remembered(reason))
+        own.append(number)
 
     def entries(self, after: int = 0) -> list[Entry]:
         """Return the entries with a number above `after`, oldest first."""
-        return [entry for entry in self._entries if entry.number > after]
+        return [entry for number, entry in self._entries.items() if number > after]
 
     def counts(self) -> dict[str, int]:
         """Return how often each event was noted since the start, those that were dropped included."""

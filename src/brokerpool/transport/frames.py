@@ -57,8 +57,8 @@ class MessageAssembler:
         self._max_bytes = max_bytes
         self._opcode = CONTINUATION
         self._size = 0
-        self._text: list[str] = []
-        self._binary = bytearray()
+        # One buffer, however small the fragments are: an object for each would take thirty times as much.
+        self._payload = bytearray()
         self._decoder = _new_utf8_decoder()
 
     @property
@@ -83,24 +83,20 @@ class MessageAssembler:
         if self._size > self._max_bytes:
             raise ProtocolError(TOO_BIG, f"message above {self._max_bytes} bytes")
         if self._opcode == TEXT:
-            self._take_text(payload, fin)
-        else:
-            self._binary += payload
+            self._check_text(payload, fin)
+        self._payload += payload
         return self._finish() if fin else None
 
-    def _take_text(self, payload: bytes, fin: bool) -> None:
+    def _check_text(self, payload: bytes, fin: bool) -> None:
         try:
-            text = self._decoder.decode(payload, final=fin)
+            self._decoder.decode(payload, final=fin)
         except UnicodeDecodeError:
             raise ProtocolError(INVALID_TEXT, "text is not UTF-8") from None
-        if text:
-            self._text.append(text)
 
     def _finish(self) -> str | bytes:
-        message: str | bytes = "".join(self._text) if self._opcode == TEXT else bytes(self._binary)
+        message = self._payload.decode() if self._opcode == TEXT else bytes(self._payload)
         self._opcode = CONTINUATION
         self._size = 0
-        self._text.clear()
-        self._binary.clear()
+        self._payload = bytearray()
         self._decoder.reset()
         return message

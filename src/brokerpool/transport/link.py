@@ -24,12 +24,15 @@ from brokerpool.transport.frames import (
     ProtocolError,
     may_be_sent,
 )
+from brokerpool.transport.reads import BoundedReads, PicowsLog, read_on
 
 logger = logging.getLogger("brokerpool.transport")
 #: What picows has to say; its two lines for every connection that comes and goes are left out.
-picows_logger = logging.getLogger("brokerpool.transport.picows")
+picows_logger = PicowsLog(logging.getLogger("brokerpool.transport.picows"))
 picows_logger.setLevel(logging.WARNING)
 
+#: Bytes of one connection that are read in one turn of the event loop: 350 prices with quantities.
+READ_BYTES = 16 * 1024
 #: How long a close handshake may take before the TCP connection is dropped.
 CLOSE_SECONDS = 2.0
 
@@ -65,14 +68,19 @@ class LinkHandler:
 class Link(WSListener):
     """One WebSocket connection; the owner hears of it through its LinkHandler."""
 
-    def __init__(self, handler: LinkHandler, max_message_bytes: int) -> None:
+    def __init__(self, handler: LinkHandler, max_message_bytes: int, most_in_turn: int = READ_BYTES) -> None:
+        """`most_in_turn` bytes are read at once, and nothing more in the same turn of the event loop."""
         self._handler = handler
+        self._most_in_turn = most_in_turn
         self._assembler = MessageAssembler(max_message_bytes)
         self._transport: WSTransport | None = None
         self._closing: tuple[int, str] | None = None
         self._heard: tuple[int, str] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self._abandoned = False
+        # What a peer may have under way when it is told that the link closes: a message of full length.
+        self._most_while_closing = max_message_bytes + READ_BYTES
+        self._read_since_close = 0
         self._behind = False  # more than the high-water mark waits to be written
         self._owed_pong: bytes | None = None
         #: True while the owner has the peer not read.
@@ -130,10 +138,10 @@ class Link(WSListener):
             self._tcp.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read on, from the next turn of the event loop."""
         if self.reading_paused and self._transport is not None:
             self.reading_paused = False
-            self._tcp.resume_reading()
+            asyncio.get_running_loop().call_soon(self._rested)
 
     def rest(self) -> None:
         """Read nothing more in this turn of the event loop."""
@@ -175,6 +183,8 @@ class Link(WSListener):
         if self._abandoned:
             self.abort()
             return
+        BoundedReads(transport, self._most_in_turn, more=self.rest, closing=self._read_while_closing)
+        self.rest()  # what came with the handshake is enough for this turn
         self.send_frames = transport.underlying_transport.write
         self._handler.opened(self)
 
@@ -223,9 +233,22 @@ class Link(WSListener):
     def _tcp(self) -> asyncio.Transport:
         return cast("WSTransport", self._transport).underlying_transport
 
+    def _read_while_closing(self, nbytes: int) -> None:
+        transport = cast("WSTransport", self._transport)
+        if self._closing is None:
+            # picows has refused a frame, and would go on parsing in the middle of it.
+            logger.info("closing %s: it sent what is no WebSocket frame, or one that is too long", self.peer)
+            self._closing = (PROTOCOL_ERROR, "broke the protocol")
+            self._drop_after(CLOSE_SECONDS)
+            transport.disconnect()
+            return
+        self._read_since_close += nbytes
+        if self._read_since_close > self._most_while_closing:
+            self.abort()
+
     def _rested(self) -> None:
         if not self.reading_paused and self._transport is not None and not self._transport.is_disconnected:
-            self._tcp.resume_reading()
+            read_on(self._tcp)
 
     def _answer(self, ping: bytes) -> None:
         # RFC 6455 5.5.3 allows to answer the last of several pings only; who reads no answers is owed one.

@@ -8,12 +8,11 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from multidict import CIMultiDict
 from picows import (
-    WSFrame,
     WSListener,
     WSTransport,
     WSUpgradeRequest,
@@ -30,8 +29,10 @@ _BACKLOG = 1024
 
 #: What the kernel may hold of what a client sends, and so what one turn of the event loop can be handed.
 RECEIVE_BUFFER_BYTES = 16 * 1024
-#: Frames in one read after which a client is not read again before the next turn.
-_FRAMES_A_READ = 64
+#: Bytes of one client that are read in one turn: 680 frames, if they are as small as can be.
+_READ_BYTES = 4 * 1024
+#: aiofastnet's buffers for each connection with TLS, in bytes: by itself it takes half a megabyte.
+_TLS: Mapping[str, Any] = {"ssl_incoming_bio_size": 32 * 1024, "ssl_outgoing_bio_size": 32 * 1024}
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -106,11 +107,11 @@ class LinkServer:
                 sock=sock,
                 websocket_handshake_timeout=handshake_timeout,
                 max_frame_size=self._max_message_bytes,
+                read_buffer_init_size=_READ_BYTES,
                 enable_auto_pong=False,  # the link answers, and does not write to a peer that does not read
                 logger_name=picows_logger,
                 backlog=ACCEPTED_A_TURN,
-                ssl=tls,
-                ssl_handshake_timeout=handshake_timeout if tls is not None else None,
+                **({} if tls is None else {**_TLS, "ssl": tls, "ssl_handshake_timeout": handshake_timeout}),
             )
             lengthen_backlog([sock], _BACKLOG)
             self._servers.append(server)
@@ -177,22 +178,12 @@ class _AcceptedLink(Link):
     """A link that its server knows from the handshake to the end."""
 
     def __init__(self, handler: LinkHandler, max_message_bytes: int, server: LinkServer) -> None:
-        super().__init__(handler, max_message_bytes)
+        super().__init__(handler, max_message_bytes, _READ_BYTES)
         self._server = server
-        self._frames = 0  # of the present read
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._server.joined(self)
         super().on_ws_connected(transport)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._frames += 1
-        if frame.last_in_buffer:
-            if self._frames > _FRAMES_A_READ:
-                # A flood of small frames would be read on for as long as it lasts.
-                self.rest()
-            self._frames = 0
-        super().on_ws_frame(transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._server.left(self)

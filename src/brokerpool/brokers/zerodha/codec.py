@@ -32,6 +32,7 @@ _OHLC = struct.Struct(">iiii")
 
 _frame_head = struct.Struct(">HH").unpack_from
 _length_at = struct.Struct(">H").unpack_from
+_count = struct.Struct(">H").pack
 _ltp_frame = struct.Struct(">HHIi").unpack
 
 _Row: TypeAlias = tuple[Any, ...]
@@ -45,6 +46,8 @@ _Kind: TypeAlias = tuple[int, Callable[..., _Row], Callable[..., Iterator[_Row]]
 # A socket carries 3000 instruments; contracts that come and go must not add up for ever.
 _MAX_SESSIONS = 8192
 _MAX_NOTICE = 500
+#: Packets that are read in one turn of the event loop: full ones take a millisecond with what follows.
+_MOST_IN_PART = 250
 # LTP packets that stand together are read by columns: not for fewer than pay, and at most so many at once.
 _SHORTEST_COLUMN, _LONGEST_COLUMN = 16, 128
 
@@ -90,6 +93,27 @@ class KiteCodec:
     def farewell(self, code: int, reason: str) -> Farewell:
         """Kite says nothing when it ends a socket; what became of the token shows at the next dial."""
         return Farewell.LOST
+
+    def parts(self, payload: bytes) -> Iterable[bytes]:
+        """Return a message of more than 250 packets as several; to Kite it could hold 65,535."""
+        (left,) = _length_at(payload, 0)
+        return (payload,) if left <= _MOST_IN_PART else self._cut(payload, left)
+
+    def _cut(self, payload: bytes, left: int) -> Iterator[bytes]:
+        begin, size = 2, len(payload)
+        while left:
+            end, count = begin, min(left, _MOST_IN_PART)
+            for _ in range(count):
+                if end + 2 > size:
+                    # Ends too early, which `decode` shall see once.
+                    yield _count(count) + payload[begin:]
+                    return
+                end += 2 + _length_at(payload, end)[0]
+            yield _count(count) + payload[begin:end]
+            if end > size:
+                return
+            left -= count
+            begin = end
 
     def decode(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int

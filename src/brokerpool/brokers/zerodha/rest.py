@@ -12,6 +12,7 @@ import msgspec
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import DepthLevel, DepthTick, Tick
 
@@ -157,7 +158,7 @@ class ZerodhaRest:
         return {
             key: Tick(instrument, last.last_price, received_ms)
             for key, last in found.items()
-            if (instrument := self._instrument(last.instrument_token)) is not None
+            if (instrument := self._named(key, last.instrument_token)) is not None
         }
 
     def ohlc(self, keys: Sequence[str]) -> RestRequest:
@@ -170,7 +171,7 @@ class ZerodhaRest:
         return {
             key: Ohlc(instrument, day.last_price, received_ms, *_prices(day))
             for key, day in found.items()
-            if (instrument := self._instrument(day.instrument_token)) is not None
+            if (instrument := self._named(key, day.instrument_token)) is not None
         }
 
     def quotes(self, keys: Sequence[str]) -> RestRequest:
@@ -183,7 +184,7 @@ class ZerodhaRest:
         return {
             key: _tick(instrument, quote, received_ms)
             for key, quote in found.items()
-            if (instrument := self._instrument(quote.instrument_token)) is not None
+            if (instrument := self._named(key, quote.instrument_token)) is not None
         }
 
     # -- candles ------------------------------------------------------------------------------------------
@@ -234,11 +235,16 @@ class ZerodhaRest:
             code = ErrorCode.RATE_LIMITED
         elif answer.status == HTTPStatus.FORBIDDEN and not complaint.error_type:
             code = ErrorCode.BROKER_REFUSED_CREDENTIALS
-        said = f" {complaint.error_type}: {complaint.message}"[:_LONGEST_COMPLAINT]
+        said = remembered(f" {complaint.error_type}: {complaint.message}", _LONGEST_COMPLAINT)
         return BrokerError(f"Kite answered {answer.status}.{said if complaint.message else ''}", code=code)
 
-    def _instrument(self, token: int) -> Instrument | None:
-        return self._book().instrument(token)
+    def _named(self, key: str, token: int) -> Instrument | None:
+        """Return the instrument that both name, None when they name two, or one that is not listed.
+
+        A token whose meaning has changed since the list was read names another one: its price is of neither.
+        """
+        instrument = self._book().instrument(token)
+        return instrument if instrument is not None and self.key(instrument) == key else None
 
     def __repr__(self) -> str:
         return f"<ZerodhaRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"

@@ -1,0 +1,60 @@
+"""Large messages of a broker on their way to the decoder: a part in each turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from brokerpool.fence import Fence
+from brokerpool.transport import Link
+
+Parts = Callable[[bytes], Iterable[bytes | memoryview]]
+
+
+class Backlog:
+    """Keeps messages in order, and has their link not read for as long as one of them waits.
+
+    What can wait is one message and what was read with it.
+    """
+
+    def __init__(self, take: Callable[[bytes | memoryview], None], fence: Fence) -> None:
+        """`take` decodes a part; it must not raise."""
+        self._take = take
+        self._fence = fence
+        self._waiting: deque[Iterator[bytes | memoryview]] = deque()
+        self._next: asyncio.Handle | None = None
+        self._link: Link | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, parts: Parts, message: bytes, link: Link | None) -> None:
+        """Take the first part now, unless others wait, and the next ones in the turns that follow."""
+        nothing: Iterable[bytes | memoryview] = ()
+        self._waiting.append(iter(self._fence.call(parts, message, otherwise=nothing)))
+        self._link = link
+        if self._next is None:
+            self._turn()
+            if self._waiting and link is not None:
+                link.pause_reading()
+
+    def clear(self) -> None:
+        """Drop what waits, because its socket has ended."""
+        self._waiting.clear()
+        self._link = None
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _turn(self) -> None:
+        self._next = None
+        while self._waiting:
+            part = self._fence.call(next, self._waiting[0], None, otherwise=None, name="parts")
+            if part is not None:
+                self._take(part)
+                self._next = asyncio.get_running_loop().call_soon(self._turn)
+                return
+            self._waiting.popleft()
+        if self._link is not None:
+            self._link.resume_reading()

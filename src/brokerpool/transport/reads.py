@@ -1,0 +1,75 @@
+"""How much one turn of the event loop reads from one connection, whatever its peer sends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from picows import WSTransport
+
+
+class BoundedReads(asyncio.BufferedProtocol):
+    """Stands before picows' protocol, and reads so many bytes at a time, once in each turn of the loop.
+
+    picows doubles its buffer whenever a read fills it, and aiofastnet reads on until 256 KiB have come: a
+    burst of tiny frames would be taken in one turn, for tenths of a second.
+    """
+
+    def __init__(
+        self,
+        transport: WSTransport,
+        most: int,
+        *,
+        more: Callable[[], None],
+        closing: Callable[[int], None],
+    ) -> None:
+        """`more` is called after a read that brought as much as it could; `closing` after any once a close
+        frame was sent, by picows too, with the bytes that were read.
+        """
+        tcp = transport.underlying_transport
+        protocol = cast("asyncio.BufferedProtocol", tcp.get_protocol())
+        tcp.set_protocol(self)
+        self._transport = transport
+        self._updated = protocol.buffer_updated
+        self._buffer = protocol.get_buffer
+        self._most = most
+        self._offered = 0
+        self._more = more
+        self._closing = closing
+        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
+        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        buffer = memoryview(self._buffer(sizehint))[: self._most]
+        self._offered = len(buffer)
+        return buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._updated(nbytes)
+        if self._transport.is_close_frame_sent:
+            self._closing(nbytes)
+        elif nbytes == self._offered:
+            self._more()
+
+
+def read_on(tcp: asyncio.Transport) -> None:
+    """Read from a paused transport again; not to be called while it reads.
+
+    After a pause aiofastnet 1.2 reads the socket before it has read what it holds of a TLS stream: that waits
+    until more comes, and fails when its buffer is full.
+    """
+    tcp.resume_reading()
+    if (read_held := getattr(tcp, "_retry_ssl_read", None)) is not None:
+        read_held()
+
+
+class PicowsLog(logging.LoggerAdapter[logging.Logger]):
+    """Writes what picows logs, except that a peer broke the protocol, which it would call an error."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401
+        if not str(msg).startswith("WS parser error"):
+            super().log(level, msg, *args, **kwargs)
