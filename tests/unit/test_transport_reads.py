@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from brokerpool.transport import Link, LinkHandler, LinkServer, dial, serve
+from brokerpool.transport.link import READ_BYTES
 from tests.http_server import AUTHORITY
 
 TINY = b"\x82\x01\x00"
@@ -104,7 +105,7 @@ def test_a_broker_that_sends_tiny_frames_by_the_megabyte_is_read_a_little_each_t
             handler = Turns()
             link = await dial(f"ws://127.0.0.1:{port}", handler)
             await handler.until(lambda: handler.total == count)
-            assert handler.most <= 16 * 1024 // len(TINY) + 1
+            assert handler.most <= READ_BYTES // len(TINY) + 1
             link.abort()
             await handler.ended
 
