@@ -8,8 +8,8 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.gateway.rest import places as module
-from brokerpool.gateway.rest.places import Places
+from brokerpool.gateway import places as module
+from brokerpool.gateway.places import Places
 
 MOST, SPARE = 2, 2
 

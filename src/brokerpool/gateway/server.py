@@ -23,6 +23,7 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh, ListedFeed
+from brokerpool.gateway.places import Places
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
@@ -32,7 +33,6 @@ from brokerpool.gateway.rest.cors import Cors
 from brokerpool.gateway.rest.directory import Directory
 from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
-from brokerpool.gateway.rest.places import Places
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.vitals import Vitals

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from brokerpool.gateway.lockout import network
-from brokerpool.gateway.rest.places import Places
+from brokerpool.gateway.places import Places
 
 logger = logging.getLogger("brokerpool.gateway")
 

@@ -13,9 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from brokerpool.gateway.places import Places
 from brokerpool.gateway.rest.admission import CONNECTION
 from brokerpool.gateway.rest.connection import Connection
-from brokerpool.gateway.rest.places import Places
 from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
 
 _STOP_SECONDS = 3.0
