@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.gateway import places as module
 from brokerpool.gateway.places import Places
 
 MOST, SPARE = 2, 2
@@ -28,39 +26,39 @@ steps = st.lists(
 def test_the_longest_waiting_of_the_busiest_address_gives_way_and_the_numbers_hold(
     steps: list[tuple[str, int, str]],
 ) -> None:
-    with patch.object(module, "SPARE", SPARE):
-        places: Places[int] = Places(MOST)
-        address: dict[int, str] = {}
-        waiting: list[int] = []  # longest first
-        peak = 0  # the most that were answered at once: none of them can give way
-        for what, which, where in steps:
-            if what == "enter":
-                if which in address:
-                    continue
-                crowd = Counter(address[c] for c in waiting)
-                full = len(address) >= MOST + SPARE and bool(waiting)
-                left = places.enter(which, where)
-                assert (left is not None) == full
-                if left is not None:
-                    assert crowd[address[left]] == max(crowd.values())
-                    assert left == next(c for c in waiting if address[c] == address[left])
-                    waiting.remove(left)
-                    del address[left]
-                address[which] = where
+    places: Places[int] = Places(MOST, SPARE)
+    address: dict[int, str] = {}
+    waiting: list[int] = []  # longest first
+    peak = 0  # the most that were answered at once: none of them can give way
+    for what, which, where in steps:
+        if what == "enter":
+            if which in address:
+                continue
+            crowd = Counter(address[c] for c in waiting)
+            full = len(address) >= MOST + SPARE and bool(waiting)
+            left = places.enter(which, where)
+            assert (left is not None) == full
+            if left is not None:
+                assert crowd[address[left]] == max(crowd.values())
+                assert left == next(c for c in waiting if address[c] == address[left])
+                waiting.remove(left)
+                del address[left]
+            address[which] = where
+            waiting.append(which)
+        elif what == "leave":
+            places.leave(which)
+            address.pop(which, None)
+            waiting = [c for c in waiting if c != which]
+        elif what == "answer":
+            places.answer(which)
+            waiting = [c for c in waiting if c != which]
+        else:
+            places.wait(which)
+            if which in address and which not in waiting:
                 waiting.append(which)
-            elif what == "leave":
-                places.leave(which)
-                address.pop(which, None)
-                waiting = [c for c in waiting if c != which]
-            elif what == "answer":
-                places.answer(which)
-                waiting = [c for c in waiting if c != which]
-            else:
-                places.wait(which)
-                if which in address and which not in waiting:
-                    waiting.append(which)
-            assert sorted(places) == sorted(address)
-            answered = len(address) - len(waiting)
-            assert places.full == (answered > MOST)
-            peak = max(peak, answered)
-            assert len(places) <= max(MOST + SPARE, peak + 1)
+        assert sorted(places) == sorted(address)
+        answered = len(address) - len(waiting)
+        assert places.full == (answered > MOST)
+        assert places.taken == (len(address) >= MOST + SPARE and not waiting)
+        peak = max(peak, answered)
+        assert len(places) <= max(MOST + SPARE, peak + 1)

@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from brokerpool.gateway import server
 from brokerpool.gateway.rest import connection as connections
-from brokerpool.gateway.rest import places
 from brokerpool.gateway.server import Gateway
 from tests.gateway_client import KEY, gateway
 from tests.http_server import AUTHORITY
@@ -29,7 +29,7 @@ LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "SPARE", SPARE)
+    monkeypatch.setattr(server, "SPARE", SPARE)
 
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]

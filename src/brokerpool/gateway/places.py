@@ -1,4 +1,4 @@
-"""Which connections the HTTP listener keeps when more come than it has places for; pure."""
+"""Which connections a listener keeps when more come than it has places for; pure."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Places beyond those of requests that are being answered: for idle connections, and for whoever asks whether
-#: the gateway lives. So there is always one that waits, and gives way.
-SPARE = 64
-
 
 class Places(Generic[T]):
     """Connections, each of which waits for its peer or is being answered.
 
-    One that waits (for a request, for the rest of one, for its peer to read) costs nothing but its place, and
-    gives it to a newcomer when all are taken: the one that has waited longest, of the address that has most
-    waiting. So who leaves hundreds open loses those, and nobody else's.
+    One that waits (for a request, for the rest of one, for its peer to read, for a key) costs nothing but its
+    place, and gives it to a newcomer when all are taken: the one that has waited longest, of the address that
+    has most waiting. So who leaves hundreds open loses those, and nobody else's.
     """
 
-    def __init__(self, most: int) -> None:
-        """`most` requests are answered at the same time."""
+    def __init__(self, most: int, spare: int) -> None:
+        """`most` are answered at the same time; so many and `spare` more are connected."""
         self._most = most
+        self._spare = spare
         self._addresses: dict[T, str] = {}
         self._waiting: dict[str, OrderedDict[T, None]] = {}
         self._answered = 0
@@ -36,10 +33,15 @@ class Places(Generic[T]):
         """True when one more request is being answered than there are places for."""
         return self._answered > self._most
 
+    @property
+    def taken(self) -> bool:
+        """True when no newcomer finds a place, because nobody who has one waits."""
+        return len(self._addresses) >= self._most + self._spare and not self._waiting
+
     def enter(self, connection: T, address: str) -> T | None:
         """Take in a connection that waits, and return the one that gives way to it, which has left then."""
         leaves = None
-        if len(self._addresses) >= self._most + SPARE and self._waiting:
+        if len(self._addresses) >= self._most + self._spare and self._waiting:
             crowd: OrderedDict[T, None] = max(self._waiting.values(), key=len)
             leaves = next(iter(crowd))
             self.leave(leaves)

@@ -57,6 +57,9 @@ _REVIEW_SECONDS = 1.0
 #: A tick of the feed that is no older answers for the broker's quote.
 _LIVE_SECONDS = 2.0
 
+#: Places of the HTTP listener beyond those of requests that are being answered: for idle connections, and
+#: for whoever asks whether the gateway lives. So there is always one that waits, and gives way.
+SPARE = 64
 #: Fillers may use half of the one call a second that Kite allows for quotes; clients have the rest.
 _FILLS = (RateWindow(1, 2.0),)
 
@@ -134,6 +137,7 @@ class Gateway:
         self.pool.listen(self._feed_status)
         self._refusals = RefusalLog()
         self._departures = Departures()
+        self._places: Places[Session] = Places(settings.max_clients, 0)
         sources = Sources(
             self.pool, self._fanout, self._refusals, self.stats, self._vitals.lag_since, time.time
         )
@@ -168,7 +172,7 @@ class Gateway:
         self.instruments.start()
         approach = self._approach_to(settings.http_host)
         app = application(self._market(), self.stats, self.pool.journal, approach)
-        places: Places[Connection] = Places(settings.max_clients)
+        places: Places[Connection] = Places(settings.max_clients, SPARE)
         app.include_router(health(self._vitals.verdict))
         app.include_router(explanations(self.pool))
         app.include_router(subscriptions(self.pool.demand))
@@ -259,8 +263,8 @@ class Gateway:
         return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]
 
     def _accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
-        if self.clients >= self._settings.max_clients:
-            body = f"{self.clients} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
+        if self._places.taken:
+            body = f"{len(self._places)} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
             return Refusal(503, body.encode(), {"Retry-After": "5"})
         headers = request.headers
         try:
@@ -274,6 +278,7 @@ class Gateway:
             self._gatekeeper,
             self._limits,
             self._departures,
+            self._places,
             came=lambda peer: self._approach.came(peer, headers).address,
             make_room=self._records.make_room if self._records is not None else lambda: False,
         )

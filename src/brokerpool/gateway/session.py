@@ -17,12 +17,15 @@ from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
+from brokerpool.gateway.lockout import network
+from brokerpool.gateway.places import Places
 from brokerpool.gateway.protocol import RequestError
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.request_queue import RequestQueue
 from brokerpool.gateway.subscriptions import Room, Subscriptions
+from brokerpool.http.window import SlidingSum
 from brokerpool.transport import Link, LinkHandler
-from brokerpool.transport.frames import POLICY_VIOLATION, TOO_BIG
+from brokerpool.transport.frames import POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 
 logger = logging.getLogger("brokerpool.gateway")
 
@@ -41,6 +44,8 @@ _client_numbers = itertools.count(1)
 
 #: Characters of a message from a client that has not authenticated: a key with room for what is around it.
 STRANGERS_MESSAGE = 4096
+#: Messages of such a client that are carried out within a second; more of them wait their turn.
+STRANGERS_MESSAGES = 20
 #: Characters of a message whose decoding is a slice of work of its own.
 _LONG_MESSAGE = 16 * 1024
 
@@ -75,6 +80,7 @@ class Session(LinkHandler):
         gatekeeper: Gatekeeper,
         limits: SessionLimits,
         departures: Departures,
+        places: Places[Session],
         *,
         came: Callable[[str], str] = str,
         make_room: Callable[[], bool] = lambda: False,
@@ -90,6 +96,8 @@ class Session(LinkHandler):
         self._gatekeeper = gatekeeper
         self._limits = limits
         self._departures = departures
+        self._places = places
+        self._stranger = SlidingSum(1.0)
         self._came = came
         self._make_room = make_room
         #: Whose key the client has shown, None before.
@@ -109,7 +117,7 @@ class Session(LinkHandler):
         self._requests = RequestQueue(
             link,
             self._carry_out,
-            delay=lambda: self._gatekeeper.delay(self._caller) if self._caller else 0.0,
+            delay=self._delay,
             overflow=lambda: link.close(POLICY_VIOLATION, "too many requests at once"),
         )
         self._subscriptions = Subscriptions(
@@ -123,6 +131,9 @@ class Session(LinkHandler):
             reply=link.send_text,
         )
         self._until_authenticated = self._close_in(self._limits.auth_seconds, AUTH_TIMEOUT, "auth timeout")
+        leaves = self._places.enter(self, network(self._came(link.address)))
+        if leaves is not None:
+            leaves.give_way()
         link.limit_buffer(self._limits.buffer_bytes)
         link.limit_socket_buffer(self._limits.buffer_bytes)
 
@@ -146,6 +157,7 @@ class Session(LinkHandler):
     def closed(self, code: int, reason: str) -> None:
         told = {"client": self.name, "close_code": code}
         logger.info("%s left: %d %s", self.name, code, reason, extra=told)
+        self._places.leave(self)
         self._until_authenticated.cancel()
         if self._until_read is not None:
             self._until_read.cancel()
@@ -155,6 +167,11 @@ class Session(LinkHandler):
         self._departures.add(self._fanout.forget(self._subscriber))
         self._fanout.dropped += code == SLOW_CONSUMER
         self._departures.add(self._subscriptions.give_up_all())
+
+    def give_way(self) -> None:
+        """End a client that has not authenticated, because another needs its place."""
+        self._link.close(TRY_AGAIN_LATER, "too many clients that have not authenticated")
+        self._link.abort()
 
     # -- Guest --------------------------------------------------------------------------------------------
 
@@ -166,6 +183,15 @@ class Session(LinkHandler):
         self._link.close(KEY_REVOKED, "the API key was revoked")
 
     # -- requests -----------------------------------------------------------------------------------------
+
+    def _delay(self) -> float:
+        if self._caller is not None:
+            return self._gatekeeper.delay(self._caller)
+        now = time.monotonic()
+        if self._stranger.total(now) >= STRANGERS_MESSAGES:
+            return self._stranger.frees(1, now)
+        self._stranger.add(1, now)
+        return 0.0
 
     def _carry_out(self, message: str | bytes) -> Iterator[None]:
         if self._caller is None and len(message) > STRANGERS_MESSAGE:
@@ -219,6 +245,7 @@ class Session(LinkHandler):
         if self._caller is not None and caller != self._caller:
             self._gatekeeper.leave(self._caller, self)
         self._caller = caller
+        self._places.answer(self)
         self._fanout.admit(self._subscriber)
         self._until_authenticated.cancel()
         self._reply(replies.authenticated(self._pool.name, USER_ID))

@@ -76,7 +76,8 @@ class GatewaySettings(Group):
         1000,
         alias="BROKERPOOL_MAX_CLIENTS",
         description="WebSocket clients connected, and REST requests answered, at the same time; one more is"
-        " refused with HTTP 503. Idle REST connections give way to new ones.",
+        " refused with HTTP 503. Idle REST connections, and WebSocket clients that have not shown a key yet,"
+        " give way to new ones.",
     )
     max_symbols_per_client: Count = Field(
         3000, alias="BROKERPOOL_MAX_SYMBOLS_PER_CLIENT", description="Symbols that one client may hold."

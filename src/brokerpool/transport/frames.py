@@ -21,6 +21,7 @@ INVALID_TEXT = 1007
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013
 # Reported, never sent: a close frame without a code, and a connection that ended without a close frame.
 NO_CODE = 1005
 ABNORMAL = 1006

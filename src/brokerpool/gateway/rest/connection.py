@@ -84,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._unlimited()
         if self._early is None:
             self.inside.connection_lost(error)
+        self._forget()
 
     # -- the application's side --------------------------------------------------------------------------
 
@@ -130,7 +131,10 @@ class Connection(asyncio.Protocol):
         except (OSError, TimeoutError) as error:
             # One that speaks no TLS, trusts another authority or is slow: no line for each in the log.
             logger.debug("a client did not finish its TLS handshake: %s", error)
+            # Its frames and buffers, a third of a megabyte, would otherwise stay until the garbage collector.
+            error.__traceback__ = None
             self.abort()
+            self._forget()
             return
         finally:
             self._handshake = None
@@ -146,6 +150,11 @@ class Connection(asyncio.Protocol):
         self.inside.connection_made(transport)
         for data in early or ():
             self.inside.data_received(data)
+
+    def _forget(self) -> None:
+        """Let the server's end go, which knows this one too; called when neither hears anything any more."""
+        if hasattr(self, "inside"):
+            del self.inside
 
     def _wait(self, seconds: float) -> None:
         self._places.wait(self)

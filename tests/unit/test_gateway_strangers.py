@@ -1,0 +1,101 @@
+"""Who has shown no key: it is slow, it is small, and it gives its place to whoever comes after it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.gateway_client import KEY, client, gateway
+from tests.rehearsal import until
+
+PING = json.dumps({"action": "ping"})
+
+
+def test_strangers_do_not_keep_clients_out_and_the_longest_waiting_of_them_gives_way() -> None:
+    async def main() -> None:
+        async with gateway(BROKERPOOL_MAX_CLIENTS="5", WS_AUTH_GRACE_SECONDS="60") as (_, served_by):
+            strangers = [await connect(served_by.ws_url) for _ in range(5)]
+            async with client(served_by) as first, client(served_by) as second:
+                for connection in strangers[:2]:
+                    with pytest.raises(ConnectionClosed):
+                        await asyncio.wait_for(connection.recv(), 5)
+                    assert connection.close_code == 1013
+                assert (await first.ask(action="ping"))["type"] == "pong"
+                assert (await second.ask(action="ping"))["type"] == "pong"
+                for connection in strangers[2:]:
+                    await connection.send(PING)
+                    assert json.loads(await connection.recv())["type"] == "pong"
+                await until(lambda: served_by.clients == 5)
+            for connection in strangers:
+                await connection.close()
+
+    asyncio.run(main())
+
+
+def test_clients_with_a_key_keep_their_places_and_one_too_many_is_refused() -> None:
+    async def main() -> None:
+        async with gateway(BROKERPOOL_MAX_CLIENTS="2") as (_, served_by):
+            async with client(served_by) as one, client(served_by) as two:
+                for _ in range(10):
+                    with pytest.raises(InvalidStatus) as refused:
+                        await connect(served_by.ws_url)
+                    assert refused.value.response.status_code == 503
+                assert (await one.ask(action="ping"))["type"] == "pong"
+                assert (await two.ask(action="ping"))["type"] == "pong"
+            await until(lambda: served_by.clients == 0)
+            async with client(served_by) as three:
+                assert (await three.ask(action="ping"))["type"] == "pong"
+
+    asyncio.run(main())
+
+
+def test_a_flood_of_strangers_leaves_nothing_behind_and_a_client_comes_through_it() -> None:
+    async def main() -> None:
+        async with gateway(BROKERPOOL_MAX_CLIENTS="20") as (_, served_by), client(served_by) as early:
+            host, port = served_by.ws_url.removeprefix("ws://").split(":")
+            head = (
+                f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            ).encode()
+            writers = []
+            for number in range(300):
+                _, writer = await asyncio.open_connection(host, int(port))
+                writer.write(head)
+                writers.append(writer)
+                if number % 50 == 0:
+                    async with client(served_by) as late:
+                        assert (await late.ask(action="ping"))["type"] == "pong"
+                assert served_by.clients <= 20
+            assert (await early.ask(action="ping"))["type"] == "pong"
+            for writer in writers:
+                writer.transport.abort()
+            await until(lambda: served_by.clients == 1)
+            assert len(served_by._places) == 1
+
+    asyncio.run(main())
+
+
+def test_a_stranger_s_messages_wait_their_turn_and_end_waiting_with_the_key() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by), connect(served_by.ws_url) as stranger:
+            began = time.monotonic()
+            for _ in range(50):
+                await stranger.send(PING)
+            for _ in range(50):
+                assert json.loads(await stranger.recv())["type"] == "pong"
+            assert 1.9 < time.monotonic() - began < 6, "20 a second"
+            await stranger.send(json.dumps({"action": "authenticate", "api_key": KEY}))
+            assert json.loads(await stranger.recv())["status"] == "success"
+            began = time.monotonic()
+            for _ in range(500):
+                await stranger.send(PING)
+            for _ in range(500):
+                assert json.loads(await stranger.recv())["type"] == "pong"
+            assert time.monotonic() - began < 2
+
+    asyncio.run(main())
