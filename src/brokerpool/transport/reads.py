@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, cast
 
 from picows import WSTransport
 
+#: A read that took longer is followed by a smaller one, and one that took less than half of it by a larger.
+SLOW_SECONDS = 0.004
+LEAST_BYTES = 4 * 1024
+
 
 class BoundedReads(asyncio.BufferedProtocol):
-    """Stands before picows' protocol, and reads so many bytes at a time, once in each turn of the loop.
+    """Stands before picows' protocol, and reads a little at a time, once in each turn of the loop.
+
+    How much, between 4 KiB and `most`, is learned from how long the last took: tiny frames take ten times as
+    long as large ones with as many bytes.
 
     picows doubles its buffer whenever a read fills it, and aiofastnet reads on until 256 KiB have come: a
     burst of tiny frames would be taken in one turn, for tenths of a second.
@@ -35,6 +43,7 @@ class BoundedReads(asyncio.BufferedProtocol):
         self._updated = protocol.buffer_updated
         self._buffer = protocol.get_buffer
         self._most = most
+        self._size = min(most, 4 * LEAST_BYTES)
         self._offered = 0
         self._more = more
         self._closing = closing
@@ -44,16 +53,24 @@ class BoundedReads(asyncio.BufferedProtocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        buffer = memoryview(self._buffer(sizehint))[: self._most]
+        buffer = memoryview(self._buffer(sizehint))[: self._size]
         self._offered = len(buffer)
         return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        began = perf_counter()
         self._updated(nbytes)
         if self._transport.is_close_frame_sent:
             self._closing(nbytes)
         elif nbytes == self._offered:
+            self._learn(perf_counter() - began)
             self._more()
+
+    def _learn(self, seconds: float) -> None:
+        if seconds > SLOW_SECONDS:
+            self._size = max(LEAST_BYTES, self._size // 2)
+        elif seconds < SLOW_SECONDS / 2:
+            self._size = min(self._most, self._size * 2)
 
 
 def read_on(tcp: asyncio.Transport) -> None:
