@@ -1,4 +1,4 @@
-"""No room is left on the disk: prices go on, the log stays short, and what is kept is kept again by itself."""
+"""No room is left on the disk: prices go on, the log stays short, and the store comes back by itself."""
 
 from __future__ import annotations
 
