@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import socket
+import struct
 import time
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from brokerpool.gateway.stranger_log import StrangerLog
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import until
 
@@ -99,3 +103,64 @@ def test_a_stranger_s_messages_wait_their_turn_and_end_waiting_with_the_key() ->
             assert time.monotonic() - began < 2
 
     asyncio.run(main())
+
+
+def _reset_in_the_middle_of_pings(host: str, port: int) -> None:
+    """Connect, send thousands of pings, read nothing, and reset the connection."""
+    with socket.create_connection((host, port)) as sock:
+        sock.sendall(
+            f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        sock.recv(4096)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.settimeout(0.1)
+        try:
+            for _ in range(20):
+                sock.sendall((b"\x89\xe4" + bytes(4) + b"p" * 100) * 100)
+        except OSError:
+            pass  # it is not read any more
+
+
+def test_what_strangers_do_is_a_few_lines_of_the_log_however_often_they_do_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def main() -> None:
+        async with gateway() as (_, served_by):
+            (ws_host, ws_port), (host, port) = (
+                url.partition("//")[2].split(":") for url in (served_by.ws_url, served_by.http_url)
+            )
+            caplog.clear()
+            for number in range(60):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(b"nonsense\r\n\r\n")
+                await reader.read()
+                writer.close()
+                async with connect(served_by.ws_url) as stranger:
+                    await stranger.send("x" * 5000 if number % 2 else b"\xff")
+                if number % 10 == 0:
+                    await asyncio.to_thread(_reset_in_the_middle_of_pings, ws_host, int(ws_port))
+            await until(lambda: served_by.clients == 0)
+
+    asyncio.run(main())
+    lines = [record for record in caplog.records if "stops" not in record.getMessage()]
+    assert 2 <= len(lines) <= 15
+    assert {record.levelno for record in lines} == {logging.INFO}
+
+
+def test_what_was_counted_is_told_after_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "brokerpool.gateway")
+    now = 0.0
+    log = StrangerLog(lambda: now)
+    for _ in range(100):
+        log.note("left: 4429 too many wrong keys")
+    log.review()
+    now = 61.0
+    log.review()
+    log.review()
+    assert [record.getMessage() for record in caplog.records] == [
+        "a client without a key left: 4429 too many wrong keys",
+        "clients without a key: 99 more refusals in 61 s, the last one: left: 4429 too many wrong keys",
+    ]

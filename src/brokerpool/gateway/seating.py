@@ -65,7 +65,8 @@ class Seating:
         It gets nothing from now on. Where it was the last of its audience, each step takes that out of a part
         of its topics.
         """
-        self._flushed()
+        if subscriber.keys:
+            self._flushed()
         self._unsettled.pop(subscriber, None)
         keys, subscriber.keys = subscriber.keys, {}
         audience = subscriber.audience

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -35,6 +36,7 @@ from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
+from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.gateway.vitals import Vitals
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
@@ -60,6 +62,8 @@ _LIVE_SECONDS = 2.0
 #: Places of the HTTP listener beyond those of requests that are being answered: for idle connections, and
 #: for whoever asks whether the gateway lives. So there is always one that waits, and gives way.
 SPARE = 64
+_uvicorn = logging.getLogger("uvicorn.error")
+
 #: Fillers may use half of the one call a second that Kite allows for quotes; clients have the rest.
 _FILLS = (RateWindow(1, 2.0),)
 
@@ -138,6 +142,7 @@ class Gateway:
         self._refusals = RefusalLog()
         self._departures = Departures()
         self._places: Places[Session] = Places(settings.max_clients, 0)
+        self._strangers = StrangerLog(time.monotonic)
         sources = Sources(
             self.pool, self._fanout, self._refusals, self.stats, self._vitals.lag_since, time.time
         )
@@ -169,6 +174,7 @@ class Gateway:
         if self._records is not None:
             self._records.serve(self.pool, self._gatekeeper.revoked)
         self._review_later()
+        _uvicorn.addFilter(self._strangers)
         self.instruments.start()
         approach = self._approach_to(settings.http_host)
         app = application(self._market(), self.stats, self.pool.journal, approach)
@@ -225,6 +231,7 @@ class Gateway:
             self._records.settle()
         if self._review is not None:
             self._review.cancel()
+        _uvicorn.removeFilter(self._strangers)
         self._vitals.stop()
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
@@ -279,6 +286,7 @@ class Gateway:
             self._limits,
             self._departures,
             self._places,
+            self._strangers,
             came=lambda peer: self._approach.came(peer, headers).address,
             make_room=self._records.make_room if self._records is not None else lambda: False,
         )
@@ -294,6 +302,7 @@ class Gateway:
 
     def _review_later(self) -> None:
         self._gatekeeper.lockout.review()
+        self._strangers.review()
         self._review = asyncio.get_running_loop().call_later(_REVIEW_SECONDS, self._review_later)
 
 

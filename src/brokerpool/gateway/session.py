@@ -22,6 +22,7 @@ from brokerpool.gateway.places import Places
 from brokerpool.gateway.protocol import RequestError
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.request_queue import RequestQueue
+from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.gateway.subscriptions import Room, Subscriptions
 from brokerpool.http.window import SlidingSum
 from brokerpool.transport import Link, LinkHandler
@@ -81,6 +82,7 @@ class Session(LinkHandler):
         limits: SessionLimits,
         departures: Departures,
         places: Places[Session],
+        strangers: StrangerLog,
         *,
         came: Callable[[str], str] = str,
         make_room: Callable[[], bool] = lambda: False,
@@ -97,6 +99,7 @@ class Session(LinkHandler):
         self._limits = limits
         self._departures = departures
         self._places = places
+        self._strangers = strangers
         self._stranger = SlidingSum(1.0)
         self._came = came
         self._make_room = make_room
@@ -155,8 +158,11 @@ class Session(LinkHandler):
         self._requests.go_on(self._fanout.resume(self._subscriber))
 
     def closed(self, code: int, reason: str) -> None:
-        told = {"client": self.name, "close_code": code}
-        logger.info("%s left: %d %s", self.name, code, reason, extra=told)
+        if self._caller is None:
+            self._strangers.note(f"left: {code} {reason}")
+        else:
+            told = {"client": self.name, "close_code": code}
+            logger.info("%s left: %d %s", self.name, code, reason, extra=told)
         self._places.leave(self)
         self._until_authenticated.cancel()
         if self._until_read is not None:

@@ -97,7 +97,14 @@ class Link(WSListener):
     @property
     def closed(self) -> bool:
         """True once closing has begun; nothing can be sent any more."""
-        return self._transport is None or self._closing is not None or self._transport.is_disconnected
+        transport = self._transport
+        # A write that failed has lost the connection, though picows hears of it in a later turn only.
+        return (
+            transport is None
+            or self._closing is not None
+            or transport.is_disconnected
+            or self._tcp.is_closing()
+        )
 
     @property
     def peer(self) -> str:
@@ -238,7 +245,7 @@ class Link(WSListener):
         transport = cast("WSTransport", self._transport)
         if self._closing is None:
             # picows has refused a frame, and would go on parsing in the middle of it.
-            logger.info("closing %s: it sent what is no WebSocket frame, or one that is too long", self.peer)
+            logger.debug("closing %s: it sent what is no WebSocket frame, or one that is too long", self.peer)
             self._closing = (PROTOCOL_ERROR, "broke the protocol")
             self._drop_after(CLOSE_SECONDS)
             transport.disconnect()
@@ -254,7 +261,7 @@ class Link(WSListener):
     def _answer(self, ping: bytes) -> None:
         # RFC 6455 5.5.3 allows to answer the last of several pings only; who reads no answers is owed one.
         self._owed_pong = ping if self._behind else None
-        if not self._behind:
+        if not self._behind and not self.closed:
             cast("WSTransport", self._transport).send_pong(ping)
 
     def _take_text(self, frame: WSFrame) -> None:
@@ -289,7 +296,7 @@ class Link(WSListener):
         cast("WSTransport", self._transport).disconnect()
 
     def _fail(self, violation: ProtocolError) -> None:
-        logger.info("closing %s with %d: %s", self.peer, violation.code, violation.reason)
+        logger.debug("closing %s with %d: %s", self.peer, violation.code, violation.reason)
         self._closing = (violation.code, violation.reason)
         self._send_close(violation.code, violation.reason)
         self._drop_after(CLOSE_SECONDS)
