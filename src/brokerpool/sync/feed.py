@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from brokerpool.arguments import Instruments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.brokers.login import Credentials
 from brokerpool.egress import Egress
+from brokerpool.errors import PoolClosedError
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.refusals import Subscribed
@@ -146,7 +148,8 @@ class WebSocketPool:
         finally:
             self._inboxes.remove(inbox)
             if not self._loop.closed:
-                self._loop.call(lambda: self._pool.unlisten(inbox))
+                with contextlib.suppress(PoolClosedError):  # just now
+                    self._loop.call(lambda: self._pool.unlisten(inbox))
 
 
 class _Inbox(PoolListener):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from brokerpool import arguments
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 #: Every call into the loop's thread ends within this many seconds beyond its own, or raises TimeoutError.
 CALL_SECONDS = 15.0
+#: For tasks that are cancelled at the end.
+_END_SECONDS = 5.0
 
 
 class LoopThread:
@@ -29,14 +32,16 @@ class LoopThread:
         self._owner = owner
         #: Whose process it is.
         self.guard = ForkGuard(self, owner)
-        self._starting = threading.Lock()
+        #: Held while the thread is started, and while a call is handed over: none comes after the end.
+        self._lock = threading.Lock()
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def closed(self) -> bool:
         """True after `close`, and in a forked child, where there is nothing to close."""
-        return self.guard.elsewhere or (self._loop is not None and self._loop.is_closed())
+        return self.guard.elsewhere or self._closed
 
     def check(self) -> None:
         """Raise PoolClosedError or PoolForkedError where calls would."""
@@ -58,28 +63,45 @@ class LoopThread:
             self.check()
             # Before it begins: an order must not leave whose caller is told of a wrong argument.
             most = arguments.seconds("timeout", seconds) + CALL_SECONDS
+            with self._lock:
+                self.check()
+                handed_over = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         except BaseException:
             coroutine.close()
             raise
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result(most)
+        try:
+            return handed_over.result(most)
+        except CancelledError:
+            self.check()
+            raise
 
     def close(self) -> None:
-        """End the thread."""
-        loop = self._started()
-        self.run(loop.shutdown_default_executor())
+        """End the thread; calls that are under way in other threads raise PoolClosedError."""
+        with self._lock:
+            if self._closed:
+                return
+            loop = self._started()
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(_ended(loop), loop).result(CALL_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         assert self._thread is not None  # started
         self._thread.join(CALL_SECONDS)
         loop.close()
 
     def _started(self) -> asyncio.AbstractEventLoop:
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    # Not the own loop of Windows, with which psycopg does not work.
-                    self._loop = asyncio.SelectorEventLoop()
-                    thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
-                    thread.start()
-                    self._thread = thread
-        assert self._loop is not None  # made before the thread
+        if self._loop is None:
+            # Not the own loop of Windows, with which psycopg does not work.
+            self._loop = asyncio.SelectorEventLoop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="brokerpool", daemon=True)
+            self._thread.start()
         return self._loop
+
+
+async def _ended(loop: asyncio.AbstractEventLoop) -> None:
+    """Let everything on the loop end, or a call that was handed over just before would never be answered."""
+    await loop.shutdown_default_executor()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=_END_SECONDS)
