@@ -43,7 +43,7 @@ def test_new_connections_wait_and_nothing_multiplies(listener: str, tmp_path: Pa
                 assert processes.get(f"{gateway.said['http_url']}/health/live")
                 break
             except OSError:
-                # Those who have gone are taken in first: eight in each attempt, of which there is one a second.
+                # Those who have gone are taken in first, eight in an attempt, of which there is one a second.
                 assert time.monotonic() - began < WAITING / PLACES + 10, "it comes back by itself"
                 time.sleep(0.1)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
