@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.feed.complaints import TOLD_A_WINDOW, WINDOW_SECONDS, Complaints
+from brokerpool.monitor.complaints import TOLD_A_WINDOW, WINDOW_SECONDS, Complaints
 
 
 def test_ten_different_refusals_are_told_at_once_and_the_others_counted() -> None:
@@ -13,14 +13,14 @@ def test_ten_different_refusals_are_told_at_once_and_the_others_counted() -> Non
     told = [complaints.heard(f"no such token {n}", 0.0) for n in range(15)]
     assert told == [True] * 10 + [False] * 5
     assert complaints.summary(59.0) == ""
-    assert complaints.summary(61.0) == "5 more refusals in 61 s, the last one: no such token 14"
+    assert complaints.summary(61.0) == "5 more in 61 s, the last one: no such token 14"
     assert complaints.summary(200.0) == ""
 
 
 def test_the_same_refusal_is_told_once_a_minute() -> None:
     complaints = Complaints()
     assert [complaints.heard("limit", now) for now in (0.0, 1.0, 59.0)] == [True, False, False]
-    assert complaints.summary(60.0) == "2 more refusals in 60 s, the last one: limit"
+    assert complaints.summary(60.0) == "2 more in 60 s, the last one: limit"
     assert complaints.heard("limit", 60.5)
 
 

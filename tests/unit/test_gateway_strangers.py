@@ -162,5 +162,5 @@ def test_what_was_counted_is_told_after_a_minute(caplog: pytest.LogCaptureFixtur
     log.review()
     assert [record.getMessage() for record in caplog.records] == [
         "a client without a key left: 4429 too many wrong keys",
-        "clients without a key: 99 more refusals in 61 s, the last one: left: 4429 too many wrong keys",
+        "clients without a key: 99 more in 61 s, the last one: left: 4429 too many wrong keys",
     ]

@@ -13,7 +13,6 @@ from brokerpool.feed.attempt import Dial, Failure, attempt
 from brokerpool.feed.backlog import Backlog
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.cargo import Cargo
-from brokerpool.feed.complaints import Complaints
 from brokerpool.feed.dialling import Seat
 from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Allowance
@@ -22,6 +21,7 @@ from brokerpool.feed.traffic import Traffic
 from brokerpool.fence import name_of
 from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, Token
+from brokerpool.monitor.complaints import Complaints
 from brokerpool.monitor.journal import Event
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link, LinkHandler

@@ -1,4 +1,4 @@
-"""What a broker refuses on an open socket, told at a bounded rate: what comes more often is counted."""
+"""What others do or say too often, told at a bounded rate: what comes more often is counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TOLD_A_WINDOW = 10
 
 
 class Complaints:
-    """Decides which of a broker's refusals are told and which are counted; pure."""
+    """Decides what of one kind is told at once, and what is counted and told in one sentence; pure."""
 
     def __init__(self) -> None:
         self._began = -math.inf
@@ -34,6 +34,6 @@ class Complaints:
         """Return one sentence about what was counted, once the minute is over; "" when there is nothing."""
         if not self._counted or now - self._began < WINDOW_SECONDS:
             return ""
-        said = f"{self._counted:,} more refusals in {now - self._began:.0f} s, the last one: {self._last}"
+        said = f"{self._counted:,} more in {now - self._began:.0f} s, the last one: {self._last}"
         self._counted = 0
         return said
