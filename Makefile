@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test together lint style types format soak demo bench-fanout bench-watching bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak fuzz demo bench-fanout bench-watching bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ format: $(VENV)/.test ## let ruff rewrite what it can
 
 soak: $(VENV)/.test ## the pool against 20,000 seeds of faults in virtual time; ARGS="--seed 17" replays one
 	$(BIN)/python -m tests.simulation.swizzle $(ARGS)
+
+fuzz: $(VENV)/.test ## 50,000 mutated frames at both listeners and from the broker; ARGS="--seed 7 --frames 5000"
+	$(BIN)/python -m tests.fuzz.mutation $(ARGS)
 
 demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself
 	$(BIN)/brokerpool demo $(ARGS)

@@ -319,8 +319,10 @@ class Connection(LinkHandler):
     # -- LinkHandler --------------------------------------------------------------------------------------
 
     def binary(self, message: bytes | memoryview) -> None:
-        if len(message) > SMALL_BYTES or self._backlog:
+        if len(message) > SMALL_BYTES:
             self._backlog.put(self._codec.parts, bytes(message), self._link)
+        elif self._backlog:
+            self._backlog.put(_whole, bytes(message), self._link)
         else:
             self._read(message)
 
@@ -377,3 +379,7 @@ class Connection(LinkHandler):
         self._become(ConnectionState.WAITING, event, self.last_fault)
         self._observer.symbols_changed(self._cargo.wanted(), SymbolState.ACCEPTED)
         self._observer.symbols_lost(carried, self.last_fault, self)
+
+
+def _whole(message: bytes) -> tuple[bytes]:
+    return (message,)

@@ -36,6 +36,9 @@ class LoopFaults:
         # Nor with one line for each client that speaks no TLS, or trusts another authority.
         elif str(context.get("message", "")).startswith("SSL handshake failed"):
             logger.debug("a client did not finish its TLS handshake")
+        # picows cannot write down a version of the protocol that is no ASCII; the connection is closed.
+        elif isinstance(error, UnicodeEncodeError) and "buffer_updated" in str(context.get("message", "")):
+            logger.debug("a client asked for a version of WebSocket that cannot be told")
         elif isinstance(error, OSError) and error.errno in _EXHAUSTED and "socket" in context:
             self._no_room(error)
         else:

@@ -24,16 +24,17 @@ from brokerpool.transport.frames import (
     ProtocolError,
     may_be_sent,
 )
-from brokerpool.transport.reads import BoundedReads, PicowsLog, read_on
+from brokerpool.transport.reads import BoundedReads, PicowsLog, forget_the_end_of, read_on
 
 logger = logging.getLogger("brokerpool.transport")
 #: What picows has to say; its two lines for every connection that comes and goes are left out.
 picows_logger = PicowsLog(logging.getLogger("brokerpool.transport.picows"))
 picows_logger.setLevel(logging.WARNING)
 
-#: Bytes of one connection that are read in one turn of the event loop: 350 order books, which takes a
-#: millisecond. Less costs a broker's feed at full speed more than 3 % (`make bench-feed`).
-READ_BYTES = 64 * 1024
+#: Bytes of one connection that are read in one turn of the event loop at most: 170 order books.
+READ_BYTES = 32 * 1024
+#: Pings that are answered in one turn; of more the last one is.
+PONGS_A_TURN = 16
 #: How long a close handshake may take before the TCP connection is dropped.
 CLOSE_SECONDS = 2.0
 
@@ -84,6 +85,7 @@ class Link(WSListener):
         self._read_since_close = 0
         self._behind = False  # more than the high-water mark waits to be written
         self._owed_pong: bytes | None = None
+        self._pongs = 0  # sent, or owed, in this turn
         #: True while the owner has the peer not read.
         self.reading_paused = False
         #: Writes finished server frames (see `frames.server_frame`), any number of them, in one go; does
@@ -191,6 +193,7 @@ class Link(WSListener):
         if self._abandoned:
             self.abort()
             return
+        forget_the_end_of(transport)
         BoundedReads(transport, self._most_in_turn, more=self.rest, closing=self._read_while_closing)
         self.rest()  # what came with the handshake is enough for this turn
         self.send_frames = transport.underlying_transport.write
@@ -260,9 +263,18 @@ class Link(WSListener):
 
     def _answer(self, ping: bytes) -> None:
         # RFC 6455 5.5.3 allows to answer the last of several pings only; who reads no answers is owed one.
-        self._owed_pong = ping if self._behind else None
-        if not self._behind and not self.closed:
+        if not self._pongs:
+            asyncio.get_running_loop().call_soon(self._turn_over)
+        self._pongs += 1
+        late = self._behind or self._pongs > PONGS_A_TURN
+        self._owed_pong = ping if late else None
+        if not late and not self.closed:
             cast("WSTransport", self._transport).send_pong(ping)
+
+    def _turn_over(self) -> None:
+        self._pongs = 0
+        if self._owed_pong is not None and not self._behind and not self.closed:
+            self._answer(self._owed_pong)
 
     def _take_text(self, frame: WSFrame) -> None:
         try:

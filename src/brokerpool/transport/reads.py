@@ -84,6 +84,17 @@ def read_on(tcp: asyncio.Transport) -> None:
         read_held()
 
 
+def forget_the_end_of(transport: WSTransport) -> None:
+    """See to it that why a dialled connection ended is no exception that nobody has retrieved.
+
+    picows keeps it for whoever awaits the end. Here the handler is told, and nobody does.
+    """
+    waiting = transport.wait_disconnected()
+    ended: asyncio.Future[None] = waiting.send(None)
+    ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+    waiting.close()
+
+
 class PicowsLog(logging.LoggerAdapter[logging.Logger]):
     """Writes what picows logs, except that a peer broke the protocol, which it would call an error."""
 

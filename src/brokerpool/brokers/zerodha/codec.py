@@ -96,7 +96,7 @@ class KiteCodec:
 
     def parts(self, payload: bytes) -> Iterable[bytes]:
         """Return a message of more than 250 packets as several; to Kite it could hold 65,535."""
-        (left,) = _length_at(payload, 0)
+        left = _length_at(payload, 0)[0] if len(payload) >= 2 else 0
         return (payload,) if left <= _MOST_IN_PART else self._cut(payload, left)
 
     def _cut(self, payload: bytes, left: int) -> Iterator[bytes]:

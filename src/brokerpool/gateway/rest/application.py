@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -53,11 +54,11 @@ def application(
 
     @app.get("/openapi.json", include_in_schema=False)
     async def _openapi() -> dict[str, Any]:
-        return reference.describe(app)
+        return await asyncio.to_thread(reference.describe, app)
 
     @app.get("/docs", include_in_schema=False)
     async def _docs() -> HTMLResponse:
-        return HTMLResponse(reference.page(reference.describe(app)))
+        return HTMLResponse(reference.page(await asyncio.to_thread(reference.describe, app)))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
 from brokerpool.gateway.lockout import network
 from brokerpool.gateway.places import Places
 
@@ -19,6 +21,9 @@ HANDSHAKE_SECONDS = 10.0
 HEAD_SECONDS = 15.0
 BODY_SECONDS = 30.0
 READ_SECONDS = 60.0
+
+#: What is parsed in one turn of the event loop: of a body in pieces of one byte, a KiB takes a millisecond.
+TURN_BYTES = 1024
 
 _TLS_SHUTDOWN_SECONDS = 1.0
 
@@ -33,13 +38,17 @@ class Connection(asyncio.Protocol):
         self._handshake: asyncio.Task[None] | None = None
         #: What came between the end of the handshake and our hearing of it; None once the server reads.
         self._early: list[bytes] | None = []
+        #: What was read and is handed over in the turns that follow.
+        self._held = bytearray()
+        self._turn: asyncio.Handle | None = None
+        self._pausing = False
         self._limit: asyncio.TimerHandle | None = None
         self._requests = 0  # being answered; more than one for a moment between two
         self._resting = False
         #: True while the peer does not read what it is sent.
         self._unread = False
         #: The HTTP server's end of the connection.
-        self.inside: asyncio.Protocol
+        self.inside: H11Protocol
 
     # -- the transport's side ----------------------------------------------------------------------------
 
@@ -64,10 +73,13 @@ class Connection(asyncio.Protocol):
         if self._resting:
             self._resting = False
             self._within(HEAD_SECONDS)
-        self.inside.data_received(data)
+        self._held += data
+        if self._turn is None:
+            self._hand_over()
 
-    def eof_received(self) -> bool | None:
-        return self.inside.eof_received() if self._early is None else None
+    def eof_received(self) -> None:
+        if self._early is None:
+            self.inside.eof_received()
 
     def pause_writing(self) -> None:
         self.inside.pause_writing()
@@ -82,6 +94,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._places.leave(self)
         self._unlimited()
+        if self._turn is not None:
+            self._turn.cancel()
         if self._early is None:
             self.inside.connection_lost(error)
         self._forget()
@@ -149,7 +163,25 @@ class Connection(asyncio.Protocol):
         early, self._early = self._early, None
         self.inside.connection_made(transport)
         for data in early or ():
-            self.inside.data_received(data)
+            self.data_received(data)
+
+    def _hand_over(self) -> None:
+        """Give the server what was read, a part in each turn of the loop; nothing more is read meanwhile."""
+        self._turn = None
+        if self._transport.is_closing():
+            return
+        part = bytes(self._held[:TURN_BYTES])
+        del self._held[:TURN_BYTES]
+        if self._held:
+            self._turn = asyncio.get_running_loop().call_soon(self._hand_over)
+        self.inside.data_received(part)
+        if self._held:
+            self._transport.pause_reading()
+            self._pausing = True
+        elif self._pausing:
+            self._pausing = False
+            if not self.inside.flow.read_paused:  # the server has reasons of its own
+                self._transport.resume_reading()
 
     def _forget(self) -> None:
         """Let the server's end go, which knows this one too; called when neither hears anything any more."""

@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from brokerpool.gateway.places import Places
 from brokerpool.gateway.rest.admission import CONNECTION
@@ -38,6 +39,23 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Http(H11Protocol):
+    """uvicorn's HTTP, which answers what is no HTTP once and only where nothing else is being answered.
+
+    Beside another answer it would raise, within that answer too, with a traceback for each such client.
+    """
+
+    def send_400_response(self, msg: str) -> None:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        elif self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+            return
+        self.transport.abort()
 
 
 class RestServer:
@@ -81,7 +99,7 @@ class RestServer:
     def _connection(self, *, app_state: dict[str, Any], **server: Any) -> Connection:  # noqa: ANN401  (uvicorn's)
         connection = Connection(self._places, self._tls)
         # uvicorn's own types are those of a class, whose constructor is not declared.
-        inside: Any = AutoHTTPProtocol
+        inside: Any = _Http
         connection.inside = inside(app_state={**app_state, CONNECTION: connection}, **server)
         return connection
 
