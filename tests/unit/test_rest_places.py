@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from brokerpool.gateway import server
+from brokerpool.gateway.places import Places
 from brokerpool.gateway.rest import connection as connections
 from brokerpool.gateway.server import Gateway
 from tests.gateway_client import KEY, gateway
@@ -255,5 +256,43 @@ def test_beyond_the_requests_that_are_answered_at_once_one_more_is_refused_and_h
                 assert answer.status == 500
                 answer.release()
             assert (await ask("ping"))[0] == 200
+
+    asyncio.run(main())
+
+
+class Line(asyncio.Transport):
+    """A transport that does nothing but end."""
+
+    aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("127.0.0.1", 1) if name == "peername" else default
+
+
+class Inside(asyncio.Protocol):
+    """A server that takes everything."""
+
+
+def test_the_time_to_read_an_answer_is_not_lengthened_by_a_request_behind_it_nor_that_for_a_body_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.1)
+
+    async def main() -> None:
+        for reads_again in (False, True):
+            connection, line = connections.Connection(Places(1, 1), None), Line()
+            connection.inside = Inside()  # type: ignore[assignment]
+            connection.connection_made(line)
+            with connection.request():
+                connection.pause_writing()
+                with connection.reading(asyncio.get_running_loop().time() + (0.3 if reads_again else 30)):
+                    if reads_again:
+                        connection.resume_writing()
+                        await asyncio.sleep(0.15)
+                        assert not line.aborted, "it reads, and has its time for the body"
+                    await until(lambda: line.aborted, 2)  # noqa: B023  (asked within the turn of the loop)
 
     asyncio.run(main())

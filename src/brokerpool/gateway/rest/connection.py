@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         self._limit: asyncio.TimerHandle | None = None
         self._requests = 0  # being answered; more than one for a moment between two
         self._resting = False
+        self._body_until: float | None = None  # while a part of a body is waited for
         #: True while the peer does not read what it is sent.
         self._unread = False
         #: The HTTP server's end of the connection.
@@ -118,10 +119,12 @@ class Connection(asyncio.Protocol):
     @contextmanager
     def reading(self, until: float) -> Iterator[None]:
         """Wait for a part of the body inside the block; at the loop's time `until` the peer is cut off."""
-        self._wait(until - asyncio.get_running_loop().time())
+        self._body_until = until
+        self._go_on()
         try:
             yield
         finally:
+            self._body_until = None
             self._go_on()
 
     def abort(self) -> None:
@@ -196,7 +199,9 @@ class Connection(asyncio.Protocol):
         if self._unread:
             return  # whatever else there is to do, first the peer reads
         self._unlimited()
-        if self._requests:
+        if self._body_until is not None:
+            self._wait(self._body_until - asyncio.get_running_loop().time())
+        elif self._requests:
             self._places.answer(self)
         else:
             self._places.wait(self)
