@@ -39,6 +39,9 @@ for _holder, _names in (
         if hasattr(_holder, _name):
             delattr(_holder, _name)
 
+if hasattr(os, "process_cpu_count"):  # Python 3.13; where there is no affinity, it is this
+    os.process_cpu_count = os.cpu_count
+
 
 def _missing(self: object, *args: object, **options: object) -> NoReturn:
     raise NotImplementedError
