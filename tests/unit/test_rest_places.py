@@ -296,3 +296,20 @@ def test_the_time_to_read_an_answer_is_not_lengthened_by_a_request_behind_it_nor
                     await until(lambda: line.aborted, 2)  # noqa: B023  (asked within the turn of the loop)
 
     asyncio.run(main())
+
+
+def test_what_is_read_of_pipelined_requests_and_not_yet_answered_is_one_read_at_most() -> None:
+    many = b"GET /no/such/path HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000
+
+    async def main() -> None:
+        async with crowded() as (served_by, crowd, ask):
+            assert served_by._rest is not None
+            await crowd.open(many)
+            most = 0
+            for _ in range(400):
+                await asyncio.sleep(0)
+                most = max([most, *(len(c._held) for c in served_by._rest._places)])
+            assert 0 < most <= 256 * 1024
+            assert (await ask("/health/live"))[0] == 200
+
+    asyncio.run(main())

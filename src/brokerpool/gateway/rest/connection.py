@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from brokerpool.gateway.lockout import network
@@ -101,6 +102,16 @@ class Connection(asyncio.Protocol):
             self.inside.connection_lost(error)
         self._forget()
 
+    # -- the server's side, which reads through this -----------------------------------------------------
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        # With something left of the last read, what is held would grow with each request that is answered.
+        if not self._held:
+            self._transport.resume_reading()
+
     # -- the application's side --------------------------------------------------------------------------
 
     @contextmanager
@@ -165,6 +176,7 @@ class Connection(asyncio.Protocol):
     def _enter(self, transport: asyncio.Transport) -> None:
         early, self._early = self._early, None
         self.inside.connection_made(transport)
+        self.inside.flow = FlowControl(self)  # type: ignore[arg-type]  # it pauses and resumes, no more
         for data in early or ():
             self.data_received(data)
 
