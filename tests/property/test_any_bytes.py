@@ -73,6 +73,7 @@ class Stage:
         self.runner = runner
         self.trial = attacked
         self._examples = itertools.count(1)
+        self._unsent = 0  # bytes
 
     def nobody_notices(self, target: Target, pieces: list[bytes], *, reads: bool = True) -> None:
         """Send the pieces, and look at everybody else."""
@@ -96,6 +97,7 @@ class Stage:
         """Return the most bytes that this process held for each of some such connections at once."""
         together = 1 if target is Target.BROKER else _TOGETHER
         gc.collect()
+        self._unsent = 0
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
@@ -104,13 +106,15 @@ class Stage:
         finally:
             tracemalloc.stop()
         self.runner.run(self.trial.look())
-        return (peak - before) / together
+        # What the attackers still had in hand at the end was never the gateway's.
+        return (peak - before - self._unsent) / together
 
     async def _attack(self, target: Target, pieces: list[bytes], reads: bool) -> None:
         line = await self.trial.connect(target, reads=reads)
         try:
             await send(line, pieces)
             await settle()
+            self._unsent += line.unsent
             if target is not Target.BROKER:
                 line.end(politely=len(pieces) % 2 == 0)
                 await turns(2)
