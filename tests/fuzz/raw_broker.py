@@ -99,8 +99,8 @@ class _Socket(Line):
         #: What has come of the handshake; None once it was answered.
         self._head: bytes | None = b""
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+    def received_bytes(self, data: bytes) -> None:
+        super().received_bytes(data)
         if self._head is None:
             if data[0] == _CLOSE:
                 self.end()
