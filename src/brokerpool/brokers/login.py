@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import TypeAlias
@@ -28,6 +28,8 @@ class Credentials:
     access_token: str = field(repr=False)
     #: Epoch seconds at which the token dies, when that is known beforehand.
     expires_at: float | None = None
+    #: The broker's name for whose account it is, when that is known; no secret.
+    user: str = ""
 
 
 #: Gets the credentials of the newest login: reads a file, asks a vault, logs in.
@@ -124,7 +126,7 @@ class Login:
         return self.version != before
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call the watcher after each refusal, each renewal, and each new time of expiry from now on.
+        """Call the watcher after each refusal, each renewal, and what else is learned of a token from now on.
 
         What it raises is logged and counted, and the other watchers are called all the same. Raises TypeError
         for a coroutine function.
@@ -146,7 +148,14 @@ class Login:
 
     def _take(self, credentials: Credentials) -> bool:
         if credentials.access_token == self.credentials.access_token:
-            if credentials != self.credentials:  # the time of expiry is another one
+            # A file that is read again tells the token alone: what else is known of it stays known.
+            known = self.credentials
+            credentials = replace(
+                credentials,
+                expires_at=known.expires_at if credentials.expires_at is None else credentials.expires_at,
+                user=credentials.user or known.user,
+            )
+            if credentials != known:
                 self.credentials = credentials
                 self._say(refused=self.refused)
             return False

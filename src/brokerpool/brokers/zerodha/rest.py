@@ -154,7 +154,7 @@ class ZerodhaRest:
 
     def read_ltp(self, answer: RestAnswer, received_ms: int) -> dict[str, Tick]:
         """Return last prices by key; Kite tells no time with them."""
-        found = _data(answer, dict[str, _Last])
+        found = read_data(answer, dict[str, _Last])
         return {
             key: Tick(instrument, last.last_price, received_ms)
             for key, last in found.items()
@@ -167,7 +167,7 @@ class ZerodhaRest:
 
     def read_ohlc(self, answer: RestAnswer, received_ms: int) -> dict[str, Ohlc]:
         """Return the day's prices by key."""
-        found = _data(answer, dict[str, _Day])
+        found = read_data(answer, dict[str, _Day])
         return {
             key: Ohlc(instrument, day.last_price, received_ms, *_prices(day))
             for key, day in found.items()
@@ -180,7 +180,7 @@ class ZerodhaRest:
 
     def read_quotes(self, answer: RestAnswer, received_ms: int) -> dict[str, DepthTick]:
         """Return quotes by key, as a tick of the feed in full mode would tell them."""
-        found = _data(answer, dict[str, _Quote])
+        found = read_data(answer, dict[str, _Quote])
         return {
             key: _tick(instrument, quote, received_ms)
             for key, quote in found.items()
@@ -204,7 +204,7 @@ class ZerodhaRest:
 
     def read_history(self, answer: RestAnswer) -> list[Candle]:
         """Return candles, the oldest first."""
-        rows = _data(answer, _Candles).candles
+        rows = read_data(answer, _Candles).candles
         try:
             return [
                 Candle(
@@ -227,16 +227,7 @@ class ZerodhaRest:
 
     def fault(self, answer: RestAnswer) -> BrokerError | None:
         """Return Kite's complaint under our code, with its words."""
-        if answer.status < HTTPStatus.BAD_REQUEST:
-            return None
-        complaint = _complaint(answer)
-        code = _KINDS.get(complaint.error_type, ErrorCode.BROKER_UNREACHABLE)
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            code = ErrorCode.RATE_LIMITED
-        elif answer.status == HTTPStatus.FORBIDDEN and not complaint.error_type:
-            code = ErrorCode.BROKER_REFUSED_CREDENTIALS
-        said = remembered(f" {complaint.error_type}: {complaint.message}", _LONGEST_COMPLAINT)
-        return BrokerError(f"Kite answered {answer.status}.{said if complaint.message else ''}", code=code)
+        return fault(answer)
 
     def _named(self, key: str, token: int) -> Instrument | None:
         """Return the instrument that both name, None when they name two, or one that is not listed.
@@ -248,6 +239,28 @@ class ZerodhaRest:
 
     def __repr__(self) -> str:
         return f"<ZerodhaRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"
+
+
+def fault(answer: RestAnswer) -> BrokerError | None:
+    """Return Kite's complaint under our code, with its words; None for a good answer."""
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        return None
+    complaint = _complaint(answer)
+    code = _KINDS.get(complaint.error_type, ErrorCode.BROKER_UNREACHABLE)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        code = ErrorCode.RATE_LIMITED
+    elif answer.status == HTTPStatus.FORBIDDEN and not complaint.error_type:
+        code = ErrorCode.BROKER_REFUSED_CREDENTIALS
+    said = remembered(f" {complaint.error_type}: {complaint.message}", _LONGEST_COMPLAINT)
+    return BrokerError(f"Kite answered {answer.status}.{said if complaint.message else ''}", code=code)
+
+
+def read_data(answer: RestAnswer, shape: type[_Shape]) -> _Shape:
+    """Return what a good answer tells. Raises BrokerError (BROKER_UNREACHABLE) when it is not so shaped."""
+    try:
+        return msgspec.json.decode(msgspec.json.decode(answer.body, type=_Envelope).data, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _unlike(f"{len(answer.body)} bytes") from None
 
 
 def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
@@ -296,13 +309,6 @@ def _epoch(text: str | None) -> int:
 
 def _local(at: datetime) -> str:
     return at.astimezone(_INDIA).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _data(answer: RestAnswer, shape: type[_Shape]) -> _Shape:
-    try:
-        return msgspec.json.decode(msgspec.json.decode(answer.body, type=_Envelope).data, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise _unlike(f"{len(answer.body)} bytes") from None
 
 
 def _complaint(answer: RestAnswer) -> _Complaint:

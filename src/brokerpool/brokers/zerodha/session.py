@@ -1,0 +1,194 @@
+"""A login at Kite: the page, the exchange of what it gives for an access token, and whose a token is."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import aiohttp
+import msgspec
+
+from brokerpool.brokers.login import Credentials
+from brokerpool.brokers.zerodha.rest import HEADERS, fault, read_data
+from brokerpool.egress import Egress
+from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.foreign import remembered
+
+LOGIN_URL = "https://kite.zerodha.com/connect/login"
+
+#: An answer is a few hundred bytes; one above this is something else.
+_LONGEST_ANSWER = 64 * 1024
+_INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+class Holder(NamedTuple):
+    """Whose account it is: Kite's user id, and the name."""
+
+    user: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.name})" if self.name else self.user
+
+
+class _Holder(msgspec.Struct):
+    user_id: str
+    user_name: str = ""
+
+
+class _Session(_Holder):
+    access_token: str = ""
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+def token_end(now: float) -> float:
+    """Return the next 07:30 in India in epoch seconds, at which a token that lives `now` is dead.
+
+    Kite ends all access tokens early each morning, at no fixed minute; about 07:30 is the latest that users
+    and staff tell (Kite Connect forum; looked up 2026-11-28, not tried live).
+    """
+    local = datetime.fromtimestamp(now, UTC).astimezone(_INDIA)
+    end = local.replace(hour=7, minute=30, second=0, microsecond=0)
+    return (end if end > local else end + timedelta(days=1)).timestamp()
+
+
+def until(expires_at: float) -> str:
+    """Return a time as a trader in India reads it."""
+    return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, about %H:%M India time")
+
+
+def redirected_token(text: str) -> str | None:
+    """Return the request token of the address to which the login has led; None for what is no address.
+
+    Raises ValueError, which quotes nothing, for an address without one.
+    """
+    if "request_token=" not in text and "://" not in text:
+        return None
+    _, asked, query = text.partition("?")
+    found = parse_qs((query if asked else text).partition("#")[0]).get("request_token", [])
+    if len(found) != 1 or not found[0].isascii() or not found[0].isalnum():
+        raise ValueError(
+            "this address has no request_token: log in again, and copy the whole address that the browser"
+            " shows afterwards, from http to its end"
+        )
+    return found[0]
+
+
+def checksum(api_key: str, request_token: str, api_secret: str) -> str:
+    """Return what proves the secret without sending it (Kite Connect documentation, login flow)."""
+    return hashlib.sha256(f"{api_key}{request_token}{api_secret}".encode()).hexdigest()
+
+
+class KiteSession:
+    """Makes access tokens of logins, and asks whose they are; `repr` and errors show no secret.
+
+    A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once: a request token
+    works once. Raises BrokerError: BROKER_REFUSED_CREDENTIALS for what Kite does not accept,
+    BROKER_UNREACHABLE and PROXY_REFUSED when there is no answer, others for other refusals.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        http_url: str = "https://api.kite.trade",
+        login_url: str = LOGIN_URL,
+        egress: Egress | None = None,
+        timeout: float = 10.0,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._api_key = api_key
+        self._http_url = http_url.rstrip("/")
+        self._login_url = login_url
+        self._egress = egress or Egress()
+        self._timeout = timeout
+        self._wall_clock = wall_clock
+
+    @property
+    def login_address(self) -> str:
+        """The page on which the account's holder logs in; there is no other way to begin."""
+        return f"{self._login_url}?{urlencode({'v': 3, 'api_key': self._api_key})}"
+
+    async def exchange(self, request_token: str, api_secret: str) -> Credentials:
+        """Return the credentials for what a login has given, which works once and for minutes."""
+        form = {
+            "api_key": self._api_key,
+            "request_token": request_token,
+            "checksum": checksum(self._api_key, request_token, api_secret),
+        }
+        made = read_data(await self._call("POST", "/session/token", data=form), _Session)
+        if not made.access_token:
+            raise BrokerError("Kite's session has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
+        return Credentials(made.access_token, token_end(self._wall_clock()), made.user_id)
+
+    async def holder(self, access_token: str) -> Holder:
+        """Return whose token it is, which proves that it is valid."""
+        headers = {"Authorization": f"token {self._api_key}:{access_token}"}
+        told = read_data(await self._call("GET", "/user/profile", headers=headers), _Holder)
+        return Holder(remembered(told.user_id, 64), remembered(told.user_name, 100))
+
+    async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
+        """Return whose token it is, and the credentials with that and with when they end."""
+        holder = await self.holder(access_token)
+        return holder, Credentials(access_token, token_end(self._wall_clock()), holder.user)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> _Answer:
+        try:
+            answer = await self._answer(method, path, {**HEADERS, **(headers or {})}, data)
+        except TimeoutError:
+            raise self._unreachable(f"within {self._timeout:g} s") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise self._unreachable(self._why(error), ErrorCode.PROXY_REFUSED) from None
+        except (aiohttp.ClientError, ValueError) as error:
+            raise self._unreachable(self._why(error)) from None
+        complaint = fault(answer)
+        if complaint is not None:
+            raise complaint
+        return answer
+
+    async def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], data: Mapping[str, str] | None
+    ) -> _Answer:
+        proxy = self._egress.route(self._http_url)
+        async with (
+            aiohttp.ClientSession(
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                connector=aiohttp.TCPConnector(
+                    family=self._egress.family, local_addr=self._egress.local_addr
+                ),
+                proxy=proxy.url if proxy is not None else None,
+            ) as session,
+            # A redirect would carry the proof to another host.
+            session.request(method, f"{self._http_url}{path}", data=data, allow_redirects=False) as response,
+        ):
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > _LONGEST_ANSWER:
+                    raise ValueError("an answer that is too long")
+            return _Answer(response.status, bytes(body))
+
+    def _why(self, error: BaseException) -> str:
+        return f"({self._egress.fault(self._http_url, error) or type(error).__name__})"
+
+    def _unreachable(self, why: str, code: ErrorCode = ErrorCode.BROKER_UNREACHABLE) -> BrokerError:
+        return BrokerError(f"{urlsplit(self._http_url).hostname} did not answer {why}.", code=code)
+
+    def __repr__(self) -> str:
+        return f"<KiteSession {urlsplit(self._http_url).hostname}>"
