@@ -129,6 +129,9 @@ def simulate(
             " or `none`, or `down`. May be given several times."
         ),
     ] = None,
+    redirect_url: Annotated[
+        str | None, typer.Option(help="Where its login page leads; without it to a page of its own.")
+    ] = None,
 ) -> None:
     """Run a broker on this machine, with the real wire protocol, the real limits and faults on command.
 
@@ -147,6 +150,7 @@ def simulate(
                 replay=replay,
                 write_env=write_env,
                 faults=faults or (),
+                redirect_url=redirect_url,
             )
         )
     except (ValueError, OSError) as error:

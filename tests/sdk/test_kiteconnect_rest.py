@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from kiteconnect import KiteConnect
@@ -146,5 +147,24 @@ def test_a_reset_after_reading_is_an_error_to_the_sdk_though_the_order_exists() 
         with pytest.raises(OSError, match=r"reset|aborted"):
             kite.place_order("regular", **SMALL, tag="lost")
         assert [order["tag"] for order in kite.orders()] == ["lost"]
+
+    with_sdk(scenario)
+
+
+def test_the_sdk_logs_in_learns_whose_the_session_is_and_ends_it() -> None:
+    def scenario(kite: KiteConnect, broker: KiteSimulator) -> None:
+        page = f"{broker.login_url}?v=3&api_key={broker.api_key}"
+        moved = kite.reqsession.post(page, allow_redirects=False, timeout=5)
+        token = parse_qs(urlsplit(moved.headers["Location"]).query)["request_token"][0]
+        with pytest.raises(TokenException, match="checksum"):
+            kite.generate_session(token, api_secret="not the secret")
+        session = kite.generate_session(token, api_secret=broker.api_secret)
+        assert session["user_id"] == kite.profile()["user_id"] == "SIM001"
+        assert session["login_time"] == datetime(2026, 11, 24, 12, 0, 30)
+        with pytest.raises(TokenException, match="expired"):
+            kite.generate_session(token, api_secret=broker.api_secret)
+        assert kite.invalidate_access_token()
+        with pytest.raises(TokenException):
+            kite.profile()
 
     with_sdk(scenario)

@@ -1,4 +1,4 @@
-"""Kite's HTTP API: instruments, quotes, candles, orders and the profile, at the published rates.
+"""Kite's HTTP API: login, instruments, quotes, candles, orders and the profile, at the published rates.
 
 What the broker does not document is assumed: credentials are checked before rates, so a call without
 them does not count; placing, modifying and cancelling orders count together, and reading them as any
@@ -20,6 +20,7 @@ from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.faults import Faults, Refuse
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_listener import break_off
+from brokerpool.simulator.kite_login import KiteLogin
 from brokerpool.simulator.kite_orders import OrderDesk
 from brokerpool.simulator.kite_shapes import failure, success
 from brokerpool.simulator.ledger import Ledger
@@ -37,7 +38,7 @@ _Shape = Callable[[Quote], dict[str, Any]]
 
 
 class KiteApi:
-    """Answers `/instruments` to everybody, and everything else to the account's owner."""
+    """Answers `/instruments` and the login to everybody, and everything else to the account's owner."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class KiteApi:
         faults: Faults,
         ledger: Ledger,
         accepts: Callable[[str, str], bool],
+        login: KiteLogin,
     ) -> None:
         self._listings = listings
         self._by_key = {listing.key: quotes[listing.token] for listing in listings}
@@ -59,6 +61,7 @@ class KiteApi:
         self._faults = faults
         self._ledger = ledger
         self._accepts = accepts
+        self._login = login
         self._files: dict[str | None, bytes] = {}
 
     def app(self) -> web.Application:
@@ -79,6 +82,11 @@ class KiteApi:
         router.add_put("/orders/{variety}/{order_id}", own("order", desk.modify))
         router.add_delete("/orders/{variety}/{order_id}", own("order", desk.cancel))
         router.add_get("/user/profile", own("other", self._profile))
+        router.add_get("/connect/login", self._login.page)
+        router.add_post("/connect/login", self._login.log_in)
+        router.add_get("/connect/finished", self._login.finished)
+        router.add_post("/session/token", self._limited("other", self._login.exchange))
+        router.add_delete("/session/token", self._limited("other", self._login.log_out))
         return app
 
     # -- what every request goes through ------------------------------------------------------------------

@@ -62,7 +62,7 @@ def full(quote: Quote) -> dict[str, Any]:
     unit = divisor(quote.token)
     general = {
         **ohlc(quote),
-        "timestamp": _local(quote.exchange_time),
+        "timestamp": local(quote.exchange_time),
         "net_change": (quote.ltp - quote.close) / unit,
     }
     if quote.is_index:
@@ -75,7 +75,7 @@ def full(quote: Quote) -> dict[str, Any]:
     ]
     return {
         **general,
-        "last_trade_time": _local(quote.last_trade_time),
+        "last_trade_time": local(quote.last_trade_time),
         "last_quantity": quote.last_quantity,
         "average_price": quote.average / unit,
         "volume": quote.volume,
@@ -118,8 +118,8 @@ def order(state: Order) -> dict[str, Any]:
         "parent_order_id": None,
         "status": state.status,
         "status_message": state.message,
-        "order_timestamp": _local(state.at),
-        "exchange_timestamp": _local(state.at) if at_exchange else None,
+        "order_timestamp": local(state.at),
+        "exchange_timestamp": local(state.at) if at_exchange else None,
         "variety": state.variety,
         "exchange": request.exchange,
         "tradingsymbol": request.tradingsymbol,
@@ -160,6 +160,6 @@ def profile(exchanges: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _local(epoch: float) -> str:
+def local(epoch: float) -> str:
     """Kite's HTTP API tells times in India's zone without naming it."""
     return datetime.fromtimestamp(epoch, UTC).astimezone(IST).strftime("%Y-%m-%d %H:%M:%S")

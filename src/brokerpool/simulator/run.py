@@ -33,12 +33,14 @@ async def simulate(
     replay: Path | None = None,
     write_env: Path | None = None,
     faults: Sequence[str] = (),
+    redirect_url: str | None = None,
 ) -> None:
     """Run a simulated broker until SIGINT or SIGTERM.
 
     Prints one line of JSON with the addresses and credentials to stdout once it accepts clients; with
     `write_env` also writes the settings that point `brokerpool serve` at it. With `faults`, each a toxic
-    in words, or `none` or `down`, its WebSocket clients come through a fault proxy. Raises ValueError for
+    in words, or `none` or `down`, its WebSocket clients come through a fault proxy. Its login page leads to
+    `redirect_url`. Raises ValueError for
     a broker, a count, a rate, a tape or a fault that it cannot use, OSError for a file or a port that is
     not allowed, and BrokerpoolError for a port that is taken.
     """
@@ -48,7 +50,13 @@ async def simulate(
     stopped = asyncio.Event()
     with signals.handled(dict.fromkeys(signals.STOP, stopped.set)):
         simulator = KiteSimulator(
-            port=port, symbols=symbols, rate=rate, seed=seed, replay=replay, toxics=toxics
+            port=port,
+            symbols=symbols,
+            rate=rate,
+            seed=seed,
+            replay=replay,
+            toxics=toxics,
+            redirect_url=redirect_url,
         )
         try:
             await simulator.start()
@@ -78,6 +86,8 @@ def announce(simulator: KiteSimulator) -> None:
         "control_url": simulator.control_url,
         "api_key": simulator.api_key,
         "access_token": simulator.access_token,
+        "api_secret": simulator.api_secret,
+        "login_url": f"{simulator.login_url}?v=3&api_key={simulator.api_key}",
     }
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
@@ -89,6 +99,8 @@ def write_settings(path: Path, simulator: KiteSimulator) -> None:
         "BROKERPOOL_BROKER": "zerodha",
         "BROKERPOOL_BROKER_API_KEY": simulator.api_key,
         "BROKERPOOL_BROKER_ACCESS_TOKEN": simulator.access_token,
+        "BROKERPOOL_BROKER_API_SECRET": simulator.api_secret,
+        "BROKERPOOL_BROKER_LOGIN_URL": simulator.login_url,
         "BROKERPOOL_BROKER_WS_URL": simulator.ws_url,
         "BROKERPOOL_BROKER_HTTP_URL": simulator.http_url,
         "BROKERPOOL_MARKET_HOURS": "always",

@@ -34,6 +34,7 @@ from brokerpool.simulator.faults import FaultOrder, Faults
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_listener import HttpListener
 from brokerpool.simulator.kite_http import KiteApi
+from brokerpool.simulator.kite_login import KiteLogin
 from brokerpool.simulator.kite_socket import KiteSocket, Venue
 from brokerpool.simulator.ledger import Ledger
 from brokerpool.simulator.listings import listings, with_recorded
@@ -70,6 +71,7 @@ class KiteSimulator:
     market's place (again from the start when `repeat`), and every token may be subscribed to. With
     `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`. `http_rates`
     are windows by group of endpoints, those that the broker publishes when not given; `clock` times them.
+    `redirect_url` is where its login page leads.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class KiteSimulator:
         port: int = 0,
         api_key: str | None = None,
         access_token: str | None = None,
+        redirect_url: str | None = None,
         max_sockets: int = MAX_SOCKETS,
         max_tokens: int = MAX_TOKENS,
         http_rates: Mapping[str, Sequence[RateWindow]] | None = None,
@@ -94,6 +97,7 @@ class KiteSimulator:
     ) -> None:
         self.api_key = api_key or f"sim{secrets.token_hex(6)}"
         self.access_token = access_token or secrets.token_hex(16)
+        self.api_secret = secrets.token_hex(16)
         #: The switches; all but `token_expired` and `down` may be set as they are.
         self.faults = Faults(latency_ms=latency_ms)
         metronome = Metronome(rate)
@@ -128,6 +132,15 @@ class KiteSimulator:
             faults=self.faults,
             ledger=self._ledger,
             accepts=self._accepts,
+            login=KiteLogin(
+                self.api_key,
+                self.api_secret,
+                redirect_url=redirect_url,
+                clock=clock,
+                accepts=self._accepts,
+                began=self.renew_token,
+                ended=self.expire_token,
+            ),
         )
         self._http = HttpListener(api.app(), self.faults.resets_unread)
         self._control = HttpListener(control_app(self))
@@ -145,6 +158,11 @@ class KiteSimulator:
     def http_url(self) -> str:
         """The base of the HTTP API."""
         return f"http://{_LOOPBACK}:{self._http.port}"
+
+    @property
+    def login_url(self) -> str:
+        """The page on which a person logs in, without its query."""
+        return f"{self.http_url}/connect/login"
 
     @property
     def control_url(self) -> str:
