@@ -1,53 +1,203 @@
-"""`brokerpool login`: today's credentials at the broker, into the database."""
+"""`brokerpool login`: today's login at the broker, tried and put into the database."""
 
 from __future__ import annotations
 
+import contextlib
+import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerpool.commands.options import Config, EnvFile, env_file_or_default, with_store
-from brokerpool.settings import DatabaseSettings, PoolSettings
+from brokerpool.commands.options import Config, EnvFile, env_file_or_default, run, with_store
+from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.settings import BrokerSettings, DatabaseSettings, EgressSettings, PoolSettings
 
-_LONGEST = 4096  # bytes of an access token; a larger file is something else
+if TYPE_CHECKING:
+    from brokerpool.brokers.login import Credentials
+    from brokerpool.brokers.zerodha import KiteSession
+    from brokerpool.brokers.zerodha.session import Holder
+
+_LONGEST = 4096  # characters of a token or an address; a larger file is something else
+
+
+class _LoginSettings(BrokerSettings, EgressSettings, DatabaseSettings, PoolSettings):
+    """What a login needs, and nothing of what only a gateway does."""
 
 
 def login(
     file: Annotated[
         Path | None,
-        typer.Option(help="A file that holds the access token and nothing else; without it one is asked."),
+        typer.Option(help="A file that holds a ready-made access token and nothing else."),
     ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the login page in the browser.")] = False,
+    listen: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_535,
+            help="Wait at 127.0.0.1 on this port for the browser, which the redirect address leads there.",
+        ),
+    ] = None,
+    untried: Annotated[
+        bool, typer.Option(help="Store a ready-made access token without asking the broker about it.")
+    ] = False,
     env_file: EnvFile = None,
     config: Config = None,
 ) -> None:
-    """Store the access token of a new login at the broker, encrypted; a running gateway takes it over.
+    """Log in at the broker, try what that gives, and store it encrypted; a running gateway takes it over.
 
-    The token is read from a file or from a prompt that does not show it: arguments are visible to every user
-    of the machine.
+    Prints the address of the login page. Paste the address to which the login leads (or its request token,
+    or a ready-made access token) at the prompt, which does not show it: arguments are visible to every user
+    of the machine. What the broker does not accept is refused, and nothing is stored.
     """
     from brokerpool.brokers.login import Credentials
     from brokerpool.db.vault import Vault
 
     given = env_file_or_default(env_file)
-    settings = DatabaseSettings.load(env_file=given, config=config)
+    database = DatabaseSettings.load(env_file=given, config=config)
     broker = PoolSettings.load(env_file=given, config=config).broker
-    Vault(settings.secret_key.get_secret_value())  # before anybody types a token in vain
-    credentials = Credentials(_token(file, broker))
-    version = with_store(settings, lambda store: store.save_login(broker, credentials))
-    typer.echo(f"Login {version} of {broker} is stored.")
+    Vault(database.secret_key.get_secret_value())  # before anybody logs in in vain
+    if untried:
+        if listen is not None or browser:
+            raise typer.BadParameter("--untried is for a ready-made token, which comes from no login page.")
+        text = _asked("Access token") if file is None else _read(file)
+        version = with_store(database, lambda store: store.save_login(broker, Credentials(text)))
+        typer.echo(f"Login {version} of {broker} is stored. It was not tried.")
+        return
+    settings = _LoginSettings.load(env_file=given, config=config)
+    try:
+        if file is not None:
+            holder, credentials = run(settings, _session(settings).tried(_read(file)))
+        else:
+            holder, credentials = _logged_in(settings, browser=browser, listen=listen)
+    except BrokerError as error:
+        away = error.code is not ErrorCode.BROKER_REFUSED_CREDENTIALS
+        hint = " A ready-made access token can be stored with --untried all the same." if away else ""
+        typer.echo(f"brokerpool: nothing is stored.{hint}", err=True)
+        raise
+    version = with_store(database, lambda store: store.save_login(broker, credentials))
+    typer.echo(f"Login {version} of {broker} is stored: {holder}, until {_end(credentials)}.")
+    if settings.broker_access_token.get_secret_value():
+        typer.echo(
+            "BROKERPOOL_BROKER_ACCESS_TOKEN is set as well, and `serve` begins with it: take it out.",
+            err=True,
+        )
 
 
-def _token(file: Path | None, broker: str) -> str:
-    if file is None:
-        text = str(typer.prompt(f"Access token of {broker}", hide_input=True, err=True))
+def _logged_in(settings: _LoginSettings, *, browser: bool, listen: int | None) -> tuple[Holder, Credentials]:
+    """Let a person log in, and return what the broker accepts."""
+    from brokerpool.brokers.zerodha.session import redirected_token
+
+    session = _session(settings)
+    typer.echo(f"Log in here: {session.login_address}", err=True)
+    if listen is not None:
+        token = run(settings, _caught(listen, session.login_address if browser else None))
     else:
+        if browser:
+            _open(session.login_address)
+        text = _asked("The address to which that led, its request token, or an access token")
         try:
-            with file.open("rb") as lines:
-                text = lines.read(_LONGEST + 1).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{file} cannot be read: {type(error).__name__}.") from None
-    token = text.strip()
-    if not token or len(text) > _LONGEST or any(part.isspace() for part in token):
-        raise typer.BadParameter("this is no access token: it must be one word of at most 4096 characters.")
-    return token
+            redirected = redirected_token(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}.") from None
+        if redirected is None:
+            # One word tells not which of the two tokens it is; asking about an access token uses nothing up.
+            with contextlib.suppress(_RefusedError):
+                return run(settings, _tried(session, text))
+        token = redirected or text
+    secret = settings.broker_api_secret.get_secret_value() or _asked("API secret of the app")
+    return run(settings, _exchanged(session, token, secret))
+
+
+class _RefusedError(Exception):
+    """The broker does not accept a token."""
+
+
+async def _tried(session: KiteSession, token: str) -> tuple[Holder, Credentials]:
+    try:
+        return await session.tried(token)
+    except BrokerError as error:
+        if error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS:
+            raise _RefusedError from None
+        raise
+
+
+async def _exchanged(session: KiteSession, request_token: str, secret: str) -> tuple[Holder, Credentials]:
+    try:
+        made = await session.exchange(request_token, secret)
+    except BrokerError as error:
+        if error.code is not ErrorCode.BROKER_REFUSED_CREDENTIALS:
+            raise
+        raise BrokerError(
+            "The broker makes no access token of this. A request token works once and for a few minutes; if a"
+            " fresh one is refused too, BROKERPOOL_BROKER_API_SECRET is not the secret of the app that"
+            " BROKERPOOL_BROKER_API_KEY names.",
+            code=error.code,
+        ) from None
+    return await session.tried(made.access_token)
+
+
+async def _caught(port: int, address: str | None) -> str:
+    from brokerpool.commands.redirect import PATIENCE_SECONDS, Redirect
+
+    redirect = Redirect(port)
+    try:
+        await redirect.open()
+    except OSError as error:
+        raise typer.BadParameter(f"--listen: cannot listen on 127.0.0.1:{port}: {error.strerror}.") from None
+    try:
+        typer.echo(f"Waiting at http://127.0.0.1:{port}/, the app's redirect address.", err=True)
+        if address is not None:
+            _open(address)
+        return await redirect.token()
+    except TimeoutError:
+        raise BrokerError(
+            f"No login came within {PATIENCE_SECONDS:g} s, and nothing is stored. Is http://127.0.0.1:{port}/"
+            " the redirect address of the app? Without --listen the address can be pasted.",
+            code=ErrorCode.NO_CREDENTIALS,
+        ) from None
+    finally:
+        await redirect.close()
+
+
+def _session(settings: _LoginSettings) -> KiteSession:
+    from brokerpool.brokers.zerodha import KiteSession
+
+    return KiteSession(
+        settings.broker_api_key.get_secret_value(),
+        http_url=settings.broker_http_url,
+        login_url=settings.broker_login_url,
+        egress=settings.egress,
+    )
+
+
+def _end(credentials: Credentials) -> str:
+    from brokerpool.brokers.zerodha.session import until
+
+    assert credentials.expires_at is not None  # of a tried login
+    return until(credentials.expires_at)
+
+
+def _open(address: str) -> None:
+    if not webbrowser.open(address):
+        typer.echo("No browser could be opened; open the address by hand.", err=True)
+
+
+def _asked(what: str) -> str:
+    return _one_word(str(typer.prompt(what, hide_input=True, err=True)))
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as lines:
+            return _one_word(lines.read(_LONGEST + 1).decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {type(error).__name__}.") from None
+
+
+def _one_word(text: str) -> str:
+    word = text.strip()
+    if not word or len(text) > _LONGEST or any(part.isspace() or not part.isprintable() for part in word):
+        raise typer.BadParameter("this is no token: it must be one word of at most 4096 characters.")
+    return word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from sqlalchemy import delete, exists, func, insert, literal, select
@@ -26,7 +27,7 @@ async def save(pool: DatabasePool, vault: Vault, broker: str, credentials: Crede
     Raises StoreError with DB_BUSY when others are always faster; SQLAlchemy's errors when the database
     fails.
     """
-    secret = json.dumps({"access_token": credentials.access_token, "expires_at": credentials.expires_at})
+    secret = json.dumps(dataclasses.asdict(credentials))
     for _ in range(_TRIES):
         number = (await version(pool, broker) or 0) + 1
         sealed = vault.seal(_place(broker, number), secret)

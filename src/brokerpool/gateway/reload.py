@@ -15,6 +15,8 @@ logger = logging.getLogger("brokerpool.gateway")
 
 #: Between two looks at the files.
 LOOK_SECONDS = 1.0
+#: The token is taken over, and the gateway itself does without the others, which `brokerpool login` reads.
+_NO_RESTART = ("broker_access_token", "broker_api_secret", "broker_login_url")
 
 
 class SettingsWatch:
@@ -67,7 +69,7 @@ class SettingsWatch:
         changed = [
             str(field.alias)
             for name, field in Settings.model_fields.items()
-            if name != "broker_access_token" and getattr(settings, name) != getattr(self._present, name)
+            if name not in _NO_RESTART and getattr(settings, name) != getattr(self._present, name)
         ]
         if changed:
             logger.warning("changed, and not in use before a restart: %s", ", ".join(changed))

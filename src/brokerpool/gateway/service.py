@@ -15,6 +15,7 @@ from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.login_trial import LoginTrial
 from brokerpool.gateway.loop_faults import LoopFaults
 from brokerpool.gateway.records import Records
 from brokerpool.gateway.reload import SettingsWatch
@@ -65,8 +66,10 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
             provider=records.provider,
             egress=settings.egress,
         )
-        feed.relist(await feed.instruments())
         feed.login.renew(credentials)  # for the time at which the token dies
+        trial = LoginTrial(settings, feed.login)
+        book, _ = await asyncio.gather(feed.instruments(), trial.run())
+        feed.relist(book)
         gateway = Gateway(settings, feed, records, certificate)
         await gateway.start()
         # The instrument list lives as long as the process: no collection need look at it again.
@@ -74,8 +77,8 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
         gc.freeze()
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
         await asyncio.gather(
-            _renew(feed.login, _given(gateway, watch, certificate)),
-            _renew(feed.login, records.logins()),
+            _renew(feed.login, trial, _given(gateway, watch, certificate)),
+            _renew(feed.login, trial, records.logins()),
         )
     finally:
         if gateway is not None:
@@ -101,7 +104,8 @@ async def _given(
             yield Credentials(token)
 
 
-async def _renew(login: Login, logins: AsyncIterator[Credentials]) -> None:
+async def _renew(login: Login, trial: LoginTrial, logins: AsyncIterator[Credentials]) -> None:
     async for credentials in logins:
         if login.renew(credentials):
             logger.info("a new access token of the broker is in use")
+            await trial.run()

@@ -23,6 +23,13 @@ class BrokerSettings(Group):
         description="The access token of today's login (Zerodha's dies about 07:30 IST the next day); not"
         " needed where `brokerpool login` has stored one.",
     )
+    broker_api_secret: SecretStr = Field(
+        SecretStr(""),
+        alias="BROKERPOOL_BROKER_API_SECRET",
+        min_length=1,
+        description="The API secret of the app at the broker, with which `brokerpool login` makes an access"
+        " token of a login; without it the secret is asked for.",
+    )
     broker_ws_url: WebSocketUrl = Field(
         "wss://ws.kite.trade",
         alias="BROKERPOOL_BROKER_WS_URL",
@@ -32,4 +39,9 @@ class BrokerSettings(Group):
         "https://api.kite.trade",
         alias="BROKERPOOL_BROKER_HTTP_URL",
         description="The broker's HTTP API, which serves the instrument list.",
+    )
+    broker_login_url: HttpUrl = Field(
+        "https://kite.zerodha.com/connect/login",
+        alias="BROKERPOOL_BROKER_LOGIN_URL",
+        description="The page on which a person logs in to the broker.",
     )

@@ -1,0 +1,57 @@
+"""Asks the broker whose the login in use is, so that the log says so, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import logging
+
+from brokerpool.brokers.login import Login
+from brokerpool.brokers.zerodha import KiteSession
+from brokerpool.brokers.zerodha.session import until
+from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.settings import Settings
+
+logger = logging.getLogger("brokerpool.gateway")
+
+#: A broker that does not answer sooner holds up no start.
+TRIAL_SECONDS = 5.0
+
+
+class LoginTrial:
+    """One call for the profile with each new login; it learns whose the login is, or refuses it."""
+
+    def __init__(self, settings: Settings, login: Login) -> None:
+        self._login = login
+        self._of_settings = settings.broker_access_token.get_secret_value()
+        self._session = KiteSession(
+            settings.broker_api_key.get_secret_value(),
+            http_url=settings.broker_http_url,
+            egress=settings.egress,
+            timeout=TRIAL_SECONDS,
+        )
+
+    async def run(self) -> None:
+        """Try the present version; raises nothing, and takes at most 5 seconds.
+
+        A login that the broker refuses is not dialled with. What is no answer changes nothing.
+        """
+        login, version = self._login, self._login.version
+        token = login.credentials.access_token
+        try:
+            holder, known = await self._session.tried(token)
+        except BrokerpoolError as error:
+            if error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS:
+                logger.error(
+                    "the broker refuses %s: run `brokerpool login`; the gateway waits for a new login and"
+                    " takes it over without a restart",
+                    "the access token in BROKERPOOL_BROKER_ACCESS_TOKEN"
+                    if token == self._of_settings
+                    else "the login in use",
+                )
+                login.refuse(version)
+            else:
+                logger.warning("the login could not be tried, and is used as it is: %s", error)
+            return
+        if login.version == version:
+            login.renew(known)
+        assert known.expires_at is not None  # of a tried login
+        logger.info("logged in as %s, until %s", holder, until(known.expires_at))
