@@ -148,10 +148,17 @@ def test_an_unknown_command_is_a_usage_error(run: Any) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_wrong_settings_end_with_all_faults_and_code_2(run: Any, command: str) -> None:
-    ran = run(command, BROKERPOOL_API_KEY="too-short-key", BROKERPOOL_HTTP_PROT="1")
+    wrong = {"BROKERPOOL_API_KEY": "too-short-key", "BROKERPOOL_HTTP_PROT": "1"}
+    ran = run(command, **wrong, BROKERPOOL_BROKER_HTTP_URL="http://127.0.0.1:9")
     assert ran.code == 2
-    assert ran.err.startswith("brokerpool: INVALID_SETTINGS: 3 at fault")
-    assert "did you mean BROKERPOOL_HTTP_PORT" in ran.err
+    assert ran.err.startswith("brokerpool: INVALID_SETTINGS: 3 at fault") or command == "check"
+    for told in (
+        "BROKERPOOL_BROKER_API_KEY is",
+        "BROKERPOOL_API_KEY must",
+        "did you mean BROKERPOOL_HTTP_PORT",
+    ):
+        assert told in ran.err
+    assert "BROKERPOOL_API_KEY is not set" not in ran.err
     assert "too-short-key" not in ran.err + ran.out
     assert "Traceback" not in ran.err
 
@@ -234,10 +241,71 @@ def test_check_lists_every_fault_and_ends_with_2(run: Any, rehearsal: tuple[Path
         BROKERPOOL_BROKER_ACCESS_TOKEN="yesterdays-token",
     )
     assert ran.code == 2
-    for part in ("WEBSOCKET_PORT", "BROKERPOOL_HTTP_PORT", "BROKER_UNREACHABLE", "HTTP 403"):
+    for part in (
+        "WEBSOCKET_PORT",
+        "BROKERPOOL_HTTP_PORT",
+        "BROKER_UNREACHABLE",
+        "BROKERPOOL_BROKER_ACCESS_TOKEN",
+    ):
         assert part in ran.err
     assert "yesterdays-token" not in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_check_names_all_that_is_missing_beside_what_is_wrong_in_one_go(run: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = run(
+            "check",
+            WEBSOCKET_PORT=str(taken.getsockname()[1]),
+            BROKERPOOL_HTTP_PORT="0",
+            BROKERPOOL_BROKER_HTTP_URL="http://127.0.0.1:9",
+            BROKERPOOL_TLS_CERT_FILE="no such file",
+            BROKERPOOL_TLS_KEY_FILE="no such file",
+            BROKERPOOL_MAX_CLIENTS="many",
+            BROKERPOOL_MAX_CLEINTS="3",
+            DATABASE_URL="sqlite:////no/such/folder/brokerpool.db",
+        )
+    assert ran.code == 2
+    for setting in (
+        "BROKERPOOL_BROKER_API_KEY is missing",
+        "BROKERPOOL_BROKER_ACCESS_TOKEN is not set",
+        "BROKERPOOL_API_KEY is not set",
+        "WEBSOCKET_PORT: cannot listen",
+        "BROKERPOOL_BROKER_HTTP_URL: BROKER_UNREACHABLE",
+        "BROKERPOOL_TLS_CERT_FILE",
+        "BROKERPOOL_MAX_CLIENTS must be",
+        "BROKERPOOL_MAX_CLEINTS is not a setting",
+        "DATABASE_URL: the folder /no/such/folder",
+    ):
+        assert setting in ran.err
+    assert all(line.startswith("brokerpool: ") for line in ran.err.splitlines())
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_check_blames_a_dead_token_and_no_address(
+    run: Any, rehearsal: tuple[Path, dict[str, str]], tmp_path: Path, *, stored: bool
+) -> None:
+    env_file, _ = rehearsal
+    environ = {
+        "WEBSOCKET_PORT": "0",
+        "BROKERPOOL_HTTP_PORT": "0",
+        "BROKERPOOL_SECRET_KEY": "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk=",
+    }
+    if stored:
+        lines = env_file.read_text().splitlines(keepends=True)
+        env_file = tmp_path / "stored.env"
+        env_file.write_text("".join(line for line in lines if "ACCESS_TOKEN" not in line))
+        (tmp_path / "token").write_text("yesterdays-token")
+        assert run("login", "--untried", "--file", "token", "--env-file", str(env_file), **environ).code == 0
+    else:
+        environ["BROKERPOOL_BROKER_ACCESS_TOKEN"] = "yesterdays-token"
+    ran = run("check", "--env-file", str(env_file), **environ)
+    assert ran.code == 2
+    named = "The stored login" if stored else "BROKERPOOL_BROKER_ACCESS_TOKEN"
+    assert ran.err.startswith(f"brokerpool: {named}: the broker refuses it")
+    assert ran.err.count("\n") == 1
+    assert "`brokerpool login`" in ran.err
+    assert "_URL" not in ran.err
 
 
 @pytest.mark.parametrize(

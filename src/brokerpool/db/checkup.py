@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from sqlalchemy import false, text, update
@@ -31,9 +32,9 @@ async def upgraded(settings: DatabaseSettings) -> tuple[str | None, str | None]:
 
 async def faults(settings: DatabaseSettings) -> list[str]:
     """Return one sentence for each fault; an empty list means that all is well. Makes no file."""
-    url = parse(settings.database_url.get_secret_value())
-    if url.get_backend_name() == "sqlite" and not await asyncio.to_thread(Path(url.database or "").is_file):
-        return [f"There is no file {url.database} yet; `brokerpool db upgrade` or `serve` makes it."]
+    if not await asyncio.to_thread(made, settings):
+        file = parse(settings.database_url.get_secret_value()).database
+        return [f"There is no file {file} yet; `brokerpool db upgrade` or `serve` makes it."]
     pool = DatabasePool(settings.database_url.get_secret_value(), pool_size=1)
     try:
         with told(_shown(settings), "checking"):
@@ -51,6 +52,30 @@ async def faults(settings: DatabaseSettings) -> list[str]:
         return [str(error)]
     finally:
         await pool.drain()
+
+
+def made(settings: DatabaseSettings) -> bool:
+    """Tell whether there is a database to look into; a server always has one."""
+    url = parse(settings.database_url.get_secret_value())
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
+
+
+async def away(settings: DatabaseSettings) -> list[str]:
+    """Return why the database cannot be opened by who would make and upgrade it; makes no file."""
+    if not await asyncio.to_thread(made, settings):
+        folder = Path(parse(settings.database_url.get_secret_value()).database or "").parent
+        if await asyncio.to_thread(os.access, folder, os.W_OK):
+            return []
+        return [f"DATABASE_URL: the folder {folder} is not there, or cannot be written."]
+    pool = DatabasePool(settings.database_url.get_secret_value(), pool_size=1)
+    try:
+        with told(_shown(settings), "checking"):
+            await pool.open()
+    except StoreError as error:
+        return [f"DATABASE_URL: {error}"]
+    finally:
+        await pool.drain()
+    return []
 
 
 async def _whole(pool: DatabasePool) -> None:

@@ -1,7 +1,8 @@
-"""Which symbols were refused to clients lately, for operators: a bounded ring, and how many there were."""
+"""What was refused to clients lately, for operators: a bounded ring, how many there were, and the log."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -9,7 +10,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from brokerpool.errors import ErrorCode
+from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument
+from brokerpool.monitor.complaints import Complaints
+
+logger = logging.getLogger("brokerpool.gateway")
 
 #: Refusals that are remembered; of one request a tenth of it, so that none pushes all others out.
 SIZE = 200
@@ -29,12 +34,19 @@ class Refusal(NamedTuple):
 
 
 class RefusalLog:
-    """The last refusals, newest first; the counts are of all since the start, by code."""
+    """The last refusals, newest first; the counts are of all since the start, by code.
 
-    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+    The log has a line for each, eleven a minute at most; what is more is counted there.
+    """
+
+    def __init__(
+        self, wall_clock: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._last: deque[Refusal] = deque(maxlen=SIZE)
         self._wall_clock = wall_clock
+        self._clock = clock
+        self._complaints = Complaints()
 
     def note(self, client: int, refused: Mapping[Instrument, tuple[ErrorCode, str]], before: int = 0) -> None:
         """Remember what one request was refused; of a long list the first few symbols only.
@@ -45,6 +57,19 @@ class RefusalLog:
         self.counts.update(code.name for code, _ in refused.values())
         for instrument, (code, message) in islice(refused.items(), max(0, _OF_ONE_REQUEST - before)):
             self._last.appendleft(Refusal(at_ms, client, str(instrument), code.name, message))
+        for instrument, (code, message) in refused.items():
+            self.complain(client, f"{instrument}: {code.name}: {message}")
+
+    def complain(self, client: int, what: str) -> None:
+        """Say in the log what was refused to a client, or count it; the text may be the client's."""
+        name, text = f"client-{client}", remembered(what)
+        if self._complaints.heard(f"{name}: {text}", self._clock()):
+            logger.warning("%s was refused %s", name, text, extra={"client": name})
+
+    def review(self) -> None:
+        """Say what was counted, once a minute; to be called every second or so."""
+        if summary := self._complaints.summary(self._clock()):
+            logger.warning("refused to clients: %s", summary)
 
     def newest(self, most: int) -> list[Refusal]:
         """Return the newest, at most so many."""

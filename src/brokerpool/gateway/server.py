@@ -303,6 +303,7 @@ class Gateway:
     def _review_later(self) -> None:
         self._gatekeeper.lockout.review()
         self._strangers.review()
+        self._refusals.review()
         self._review = asyncio.get_running_loop().call_later(_REVIEW_SECONDS, self._review_later)
 
 

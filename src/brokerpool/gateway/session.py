@@ -211,6 +211,8 @@ class Session(LinkHandler):
                 yield
             yield from self._steps(request)
         except RequestError as error:
+            if self._caller is not None:
+                self._refusals.complain(self._number, f"a request: {error.code.name}: {error.message}")
             self._reply(replies.error(error.code, error.message))
 
     def _steps(self, request: protocol.Request) -> Iterator[None]:

@@ -80,6 +80,12 @@ class Subscriptions:
             for instrument in result.accepted:
                 self._fanout.add(self._subscriber, instrument, request.mode)
             accepted.update(dict.fromkeys(result.accepted))
+            for entry in part:
+                if entry.fault:
+                    what = (
+                        f"{entry.exchange}:{entry.symbol}: {ErrorCode.INVALID_PARAMETERS.name}: {entry.fault}"
+                    )
+                    self._refusals.complain(self._subscriber.number, what)
             reply.add(_outcome(entry, refused) for entry in part)
             if len(part) == _SLICE:
                 yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -25,6 +25,9 @@ from brokerpool.settings.links import without_links
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"
+
+#: Stands for a secret that must be given, while the others are looked at.
+_ANY = "-"
 
 
 class Group(BaseSettings):
@@ -65,6 +68,24 @@ class Group(BaseSettings):
         put into the environment to describe its services.
         Raises SettingsError, which names every fault of all sources and never quotes a value.
         """
+        settings, faults = cls.load_sound(env_file=env_file, config=config, environ=environ)
+        if faults or settings is None:
+            raise SettingsError(_sentence(faults))
+        return settings
+
+    @classmethod
+    def load_sound(
+        cls,
+        *,
+        env_file: Path | None = None,
+        config: Path | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> tuple[Self | None, list[str]]:
+        """Read the settings as `load` does, and return those that are sound with the faults of the others.
+
+        What is missing or at fault has its default, a secret that must be given is empty. There are none
+        where the sound ones contradict each other. Raises SettingsError for a file that cannot be read.
+        """
         from_toml = _read_toml(cls, config)
         from_file = _read_env_file(cls, env_file)
         from_environment = {name: value for name, value in without_links(environ).items() if value}
@@ -74,12 +95,19 @@ class Group(BaseSettings):
         given: dict[str, Any] = {**from_toml, **from_file, **from_environment}
         own = {name: given[name] for name in _names(cls) if name in given}
         try:
-            settings = cls(**own)
+            return cls(**own), faults
         except ValidationError as error:
-            faults += [_fault(cls, detail) for detail in error.errors()]
-        if faults:
-            raise SettingsError(_sentence(faults))
-        return settings
+            details = error.errors()
+            faults += [_fault(cls, detail) for detail in details]
+        wrong = {str(detail["loc"][0]) for detail in details}
+        missing = {detail.name: _ANY for detail in describe(cls) if detail.default is None}
+        sound = {name: value for name, value in own.items() if name not in wrong}
+        try:
+            settings = cls(**{**missing, **sound})
+        except ValidationError:
+            return None, faults
+        absent = [f for f, field in cls.model_fields.items() if field.alias in missing.keys() - sound.keys()]
+        return settings.model_copy(update=dict.fromkeys(absent, SecretStr(""))), faults
 
 
 def known_names() -> frozenset[str]:
