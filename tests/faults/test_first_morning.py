@@ -140,15 +140,17 @@ def test_serve_with_a_dead_token_names_the_setting_once_and_takes_over_the_login
                     assert said.count("BROKERPOOL_BROKER_ACCESS_TOKEN: run `brokerpool login`") == 1
                     (tmp_path / "token").write_text(broker.said["access_token"])
                     clean = {n: v for n, v in os.environ.items() if not n.startswith("BROKERPOOL_")}
+                    words = ["login", "--file", "token", "--env-file", str(env)]
                     done = await asyncio.to_thread(
-                        subprocess.run,
-                        [sys.executable, "-m", "brokerpool", "login", "--file", "token", "--env-file", env],
-                        cwd=tmp_path,
-                        env=clean,
-                        capture_output=True,
-                        text=True,
-                        timeout=30,
-                        check=False,
+                        lambda: subprocess.run(
+                            [sys.executable, "-m", "brokerpool", *words],
+                            cwd=tmp_path,
+                            env=clean,
+                            capture_output=True,
+                            text=True,
+                            timeout=30,
+                            check=False,
+                        )
                     )
                     assert done.returncode == 0, done.stderr
                     assert "BROKERPOOL_BROKER_ACCESS_TOKEN is set as well" in done.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from brokerpool import signals
-from brokerpool.commands.login import _token
+from brokerpool.commands.login import _read
 from brokerpool.commands.options import run
 from brokerpool.holidays import with_holiday_file
 from brokerpool.hours import MarketHours
@@ -210,7 +210,7 @@ def test_postgresql_gets_a_loop_that_its_driver_can_use_and_so_do_the_blocking_t
 def test_a_token_and_holidays_of_notepad_are_read_without_its_mark(folder: Path, token_end: bytes) -> None:
     token = folder / "token.txt"
     token.write_bytes(b"\xef\xbb\xbftoken-of-today" + token_end)
-    assert _token(token, "zerodha") == "token-of-today"
+    assert _read(token) == "token-of-today"
     days = folder / "holidays.txt"
     days.write_bytes(b"\xef\xbb\xbf2026-12-25 NSE\r\n")
     assert with_holiday_file(MarketHours.india(), str(days)) != MarketHours.india()
