@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -44,10 +44,10 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
             f" has it {connection['symbol_state']}{fault}"
         )
     age, pause = told["last_tick_age_seconds"], told["usual_pause_seconds"]
-    usual = f"; usually there are {pause:g} s between two" if pause else ""
+    usual = f"; usually there are up to {pause:.1f} s between two" if pause else ""
     yield f"last tick:    {'none yet' if age is None else f'{age:.1f} s ago'}{usual}"
     gap = told["gap"]
     if gap is not None:
-        since = datetime.fromtimestamp(gap["from"] / 1000).strftime("%H:%M:%S")
+        since = datetime.fromtimestamp(gap["from"] / 1000, UTC).astimezone().strftime("%d %b %H:%M:%S %Z")
         filled = ", a snapshot was delivered since" if gap["filled"] else ""
         yield f"open gap:     since {since}: {gap['reason']}{filled}"
