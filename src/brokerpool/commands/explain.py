@@ -9,23 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from brokerpool.commands.running import DEFAULT_URL, RefusedByGateway, Url, answer
+from brokerpool.commands.running import answer
+from brokerpool.commands.target import Url, target
 
 
 def explain(
     symbol: Annotated[str, typer.Argument(help="EXCHANGE:SYMBOL, as in NSE:INFY.")],
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it is.")] = False,
 ) -> None:
     """Tell who wants a symbol, which connection carries it, and why it is not served.
 
     Exits with 1 when the broker does not list it.
     """
-    try:
-        told = answer(url, f"explain/{symbol}")
-    except RefusedByGateway as refused:
-        typer.echo(f"brokerpool: {refused}", err=True)
-        raise typer.Exit(1) from None
+    told = answer(target(url), f"explain/{symbol}", needs=("instrument", "state", "owners"))
     typer.echo(json.dumps(told) if as_json else "\n".join(lines(told)))
 
 
