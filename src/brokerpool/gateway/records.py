@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db.keys import Key
 from brokerpool.db.store import Store
+from brokerpool.db.url import shown
 from brokerpool.errors import BrokerpoolError, ErrorCode, StoreError
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
@@ -63,6 +64,7 @@ class Records:
             # What that means, and what to do, is told with the other conditions.
             logger.error("the gateway starts WITHOUT its database: %s", error)
             return
+        logger.info("the database is %s", shown(settings.database_url.get_secret_value()))
         if not settings.api_key.get_secret_value() and not self.keys:
             text = "BROKERPOOL_API_KEY is not set, and no valid key is in the database."
             raise BrokerpoolError(text, code=ErrorCode.NO_API_KEY)
