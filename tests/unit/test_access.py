@@ -409,6 +409,12 @@ def test_both_ports_speak_tls_1_2_and_newer_and_show_the_certificate_that_the_fi
                 assert await session.drain()
                 async with http.get(f"{served_by.http_url}/stats") as answer:
                     assert answer.status == 200
+                    told = await answer.json()
+                # The certificate of this rehearsal lives for a day, which is told, and is a reason.
+                assert abs(told["access"]["certificate_ends_at"] - time.time() - 86_400) < 600
+                assert told["health"]["reasons"]["certificate_ends"] is True
+                async with http.get(f"{served_by.http_url}/metrics") as answer:
+                    assert "brokerpool_access_certificate_ends_timestamp_seconds " in await answer.text()
                 asyncio.get_running_loop().set_exception_handler(
                     LoopFaults(time.monotonic)
                 )  # as `serve` does
