@@ -68,8 +68,7 @@ async def authenticate(served_by: Gateway, key: str) -> dict[str, Any]:
 
 def test_each_scope_opens_its_part_on_both_listeners_and_nothing_else(tmp_path: Path) -> None:
     async def main() -> None:
-        scopes: Keys = {"data": (Scope.DATA,), "orders": (Scope.ORDERS,), "admin": (Scope.ADMIN,)}
-        scopes["metrics"] = (Scope.METRICS,)
+        scopes: Keys = {scope.value: (scope,) for scope in Scope}
         # Not on loopback alone, so that the operator's part asks for a key.
         async with guarded(tmp_path, scopes, BROKERPOOL_HTTP_HOST="0.0.0.0") as (_, served_by, _, keys):
             url = served_by.http_url.replace("0.0.0.0", "127.0.0.1")

@@ -216,13 +216,15 @@ class Records:
     async def _keep_demand(self, store: Store) -> None:
         demand = self._demand
         assert demand is not None  # made by `serve`
-        broker = self._settings.broker
+        broker, told = self._settings.broker, False
         while True:
             try:
                 wanted = await store.saved_demand(broker)
                 break
             except StoreError as error:
-                logger.warning("what the last run left is not known yet: %s", error)
+                if not told:
+                    logger.warning("what the last run left is not known yet: %s", error)
+                told = True
                 await asyncio.sleep(RETRY_SECONDS)
         await demand.restore(wanted)
         async with asyncio.TaskGroup() as tasks:
