@@ -18,6 +18,7 @@ from brokerpool.settings import (
     GatewaySettings,
     HttpSettings,
     PoolSettings,
+    TargetSettings,
     describe,
 )
 
@@ -30,6 +31,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "The gateway": GatewaySettings,
     "Access to the gateway": AccessSettings,
     "The database": DatabaseSettings,
+    "The gateway that commands ask": TargetSettings,
 }
 
 ERRORS = """\

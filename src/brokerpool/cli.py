@@ -6,8 +6,6 @@ import asyncio
 import io
 import json
 import sys
-from collections.abc import Iterator
-from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -15,27 +13,23 @@ from typing import Annotated, NoReturn
 try:
     import typer
     from rich.console import Console
-    from rich.table import Table
 except ModuleNotFoundError as missing:
     sys.exit(
         f"brokerpool: {missing.name} is not installed; the command needs: pip install 'brokerpool[gateway]'"
     )
 
-from brokerpool.commands import errors, explain, top
+from brokerpool.commands import errors, explain, plan, top
 from brokerpool.commands.database import db
 from brokerpool.commands.keys import keys
 from brokerpool.commands.login import login
-from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default, run
-from brokerpool.commands.running import DEFAULT_URL, RefusedByGateway, Url, answer
+from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default, run, warn
+from brokerpool.commands.running import RefusedByGateway, answer
+from brokerpool.commands.target import Url
 from brokerpool.errors import BrokerpoolError, SettingsError
-from brokerpool.instruments import Instrument
-from brokerpool.settings import PoolSettings, Settings
-from brokerpool.ticks import Mode
+from brokerpool.settings import Settings
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
 # who imports none of them pays for none.
-
-_NAMED_SYMBOLS = 20  # a list names this many symbols and counts the rest
 
 app = typer.Typer(
     help="Keeps the connections between trading programs and their brokers.",
@@ -51,14 +45,6 @@ app.add_typer(db)
 app.command()(login)
 
 
-class ModeName(Enum):
-    """The modes as arguments."""
-
-    LTP = "ltp"
-    QUOTE = "quote"
-    DEPTH = "depth"
-
-
 def main() -> None:
     """Run the command; an error of ours becomes one line on stderr and exit code 1, of settings 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -68,6 +54,8 @@ def main() -> None:
         app()
     except BrokerpoolError as error:
         _fail(str(error), SETTINGS_FAULT if isinstance(error, SettingsError) else FAULT)
+    except RefusedByGateway as refused:
+        _fail(str(refused))
 
 
 def _show_version(wanted: bool) -> None:
@@ -191,102 +179,39 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
 
 
 @app.command()
-def plan(
-    symbols: Annotated[
-        list[str],
-        typer.Argument(help="EXCHANGE:SYMBOL, any number of them; or one file with one on each line."),
-    ],
-    mode: Annotated[
-        ModeName, typer.Option(case_sensitive=False, help="How much is wanted.")
-    ] = ModeName.QUOTE,
-    env_file: EnvFile = None,
-    config: Config = None,
-) -> None:
-    """Tell which connections symbols would take and what would be refused; dials nothing.
-
-    Exits with 0 when everything fits, else with 1.
-    """
-    from brokerpool.feed.placement import POLICIES, Placement
-
-    settings = PoolSettings.load(env_file=env_file_or_default(env_file), config=config)
-    _warn(settings)
-    wanted = list(dict.fromkeys(_instruments(symbols)))
-    placement = Placement(
-        settings.broker,
-        settings.max_symbols_per_websocket,
-        settings.max_websocket_connections,
-        POLICIES[settings.placement],
-    )
-    staged = placement.plan(wanted)
-    placement.commit(staged)
-    table = Table("connection", "symbols", "room left")
-    for name, load in placement.loads.items():
-        table.add_row(name, str(load), str(placement.slot_size - load))
-    Console().print(table)
-    room = placement.capacity - len(placement)
-    typer.echo(
-        f"{len(placement)} of {len(wanted)} symbols fit in mode {Mode[mode.name].label};"
-        f" the pool of {placement.max_slots} connections has room for {room} more."
-    )
-    if staged.unplaced:
-        _fail(f"{len(staged.unplaced)} would be refused: {_named(staged.unplaced)}")
-
-
-@app.command()
 def stats(
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it is.")] = False,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save",
+            help="Keep this gateway's URL, key and CA for later commands, in a file that only you may read.",
+        ),
+    ] = False,
 ) -> None:
     """Show the statistics of a running gateway."""
+    from brokerpool.commands import target as targets
     from brokerpool.console import statistics
 
-    try:
-        told = answer(url, "stats")
-    except RefusedByGateway as refused:
-        _fail(str(refused))
+    asked = targets.target(url)
+    told = answer(asked, "stats", needs=("websocket", "gateway"))
     if as_json:
         typer.echo(json.dumps(told))
     else:
         Console().print(statistics(told))
+    if save:
+        typer.echo(f"{asked.url} is kept in {targets.save(asked)}.", err=True)
 
 
-for _command in (top.top, explain.explain, errors.errors):
+for _command in (plan.plan, top.top, explain.explain, errors.errors):
     app.command()(_command)
 
 
 def _settings(env_file: Path | None, config: Path | None) -> Settings:
     settings = Settings.load(env_file=env_file_or_default(env_file), config=config)
-    _warn(settings)
+    warn(settings)
     return settings
-
-
-def _warn(settings: PoolSettings) -> None:
-    from brokerpool.brokers.base import FeedLimits
-
-    limits = FeedLimits.load(settings.broker)
-    for warning in settings.warnings(
-        symbols_per_connection=limits.symbols_per_connection, max_connections=limits.max_connections
-    ):
-        typer.echo(f"brokerpool: {warning}", err=True)
-
-
-def _instruments(arguments: list[str]) -> Iterator[Instrument]:
-    """Read symbols from the arguments, or from the file that is the only argument."""
-    texts = arguments
-    if len(arguments) == 1 and Path(arguments[0]).is_file():
-        lines = Path(arguments[0]).read_text("utf-8-sig").splitlines()
-        texts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    for text in texts:
-        try:
-            yield Instrument.parse(text)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-
-
-def _named(instruments: list[Instrument]) -> str:
-    named = ", ".join(map(str, instruments[:_NAMED_SYMBOLS]))
-    more = len(instruments) - _NAMED_SYMBOLS
-    return f"{named} and {more} more" if more > 0 else named
 
 
 def _fail(message: str, code: int = FAULT) -> NoReturn:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "deploy" / "prometheus" / "brokerpool.rules.yml").read_text("utf-8")
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "brokerpool.json").read_text("utf-8"))
 SYMBOLS, WATCHED, PER_CONNECTION = 90, 60, 30
+#: Fires for a certificate that ends soon, and this gateway has none: see test_access.
+NEEDS_TLS = "BrokerpoolCertificateEnds"
 #: Longer than the lag that is told, and than a scrape may take.
 STOPPED_SECONDS = 1.0
 
@@ -156,12 +159,31 @@ async def the_token_dies_and_a_new_one_comes(drill: Drill) -> None:
     env.write_text(env.read_text().replace(drill.token, "tomorrows-token"))
 
 
+async def keys_are_guessed(drill: Drill, http: aiohttp.ClientSession) -> None:
+    for _ in range(12):
+        url = f"{drill.gateway.said['http_url']}/api/v1/ping"
+        async with http.post(url, json={"apikey": "a-guess-that-is-wrong"}) as answer:
+            await answer.read()
+    await drill.fire("BrokerpoolLockedOut")
+
+
+async def the_database_is_locked(drill: Drill) -> None:
+    """Hold the file as a program does that writes and does not end; the gateway's own writes wait in vain."""
+    other = sqlite3.connect(drill.folder / "brokerpool.db", isolation_level=None)
+    try:
+        other.execute("BEGIN EXCLUSIVE")
+        await drill.fire("BrokerpoolDatabaseAway", seconds=60)
+    finally:
+        other.close()
+
+
 def panel_queries() -> list[tuple[str, str]]:
     """Return each query of the dashboard as Grafana would send it."""
     return [
         (panel["title"], target["expr"].replace("$__rate_interval", WINDOW).replace("$instance", ".*"))
         for panel in DASHBOARD["panels"]
         for target in panel["targets"]
+        if "certificate" not in target["expr"]
     ]
 
 
@@ -206,11 +228,13 @@ def test_each_alert_fires_under_its_fault_and_clears_and_each_panel_has_data(tmp
                 await the_process_stands_still(drill)
                 await a_connection_is_cut(drill)
                 await others_take_the_connections(drill, http)
+                await keys_are_guessed(drill, http)
+                await the_database_is_locked(drill)
                 await the_token_dies_and_a_new_one_comes(drill)
-                await drill.clear()
+                await drill.clear(seconds=90)  # a lock-out lasts a minute
                 took = time.monotonic() - began
                 print(f"{len(drill.fired)} alerts fired and cleared in {took:.0f} s")
 
         asyncio.run(main())
         rules = [rule["alert"] for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
-        assert drill.fired == set(rules)
+        assert drill.fired == set(rules) - {NEEDS_TLS}

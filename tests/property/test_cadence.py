@@ -118,7 +118,23 @@ def test_one_long_pause_fades_with_the_ticks_after_it() -> None:
     live_through(cadence, [0.0, 1.0, 301.0], 0.0, 302.0)
     assert cadence.usual(INFY) == 300.0
     live_through(cadence, [302.0 + n for n in range(400)], 302.0, 702.0)
-    assert cadence.usual(INFY) == 1.0
+    assert cadence.usual(INFY) == 0.0, "which stands for less than two seconds"
+
+
+@given(st.floats(0.01, 0.99), phases)
+def test_of_a_symbol_that_ticks_more_than_once_a_second_no_pause_is_told(period: float, phase: float) -> None:
+    cadence = Cadence()
+    times = [phase + n * period for n in range(int(10 / period))]
+    live_through(cadence, times, 0.0, times[-1])
+    assert cadence.usual(INFY) == 0.0, "what lies between two sweeps is no pause of the symbol"
+
+
+@given(st.floats(2.01, 600.0), phases)
+def test_a_pause_of_two_seconds_and_more_is_told_as_it_is(period: float, phase: float) -> None:
+    cadence = Cadence()
+    times = [phase + n * period for n in range(5)]
+    live_through(cadence, times, 0.0, times[-1] + 1)
+    assert abs(cadence.usual(INFY) - period) < 1e-6 * period
 
 
 def test_only_the_symbols_of_the_sweep_are_judged() -> None:

@@ -68,7 +68,7 @@ async def authenticate(served_by: Gateway, key: str) -> dict[str, Any]:
 
 def test_each_scope_opens_its_part_on_both_listeners_and_nothing_else(tmp_path: Path) -> None:
     async def main() -> None:
-        scopes: Keys = {"data": (Scope.DATA,), "orders": (Scope.ORDERS,), "admin": (Scope.ADMIN,)}
+        scopes: Keys = {scope.value: (scope,) for scope in Scope}
         # Not on loopback alone, so that the operator's part asks for a key.
         async with guarded(tmp_path, scopes, BROKERPOOL_HTTP_HOST="0.0.0.0") as (_, served_by, _, keys):
             url = served_by.http_url.replace("0.0.0.0", "127.0.0.1")
@@ -86,11 +86,13 @@ def test_each_scope_opens_its_part_on_both_listeners_and_nothing_else(tmp_path: 
                 # Of what is only to come too; not all of it with a wrong key, which would be locked out.
                 paths = ("/stats", "/journal", "/metrics", "/explain/NSE:INFY", "/to-come", "//stats")
                 for path in paths if name != "wrong" else paths[:1]:
-                    expected = {200, 404} if has_admin else {refused}
+                    opened = has_admin or (name, path) == ("metrics", "/metrics")
+                    expected = {200, 404} if opened else {refused}
                     assert await status(f"{url}{path}", **{"X-API-KEY": key}) in expected, (name, path)
                 if name != "wrong":
                     live = await status(f"{url}/dashboard/symbols", Authorization=f"Bearer {key}")
                     assert live == (200 if has_admin else 403), name
+                expected = {200} if has_admin else {refused}
                 assert await status(f"{url}/stats", Authorization=f"Bearer {key}") in expected
                 assert await status(f"{url}/stats", Authorization=f"Basic {basic}") in expected
             assert await status(f"{url}/stats") == 401
@@ -406,6 +408,12 @@ def test_both_ports_speak_tls_1_2_and_newer_and_show_the_certificate_that_the_fi
                 assert await session.drain()
                 async with http.get(f"{served_by.http_url}/stats") as answer:
                     assert answer.status == 200
+                    told = await answer.json()
+                # The certificate of this rehearsal lives for a day, which is told, and is a reason.
+                assert abs(told["access"]["certificate_ends_at"] - time.time() - 86_400) < 600
+                assert told["health"]["reasons"]["certificate_ends"] is True
+                async with http.get(f"{served_by.http_url}/metrics") as answer:
+                    assert "brokerpool_access_certificate_ends_timestamp_seconds " in await answer.text()
                 asyncio.get_running_loop().set_exception_handler(
                     LoopFaults(time.monotonic)
                 )  # as `serve` does

@@ -54,6 +54,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    # Nobody listens there, whatever runs on this machine.
+    monkeypatch.setenv("BROKERPOOL_GATEWAY_URL", "http://127.0.0.1:9")
 
     def run(*arguments: str, **environ: str) -> Ran:
         for name, value in environ.items():

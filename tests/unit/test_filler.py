@@ -256,3 +256,19 @@ def test_close_ends_the_question_that_is_open_and_leaves_no_task(when: str) -> N
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+def test_snapshots_that_cannot_be_had_are_told_once_and_once_when_they_can_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.source.fails = 5
+        stage.lose(*INSTRUMENTS[:2])
+        for _ in range(6):
+            await stage.look()
+
+    asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records if "snapshots" in record.getMessage()]
+    assert len(told) == 2
+    assert told[1] == "snapshots can be had again"

@@ -14,6 +14,7 @@ from aiohttp import ClientSession, web
 from websockets.asyncio.client import connect
 
 from brokerpool.commands.running import answer
+from brokerpool.commands.target import target
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.gateway.server import Gateway
 from brokerpool.preflight import _listener
@@ -162,7 +163,7 @@ def test_both_listeners_of_the_gateway_serve_both_families_and_print_addresses_t
                 await serves(served_by, host)
             url = served_by.http_url.replace("[::]", "[::1]")
             monkeypatch.setenv("BROKERPOOL_API_KEY", KEY)
-            assert "websocket" in await asyncio.to_thread(answer, url, "stats")
+            assert "websocket" in await asyncio.to_thread(answer, target(url), "stats")
             async with ClientSession() as http, http.get(f"{url}/stats") as stats:
                 assert stats.status == 401, "it is not for this machine alone"
         async with gateway(WEBSOCKET_HOST="::1", BROKERPOOL_HTTP_HOST="::1") as (_, served_by):

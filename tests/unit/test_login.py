@@ -174,6 +174,26 @@ def test_a_provider_that_fails_changes_nothing_and_is_asked_again_after_its_rest
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_provider_to_which_nobody_has_logged_in_anew_is_no_fault_and_warns_of_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        async def nobody() -> None:
+            return None
+
+        login = Login(Credentials("monday"), nobody)
+        login.refuse(1)
+        for asked in range(1, 6):
+            assert await login.refresh() is False
+            assert login.failures == asked, "and rests the longer for it"
+            await asyncio.sleep(login.rest)
+        assert not login.fence.faults
+        assert not [record for record in caplog.records if record.levelname not in ("INFO", "DEBUG")]
+
+    run(main)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_provider_that_hangs_is_given_up_and_asked_again_after_its_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -18,6 +18,7 @@ from brokerpool.monitor.vocabulary import VOCABULARY
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "brokerpool.rules.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "brokerpool.json"
+SAMPLE = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 RUNBOOK = ROOT / "docs" / "how-to" / "runbook.md"
 
 ALERTS: list[dict[str, Any]] = [
@@ -66,7 +67,9 @@ def test_each_alert_has_a_summary_a_severity_and_a_section_in_the_runbook(alert:
     assert alert["labels"]["severity"] in {"critical", "warning"}
     assert alert["annotations"]["summary"].endswith(".")
     link, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-    assert ROOT / link == RUNBOOK
+    assert link == "{{ $externalLabels.runbook }}", (
+        "where Prometheus puts an address that works from everywhere"
+    )
     assert anchor == alert["alert"].lower()
     section = RUNBOOK.read_text("utf-8").partition(f"\n## {alert['alert']}\n")[2].partition("\n## ")[0]
     assert len(section.split()) > 20
@@ -75,6 +78,20 @@ def test_each_alert_has_a_summary_a_severity_and_a_section_in_the_runbook(alert:
 def test_the_runbook_has_no_section_for_an_alert_that_is_gone() -> None:
     sections = re.findall(r"^## (Brokerpool\w+)$", RUNBOOK.read_text("utf-8"), re.MULTILINE)
     assert sections == [alert["alert"] for alert in ALERTS], "in the order of the rules"
+
+
+def test_the_sample_of_prometheus_shows_a_key_of_the_narrowest_scope_and_gives_the_links_an_address() -> None:
+    sample = yaml.safe_load(SAMPLE.read_text("utf-8"))
+    (job,) = sample["scrape_configs"]
+    assert job["job_name"] == "brokerpool"
+    assert job["authorization"]["credentials_file"].startswith("/")
+    assert "--scope metrics" in SAMPLE.read_text("utf-8")
+    assert sample["rule_files"] == [RULES.name]
+    runbook = sample["global"]["external_labels"]["runbook"]
+    assert runbook.startswith("https://")
+    assert runbook.endswith("/" + RUNBOOK.relative_to(ROOT / "docs").with_suffix(".html").as_posix())
+    shown = re.findall(r"```yaml\n(.*?)```", RUNBOOK.read_text("utf-8"), re.DOTALL)
+    assert [yaml.safe_load(text)["scrape_configs"] for text in shown] == [sample["scrape_configs"]]
 
 
 def test_the_dashboard_is_one_that_grafana_takes() -> None:

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from brokerpool import Credentials
-from brokerpool.monitor.health import GRACE_SECONDS, LAG_SECONDS, Code, Facts, Health, Status
+from brokerpool.monitor.conditions import LAG_SECONDS, Code, Facts
+from brokerpool.monitor.health import GRACE_SECONDS, Health, Status
 from brokerpool.simulator.faults import FaultOrder
 from tests.gateway_client import client, gateway
 from tests.rehearsal import until
@@ -41,6 +42,13 @@ CASES = [
     (Code.BREAKER_OPEN, {"breakers": ("api.kite.trade quote",)}, Status.DEGRADED, True),
     (Code.LOOP_LATE, {"lag": LAG_SECONDS}, Status.DEGRADED, True),
     (Code.DATABASE_AWAY, {"database": "DB_READ_ONLY"}, Status.DEGRADED, True),
+    (
+        Code.DATABASE_ABSENT,
+        {"database": "DB_UNREACHABLE", "database_opened": False},
+        Status.DEGRADED,
+        True,
+    ),
+    (Code.CERTIFICATE_ENDS, {"certificate_left": 86_400.0}, Status.DEGRADED, True),
 ]
 
 

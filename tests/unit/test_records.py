@@ -198,8 +198,15 @@ def test_a_gateway_without_its_database_serves_and_opens_it_as_soon_as_it_is_the
             await until(lambda: served(broker))
             assert served_by.stats()["database"] == {"available": False, "fault": "DB_UNREACHABLE"}
             assert caplog.text.count("WITHOUT its database") == 1
+            health = served_by.stats()["health"]
+            assert (health["status"], health["ready"]) == ("degraded", True), "clients are served"
+            assert health["reasons"]["database_absent"] is True
+            await until(lambda: "database_absent: " in caplog.text)
+            assert "mend DATABASE_URL" in caplog.text
             folder.mkdir()
             await until(lambda: served_by.stats()["database"]["available"])
+            assert served_by.stats()["health"]["reasons"]["database_absent"] is False
+            assert caplog.text.count("database_absent: ") == 1
             async with Store(DatabasePool(url)) as store:
                 text = await store.create_key("late")
                 await until(lambda: served_by._records and served_by._records.keys == 1)
@@ -328,3 +335,26 @@ def test_the_product_runs_on_stored_keys_and_logins_alone_and_a_new_login_needs_
 def _parked(http_url: str) -> bool:
     pool = processes.get(f"{http_url}/stats")["websocket"]
     return [c["state"] for c in pool["per_connection"]] == ["parked"]
+
+
+def test_where_nobody_has_logged_in_the_provider_says_so_and_what_cannot_be_opened_is_a_fault(
+    url: str,
+) -> None:
+    async def main() -> None:
+        given = {"BROKERPOOL_BROKER_ACCESS_TOKEN": "given", "BROKERPOOL_SECRET_KEY": SECRET}
+        records = Records(settings(url, BROKERPOOL_API_KEY=KEY, **given))
+        assert records.provider is not None
+        assert await records.provider() is None, "the database is not open yet"
+        await records.open()
+        try:
+            assert await records.provider() is None
+            other = Fernet.generate_key().decode()
+            async with Store(DatabasePool(url), secret_keys=other) as store:
+                await store.save_login("zerodha", Credentials("of another key"))
+            with pytest.raises(StoreError) as caught:
+                await records.provider()
+            assert caught.value.code is ErrorCode.SECRET_KEY_WRONG
+        finally:
+            await records.close()
+
+    asyncio.run(main())

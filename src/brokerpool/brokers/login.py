@@ -32,8 +32,9 @@ class Credentials:
     user: str = ""
 
 
-#: Gets the credentials of the newest login: reads a file, asks a vault, logs in.
-Provider: TypeAlias = Callable[[], Awaitable[Credentials]]
+#: Gets the credentials of the newest login: reads a file, asks a vault, logs in. None says that nobody has
+#: logged in anew, which is no fault.
+Provider: TypeAlias = Callable[[], Awaitable[Credentials | None]]
 
 
 @dataclass(slots=True)
@@ -179,16 +180,17 @@ class Login:
 
     async def _ask(self, provider: Provider) -> None:
         asked, question = self.credentials, partial(_credentials, provider)
-        given = None
+        given, failed = None, True
         with contextlib.suppress(HookFailed):  # told and counted
             given = await self.fence.ask(question, name=name_of(provider), seconds=PROVIDER_SECONDS)
+            failed = False
         if given is not None and self._brings(given, asked):
             self._pacing.helped(_now())
             if given.access_token != self.credentials.access_token:
                 self._provided = self.version + 1
             self._take(given)
         elif self.credentials is asked:  # what came from elsewhere meanwhile is no failure
-            self._fail()
+            self._fail(failed)
 
     def _brings(self, given: Credentials, asked: Credentials) -> bool:
         """Tell whether an answer is to be tried: no dead token, and none that is older than the question."""
@@ -197,22 +199,27 @@ class Login:
             return not self.refused and given != self.credentials
         return token not in ("", self._dead, asked.access_token)
 
-    def _fail(self) -> None:
+    def _fail(self, failed: bool) -> None:
+        # That the login is refused is told once, with what to do; this is how often somebody looked since. A
+        # provider that fails is told by the fence as well.
         self._pacing.failed(_now())
-        text = "the credentials provider did not help (%d in a row); it is not asked again for %.0f s"
-        logger.warning(text, self.failures, self.rest)
+        text = "the credentials provider %s (%d in a row); it is not asked again for %.0f s"
+        said = "failed" if failed else "has no newer login"
+        logger.log(
+            logging.INFO if self.failures == 1 else logging.DEBUG, text, said, self.failures, self.rest
+        )
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         if self._question is not None and self._question.task is task:
             self._question = None
             if task.cancelled():
-                self._fail()
+                self._fail(failed=True)
 
 
-async def _credentials(provider: Provider) -> Credentials:
+async def _credentials(provider: Provider) -> Credentials | None:
     credentials = await provider()
-    if not isinstance(credentials, Credentials):
-        raise TypeError("a provider gives Credentials")
+    if credentials is not None and not isinstance(credentials, Credentials):
+        raise TypeError("a provider gives Credentials, or None")
     return credentials
 
 

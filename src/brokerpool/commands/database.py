@@ -17,11 +17,12 @@ def upgrade(env_file: EnvFile = None, config: Config = None) -> None:
     """Bring the database to the schema that this version needs; `serve` does the same when it starts."""
     from brokerpool.db.checkup import upgraded
 
-    before, after = asyncio.run(upgraded(_settings(env_file, config)))
+    settings = _settings(env_file, config)
+    before, after = asyncio.run(upgraded(settings))
     if before == after:
-        typer.echo(f"The database has revision {after}; nothing was to be done.")
+        typer.echo(f"{_shown(settings)} has revision {after}; nothing was to be done.")
     else:
-        typer.echo(f"The database went from revision {before or 'none'} to {after}.")
+        typer.echo(f"{_shown(settings)} went from revision {before or 'none'} to {after}.")
 
 
 @db.command()
@@ -32,13 +33,20 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
     """
     from brokerpool.db.checkup import faults
 
-    found = asyncio.run(faults(_settings(env_file, config)))
+    settings = _settings(env_file, config)
+    found = asyncio.run(faults(settings))
     for fault in found:
         typer.echo(f"brokerpool: {fault}", err=True)
     if found:
         raise typer.Exit(SETTINGS_FAULT)
-    typer.echo("The database answers, can be written, is whole and up to date, and its logins open.")
+    typer.echo(f"{_shown(settings)} answers, can be written, is whole and up to date, and its logins open.")
 
 
 def _settings(env_file: EnvFile, config: Config) -> DatabaseSettings:
     return DatabaseSettings.load(env_file=env_file_or_default(env_file), config=config)
+
+
+def _shown(settings: DatabaseSettings) -> str:
+    from brokerpool.db.url import shown
+
+    return shown(settings.database_url.get_secret_value())

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from brokerpool.commands.running import DEFAULT_URL, RefusedByGateway, Url, answer
+from brokerpool.commands.running import answer
+from brokerpool.commands.target import Url, target
 
 
 def explain(
     symbol: Annotated[str, typer.Argument(help="EXCHANGE:SYMBOL, as in NSE:INFY.")],
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it is.")] = False,
 ) -> None:
     """Tell who wants a symbol, which connection carries it, and why it is not served.
 
     Exits with 1 when the broker does not list it.
     """
-    try:
-        told = answer(url, f"explain/{symbol}")
-    except RefusedByGateway as refused:
-        typer.echo(f"brokerpool: {refused}", err=True)
-        raise typer.Exit(1) from None
+    told = answer(target(url), f"explain/{symbol}", needs=("instrument", "state", "owners"))
     typer.echo(json.dumps(told) if as_json else "\n".join(lines(told)))
 
 
@@ -44,10 +41,10 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
             f" has it {connection['symbol_state']}{fault}"
         )
     age, pause = told["last_tick_age_seconds"], told["usual_pause_seconds"]
-    usual = f"; usually there are {pause:g} s between two" if pause else ""
+    usual = f"; usually there are up to {pause:.1f} s between two" if pause else ""
     yield f"last tick:    {'none yet' if age is None else f'{age:.1f} s ago'}{usual}"
     gap = told["gap"]
     if gap is not None:
-        since = datetime.fromtimestamp(gap["from"] / 1000).strftime("%H:%M:%S")
+        since = datetime.fromtimestamp(gap["from"] / 1000, UTC).astimezone().strftime("%d %b %H:%M:%S %Z")
         filled = ", a snapshot was delivered since" if gap["filled"] else ""
         yield f"open gap:     since {since}: {gap['reason']}{filled}"

@@ -22,6 +22,7 @@ class ScopeName(Enum):
     DATA = "data"
     ORDERS = "orders"
     ADMIN = "admin"
+    METRICS = "metrics"
 
 
 @keys.command()
@@ -36,14 +37,17 @@ def create(
 ) -> None:
     """Make a key and print it, once: only its hash is kept."""
     from brokerpool.db.keys import Scope
+    from brokerpool.db.url import shown
 
     scopes = [Scope(given.value) for given in scope or [ScopeName.DATA]]
+    settings = _settings(env_file, config)
     try:
-        text = with_store(_settings(env_file, config), lambda store: store.create_key(name, scopes))
+        text = with_store(settings, lambda store: store.create_key(name, scopes))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(text)
-    typer.echo("Keep it now: it cannot be shown again.", err=True)
+    where = shown(settings.database_url.get_secret_value())
+    typer.echo(f"Keep it now: it cannot be shown again. Its hash is in {where}.", err=True)
 
 
 @keys.command("list")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from brokerpool.settings import DatabaseSettings
+from brokerpool.settings import DatabaseSettings, PoolSettings
 
 if TYPE_CHECKING:
     from brokerpool.db.store import Store
@@ -30,6 +30,17 @@ def env_file_or_default(given: Path | None) -> Path | None:
     """Return the file that was given, else `.env` of the working directory, if there is one."""
     default = Path(".env")
     return given or (default if default.is_file() else None)
+
+
+def warn(settings: PoolSettings) -> None:
+    """Tell on stderr what is valid and more than the broker allows."""
+    from brokerpool.brokers.base import FeedLimits
+
+    limits = FeedLimits.load(settings.broker)
+    for warning in settings.warnings(
+        symbols_per_connection=limits.symbols_per_connection, max_connections=limits.max_connections
+    ):
+        typer.echo(f"brokerpool: {warning}", err=True)
 
 
 def run(settings: DatabaseSettings, work: Coroutine[Any, Any, T]) -> T:

@@ -12,31 +12,33 @@ from rich.live import Live
 
 from brokerpool.commands.keyboard import NextKey, keys
 from brokerpool.commands.ranking import Ranking
-from brokerpool.commands.running import DEFAULT_URL, Url, answer
+from brokerpool.commands.running import RefusedByGateway, answer
+from brokerpool.commands.target import Target, Url, target
 from brokerpool.errors import BrokerpoolError
 
+_NEEDS = ("websocket", "gateway", "health")
 _KEYS = "c: sort by the next column   q: quit"
 
 
 def top(
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
 ) -> None:
     """Show the connections of a running gateway, live: c sorts by the next column, q or Ctrl-C quits.
 
     Where stdout is no terminal, or one that cannot be redrawn, it prints once.
     """
-    console = Console()
+    console, asked = Console(), target(url)
     ranking = Ranking()
-    ranking.take(answer(url, "stats"), time.monotonic())
+    ranking.take(answer(asked, "stats", needs=_NEEDS), time.monotonic())
     if not console.is_terminal or console.is_dumb_terminal or not sys.stdin.isatty():
         console.print(ranking.view())
         return
     with keys() as next_key, Live(console=console, screen=True) as live:
-        _watch(url, interval, ranking, live, next_key)
+        _watch(asked, interval, ranking, live, next_key)
 
 
-def _watch(url: str, interval: float, ranking: Ranking, live: Live, next_key: NextKey) -> None:
+def _watch(asked: Target, interval: float, ranking: Ranking, live: Live, next_key: NextKey) -> None:
     """Draw until somebody quits; a gateway that is away is told, and looked for again."""
     note = _KEYS
     while True:
@@ -48,9 +50,8 @@ def _watch(url: str, interval: float, ranking: Ranking, live: Live, next_key: Ne
             ranking.turn()
             continue
         try:
-            ranking.take(answer(url, "stats"), time.monotonic())
+            ranking.take(answer(asked, "stats", needs=_NEEDS), time.monotonic())
             note = _KEYS
-        except BrokerpoolError:
-            note = (
-                f"No answer from {url} at {time.strftime('%H:%M:%S')}: these are the last numbers.   {_KEYS}"
-            )
+        except (BrokerpoolError, RefusedByGateway):
+            at = time.strftime("%H:%M:%S")
+            note = f"No answer from {asked.url} at {at}: these are the last numbers.   {_KEYS}"

@@ -34,7 +34,10 @@ async def faults(settings: DatabaseSettings) -> list[str]:
     """Return one sentence for each fault; an empty list means that all is well. Makes no file."""
     if not await asyncio.to_thread(made, settings):
         file = parse(settings.database_url.get_secret_value()).database
-        return [f"There is no file {file} yet; `brokerpool db upgrade` or `serve` makes it."]
+        return [
+            f"DATABASE_URL: there is no file {file} yet; `brokerpool db upgrade` or `serve` makes it."
+            " A relative path counts from the working directory."
+        ]
     pool = DatabasePool(settings.database_url.get_secret_value(), pool_size=1)
     try:
         with told(_shown(settings), "checking"):

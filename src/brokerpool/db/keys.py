@@ -19,6 +19,8 @@ class Scope(Enum):
     DATA = "data"
     ORDERS = "orders"
     ADMIN = "admin"
+    #: /metrics and nothing else, for a Prometheus.
+    METRICS = "metrics"
 
 
 @dataclass(frozen=True, slots=True)

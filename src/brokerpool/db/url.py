@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -14,6 +15,9 @@ _SEVERAL_HOSTS = re.compile(r"(\w[\w+]*://(?:[^:/@]*(?::[^@]*)?@)?)([^/?@]*,[^/?
 def parse(url: str) -> URL:
     """Return the parts of a URL of SQLite or PostgreSQL, of one host or several (`h1:5432,h2:5432`).
 
+    A file is named in full, from the working directory of this moment, so that whoever reads its name in an
+    error knows which one is meant.
+
     Raises ValueError for any other, which does not quote it.
     """
     several = _SEVERAL_HOSTS.fullmatch(url)
@@ -24,9 +28,17 @@ def parse(url: str) -> URL:
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql", "postgres"):
         raise ValueError(f"the database is sqlite or postgresql, not {backend}")
+    if backend == "sqlite":
+        return parsed.set(database=_absolute(parsed.database))
     if several:
         parsed = parsed.update_query_dict({"host": several.group(2).split(",")})
     return parsed
+
+
+def _absolute(file: str | None) -> str | None:
+    if not file or file == ":memory:" or file.startswith("file:"):
+        return file
+    return str(Path(file).absolute())
 
 
 def hosts(url: URL) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from brokerpool.ticks import Tick
 
 #: However busy a symbol is, a shorter silence is none.
 MUTE_SECONDS = 5.0
+#: A sweep each second sees the last tick before it, so two that it sees are up to twice as far apart, however
+#: many came in between: a shorter pause is not known.
+RESOLUTION_SECONDS = 2.0
 
 
 class Cadence:
@@ -39,9 +42,9 @@ class Cadence:
         return self._seen.get(instrument)
 
     def usual(self, instrument: Instrument) -> float:
-        """Return the symbol's usual pause in seconds, 0 while it is not known."""
+        """Return the symbol's usual pause in seconds; 0 while it is not known, or is less than 2 s."""
         rhythm = self._rhythms.get(instrument)
-        return rhythm.usual if rhythm else 0.0
+        return rhythm.usual if rhythm and rhythm.usual >= RESOLUTION_SECONDS else 0.0
 
     def mute(self, instrument: Instrument) -> bool:
         """Tell whether the symbol was found mute and has not ticked since."""

@@ -46,7 +46,7 @@ class Explanation:
     #: The last tick, and the seconds since it was received; None before the first.
     last: Tick | None
     last_tick_age: float | None
-    #: Seconds that usually pass between two ticks, 0 while that is not known.
+    #: Seconds that usually pass between two ticks; 0 while that is not known, or is less than 2 s.
     usual_pause: float
     gap: Gap | None
 
@@ -57,7 +57,8 @@ class Explanation:
             return "The broker's instrument list has no such symbol, so a subscription is refused."
         if self.state is None:
             return f"Nobody wants it; {'there is room for it' if self.fits else 'every connection is full'}."
-        return _MEANING[self.state].format(fault=self._fault(), pause=f"{self.usual_pause:g}")
+        pause = f"twice its usual pause of {self.usual_pause:.1f} s" if self.usual_pause else "5 s"
+        return _MEANING[self.state].format(fault=self._fault(), pause=pause)
 
     def _fault(self) -> str:
         faults = [f"{c.name} is {c.connection.value}" for c in self.carriers]
@@ -76,8 +77,8 @@ _MEANING = {
         " or a refusal that was not told."
     ),
     SymbolState.STALE: (
-        "It is silent for more than twice its usual pause of {pause} s while its connection brings others;"
-        " its last value is marked as stale."
+        "It is silent for more than {pause} while its connection brings others; its last value is marked as"
+        " stale."
     ),
     SymbolState.DEGRADED: (
         "Its connection is out and no other one has room: {fault}. It gets the next free place, by priority."

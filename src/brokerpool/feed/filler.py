@@ -49,6 +49,8 @@ class Filling:
         self._pacer = Pacer(filler.calls)
         self._loop = asyncio.get_running_loop()
         self._asked: dict[Instrument, int] = {}  # -> the beginning of the gap for which it was asked
+        #: Whether the last batch could not be had, which is told once.
+        self._failing = False
         self._task: asyncio.Task[None] | None = None
 
     def look(self, now_ms: int) -> None:
@@ -87,10 +89,17 @@ class Filling:
                 )
             except (HookFailed, BrokerpoolError) as error:
                 why = error if isinstance(error, HookFailed) else type(error).__name__
-                logger.warning("no snapshots for %d symbols: %s", len(batch), why)
+                if not self._failing:
+                    logger.warning(
+                        "no snapshots for %d symbols: %s; it is tried again until there are", len(batch), why
+                    )
+                self._failing = True
                 await asyncio.sleep(self._backoff.next())
                 self._asked.clear()
                 return
+            if self._failing:
+                logger.warning("snapshots can be had again")
+            self._failing = False
             self._backoff.reset()
             self._intake.fill(ticks)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
+
+from cryptography import x509
 
 from brokerpool.errors import SettingsError
 
@@ -16,6 +19,8 @@ class Certificate:
     def __init__(self, cert_file: Path, key_file: Path) -> None:
         """Raises SettingsError for files that cannot be read or do not belong together."""
         self.files = (cert_file, key_file)
+        #: Epoch seconds at which the certificate in use ends; None where the file does not say it in PEM.
+        self.ends: float | None = None
         #: What listeners use; a new certificate appears in it.
         self.context = self._loaded()
 
@@ -52,4 +57,8 @@ class Certificate:
             reason = getattr(error, "reason", None) or "they hold no certificate and key in PEM"
             text = f"{_CERT} and {_KEY} are no pair of a certificate and its unencrypted key ({reason})."
             raise SettingsError(text) from None
+        with suppress(ValueError):
+            # Of a chain the first is the listeners' own, and the one that is renewed.
+            own = x509.load_pem_x509_certificate(self.files[0].read_bytes())
+            self.ends = own.not_valid_after_utc.timestamp()
         return context

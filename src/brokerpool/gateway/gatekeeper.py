@@ -101,7 +101,7 @@ class Gatekeeper:
                 text = "Too many wrong keys came from this address."
                 raise AccessError(text, code=ErrorCode.ADDRESS_LOCKED_OUT, retry_after=wait)
             raise AccessError("The API key is wrong.", code=ErrorCode.AUTHENTICATION_ERROR)
-        if scope not in caller.scopes:
+        if scope not in caller.scopes and not (scope is Scope.METRICS and Scope.ADMIN in caller.scopes):
             text = f'This API key is without the scope "{scope.value}".'
             raise AccessError(text, code=ErrorCode.SCOPE_MISSING)
         if caller.key_id not in self._uses:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db.keys import Key
 from brokerpool.db.store import Store
+from brokerpool.db.url import shown
 from brokerpool.errors import BrokerpoolError, ErrorCode, StoreError
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
@@ -60,13 +61,10 @@ class Records:
                     " both set, and with them the gateway could start without it"
                 )
                 raise
-            logger.error(
-                "the gateway runs WITHOUT its database: no other key than BROKERPOOL_API_KEY is valid, and"
-                " nothing is kept, until it can be opened, which is tried every %g s: %s",
-                RETRY_SECONDS,
-                error,
-            )
+            # What that means, and what to do, is told with the other conditions.
+            logger.error("the gateway starts WITHOUT its database: %s", error)
             return
+        logger.info("the database is %s", shown(settings.database_url.get_secret_value()))
         if not settings.api_key.get_secret_value() and not self.keys:
             text = "BROKERPOOL_API_KEY is not set, and no valid key is in the database."
             raise BrokerpoolError(text, code=ErrorCode.NO_API_KEY)
@@ -90,7 +88,7 @@ class Records:
     @property
     def provider(self) -> Provider | None:
         """What to ask for newer credentials; None where no login can be stored."""
-        return self._login if self._settings.secret_key.get_secret_value() else None
+        return self._newer_login if self._settings.secret_key.get_secret_value() else None
 
     async def first_credentials(self) -> Credentials:
         """Return those of the settings, else those of the stored login.
@@ -159,6 +157,11 @@ class Records:
             await self._store.close(CLOSE_SECONDS)
 
     @property
+    def opened(self) -> bool:
+        """Whether the database has been open since the start."""
+        return self._store is not None
+
+    @property
     def fault(self) -> str:
         """The error code for which the database is not open, not read or not written; empty while it is."""
         return self._store.fault if self._store is not None else self._fault.name
@@ -186,6 +189,15 @@ class Records:
             raise StoreError("The database is not open.", code=ErrorCode.DB_UNREACHABLE)
         return await self._store.login(self._settings.broker)
 
+    async def _newer_login(self) -> Credentials | None:
+        """Return the stored login; None where there is none, or the database is away, which is told."""
+        try:
+            return await self._login()
+        except StoreError as error:
+            if error.code is ErrorCode.NO_CREDENTIALS or self.fault:
+                return None
+            raise
+
     async def _keep(self, pool: WebSocketPool, revoked: Callable[[frozenset[int]], None]) -> None:
         while self._store is None:
             await asyncio.sleep(RETRY_SECONDS)
@@ -204,13 +216,15 @@ class Records:
     async def _keep_demand(self, store: Store) -> None:
         demand = self._demand
         assert demand is not None  # made by `serve`
-        broker = self._settings.broker
+        broker, told = self._settings.broker, False
         while True:
             try:
                 wanted = await store.saved_demand(broker)
                 break
             except StoreError as error:
-                logger.warning("what the last run left is not known yet: %s", error)
+                if not told:
+                    logger.warning("what the last run left is not known yet: %s", error)
+                told = True
                 await asyncio.sleep(RETRY_SECONDS)
         await demand.restore(wanted)
         async with asyncio.TaskGroup() as tasks:

@@ -37,7 +37,7 @@ from brokerpool.gateway.rest.health import health
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
-from brokerpool.gateway.vitals import Vitals
+from brokerpool.gateway.vitals import DatabaseState, Vitals
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.monitor import traces
@@ -131,10 +131,15 @@ class Gateway:
         )
         self._approach = self._approach_to(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
-        database_fault = (lambda: records.fault) if records is not None else (lambda: "")
         #: Keeps the broker's list that of the day.
         self.instruments = InstrumentRefresh(self.pool, feed)
-        self._vitals = Vitals(self.pool, self.instruments, self._api.client.breakers, database_fault)
+        self._vitals = Vitals(
+            self.pool,
+            self.instruments,
+            self._api.client.breakers,
+            database=lambda: DatabaseState(records.fault, records.opened) if records else DatabaseState(),
+            certificate_ends=lambda: certificate.ends if certificate else None,
+        )
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
         self.pool.listen(self._fanout)
         self._feed_status = FeedStatus(self.pool, self._fanout)
@@ -220,7 +225,10 @@ class Gateway:
             **pool,
             "http": seed | http,
             "gateway": self._fanout.stats(),
-            "access": self._gatekeeper.stats(),
+            "access": {
+                **self._gatekeeper.stats(),
+                "certificate_ends_at": self._certificate.ends if self._certificate else None,
+            },
             **({"database": self._records.stats()} if self._records is not None else {}),
             **self._vitals.stats(pool["websocket"], http["breakers"]),
         }

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
-from brokerpool.monitor.health import Code, Facts, Health, Verdict
+from brokerpool.monitor.condition_log import ConditionLog
+from brokerpool.monitor.conditions import Code, Facts
+from brokerpool.monitor.health import Health, Verdict
 from brokerpool.monitor.lag import LagMonitor
 from brokerpool.monitor.process import open_fds, rss_bytes
 
-#: So often the health is judged though nobody asks, so that each reason has the time at which it began.
+logger = logging.getLogger("brokerpool.gateway")
+
+#: So often the health is judged though nobody asks, so that each reason has the time at which it began, and
+#: the log tells it.
 _LOOK_SECONDS = 1.0
+
+
+class DatabaseState(NamedTuple):
+    """How the database stands; where there is none, as below."""
+
+    #: The error code for which it is not open, not read or not written; empty while it is.
+    fault: str = ""
+    #: Whether it was open since the start.
+    opened: bool = True
 
 
 class Vitals:
@@ -26,20 +41,23 @@ class Vitals:
         pool: WebSocketPool,
         instruments: InstrumentRefresh,
         breakers: Callable[[], Mapping[str, str]],
-        database: Callable[[], str],
+        database: Callable[[], DatabaseState],
+        certificate_ends: Callable[[], float | None],
     ) -> None:
         """`breakers` gives the state of each of the HTTP pool's breakers, by host and group.
 
-        `database` gives the error code for which the database is away, and nothing while it is there.
+        `certificate_ends` gives the epoch seconds at which the certificate ends, None where there is none.
         """
         self._pool = pool
         self._instruments = instruments
         self._breakers = breakers
         self._database = database
+        self._certificate_ends = certificate_ends
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._lag = LagMonitor(self._loop)
         self._health = Health(self._loop.time, time.time)
+        self._log = ConditionLog(self._loop.time)
         self._stopping = False
         self._version = version("brokerpool")
         self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)
@@ -67,6 +85,7 @@ class Vitals:
                 "login_version": login.version,
                 "login_failures": login.failures,
                 "login_rest_seconds": round(login.rest, 1),
+                "login_expires_at": login.credentials.expires_at,
             },
             "health": {
                 "status": verdict.status.value,
@@ -92,6 +111,7 @@ class Vitals:
 
     def _judge(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> Verdict:
         pool = self._pool
+        database, ends = self._database(), self._certificate_ends()
         facts = Facts(
             instruments=len(pool.feed.book),
             instruments_fault=self._instruments.fault,
@@ -104,10 +124,13 @@ class Vitals:
             breakers=tuple(key for key, state in breakers.items() if state == "open"),
             lag=self._lag.longest(),
             stopping=self._stopping,
-            database=self._database(),
+            database=database.fault,
+            database_opened=database.opened,
+            certificate_left=None if ends is None else ends - time.time(),
         )
         return self._health.judge(facts)
 
     def _look(self) -> None:
-        self.verdict()
+        for line in self._log.look(self.verdict().reasons):
+            logger.log(line.level, line.text)
         self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)

@@ -77,4 +77,11 @@ BROKER = (
         "For how long the credentials provider is not asked again, 0 when it may be.",
         "login_rest_seconds",
     ),
+    Field(
+        "login_expires_at",
+        GAUGE,
+        "seconds",
+        "When the present access token ends, in seconds since 1970; null where that is not known beforehand.",
+        "login_expires_timestamp_seconds",
+    ),
 )

@@ -267,6 +267,13 @@ _ACCESS = (
         "Addresses whose wrong keys are refused at once now.",
         "addresses_locked_out",
     ),
+    Field(
+        "certificate_ends_at",
+        GAUGE,
+        "seconds",
+        "When the certificate of both listeners ends, in seconds since 1970; null where there is no TLS.",
+        "certificate_ends_timestamp_seconds",
+    ),
 )
 
 _HEALTH = (

@@ -12,6 +12,7 @@ from brokerpool.settings.gateway import GatewaySettings
 from brokerpool.settings.group import known_names
 from brokerpool.settings.http import HttpSettings
 from brokerpool.settings.pool import PoolSettings
+from brokerpool.settings.target import TargetSettings
 from brokerpool.settings.values import words
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "HttpSettings",
     "PoolSettings",
     "Settings",
+    "TargetSettings",
     "describe",
     "words",
 ]

@@ -38,7 +38,8 @@ class DatabaseSettings(Group):
     database_url: Annotated[SecretStr, AfterValidator(_database)] = Field(
         SecretStr("sqlite:///brokerpool.db"),
         alias="DATABASE_URL",
-        description="Where data is kept: a SQLite file, or a PostgreSQL server.",
+        description="Where data is kept: a SQLite file, or a PostgreSQL server. A relative path counts from"
+        " the working directory; sqlite:////var/lib/... with four slashes is absolute.",
         json_schema_extra={
             "default": "sqlite:///brokerpool.db",
             "allowed": "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME",

@@ -56,7 +56,7 @@ class Door:
                 self.turn_away(address)
             raise
 
-    def admit_operator(self, address: str, headers: Mapping[str, str]) -> None:
+    def admit_operator(self, address: str, headers: Mapping[str, str], scope: Scope = Scope.ADMIN) -> None:
         """Return for a request that may see what is the operator's: its key, in a header, has the scope.
 
         Raises as `admit` does, and AccessError with AUTHENTICATION_ERROR where there is no key.
@@ -65,7 +65,7 @@ class Door:
         if key is None:
             self.turn_away(address)
             raise AccessError("No API key was sent.", code=ErrorCode.AUTHENTICATION_ERROR)
-        self.admit(address, key, Scope.ADMIN)
+        self.admit(address, key, scope)
 
     def turn_away(self, address: str) -> None:
         """Count a request that is not answered. Raises RequestRefusedError (429) for one too many."""

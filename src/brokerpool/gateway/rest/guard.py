@@ -8,6 +8,7 @@ from http import HTTPStatus
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from brokerpool.db import keys
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.rest.door import Door
@@ -15,6 +16,8 @@ from brokerpool.gateway.rest.failures import failure
 from brokerpool.gateway.rest.stream import json_response
 
 #: Signs of life and the description of the endpoints show nothing of the account.
+#: What a Prometheus may have that may have nothing else.
+_METRICS = "/metrics"
 _OPEN = ("/health", "/docs", "/openapi.json")
 
 
@@ -22,8 +25,8 @@ class Guard:
     """Lets requests through to the application whose way is the right one.
 
     What is neither below `keyed`, where each endpoint asks for the key itself, nor open to everybody is the
-    operator's: it takes a key with the scope "admin", unless the listener serves this machine only and the
-    request began on it.
+    operator's: it takes a key with the scope "admin", for /metrics also "metrics", unless the listener serves
+    this machine only and the request began on it.
     """
 
     def __init__(self, app: ASGIApp, door: Door, approach: Approach, keyed: Sequence[str]) -> None:
@@ -42,7 +45,8 @@ class Guard:
         try:
             self._approach.check(headers)
             if not came.here and not self._is_for_all(scope["path"]):
-                self._door.admit_operator(came.address, headers)
+                needed = keys.Scope.METRICS if scope["path"] == _METRICS else keys.Scope.ADMIN
+                self._door.admit_operator(came.address, headers, needed)
         except BrokerpoolError as error:
             status, answer = failure(error)
             more: dict[str, str] = {}

@@ -16,7 +16,7 @@ from brokerpool.monitor.health import Verdict
 class ReasonTold(msgspec.Struct):
     """One thing that is wrong."""
 
-    #: One of `monitor.health.Code`.
+    #: One of `monitor.conditions.Code`.
     code: str
     text: str
     #: What to do about it.
