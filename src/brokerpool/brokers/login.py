@@ -28,6 +28,8 @@ class Credentials:
     access_token: str = field(repr=False)
     #: Epoch seconds at which the token dies, when that is known beforehand.
     expires_at: float | None = None
+    #: The broker's id of the account's user, when it is known.
+    user: str = ""
 
 
 #: Gets the credentials of the newest login: reads a file, asks a vault, logs in.
