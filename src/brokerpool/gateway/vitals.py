@@ -10,7 +10,7 @@ from typing import Any
 
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
-from brokerpool.monitor.health import Code, Facts, Health, Verdict
+from brokerpool.monitor.health import Code, Facts, Health, Status, Verdict
 from brokerpool.monitor.lag import LagMonitor
 from brokerpool.monitor.process import open_fds, rss_bytes
 
@@ -41,12 +41,17 @@ class Vitals:
         self._lag = LagMonitor(self._loop)
         self._health = Health(self._loop.time, time.time)
         self._stopping = False
+        self._verdict = Verdict(Status.OK, ready=True, reasons=())
         self._version = version("brokerpool")
         self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def verdict(self) -> Verdict:
         """Judge the health of this moment."""
         return self._judge(self._pool.get_pool_stats()["websocket"], self._breakers())
+
+    def latest(self) -> Verdict:
+        """Return the last verdict, at most a second old: of the statistics that were asked for last."""
+        return self._verdict
 
     def lag_since(self, at: float) -> float:
         """Return the longest lag of the event loop, in seconds, since this time of the loop."""
@@ -106,7 +111,8 @@ class Vitals:
             stopping=self._stopping,
             database=self._database(),
         )
-        return self._health.judge(facts)
+        self._verdict = self._health.judge(facts)
+        return self._verdict
 
     def _look(self) -> None:
         self.verdict()
