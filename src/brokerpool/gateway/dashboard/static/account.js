@@ -45,11 +45,16 @@ export function drawAccount(snapshot) {
       key.last_used_ms === null ? "never" : moment(key.last_used_ms),
       moment(key.created_ms),
     ],
-    snapshot.stats.database ? "No key is stored." : "This gateway uses no database, so it stores no key.",
+    none(snapshot.stats.database),
   );
 }
 
 function keysOf(snapshot) {
   const more = snapshot.keys_stored - snapshot.keys.length;
   return more > 0 ? `${count(snapshot.keys_stored)}, of which ${count(snapshot.keys.length)} are listed` : count(snapshot.keys_stored);
+}
+
+function none(database) {
+  if (!database) return "This gateway uses no database, so it stores no key.";
+  return database.available ? "No key is stored." : "Not known: the database has not been opened yet.";
 }

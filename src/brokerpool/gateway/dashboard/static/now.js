@@ -1,7 +1,7 @@
 // The totals, and what needs attention now.
 
 import { byId, keyed, make, tone, write } from "./elements.js";
-import { age, count, moment, percent, plural, rate } from "./figures.js";
+import { count, moment, percent, plural, rate } from "./figures.js";
 
 const RECENT_MS = 15_000;
 const FAILURES = new Set(["lost", "stale", "refused", "evicted"]);
@@ -24,7 +24,7 @@ export function drawTotals(snapshot, received, delivered) {
     ["open gaps", count(pool.gaps_open), pool.gaps_open ? "bad" : ""],
     [
       "listed instruments",
-      `${count(broker.instruments)} · read ${age(broker.instruments_age_seconds)} ago`,
+      count(broker.instruments),
       broker.instruments_fault ? "warn" : "",
     ],
     ["without a feed", count(pool.symbols_down), pool.symbols_down ? "bad" : ""],
