@@ -5,7 +5,7 @@ const fine = new Intl.NumberFormat("en-IN", { maximumFractionDigits: 1 });
 
 export const count = (value) => (value === undefined || value === null ? "–" : whole.format(value));
 export const rate = (value) => (value === null ? "–" : (value < 10 ? fine : whole).format(value));
-export const percent = (share) => `${fine.format(share * 100)}\u00a0%`;
+export const percent = (share) => `${(share < 0.1 ? fine : whole).format(share * 100)}\u00a0%`;
 
 export function age(seconds) {
   if (seconds === null || seconds === undefined) return "–";

@@ -54,6 +54,8 @@ export function drawAttention(snapshot, rates, journal) {
     `${reason.text} (since ${moment(reason.since * 1000)})`,
     reason.action,
   ]);
+  // What a reason counts already is not told twice.
+  const told = new Set(snapshot.reasons.map((reason) => reason.code));
   for (const connection of pool.per_connection) {
     if (connection.state === "live") continue;
     const why = connection.last_fault ? `: ${connection.last_fault}` : "";
@@ -67,8 +69,9 @@ export function drawAttention(snapshot, rates, journal) {
       "warn",
       `${plural(lost, "socket")} lost or refused in the last ${RECENT_MS / 1000} s`,
     ]);
-  if (pool.gaps_open) found.push(["gaps", "bad", `${plural(pool.gaps_open, "symbol")} with an open gap`]);
-  if (pool.symbols_degraded)
+  if (pool.gaps_open && !told.has("data_stale"))
+    found.push(["gaps", "bad", `${plural(pool.gaps_open, "symbol")} with an open gap`]);
+  if (pool.symbols_degraded && !told.has("demand_not_served"))
     found.push([
       "degraded",
       "bad",
