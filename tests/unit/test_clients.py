@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
+from brokerpool.commands.explain import lines
+from brokerpool.console import client_lines
 from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.store import Store
@@ -136,3 +138,58 @@ def test_stats_name_a_bounded_number_of_clients_and_the_list_of_clients_all() ->
                 await connection.close()
 
     asyncio.run(main())
+
+
+def test_a_client_that_shows_another_key_is_somebody_else_from_then_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path}/gateway.db"
+        async with Store(DatabasePool(url)) as store:
+            key = await store.create_key("hedger", {Scope.DATA})
+        async with gateway({}, DATABASE_URL=url) as (_, served_by), client(served_by) as session:
+            assert [c.key for c in served_by._clients] == ["BROKERPOOL_API_KEY"]
+            await session.ask(action="authenticate", api_key=KEY)
+            await session.ask(action="authenticate", api_key=key)
+            assert [c.key for c in served_by._clients] == ["hedger"]
+            came = [e for e in served_by.pool.journal.entries() if e.event is Event.CLIENT_CAME]
+            assert len(came) == 2, "the same key again is no news"
+
+    asyncio.run(main())
+
+
+def test_the_log_names_whose_key_had_a_connection_moved(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "brokerpool.gateway")
+
+    async def main() -> None:
+        async with gateway() as (_, served_by), client(served_by) as session:
+            await session.subscribe("INFY")
+            await served_by.pool.wait_live(served_by.pool.demand.instruments())
+            path = f"{served_by.http_url}/dashboard/connections/zerodha-1/rotate"
+            headers = {"Authorization": f"Bearer {KEY}"}
+            async with aiohttp.ClientSession(headers=headers) as http, http.post(path) as answer:
+                assert answer.status == 200
+
+    asyncio.run(main())
+    who = 'the operator with the key "BROKERPOOL_API_KEY" from 127.0.0.1'
+    assert f"zerodha-1: rotate ordered by {who}" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_explain_and_stats_say_on_the_terminal_who_a_client_is() -> None:
+    client = {
+        "client": 7,
+        "key": "momentum",
+        "address": "10.0.0.9",
+        "user_agent": "websockets/15.0",
+        "since_ms": 1_764_300_000_000,
+        "subscriptions": 3,
+        "behind_seconds": 0.0,
+    }
+    (line,) = client_lines({"gateway": {"slowest_clients": [client]}})
+    assert line.startswith('client-7: key "momentum" from 10.0.0.9 since 2025-11-2')
+    assert line.endswith("user agent websockets/15.0; 3 subscriptions")
+    told = {"instrument": "NSE:INFY", "state": "live", "why": "It ticks.", "mode": "LTP", "priority": 0}
+    nobody = {"client": 0, "modes": ["LTP"], "key": "", "address": "", "user_agent": "", "since_ms": None}
+    told |= {"owners": [{**client, "modes": ["LTP"]}, nobody], "connections": [], "gap": None}
+    said = list(lines(told | {"last_tick_age_seconds": 1.0, "usual_pause_seconds": 0}))
+    assert said[1].startswith('wanted by:    client-7 (LTP), key "momentum" from 10.0.0.9 since 2025-11-2')
+    assert said[2] == "wanted by:    no client that is connected (LTP)"
