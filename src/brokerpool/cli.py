@@ -167,7 +167,7 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
 
     settings, found = Settings.load_sound(env_file=env_file_or_default(env_file), config=config)
     if settings is not None:
-        _warn(settings)
+        warn(settings)
         # What is written wrongly has been told, and is not to be called missing as well.
         told = {fault.split()[0].rstrip(":") for fault in found}
         found += [f for f in run(settings, faults(settings)) if f.split()[0].rstrip(":") not in told]

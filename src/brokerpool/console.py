@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group
@@ -25,7 +26,7 @@ def statistics(stats: Mapping[str, Any]) -> Group:
             str(connection["refusals"]),
         )
     faults = fault_lines((c["name"], c["last_fault"]) for c in connections)
-    return Group(table, *faults, pool_line(stats), clients_line(stats))
+    return Group(table, *faults, pool_line(stats), clients_line(stats), *client_lines(stats))
 
 
 def uncut_table(*titles: str) -> Table:
@@ -48,6 +49,20 @@ def pool_line(stats: Mapping[str, Any]) -> str:
         f"{pool['connections']} of at most {pool['max_connections']} connections"
         f" carry {pool['total_symbols']} symbols, {pool['capacity_used']:.1%} of the pool's capacity."
     )
+
+
+def client_lines(stats: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each client that the gateway names: those that keep up worst."""
+    for client in stats["gateway"].get("slowest_clients", ()):  # an older gateway names none
+        behind = f", behind for {client['behind_seconds']:.1f} s" if client["behind_seconds"] else ""
+        yield f"client-{client['client']}: {who(client)}; {client['subscriptions']} subscriptions{behind}"
+
+
+def who(client: Mapping[str, Any]) -> str:
+    """Return who a client is: the name of its key, from where, since when, and what it calls itself."""
+    since = datetime.fromtimestamp(client["since_ms"] / 1000).astimezone()
+    agent = f", user agent {client['user_agent']}" if client["user_agent"] else ""
+    return f'key "{client["key"]}" from {client["address"]} since {since:%Y-%m-%d %H:%M:%S %Z}{agent}'
 
 
 def clients_line(stats: Mapping[str, Any]) -> str:

@@ -1,59 +1,103 @@
-"""Takes the pictures of docs/how-to/dashboard.md: `make screenshots`."""
+"""Takes pictures of the dashboard when all is well, and when it is not: `make screenshots`.
+
+All of them go into build/screenshots, to be looked at; docs/images keeps those that the documentation shows.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import shutil
+import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from playwright.async_api import Page
 
-from brokerpool.simulator.faults import RefuseDial
-from tests.browser.chromium import PHONE, page_of
+from brokerpool.db.keys import Scope
+from brokerpool.db.pool import DatabasePool
+from brokerpool.db.store import Store
+from brokerpool.monitor import health
+from brokerpool.simulator.faults import FaultOrder
+from tests.browser.chromium import DESKTOP, PHONE, page_of
 from tests.gateway_client import Client, client, gateway
 from tests.rehearsal import until
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "build" / "screenshots"
+IMAGES = ROOT / "docs" / "images"
+#: The pictures that the documentation shows, and under which name.
+KEPT = {
+    "well-1280-light.png": "dashboard-light.png",
+    "token-1280-dark.png": "dashboard-dark.png",
+    "gone-390-light.png": "dashboard-phone.png",
+}
 #: Long enough for the plots to have something to show.
-SECONDS = 20
+SECONDS = 12
 SETTINGS = {
     "MAX_SYMBOLS_PER_WEBSOCKET": "200",
     "MAX_WEBSOCKET_CONNECTIONS": "3",
     "BROKERPOOL_MARKET_HOURS": "always",
 }
+#: Nobody listens on port 1.
+NO_DATABASE = "postgresql://brokerpool@127.0.0.1:1/brokerpool"
 
 
 async def take() -> None:
-    """Show a working day, and a connection that is out on two further pictures."""
-    IMAGES.mkdir(exist_ok=True)
-    async with (
-        gateway({"rate": 2000, "symbols": 600}, **SETTINGS) as (broker, served_by),
-        client(served_by) as one,
-        client(served_by) as two,
-    ):
+    """Show a working day, a dead token, a gateway that is gone, and a database that is away."""
+    health.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
+    health.GRACE_SECONDS = 1.0
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        await a_day(f"sqlite:///{folder}/gateway.db")
+    await without_database()
+    for picture, name in KEPT.items():
+        shutil.copy(PICTURES / picture, IMAGES / name)
+
+
+async def a_day(database: str) -> None:
+    async with Store(DatabasePool(database)) as store:
+        keys = [await store.create_key(name, {Scope.DATA}) for name in ("momentum", "hedger")]
+    async with AsyncExitStack() as stack:
+        simulator = {"rate": 2000, "symbols": 600}
+        broker, served_by = await stack.enter_async_context(
+            gateway(simulator, **SETTINGS, DATABASE_URL=database)
+        )
         rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
-        await one.ask(action="subscribe", symbols=rows[:520], mode=2)
-        await two.ask(action="subscribe", symbols=rows[:40], mode=3)
-        reading = [asyncio.create_task(read(session)) for session in (one, two)]
-        async with page_of(served_by.http_url) as page:
-            await page.get_by_role("combobox", name="Symbol").fill("INFY")
-            await page.get_by_role("combobox", name="Symbol").press("Enter")
-            await page.get_by_role("combobox", name="Symbol").blur()
-            await asyncio.sleep(SECONDS)
-            await picture(page, "dashboard-light.png", height=1460)
-            await page.emulate_media(color_scheme="dark")
-            await asyncio.sleep(1)
-            broker.faults.refuse = RefuseDial(503)
-            broker.kill(broker.sockets()[1]["id"])
-            await until(lambda: served_by.pool.get_pool_stats()["websocket"]["symbols_degraded"])
-            await asyncio.sleep(1)
-            await picture(page, "dashboard-dark.png")
-            await page.emulate_media(color_scheme="light")
-            await page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
-            await asyncio.sleep(1)
-            await picture(page, "dashboard-phone.png")
+        reading = []
+        for key, held, mode in ((keys[0], rows[:520], 2), (keys[1], rows[:40], 3)):
+            session = await stack.enter_async_context(client(served_by, key=key))
+            await session.ask(action="subscribe", symbols=held, mode=mode)
+            reading.append(asyncio.create_task(read(session)))
+        page = await stack.enter_async_context(page_of(served_by.http_url, forgiven="ERR_CONNECTION_REFUSED"))
+        await page.get_by_role("combobox", name="Symbol").fill("INFY")
+        await page.get_by_role("combobox", name="Symbol").press("Enter")
+        await page.get_by_role("combobox", name="Symbol").blur()
+        await asyncio.sleep(SECONDS)
+        await pictures(page, "well")
+        await broker.throw(FaultOrder.parse(b'{"expire_token": {}}'))
+        for socket in broker.sockets():
+            broker.kill(socket["id"])
+        await until(lambda: served_by.pool.feed.login.refused, seconds=20)
+        await page.locator("#attention [data-key='h login_refused']").wait_for()
+        await pictures(page, "token")
         for task in reading:
             task.cancel()
         await asyncio.wait(reading)
+        await served_by.close()
+        await page.locator("#gone").wait_for()
+        await pictures(page, "gone")
+
+
+async def without_database() -> None:
+    async with (
+        gateway({"rate": 200}, **SETTINGS, DATABASE_URL=NO_DATABASE) as (_, served_by),
+        client(served_by) as session,
+        page_of(served_by.http_url) as page,
+    ):
+        await session.subscribe("INFY", "SBIN")
+        await page.locator("#attention [data-key='h database_away']").wait_for()
+        await pictures(page, "database")
 
 
 async def read(session: Client) -> None:
@@ -61,15 +105,18 @@ async def read(session: Client) -> None:
         await session.connection.recv()
 
 
-async def picture(page: Page, name: str, *, height: int | None = None) -> None:
-    size = page.viewport_size
-    assert size is not None
-    await page.mouse.move(0, 0)
-    await page.screenshot(
-        path=IMAGES / name,
-        full_page=True,
-        clip={"x": 0, "y": 0, "width": size["width"], "height": height or size["height"]},
-    )
+async def pictures(page: Page, name: str) -> None:
+    """Take the state at both sizes and in both schemes; a phone's picture is two screens long."""
+    for size, scheme in itertools.product((DESKTOP, PHONE), ("light", "dark")):
+        await page.set_viewport_size({"width": size["width"], "height": size["height"]})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.mouse.move(0, 0)
+        await asyncio.sleep(1)
+        await page.screenshot(
+            path=PICTURES / f"{name}-{size['width']}-{scheme}.png",
+            full_page=True,
+            clip={"x": 0, "y": 0, "width": size["width"], "height": 1460 if size is DESKTOP else 1300},
+        )
 
 
 if __name__ == "__main__":

@@ -364,6 +364,7 @@ def test_the_journal_is_served_over_http_and_can_be_followed() -> None:
                     entries = (await response.json())["entries"]
                 assert [(e["event"], e["connection"]) for e in entries] == [
                     ("key used", ""),
+                    ("client came", ""),
                     ("dialled", "zerodha-1"),
                     ("live", "zerodha-1"),
                 ]

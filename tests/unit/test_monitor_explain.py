@@ -1,15 +1,16 @@
-"""Promises of /explain: who wants a symbol, who carries it, and why it is not served; no client is named."""
+"""Promises of /explain: who wants a symbol, who carries it, and why it is not served."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import aiohttp
 
 from brokerpool import Instrument
+from brokerpool.gateway.clients import client_number
 from brokerpool.gateway.server import Gateway
-from brokerpool.gateway.session import client_number
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import until
 
@@ -37,6 +38,11 @@ def test_a_symbol_that_ticks_is_told_with_its_owners_modes_connection_and_last_t
             assert (told["instrument"], told["state"], told["mode"]) == ("NSE:INFY", "live", "Depth")
             assert sorted(owner["modes"] for owner in told["owners"]) == [["Depth"], ["LTP"]]
             assert all(owner["client"] > 0 for owner in told["owners"])
+            assert {(owner["key"], owner["address"]) for owner in told["owners"]} == {
+                ("BROKERPOOL_API_KEY", "127.0.0.1")
+            }
+            assert all("websockets" in owner["user_agent"] for owner in told["owners"])
+            assert all(time.time() - owner["since_ms"] / 1000 < 60 for owner in told["owners"])
             (carrier,) = told["connections"]
             assert (carrier["name"], carrier["role"], carrier["state"]) == ("zerodha-1", "home", "live")
             assert 0 <= told["last_tick_age_seconds"] < 5

@@ -139,7 +139,7 @@ def test_calls_to_the_broker_and_the_journal_are_kept_and_no_secret_is(url: str,
         call = next(row for row in calls if row["endpoint"] == "GET /quote")
         assert (call["status"], call["attempts"]) == (200, 1)
         assert 0 < call["duration_ms"] < 5000
-        assert events[:2] == ["key used", "dialled"]
+        assert events[:3] == ["key used", "client came", "dialled"]
         assert events[-1] == "closed", "the end itself is kept"
         tokens.append(token)
 

@@ -28,7 +28,7 @@ class Credentials:
     access_token: str = field(repr=False)
     #: Epoch seconds at which the token dies, when that is known beforehand.
     expires_at: float | None = None
-    #: The broker's name for whose account it is, when that is known; no secret.
+    #: The broker's id of the account's user, when it is known; no secret.
     user: str = ""
 
 

@@ -11,6 +11,7 @@ import typer
 
 from brokerpool.commands.running import answer
 from brokerpool.commands.target import Url, target
+from brokerpool.console import who
 
 
 def explain(
@@ -31,8 +32,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"{told['instrument']} is {told['state']}. {told['why']}"
     if not told["owners"]:
         return
-    owners = [f"client {owner['client']} ({', '.join(owner['modes'])})" for owner in told["owners"]]
-    yield f"wanted by:    {', '.join(owners)}"
+    for owner in told["owners"]:
+        yield f"wanted by:    {_owner(owner)}"
     yield f"mode:         {told['mode']}, the highest that anybody wants; priority {told['priority']}"
     for connection in told["connections"]:
         fault = f"; last fault: {connection['last_fault']}" if connection["last_fault"] else ""
@@ -48,3 +49,10 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         since = datetime.fromtimestamp(gap["from"] / 1000, UTC).astimezone().strftime("%d %b %H:%M:%S %Z")
         filled = ", a snapshot was delivered since" if gap["filled"] else ""
         yield f"open gap:     since {since}: {gap['reason']}{filled}"
+
+
+def _owner(owner: Mapping[str, Any]) -> str:
+    modes = f"({', '.join(owner['modes'])})"
+    if owner["since_ms"] is None:
+        return f"no client that is connected {modes}"
+    return f"client-{owner['client']} {modes}, {who(owner)}"

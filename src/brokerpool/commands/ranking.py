@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from brokerpool.console import clients_line, fault_lines, pool_line, uncut_table
+from brokerpool.console import client_lines, clients_line, fault_lines, pool_line, uncut_table
 
 _NEVER = float("inf")
 
@@ -103,6 +103,7 @@ class Ranking:
             *fault_lines((row.name, row.last_fault) for row in rows),
             pool_line(self._stats),
             clients_line(self._stats),
+            *client_lines(self._stats),
             f"{http['requests']} calls to the broker, {sum(http['queued'].values())} wait,"
             f" {sum(http['refused'].values())} were refused; the event loop came"
             f" {process['loop_lag_max_seconds'] * 1000:.0f} ms late at most within a minute.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -88,6 +88,9 @@ class KeyRing:
     def unwatch(self, watcher: Callable[[frozenset[int]], None]) -> None:
         """Call the watcher no more; one that never watched is ignored."""
         self._watchers = [known for known in self._watchers if known != watcher]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._keys.values()))
 
     def __len__(self) -> int:
         return len(self._keys)

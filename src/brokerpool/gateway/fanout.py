@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from brokerpool.feed.stream import PoolListener
@@ -123,18 +123,13 @@ class Fanout(PoolListener):
 
     def slowest(self, most: int) -> list[Standing]:
         """Return the clients that keep up worst, the worst first: those behind, then the most conflated."""
-        now = self._clock()
-        worst = heapq.nsmallest(most, self._subscribers, key=_rank)
-        return [
-            Standing(
-                s.number,
-                len(s.keys),
-                0.0 if s.paused_turn is None else now - s.paused_at,
-                s.delivered,
-                s.conflated + s.skipped,
-            )
-            for s in worst
-        ]
+        return [self._standing(s) for s in heapq.nsmallest(most, self._subscribers, key=_rank)]
+
+    def standings(self, numbers: Container[int] | None = None) -> Iterator[Standing]:
+        """Yield how the clients with these numbers keep up, or all, each at the moment of its step."""
+        for subscriber in sorted(self._subscribers, key=lambda s: s.number):
+            if numbers is None or subscriber.number in numbers:
+                yield self._standing(subscriber)
 
     def close(self) -> None:
         """Stop the timers; nothing is delivered any more."""
@@ -256,6 +251,15 @@ class Fanout(PoolListener):
             subscriber.outlet.send_frames(b"".join(frames))
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _standing(self, subscriber: Subscriber) -> Standing:
+        return Standing(
+            subscriber.number,
+            len(subscriber.keys),
+            0.0 if subscriber.paused_turn is None else self._clock() - subscriber.paused_at,
+            subscriber.delivered,
+            subscriber.conflated + subscriber.skipped,
+        )
 
     def _flushed(self) -> int:
         """Write everything that waits, and return the flush turn of what comes next."""

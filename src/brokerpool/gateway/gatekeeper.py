@@ -177,6 +177,11 @@ class Gatekeeper:
             told = f"{use.caller.name}; {len(use.guests)} clients are closed"
             self._journal.note(Event.KEY_REVOKED, reason=told)
 
+    def clients_with(self, key_id: int) -> int:
+        """Return how many clients are connected with a key."""
+        use = self._uses.get(key_id)
+        return len(use.guests) if use else 0
+
     def stats(self) -> dict[str, int]:
         """Return how many keys were used since the start, and what the lock-out has counted."""
         return {

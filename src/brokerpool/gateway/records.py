@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db.keys import Key
@@ -73,6 +73,10 @@ class Records:
     def keys(self) -> int:
         """How many keys of the database are valid."""
         return len(self._store.keys) if self._store is not None else 0
+
+    def stored_keys(self) -> Iterator[Key]:
+        """Yield all but the keys themselves of those in the database that are valid, the oldest first."""
+        return iter(self._store.keys) if self._store is not None else iter(())
 
     def check_key(self, text: str) -> Key | None:
         """Return the valid key of the database that the text is. Never waits."""

@@ -16,8 +16,10 @@ from brokerpool.brokers.rest import RestCodec
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.foreign import remembered
 from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
 from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
@@ -29,6 +31,7 @@ from brokerpool.gateway.records import Records
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
+from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
 from brokerpool.gateway.rest.connection import Connection
 from brokerpool.gateway.rest.cors import Cors
 from brokerpool.gateway.rest.directory import Directory
@@ -62,6 +65,8 @@ _LIVE_SECONDS = 2.0
 #: Places of the HTTP listener beyond those of requests that are being answered: for idle connections, and
 #: for whoever asks whether the gateway lives. So there is always one that waits, and gives way.
 SPARE = 64
+#: Clients that `/stats` and the dashboard name, those that keep up worst; /clients names all.
+SLOWEST = 20
 _uvicorn = logging.getLogger("uvicorn.error")
 
 #: Fillers may use half of the one call a second that Kite allows for quotes; clients have the rest.
@@ -148,8 +153,20 @@ class Gateway:
         self._departures = Departures()
         self._places: Places[Session] = Places(settings.max_clients, 0)
         self._strangers = StrangerLog(time.monotonic)
+        self._clients = Clients(self.pool.journal)
         sources = Sources(
-            self.pool, self._fanout, self._refusals, self.stats, self._vitals.lag_since, time.time
+            self.pool,
+            self._fanout,
+            self._refusals,
+            self.stats,
+            self._vitals.lag_since,
+            time.time,
+            slowest=self._slowest,
+            key_of=self._clients.key_of,
+            verdict=self._vitals.latest,
+            stored_keys=records.stored_keys if records is not None else list,
+            keys_stored=(lambda: records.keys) if records is not None else (lambda: 0),
+            clients_with=self._gatekeeper.clients_with,
         )
         self._broadcast = Broadcast(sources, self.pool.journal)
         self._links: LinkServer | None = None
@@ -182,10 +199,11 @@ class Gateway:
         _uvicorn.addFilter(self._strangers)
         self.instruments.start()
         approach = self._approach_to(settings.http_host)
-        app = application(self._market(), self.stats, self.pool.journal, approach)
+        app = application(self._market(), self.stats, self.pool.journal, approach, self._slowest)
         places: Places[Connection] = Places(settings.max_clients, SPARE)
         app.include_router(health(self._vitals.verdict))
-        app.include_router(explanations(self.pool))
+        app.include_router(explanations(self.pool, self._clients))
+        app.include_router(clients(self._clients, self._fanout))
         app.include_router(subscriptions(self.pool.demand))
         app.include_router(dashboard(self.pool, self._broadcast, self._new_door()))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
@@ -232,6 +250,9 @@ class Gateway:
             **({"database": self._records.stats()} if self._records is not None else {}),
             **self._vitals.stats(pool["websocket"], http["breakers"]),
         }
+
+    def _slowest(self) -> list[ClientTold]:
+        return [*clients_told(self._fanout.slowest(SLOWEST), self._clients.get)]
 
     async def close(self) -> None:
         """Tell the clients to come back, then end the broker connections; takes less than 10 s."""
@@ -295,6 +316,8 @@ class Gateway:
             self._departures,
             self._places,
             self._strangers,
+            self._clients,
+            user_agent=remembered(headers.get("User-Agent", ""), LONGEST_AGENT),
             came=lambda peer: self._approach.came(peer, headers).address,
             make_room=self._records.make_room if self._records is not None else lambda: False,
         )
@@ -312,6 +335,7 @@ class Gateway:
         self._gatekeeper.lockout.review()
         self._strangers.review()
         self._refusals.review()
+        self._clients.review()
         self._review = asyncio.get_running_loop().call_later(_REVIEW_SECONDS, self._review_later)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway import protocol, replies
 from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
@@ -28,8 +28,6 @@ from brokerpool.http.window import SlidingSum
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.transport.frames import POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 
-logger = logging.getLogger("brokerpool.gateway")
-
 #: Close codes of our own (RFC 6455 leaves 4000-4999 to applications); 4401 is OpenAlgo's.
 AUTH_TIMEOUT = 4401
 KEY_REVOKED = 4403
@@ -40,7 +38,6 @@ LOCKED_OUT = 4429
 USER_ID = "default"
 SUPPORTED_BROKERS = ("zerodha",)
 
-_CLIENT = "client-"
 _client_numbers = itertools.count(1)
 
 #: Characters of a message from a client that has not authenticated: a key with room for what is around it.
@@ -83,12 +80,15 @@ class Session(LinkHandler):
         departures: Departures,
         places: Places[Session],
         strangers: StrangerLog,
+        clients: Clients,
         *,
+        user_agent: str = "",
         came: Callable[[str], str] = str,
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`came` tells where a client is whose TCP connection comes from an address; `make_room` lets go of
-        symbols that no client holds, and tells whether there were any.
+        """`user_agent` is what the client calls itself; `came` tells where a client is whose TCP connection
+        comes from an address; `make_room` lets go of symbols that no client holds, and tells whether there
+        were any.
         """
         self._number = next(_client_numbers)
         self.name = client_name(self._number)
@@ -101,6 +101,8 @@ class Session(LinkHandler):
         self._places = places
         self._strangers = strangers
         self._stranger = SlidingSum(1.0)
+        self._clients = clients
+        self._user_agent = user_agent
         self._came = came
         self._make_room = make_room
         #: Whose key the client has shown, None before.
@@ -161,8 +163,7 @@ class Session(LinkHandler):
         if self._caller is None:
             self._strangers.note(f"left: {code} {reason}")
         else:
-            told = {"client": self.name, "close_code": code}
-            logger.info("%s left: %d %s", self.name, code, reason, extra=told)
+            self._clients.left(self._number, code, reason)
         self._places.leave(self)
         self._until_authenticated.cancel()
         if self._until_read is not None:
@@ -242,7 +243,8 @@ class Session(LinkHandler):
             self._reply(replies.refused_key("No API key was sent"))
             return
         try:
-            caller = self._gatekeeper.admit(self._came(self._link.address), api_key, Scope.DATA)
+            address = self._came(self._link.address)
+            caller = self._gatekeeper.admit(address, api_key, Scope.DATA)
             if caller != self._caller:
                 self._gatekeeper.enter(caller, self)
         except AccessError as error:
@@ -252,6 +254,8 @@ class Session(LinkHandler):
             return
         if self._caller is not None and caller != self._caller:
             self._gatekeeper.leave(self._caller, self)
+        if caller != self._caller:
+            self._clients.came(self._number, caller.name, address, self._user_agent)
         self._caller = caller
         self._places.answer(self)
         self._fanout.admit(self._subscriber)
@@ -275,17 +279,6 @@ class Session(LinkHandler):
 
     def _close_in(self, seconds: float, code: int, reason: str) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, self._link.close, code, reason)
-
-
-def client_name(number: int) -> str:
-    """Return the name of a client with this number, in the log and as an owner."""
-    return f"{_CLIENT}{number}"
-
-
-def client_number(owner: str) -> int:
-    """Return the number that a client has in the log, 0 for an owner that is no client of the gateway."""
-    number = owner.removeprefix(_CLIENT)
-    return int(number) if number != owner and number.isdigit() else 0
 
 
 def _check_allowed_before_authentication(request: protocol.Request) -> None:

@@ -13,7 +13,7 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.conditions import Code, Facts
-from brokerpool.monitor.health import Health, Verdict
+from brokerpool.monitor.health import Health, Status, Verdict
 from brokerpool.monitor.lag import LagMonitor
 from brokerpool.monitor.process import open_fds, rss_bytes
 
@@ -59,12 +59,17 @@ class Vitals:
         self._health = Health(self._loop.time, time.time)
         self._log = ConditionLog(self._loop.time)
         self._stopping = False
+        self._verdict = Verdict(Status.OK, ready=True, reasons=())
         self._version = version("brokerpool")
         self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def verdict(self) -> Verdict:
         """Judge the health of this moment."""
         return self._judge(self._pool.get_pool_stats()["websocket"], self._breakers())
+
+    def latest(self) -> Verdict:
+        """Return the last verdict, at most a second old: of the statistics that were asked for last."""
+        return self._verdict
 
     def lag_since(self, at: float) -> float:
         """Return the longest lag of the event loop, in seconds, since this time of the loop."""
@@ -128,7 +133,8 @@ class Vitals:
             database_opened=database.opened,
             certificate_left=None if ends is None else ends - time.time(),
         )
-        return self._health.judge(facts)
+        self._verdict = self._health.judge(facts)
+        return self._verdict
 
     def _look(self) -> None:
         for line in self._log.look(self.verdict().reasons):

@@ -12,7 +12,9 @@ TOLD_A_WINDOW = 10
 class Complaints:
     """Decides what of one kind is told at once, and what is counted and told in one sentence; pure."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = TOLD_A_WINDOW) -> None:
+        """`most` different texts are told in each window."""
+        self._most = most
         self._began = -math.inf
         self._told: set[str] = set()
         self._counted = 0
@@ -23,7 +25,7 @@ class Complaints:
         if not self._counted and now - self._began >= WINDOW_SECONDS:
             self._began = now
             self._told.clear()
-        if text in self._told or len(self._told) >= TOLD_A_WINDOW:
+        if text in self._told or len(self._told) >= self._most:
             self._counted += 1
             self._last = text
             return False

@@ -48,6 +48,9 @@ class Event(Enum):
     FAULT = "fault"
     #: An API key authenticated for the first time since the start.
     KEY_USED = "key used"
+    #: A client has shown a key: its number, the name of the key, from where; and how it left.
+    CLIENT_CAME = "client came"
+    CLIENT_LEFT = "client left"
     #: A key was revoked; its clients are closed.
     KEY_REVOKED = "key revoked"
     #: Wrong API keys came in the last minute, told by address.

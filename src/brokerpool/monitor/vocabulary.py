@@ -8,6 +8,7 @@ from typing import NamedTuple
 from brokerpool.feed.states import ConnectionState
 from brokerpool.monitor.broker_words import BROKER
 from brokerpool.monitor.database_words import DATABASE
+from brokerpool.monitor.gateway_words import GATEWAY
 from brokerpool.monitor.health import Status
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
 
@@ -242,21 +243,6 @@ _HTTP = (
     ),
 )
 
-_GATEWAY = (
-    Field("clients", GAUGE, "clients", "Authenticated clients that are connected.", "clients"),
-    Field("slow_clients", GAUGE, "clients", "Those that cannot keep up now.", "slow_clients"),
-    Field("symbols", GAUGE, "symbols", "Symbols that any client holds.", "symbols"),
-    Field("audiences", GAUGE, "groups", "Groups of clients with the same symbols.", "audiences"),
-    Field("frames_delivered", COUNTER, "frames", "Frames that went to clients.", "frames_delivered_total"),
-    Field(
-        "frames_conflated",
-        COUNTER,
-        "frames",
-        "Frames that gave way to newer ones for slow clients.",
-        "frames_conflated_total",
-    ),
-)
-
 _ACCESS = (
     Field("keys_used", GAUGE, "keys", "API keys that were used since the start and are valid.", "keys_used"),
     Field("wrong_keys", COUNTER, "keys", "Wrong API keys since the start.", "wrong_keys_total"),
@@ -356,7 +342,7 @@ SECTIONS = {
         ("websocket", "The WebSocket pool", _WEBSOCKET),
         ("websocket.per_connection[connection]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
-        ("gateway", "The gateway's clients", _GATEWAY),
+        ("gateway", "The gateway's clients", GATEWAY),
         ("access", "Access to the gateway", _ACCESS),
         ("database", "The database and its pool", DATABASE),
         ("broker", "The account at the broker", BROKER),

@@ -32,8 +32,9 @@ _encode = msgspec.json.Encoder().encode
 class Viewer:
     """One open dashboard: what waits for it, and whether it is to go."""
 
-    def __init__(self, allowed: Callable[[], bool]) -> None:
-        """`allowed` tells whether it may see more; it is asked before each snapshot."""
+    def __init__(self, allowed: Callable[[], bool], who: str = "") -> None:
+        """`allowed` tells whether it may see more; it is asked before each snapshot; `who` is for the log."""
+        self.who = who
         self.allowed = allowed
         self._waiting: deque[bytes] = deque()
         self._woken = asyncio.Event()
@@ -96,13 +97,13 @@ class Broadcast:
         return len(self._viewers)
 
     @contextlib.contextmanager
-    def viewer(self, allowed: Callable[[], bool]) -> Iterator[Viewer]:
+    def viewer(self, allowed: Callable[[], bool], who: str = "") -> Iterator[Viewer]:
         """Give a viewer that gets the journal so far, and then every snapshot as long as it is `allowed`.
 
         Raises BrokerpoolError with TOO_MANY_DASHBOARDS.
         """
         self.check_room()
-        viewer = Viewer(allowed)
+        viewer = Viewer(allowed, who)
         entries = self._journal.entries()[-BACKLOG:]
         viewer.put(_line({"kind": "journal", "entries": journal(entries)}))
         self._viewers.add(viewer)
@@ -160,7 +161,8 @@ class Broadcast:
                 if not viewer.allowed():
                     viewer.drop()
                 elif not viewer.put(self._latest):
-                    logger.info("a dashboard was dropped: it did not take %d messages", WAITING)
+                    text = "a dashboard %s was dropped: it did not take %d messages"
+                    logger.info(text, viewer.who, WAITING)
                     viewer.drop()
             await asyncio.sleep(self._period)
 
@@ -177,15 +179,18 @@ class Stream(Response):
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, broadcast: Broadcast, headers: Mapping[str, str], allowed: Callable[[], bool]) -> None:
+    def __init__(
+        self, broadcast: Broadcast, headers: Mapping[str, str], allowed: Callable[[], bool], who: str = ""
+    ) -> None:
         broadcast.check_room()
         super().__init__(headers=dict(headers))
         del self.headers["content-length"]
         self._broadcast = broadcast
         self._allowed = allowed
+        self._who = who
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._broadcast.viewer(self._allowed) as viewer:
+        with self._broadcast.viewer(self._allowed, self._who) as viewer:
             leaving = asyncio.create_task(_left(receive, viewer), name="brokerpool dashboard viewer")
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             try:

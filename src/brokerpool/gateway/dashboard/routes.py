@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -21,6 +22,8 @@ from brokerpool.gateway.rest.door import Door
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.market import address
 from brokerpool.instruments import Instrument
+
+logger = logging.getLogger("brokerpool.gateway")
 
 #: Symbols that a search suggests.
 SUGGESTED = 20
@@ -62,7 +65,8 @@ def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Door) -> APIRoute
     @router.get("/stream")
     async def _stream(request: Request) -> Response:
         caller = admit_operator(door, request)
-        return Stream(broadcast, _LIVE_HEADERS, lambda: door.holds(caller))
+        who = f'with the key "{caller.name}" at {address(request)}'
+        return Stream(broadcast, _LIVE_HEADERS, lambda: door.holds(caller), who)
 
     @router.get("/symbols")
     async def _search(request: Request, q: str = "") -> Response:
@@ -86,10 +90,13 @@ def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Door) -> APIRoute
 
     @router.post("/connections/{name}/{order}")
     async def _order(name: str, order: str, request: Request) -> Response:
-        admit_operator(door, request)
+        caller = admit_operator(door, request)
         if order not in orders:
             raise HTTPException(HTTPStatus.NOT_FOUND)
-        return live({"status": "success", "symbols": orders[order](name)})
+        symbols = orders[order](name)
+        who = (caller.name, address(request))
+        logger.info('%s: %s ordered by the operator with the key "%s" from %s', name, order, *who)
+        return live({"status": "success", "symbols": symbols})
 
     def file(name: str, request: Request) -> Response:
         answer = pages.answer(name, request.headers.get("if-none-match", ""))

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from brokerpool.brokers.login import Login
+from brokerpool.db.key_book import LONGEST_NAME
+from brokerpool.db.keys import Key
 from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.foreign import remembered
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.rest.clients import ClientTold
+from brokerpool.gateway.rest.health import told
+from brokerpool.monitor.health import Status, Verdict
 from brokerpool.monitor.journal import Entry
 
-#: Clients, gaps, degraded and refused symbols that are named; the rest is counted.
-CLIENTS = 20
+#: Keys, gaps, degraded and refused symbols that are named; the rest is counted.
+KEYS = 50
 SYMBOLS = 50
 #: Symbols that are named in the picture of a connection.
 _PICTURED = 6
+_LONGEST_USER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,15 @@ class Sources:
     lag_since: Callable[[float], float]
     #: Epoch seconds.
     wall_clock: Callable[[], float]
+    #: The clients that keep up worst, and the name of the key of the client with a number.
+    slowest: Callable[[], list[ClientTold]] = list
+    key_of: Callable[[int], str] = lambda _: ""
+    #: What `/health` says, of the moment of `stats`.
+    verdict: Callable[[], Verdict] = lambda: Verdict(Status.OK, ready=True, reasons=())
+    #: The keys in the database, how many there are, and how many clients are connected with one.
+    stored_keys: Callable[[], Iterable[Key]] = list
+    keys_stored: Callable[[], int] = lambda: 0
+    clients_with: Callable[[int], int] = lambda _: 0
 
 
 def snapshot(sources: Sources, *, since: float, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -51,11 +69,18 @@ def snapshot(sources: Sources, *, since: float, entries: Sequence[Entry]) -> dic
         "lag_ms": round(sources.lag_since(since) * 1000, 2),
         "pictured": {name: [str(i) for i in inspection.some(name, _PICTURED)] for name in names},
         "emptying": inspection.evacuating(),
-        "clients": [standing._asdict() for standing in fanout.slowest(CLIENTS)],
+        "reasons": told(sources.verdict()),
+        "login": _login(sources.pool.feed.login),
+        "keys": [_key(key, sources.clients_with(key.id)) for key in islice(sources.stored_keys(), KEYS)],
+        "keys_stored": sources.keys_stored(),
+        "clients": sources.slowest(),
         "clients_dropped": fanout.dropped,
         "degraded": [str(instrument) for instrument in inspection.degraded(SYMBOLS)],
         "gaps": [_gap(gap) for gap in inspection.gaps(SYMBOLS)],
-        "refused": [refusal._asdict() for refusal in sources.refusals.newest(SYMBOLS)],
+        "refused": [
+            {**refusal._asdict(), "key": sources.key_of(refusal.client)}
+            for refusal in sources.refusals.newest(SYMBOLS)
+        ],
         "refused_total": sources.refusals.counts.total(),
         "journal": journal(entries),
     }
@@ -82,6 +107,26 @@ def explained(found: Explanation) -> dict[str, Any]:
         "age_seconds": found.last_tick_age,
         "usual_pause_seconds": found.usual_pause,
         "gap": _gap(found.gap) if found.gap else None,
+    }
+
+
+def _login(login: Login) -> dict[str, Any]:
+    """Whose login it is and until when it is valid; never what is secret in it."""
+    return {
+        "user": remembered(login.credentials.user, _LONGEST_USER),
+        "refused": login.refused,
+        "version": login.version,
+        "expires_at": login.credentials.expires_at,
+    }
+
+
+def _key(key: Key, clients: int) -> dict[str, Any]:
+    return {
+        "name": remembered(key.name, LONGEST_NAME),
+        "scopes": sorted(scope.value for scope in key.scopes),
+        "created_ms": key.created_ms,
+        "last_used_ms": key.last_used_ms,
+        "clients": clients,
     }
 
 

@@ -19,6 +19,7 @@ from brokerpool.foreign import remembered
 from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.rest import reference
 from brokerpool.gateway.rest.bodies import Bodies
+from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.failures import (
     Failure,
     FaultyRequestError,
@@ -44,11 +45,15 @@ DASHBOARD = "/dashboard"
 
 
 def application(
-    market: Market, stats: Callable[[], dict[str, Any]], journal: Journal, approach: Approach
+    market: Market,
+    stats: Callable[[], dict[str, Any]],
+    journal: Journal,
+    approach: Approach,
+    slowest: Callable[[], list[ClientTold]] = list,
 ) -> FastAPI:
-    """Return the application that serves one broker account's market data."""
+    """Return the application that serves one broker account's market data; see `operations`."""
     app = FastAPI(title="brokerpool", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.include_router(operations(stats, journal), tags=["operations"])
+    app.include_router(operations(stats, journal, slowest), tags=["operations"])
     for router in (quotes(market), history(market), symbols(market)):
         app.include_router(router, prefix=PREFIX, tags=["market data"])
 

@@ -10,20 +10,25 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from brokerpool.errors import ErrorCode
-from brokerpool.feed.explanation import Explanation
+from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.clients import Clients, client_number
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.market import unknown
 from brokerpool.gateway.rest.stream import json_response
-from brokerpool.gateway.session import client_number
 from brokerpool.instruments import Instrument
 
 
 class OwnerTold(msgspec.Struct):
-    """One client, by the number that it has in the log."""
+    """One client, by the number that it has in the log, and who that is; 0 and empty for no client."""
 
     client: int
     modes: list[str]
+    key: str
+    address: str
+    user_agent: str
+    #: Epoch milliseconds at which it authenticated, null for no client.
+    since_ms: int | None
 
 
 class CarrierTold(msgspec.Struct):
@@ -59,8 +64,8 @@ class ExplainAnswer(msgspec.Struct):
     gap: GapTold | None
 
 
-def explanations(pool: WebSocketPool) -> APIRouter:
-    """Return the endpoint /explain/{name}, which needs no key and tells no secret."""
+def explanations(pool: WebSocketPool, clients: Clients) -> APIRouter:
+    """Return the endpoint /explain/{name}, which the guard keeps for the operator."""
     router = APIRouter(tags=["operations"])
     good = {"application/json": {"schema": {"type": "object", "required": ["instrument", "state", "why"]}}}
     bad = {"application/json": {"schema": {"type": "object", "required": ["status", "message", "code"]}}}
@@ -81,18 +86,18 @@ def explanations(pool: WebSocketPool) -> APIRouter:
         found = pool.explain(instrument)
         if not found.listed and found.state is None:
             raise unknown(instrument, HTTPStatus.NOT_FOUND)
-        return json_response(_told(found))
+        return json_response(_told(found, clients))
 
     return router
 
 
-def _told(found: Explanation) -> ExplainAnswer:
+def _told(found: Explanation, clients: Clients) -> ExplainAnswer:
     age, gap = found.last_tick_age, found.gap
     return ExplainAnswer(
         str(found.instrument),
         found.state.value if found.state else "not wanted",
         found.why,
-        [OwnerTold(client_number(o.name), [mode.label for mode in o.modes]) for o in found.owners],
+        [_owner_told(owner, clients) for owner in found.owners],
         found.mode.label if found.mode else None,
         found.priority,
         [
@@ -103,3 +108,11 @@ def _told(found: Explanation) -> ExplainAnswer:
         round(found.usual_pause, 3),
         None if gap is None else GapTold(gap.from_ms, gap.reason, gap.filled),
     )
+
+
+def _owner_told(owner: Owner, clients: Clients) -> OwnerTold:
+    number, modes = client_number(owner.name), [mode.label for mode in owner.modes]
+    client = clients.get(number)
+    if client is None:
+        return OwnerTold(number, modes, "", "", "", None)
+    return OwnerTold(number, modes, client.key, client.address, client.user_agent, client.since_ms)

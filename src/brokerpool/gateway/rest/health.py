@@ -50,7 +50,7 @@ def health(verdict: Callable[[], Verdict]) -> APIRouter:
     async def _health() -> Response:
         """The whole in one word, and what is wrong."""
         found = verdict()
-        return json_response(HealthAnswer(found.status.value, _told(found)))
+        return json_response(HealthAnswer(found.status.value, told(found)))
 
     @router.get("/health/live")
     async def _live() -> dict[str, str]:
@@ -68,11 +68,12 @@ def health(verdict: Callable[[], Verdict]) -> APIRouter:
         """200 while everything that is wanted is served, else 503 with what is wrong."""
         found = verdict()
         if found.ready:
-            return json_response(ReadyAnswer("ready", _told(found)))
-        return json_response(ReadyAnswer("not ready", _told(found)), HTTPStatus.SERVICE_UNAVAILABLE)
+            return json_response(ReadyAnswer("ready", told(found)))
+        return json_response(ReadyAnswer("not ready", told(found)), HTTPStatus.SERVICE_UNAVAILABLE)
 
     return router
 
 
-def _told(verdict: Verdict) -> list[ReasonTold]:
+def told(verdict: Verdict) -> list[ReasonTold]:
+    """Return what is wrong, as `/health` and the dashboard say it."""
     return [ReasonTold(r.code.value, r.text, r.code.action, round(r.since, 3)) for r in verdict.reasons]

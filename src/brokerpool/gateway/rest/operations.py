@@ -6,23 +6,34 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.stream import sliced
 from brokerpool.monitor.journal import Journal
 from brokerpool.monitor.metrics import CONTENT_TYPE, Exposition
 
 
-def operations(stats: Callable[[], dict[str, Any]], journal: Journal) -> APIRouter:
-    """Return the endpoints /stats, /metrics and /journal, which the guard keeps for the operator."""
+def operations(
+    stats: Callable[[], dict[str, Any]],
+    journal: Journal,
+    slowest: Callable[[], list[ClientTold]] = list,
+) -> APIRouter:
+    """Return the endpoints /stats, /metrics and /journal, which the guard keeps for the operator.
+
+    `slowest` gives those clients that keep up worst, for people: they are no metric.
+    """
     router = APIRouter()
     exposition = Exposition()
 
     @router.get("/stats")
     async def _stats() -> dict[str, Any]:
         """The numbers of `get_pool_stats()` and of the gateway."""
-        return stats()
+        told = stats()
+        told["gateway"]["slowest_clients"] = msgspec.to_builtins(slowest())
+        return told
 
     text = {"text/plain": {"schema": {"type": "string"}}}
 

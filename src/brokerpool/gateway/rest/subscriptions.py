@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from brokerpool.feed.demand import Demand
+from brokerpool.gateway.clients import client_name, client_number
 from brokerpool.gateway.rest.stream import rows_response
-from brokerpool.gateway.session import client_name, client_number
 
 
 class SubscriptionTold(msgspec.Struct):

@@ -1,15 +1,17 @@
 // The page as a whole: asks for the key, follows the stream, and draws each moment once.
 
 import { byId, tone, write } from "./elements.js";
-import { Rates } from "./figures.js";
+import { Rates, moment, zone } from "./figures.js";
 import { Refused, key, listen } from "./gateway.js";
 import { JournalView } from "./journal.js";
+import { drawAccount } from "./account.js";
 import { drawClients, drawSymbols } from "./lists.js";
 import { drawAttention, drawTotals } from "./now.js";
 import { give } from "./orders.js";
 import { drawDatabase, drawHttp } from "./parts.js";
 import { Plots } from "./plots.js";
 import { drawPool } from "./pool.js";
+import { showMore } from "./scroll.js";
 import { Search } from "./search.js";
 
 const PAUSES_MS = [500, 1000, 2000, 5000];
@@ -23,6 +25,7 @@ let plots = null;
 let stream = null;
 let pending = null;
 let heardAt = 0;
+let silent = false;
 
 function draw(snapshot) {
   const { websocket: pool, gateway, http } = snapshot.stats;
@@ -36,6 +39,7 @@ function draw(snapshot) {
   drawTotals(snapshot, received, delivered);
   drawAttention(snapshot, rates, journal);
   drawPool(snapshot, ticks, give);
+  drawAccount(snapshot);
   drawClients(snapshot);
   if (http) drawHttp(snapshot, rates);
   drawDatabase(snapshot);
@@ -48,6 +52,11 @@ function draw(snapshot) {
 // Drawn with the browser's next frame; of several that came meanwhile only the newest.
 function take(message) {
   heardAt = Date.now();
+  if (silent) {
+    silent = false;
+    say("connected", "good");
+    fresh();
+  }
   if (message.kind === "journal") journal.add(message.entries);
   if (message.kind !== "snapshot") return;
   journal.add(message.journal);
@@ -55,7 +64,7 @@ function take(message) {
     requestAnimationFrame(() => {
       const snapshot = pending;
       pending = null;
-      draw(snapshot);
+      if (snapshot) draw(snapshot);
     });
   pending = message;
 }
@@ -65,7 +74,23 @@ function say(text, colour) {
   tone(byId("link"), colour);
 }
 
+// What is shown is of an earlier moment: nothing of it may look as if it were of now.
+function old(why) {
+  const text = `${why} Everything below is of ${moment(heardAt)}; this page tries again by itself.`;
+  write(byId("gone"), text);
+  byId("gone").hidden = byId("main").hidden;
+  byId("main").classList.add("old");
+  byId("attention").querySelector("[data-key=well]")?.remove();
+  pending = null;
+}
+
+function fresh() {
+  byId("gone").hidden = true;
+  byId("main").classList.remove("old");
+}
+
 function askForKey(fault) {
+  fresh();
   byId("main").hidden = true;
   byId("leave").hidden = true;
   byId("entry").hidden = false;
@@ -82,6 +107,9 @@ function opened() {
   byId("entry").hidden = true;
   byId("main").hidden = false;
   byId("leave").hidden = false;
+  for (const head of document.querySelectorAll(".zone")) write(head, `(${zone(heardAt)})`);
+  silent = false;
+  fresh();
   say("connected", "good");
 }
 
@@ -109,13 +137,18 @@ async function follow() {
     }
     if (mine.signal.aborted) return;
     say(`cut off: ${fault}`, "bad");
+    if (heardAt) old(`The gateway is gone since ${moment(heardAt)}: ${fault}.`);
     await new Promise((resolve) => setTimeout(resolve, PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)]));
   }
 }
 
 setInterval(() => {
-  if (stream && !byId("main").hidden && Date.now() - heardAt > SILENT_MS)
+  if (stream && !byId("main").hidden && Date.now() - heardAt > SILENT_MS) {
+    if (byId("main").classList.contains("old")) return;
+    silent = true;
     say("no news: the numbers are old", "bad");
+    old(`The gateway is silent since ${moment(heardAt)}.`);
+  }
 }, 1000);
 
 byId("entry").addEventListener("submit", (event) => {
@@ -149,5 +182,6 @@ byId("theme").addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots?.redraw());
 
 themed();
+showMore();
 if (key.get()) follow();
 else askForKey("");

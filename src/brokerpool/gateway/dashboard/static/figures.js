@@ -5,17 +5,37 @@ const fine = new Intl.NumberFormat("en-IN", { maximumFractionDigits: 1 });
 
 export const count = (value) => (value === undefined || value === null ? "–" : whole.format(value));
 export const rate = (value) => (value === null ? "–" : (value < 10 ? fine : whole).format(value));
-export const percent = (share) => `${fine.format(share * 100)} %`;
+export const percent = (share) => `${(share < 0.1 ? fine : whole).format(share * 100)}\u00a0%`;
 
 export function age(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 120) return `${fine.format(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-  return `${fine.format(seconds / 3600)} h`;
+  if (seconds < 172_800) return `${fine.format(seconds / 3600)} h`;
+  return `${fine.format(seconds / 86_400)} days`;
 }
 
-export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
+export function bytes(n) {
+  for (const [unit, size] of [
+    ["GB", 1e9],
+    ["MB", 1e6],
+    ["kB", 1e3],
+  ])
+    if (n >= size) return `${fine.format(n / size)} ${unit}`;
+  return `${count(n)} bytes`;
+}
+
+// Date and time as this browser's clock has them; `zone` names that clock, for the head of a column.
+export const stamp = (ms) => {
+  const at = new Date(ms);
+  const two = (n) => String(n).padStart(2, "0");
+  const date = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+  return `${date} ${[at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":")}`;
+};
+const zones = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" });
+export const zone = (ms) => zones.formatToParts(new Date(ms)).find((part) => part.type === "timeZoneName").value;
+export const moment = (ms) => `${stamp(ms)} ${zone(ms)}`;
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
 // What counters gained a second between this moment and the one before; null at first and after a restart.

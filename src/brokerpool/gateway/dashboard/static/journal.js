@@ -1,7 +1,7 @@
 // The journal, newest first; the filter looks at what this page has, at most a thousand entries.
 
 import { byId, make, rows } from "./elements.js";
-import { clock, count } from "./figures.js";
+import { count, stamp } from "./figures.js";
 
 const KEPT = 1000;
 const SHOWN = 200;
@@ -74,7 +74,7 @@ export class JournalView {
       this.#entries.filter(matches).slice(0, SHOWN),
       (entry) => entry.number,
       (entry) => [
-        clock(entry.at_ms),
+        stamp(entry.at_ms),
         { text: entry.event, tone: TONES[entry.event] ?? "" },
         entry.symbols ? count(entry.symbols) : "–",
         entry.connection || "–",

@@ -1,7 +1,7 @@
 // The clients that keep up worst, and symbols in trouble.
 
 import { byId, rows, write } from "./elements.js";
-import { age, clock, count, plural } from "./figures.js";
+import { age, count, plural, stamp } from "./figures.js";
 
 export function drawClients(snapshot) {
   const { gateway } = snapshot.stats;
@@ -13,13 +13,17 @@ export function drawClients(snapshot) {
   rows(
     byId("clients"),
     snapshot.clients,
-    (client) => client.number,
+    (client) => client.client,
     (client) => [
-      `#${client.number}`,
+      `client-${client.client}`,
+      client.key,
+      client.address,
+      stamp(client.since_ms),
       client.behind_seconds ? { text: age(client.behind_seconds), tone: "bad" } : "–",
       { text: count(client.conflated), tone: client.conflated ? "warn" : "" },
       count(client.delivered),
       count(client.subscriptions),
+      { text: client.user_agent || "–", wrap: true },
     ],
     "No client is connected.",
   );
@@ -37,14 +41,14 @@ export function drawSymbols(snapshot) {
     ...snapshot.gaps.map((gap) => ({
       symbol: gap.symbol,
       what: gap.filled ? "gap, filled" : "gap",
-      since: clock(gap.from_ms),
+      since: stamp(gap.from_ms),
       reason: gap.reason,
     })),
     ...snapshot.refused.map((r) => ({
       symbol: r.instrument,
       what: "refused",
-      since: clock(r.at_ms),
-      reason: `client #${r.client}: ${r.code}, ${r.message}`,
+      since: stamp(r.at_ms),
+      reason: `client-${r.client}${r.key ? `, key ${r.key}` : ""}: ${r.code}, ${r.message}`,
       id: `${r.at_ms} ${r.client}`,
     })),
   ];

@@ -1,7 +1,7 @@
 // The totals, and what needs attention now.
 
 import { byId, keyed, make, tone, write } from "./elements.js";
-import { age, clock, count, percent, plural, rate } from "./figures.js";
+import { count, moment, percent, plural, rate } from "./figures.js";
 
 const RECENT_MS = 15_000;
 const FAILURES = new Set(["lost", "stale", "refused", "evicted"]);
@@ -24,7 +24,7 @@ export function drawTotals(snapshot, received, delivered) {
     ["open gaps", count(pool.gaps_open), pool.gaps_open ? "bad" : ""],
     [
       "listed instruments",
-      `${count(broker.instruments)} · read ${age(broker.instruments_age_seconds)} ago`,
+      count(broker.instruments),
       broker.instruments_fault ? "warn" : "",
     ],
     ["without a feed", count(pool.symbols_down), pool.symbols_down ? "bad" : ""],
@@ -46,14 +46,16 @@ export function drawTotals(snapshot, received, delivered) {
 }
 
 export function drawAttention(snapshot, rates, journal) {
-  const { websocket: pool, gateway, http, broker } = snapshot.stats;
-  const found = [];
-  if (broker.instruments_fault)
-    found.push([
-      "list",
-      "warn",
-      `The instrument list of ${clock(broker.instruments_read_at * 1000)} stays in use: ${broker.instruments_fault}`,
-    ]);
+  const { websocket: pool, gateway, http, health } = snapshot.stats;
+  // First what /health says, in its words and with its next step.
+  const found = snapshot.reasons.map((reason) => [
+    `h ${reason.code}`,
+    health?.status === "down" ? "bad" : "warn",
+    `${reason.text} (since ${moment(reason.since * 1000)})`,
+    reason.action,
+  ]);
+  // What a reason counts already is not told twice.
+  const told = new Set(snapshot.reasons.map((reason) => reason.code));
   for (const connection of pool.per_connection) {
     if (connection.state === "live") continue;
     const why = connection.last_fault ? `: ${connection.last_fault}` : "";
@@ -67,18 +69,13 @@ export function drawAttention(snapshot, rates, journal) {
       "warn",
       `${plural(lost, "socket")} lost or refused in the last ${RECENT_MS / 1000} s`,
     ]);
-  if (pool.gaps_open) found.push(["gaps", "bad", `${plural(pool.gaps_open, "symbol")} with an open gap`]);
-  if (pool.symbols_degraded)
+  if (pool.gaps_open && !told.has("data_stale"))
+    found.push(["gaps", "bad", `${plural(pool.gaps_open, "symbol")} with an open gap`]);
+  if (pool.symbols_degraded && !told.has("demand_not_served"))
     found.push([
       "degraded",
       "bad",
       `${plural(pool.symbols_degraded, "symbol")} without a connection that has room`,
-    ]);
-  if (pool.allowed_connections < pool.max_connections)
-    found.push([
-      "allowed",
-      "warn",
-      `${pool.allowed_connections} of ${pool.max_connections} connections allowed after evictions`,
     ]);
   if (gateway.slow_clients)
     found.push([
@@ -94,7 +91,7 @@ export function drawAttention(snapshot, rates, journal) {
     found.push([
       "refused",
       "warn",
-      `Symbols were refused at ${clock(snapshot.refused[0].at_ms)}: the last was ${snapshot.refused[0].instrument}, ${count(snapshot.refused_total)} since the start`,
+      `Symbols were refused at ${moment(snapshot.refused[0].at_ms)}: the last was ${snapshot.refused[0].instrument}, ${count(snapshot.refused_total)} since the start`,
     ]);
   if (http) {
     const tooFast = rates.recent("429", http.rate_limited ?? 0, RECENT_MS);
@@ -105,22 +102,28 @@ export function drawAttention(snapshot, rates, journal) {
         `The broker answered “too fast” (429) ${plural(tooFast, "time")} in the last ${RECENT_MS / 1000} s`,
       ]);
     for (const [name, state] of Object.entries(http.breakers ?? {}))
-      if (state !== "closed") found.push([`b ${name}`, "bad", `Breaker of ${name} is ${state}`]);
+      if (state === "half-open") found.push([`b ${name}`, "bad", `Breaker of ${name} is ${state}`]);
   }
-  if (!found.length)
-    found.push([
-      "well",
-      "good",
-      "All is well: every connection live, no gap, no slow client, nothing refused.",
-    ]);
+  if (!found.length && (health?.status ?? "ok") === "ok") found.push(["well", "good", well(pool)]);
   keyed(
     byId("attention"),
     found,
     ([name]) => name,
-    () => make("li"),
-    (item, [, colour, text]) => {
-      write(item, text);
+    ([, , , action]) => {
+      const item = make("li");
+      item.append(make("span"));
+      if (action) item.append(make("strong", "step"));
+      return item;
+    },
+    (item, [, colour, text, action = ""]) => {
+      write(item.firstChild, text);
+      if (action) write(item.lastChild, action);
       tone(item, colour);
     },
   );
+}
+
+function well(pool) {
+  if (!pool.total_symbols) return "All is well: no client wants a symbol.";
+  return "All is well: every connection live, no gap, no slow client, nothing refused.";
 }

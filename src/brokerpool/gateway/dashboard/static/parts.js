@@ -1,10 +1,10 @@
 // The HTTP pool, the database and the process; what the gateway does not tell is left out.
 
 import { byId, facts, make } from "./elements.js";
-import { age, count, percent, rate } from "./figures.js";
+import { age, bytes, count, percent, rate } from "./figures.js";
 
 // A block with a heading and a list of facts, made once.
-function block(parent, title) {
+export function block(parent, title) {
   let list = parent.querySelector(`dl[data-title="${title}"]`);
   if (!list) {
     list = make("dl", "facts");
@@ -94,6 +94,19 @@ export function drawDatabase(snapshot) {
       block(parent, "Process"),
       entries(process)
         .filter(([, v]) => typeof v !== "object")
-        .map(([name, v]) => [name.replaceAll("_", " "), typeof v === "number" ? rate(v) : String(v)]),
+        .map(([name, v]) => figure(name, v)),
     );
 }
+
+// The unit stands at the end of a number's name.
+function figure(name, value) {
+  for (const [unit, show] of [
+    ["_seconds", age],
+    ["_bytes", bytes],
+  ])
+    if (name.endsWith(unit)) return [words(name.slice(0, -unit.length)), value === null ? "–" : show(value)];
+  return [words(name), typeof value === "number" ? rate(value) : value === null ? "–" : String(value)];
+}
+
+const NAMES = { rss: "memory", "open fds": "open files and sockets", "loop lag max": "worst delay in a minute" };
+const words = (name) => NAMES[name.replaceAll("_", " ")] ?? name.replaceAll("_", " ");

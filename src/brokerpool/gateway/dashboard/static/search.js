@@ -1,7 +1,7 @@
 // One symbol: which connection carries it, for how many, and how old its last tick is.
 
 import { byId, facts, make } from "./elements.js";
-import { age, clock, count } from "./figures.js";
+import { age, count, moment } from "./figures.js";
 import { ask } from "./gateway.js";
 
 const PAUSE_MS = 200;
@@ -112,11 +112,11 @@ export class Search {
       ["priority", count(found.priority)],
       ["last price", found.ltp === null ? "–" : found.ltp.toLocaleString("en-IN")],
       ["last tick", found.age_seconds === null ? "none yet" : `${age(found.age_seconds)} ago`],
-      ["exchange time", found.exchange_ms === null ? "–" : clock(found.exchange_ms)],
+      ["exchange time", found.exchange_ms === null ? "–" : moment(found.exchange_ms)],
       ["usual pause", found.usual_pause_seconds ? age(found.usual_pause_seconds) : "not learned yet"],
       [
         "gap",
-        gap ? `open since ${clock(gap.from_ms)}${gap.filled ? ", filled" : ""}: ${gap.reason}` : "none",
+        gap ? `open since ${moment(gap.from_ms)}${gap.filled ? ", filled" : ""}: ${gap.reason}` : "none",
       ],
     ]);
   }

@@ -1,0 +1,60 @@
+// The account at the broker, its instrument list, and the keys that the gateway has stored.
+
+import { byId, facts, rows } from "./elements.js";
+import { age, count, moment } from "./figures.js";
+import { block } from "./parts.js";
+
+export function drawAccount(snapshot) {
+  const { broker, access, websocket: pool } = snapshot.stats;
+  const { login } = snapshot;
+  const expired = login.expires_at !== null && login.expires_at * 1000 <= snapshot.at_ms;
+  const live = pool.per_connection.some((connection) => connection.state === "live");
+  const state = login.refused
+    ? "refused by the broker"
+    : expired
+      ? "its time is over"
+      : live
+        ? "accepted by the broker"
+        : "not refused; no connection is live";
+  facts(block(byId("account"), "Login at the broker"), [
+    ["user", login.user || "not known"],
+    ["access token", state, login.refused || expired ? "bad" : ""],
+    ["valid until", login.expires_at === null ? "not known" : moment(login.expires_at * 1000)],
+    ["logins since the start", count(login.version)],
+  ]);
+  facts(block(byId("account"), "Instrument list"), [
+    ["instruments", count(broker.instruments), broker.instruments ? "" : "bad"],
+    ["read", moment(broker.instruments_read_at * 1000)],
+    ["age", age(broker.instruments_age_seconds)],
+    ["newest one", broker.instruments_fault || "in use", broker.instruments_fault ? "warn" : ""],
+  ]);
+  facts(block(byId("account"), "Keys"), [
+    ["stored", keysOf(snapshot)],
+    ["used since the start", count(access?.keys_used)],
+    ["wrong ones", count(access?.wrong_keys)],
+    ["addresses locked out", count(access?.addresses_locked_out), access?.addresses_locked_out ? "warn" : ""],
+  ]);
+  rows(
+    byId("keys"),
+    snapshot.keys,
+    (key) => key.name,
+    (key) => [
+      key.name,
+      key.scopes.join(", "),
+      count(key.clients),
+      key.last_used_ms === null ? "never" : moment(key.last_used_ms),
+      moment(key.created_ms),
+    ],
+    none(snapshot.stats.database),
+  );
+}
+
+function keysOf(snapshot) {
+  const more = snapshot.keys_stored - snapshot.keys.length;
+  return more > 0 ? `${count(snapshot.keys_stored)}, of which ${count(snapshot.keys.length)} are listed` : count(snapshot.keys_stored);
+}
+
+function none(database) {
+  if (!database) return "This gateway uses no database, so it stores no key.";
+  return database.available ? "No key is stored." : "Not known: the database has not been opened yet.";
+}
