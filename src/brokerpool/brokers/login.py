@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,17 @@ class Credentials:
     access_token: str = field(repr=False)
     #: Epoch seconds at which the token dies, when that is known beforehand.
     expires_at: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises TypeError and ValueError for a token that is no text, and for a time that is none."""
+        if not isinstance(self.access_token, str):
+            raise TypeError(f"the access token is a {type(self.access_token).__name__}; give a text")
+        if self.expires_at is not None and not _is_a_time(self.expires_at):
+            raise ValueError("expires_at is a number of seconds since the epoch, as of time.time(), or None")
+
+
+def _is_a_time(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
 
 
 #: Gets the credentials of the newest login: reads a file, asks a vault, logs in.
@@ -89,7 +101,12 @@ class Login:
         return self._pacing.failures
 
     def renew(self, credentials: Credentials) -> bool:
-        """Use these from the next dial on; tell whether they differ from the present ones."""
+        """Use these from the next dial on; tell whether they differ from the present ones.
+
+        Raises TypeError for what are none: a bare token is wrapped, as in `Credentials(token)`.
+        """
+        if not isinstance(credentials, Credentials):
+            raise TypeError(f"a {type(credentials).__name__} is no login; give Credentials(access_token)")
         if credentials.access_token != self.credentials.access_token:
             self._pacing.reset()
             self._provided = 0
