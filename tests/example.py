@@ -68,8 +68,14 @@ async def _asked(app: object) -> None:
                 async def receive() -> dict[str, object]:
                     return {"type": "http.request", "body": b"", "more_body": False}
 
-                scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
-                await served(scope, receive, send)
+                scope: dict[str, object] = {
+                    "type": "http",
+                    "method": "GET",
+                    "path": path,
+                    "query_string": b"",
+                    "headers": [],
+                }
+                await served({**asked, "query_string": b"", "headers": []}, receive, send)
                 if sent[0]["status"] != 404:  # no tick yet
                     break
                 await asyncio.sleep(0.1)

@@ -147,12 +147,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 _loaded = attributes(__name__, {"sync": "sync", **_HOME_OF})
 
 
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # who checks types sees the imports above, and a wrong name
 
-        return version(__name__)
-    return _loaded(name)
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version(__name__)
+        return _loaded(name)
 
 
 def __dir__() -> list[str]:

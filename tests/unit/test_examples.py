@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _WHY = r"(?:<!-- not run: (?P<why>[^>]+?) -->\n)?"
@@ -73,6 +75,7 @@ def run(example: Example, folder: Path) -> str:
     return "" if right else f"{example.name} ended with {process.returncode}:\n{said}"
 
 
+@pytest.mark.timeout(300)  # a machine with much else to do takes its time
 def test_every_example_runs_or_says_why_not(tmp_path: Path) -> None:
     run_here = [example for example in EXAMPLES if example.why is None]
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -80,6 +83,7 @@ def test_every_example_runs_or_says_why_not(tmp_path: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.timeout(300)
 def test_every_example_is_typed(tmp_path: Path) -> None:
     files = []
     for example in EXAMPLES:
@@ -94,7 +98,7 @@ def test_every_example_is_typed(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr

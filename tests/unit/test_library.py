@@ -198,7 +198,7 @@ def test_a_login_and_a_feed_take_no_nonsense_and_keep_what_they_had() -> None:
         Credentials("t", expires_at=float("nan"))
     for arguments in ((None, "t"), ("k", None), (7, "t")):
         with pytest.raises(TypeError):
-            ZerodhaFeed(*arguments)  # type: ignore[arg-type]
+            ZerodhaFeed(*arguments)
 
     async def forgot_to_await() -> TokenBook:
         return TokenBook()

@@ -20,7 +20,8 @@ _HOMES = {
     "WebSocketPool": "feed",
     "fetch_instruments": "instruments",
 }
-__getattr__ = attributes(__name__, _HOMES)
+if not TYPE_CHECKING:  # who checks types sees the imports above, and a wrong name
+    __getattr__ = attributes(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
