@@ -32,7 +32,7 @@ from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.relisting import relisting
 from brokerpool.feed.rotation import Rotation
-from brokerpool.feed.sizes import COPIES, NO_FEED, check
+from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.supervision import Supervision
@@ -86,6 +86,7 @@ class WebSocketPool:
         """
         sizes = {"max_symbols": max_symbols, "max_connections": max_connections, "redundancy": redundancy}
         check(feed, **sizes, linger=linger, grace=grace, placement=placement)
+        check_parts(hours, filler, egress)
         running("WebSocketPool")
         self.name = feed.name
         #: The broker's side; to be read only.

@@ -6,7 +6,10 @@ from typing import cast
 
 from brokerpool import arguments
 from brokerpool.brokers.base import BrokerFeed
+from brokerpool.egress import Egress
+from brokerpool.feed.filler import Filler
 from brokerpool.feed.placement import POLICIES
+from brokerpool.hours import MarketHours
 
 #: What tells the connections of the second copy of everything, and of further ones, from those of the first.
 COPIES = "bcdefgh"
@@ -43,3 +46,12 @@ def check(
         raise ValueError(f"{max_connections} connections cannot carry {redundancy} copies of a symbol")
     arguments.seconds("linger", linger)
     arguments.seconds("grace", grace)
+
+
+def check_parts(hours: MarketHours, filler: Filler | None, egress: Egress | None) -> None:
+    """Return where these are what a pool asks. Raises TypeError."""
+    arguments.instance("hours", hours, MarketHours)
+    if filler is not None:
+        arguments.instance("filler", filler, Filler)
+    if egress is not None:
+        arguments.instance("egress", egress, Egress)
