@@ -68,13 +68,7 @@ async def _asked(app: object) -> None:
                 async def receive() -> dict[str, object]:
                     return {"type": "http.request", "body": b"", "more_body": False}
 
-                scope: dict[str, object] = {
-                    "type": "http",
-                    "method": "GET",
-                    "path": path,
-                    "query_string": b"",
-                    "headers": [],
-                }
+                asked = {"type": "http", "method": "GET", "path": path}
                 await served({**asked, "query_string": b"", "headers": []}, receive, send)
                 if sent[0]["status"] != 404:  # no tick yet
                     break

@@ -36,7 +36,7 @@ class Instrument(Record, frozen=True, cache_hash=True, gc=False, order=True):
         """
         if not isinstance(text, str):
             raise TypeError(f"a {type(text).__name__} is no text; give one such as NSE:INFY")
-        exchange, _, symbol = text.partition(":")
+        exchange, _, symbol = text.strip().partition(":")
         if not exchange or not symbol:
             raise ValueError(f"{text!r} is not EXCHANGE:SYMBOL, as in NSE:INFY")
         return cls(exchange.upper(), symbol)

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -297,10 +298,42 @@ def test_a_pool_whose_loop_stands_still_holds_nobody_up_for_long(monkeypatch: py
     asyncio.run(main())
 
 
-def test_market_hours_and_windows_refuse_what_is_no_time() -> None:
-    with pytest.raises((TypeError, ValueError)):
-        MarketHours.india().is_open("NSE", float("nan"))
-    with pytest.raises((TypeError, ValueError)):
-        brokerpool.RateLimits({"quote": (RateWindow(0, 1.0),)})
-    with pytest.raises((TypeError, ValueError)):
+def test_what_pools_are_made_of_refuses_nonsense_when_it_is_made() -> None:
+    """Not at the first call, and not in silence."""
+    loose: Any = brokerpool
+    feed = ZerodhaFeed("k", "t", book=TokenBook())
+    makes: list[Callable[[Any], Any]] = [
+        lambda wrong: MarketHours.india().with_holidays(wrong),
+        MarketHours.parse,
+        lambda wrong: MarketHours.india().is_open(wrong, 0.0),
+        lambda wrong: loose.RateLimits({"quote": wrong}),
+        lambda wrong: loose.Filler(print, batch=str(wrong)),
+        lambda wrong: loose.Filler(print, calls=wrong),
+        lambda wrong: loose.Filler(wrong),
+        lambda wrong: loose.Login(wrong),
+        lambda wrong: loose.Login(Credentials("t"), wrong or 1),
+        lambda wrong: loose.BrokerApi(wrong),
+        lambda wrong: loose.BrokerClient("http://a", limits=wrong or 1),
+        lambda wrong: loose.BrokerClient("http://a", login=wrong or 1),
+        lambda wrong: loose.BrokerClient("http://a", egress=wrong or 1),
+        lambda wrong: loose.BrokerClient("http://a", ssl_context=wrong or 1),
+        lambda wrong: loose.BrokerClient("http://a", retry_statuses=wrong),
+        lambda wrong: loose.BrokerClient("http://a").batcher(wrong, most=1),
+        lambda wrong: loose.DatabasePool("sqlite://", pool_pre_ping=wrong),
+        lambda wrong: sync.WebSocketPool(feed, hours=wrong),
+    ]
+    for make in makes:
+        for wrong in (7, None):
+            with pytest.raises(TypeError):
+                make(wrong)
+    for window in (RateWindow(0, 1.0), RateWindow(1, float("nan")), RateWindow(1, float("inf"))):
+        with pytest.raises(ValueError, match="window"):
+            brokerpool.RateLimits({"quote": (window,)})
+    with pytest.raises(ValueError, match="share"):
         brokerpool.RateLimits(share=float("nan"))
+
+
+def test_an_exchange_in_small_letters_and_a_text_with_spaces_are_what_they_mean() -> None:
+    hours, monday_noon = MarketHours.india(), 1_736_145_000.0
+    assert hours.is_open("nse", monday_noon) is hours.is_open("NSE", monday_noon) is True
+    assert Instrument.parse(" nse:INFY ") == INFY

@@ -46,6 +46,11 @@ def _is_a_time(given: object) -> bool:
 Provider: TypeAlias = Callable[[], Awaitable[Credentials]]
 
 
+def _check(given: object) -> None:
+    if not isinstance(given, Credentials):
+        raise TypeError(f"a {type(given).__name__} is no login; give Credentials(access_token)")
+
+
 @dataclass(slots=True)
 class _Question:
     """One call of the provider, and how many wait for its answer."""
@@ -65,6 +70,10 @@ class Login:
     def __init__(
         self, credentials: Credentials, provider: Provider | None = None, *, random: Random | None = None
     ) -> None:
+        """Raises TypeError for credentials that are none, and for a provider that cannot be called."""
+        _check(credentials)
+        if provider is not None and not callable(provider):
+            raise TypeError("a provider is a coroutine function that returns Credentials")
         self.credentials = credentials
         self.version = 1
         #: True from the moment at which the broker refused this version until there is another one.
@@ -105,8 +114,7 @@ class Login:
 
         Raises TypeError for what are none: a bare token is wrapped, as in `Credentials(token)`.
         """
-        if not isinstance(credentials, Credentials):
-            raise TypeError(f"a {type(credentials).__name__} is no login; give Credentials(access_token)")
+        _check(credentials)
         if credentials.access_token != self.credentials.access_token:
             self._pacing.reset()
             self._provided = 0

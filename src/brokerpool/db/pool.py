@@ -41,7 +41,7 @@ class DatabasePool:
         arguments.seconds("long_hold", long_hold, above_zero=True)
         arguments.whole("max_waiting", max_waiting, 0)
         self.name = arguments.text("name", name)
-        self._pre_ping = pool_pre_ping
+        self._pre_ping = arguments.instance("pool_pre_ping", pool_pre_ping, bool)
         self._patience = connect_timeout
         source = self._source(url, pool_size, max_overflow)
         self._desk = Desk(

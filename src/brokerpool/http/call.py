@@ -72,6 +72,8 @@ class Call:
             kind, self.body = _encoded(json, data)
             if kind is not None:
                 self.headers = {"Content-Type": kind, **self.headers}
+        if params is not None and not callable(params) and not isinstance(params, Mapping):
+            raise TypeError(f"params is a mapping of names to values, and not a {type(params).__name__}")
         self._params = params if params is None or callable(params) else query(params)
         self._settled: URL | None = None
         #: The deadline over all attempts, while the call runs.

@@ -110,6 +110,16 @@ class BrokerClient:
         ):
             arguments.seconds(what, time, above_zero=True)
         arguments.seconds("backoff_factor", backoff_factor)
+        for what, given, kind in (
+            ("limits", limits, RateLimits),
+            ("login", login, Login),
+            ("egress", egress, Egress),
+            ("ssl_context", ssl_context, ssl.SSLContext),
+        ):
+            if given is not None:
+                arguments.instance(what, given, kind)
+        if isinstance(retry_statuses, str) or not all(isinstance(status, int) for status in retry_statuses):
+            raise TypeError("retry_statuses is a collection of numbers, as in (429, 503)")
         arguments.whole("max_retries", max_retries, 0)
         arguments.whole("pool_connections", pool_connections, 1)
         arguments.whole("pool_maxsize", pool_maxsize, 1)

@@ -19,7 +19,7 @@ from brokerpool.errors import PoolClosedError
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.sizes import NO_FEED, check
+from brokerpool.feed.sizes import NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
@@ -46,6 +46,7 @@ class WebSocketPool:
     ) -> None:
         sizes = {"max_symbols": max_symbols, "max_connections": max_connections, "redundancy": redundancy}
         check(feed, **sizes, linger=linger, grace=grace, placement=placement)
+        check_parts(hours, None, egress)
         self._feed = feed
         self._make = partial(
             asynchronous.WebSocketPool,
