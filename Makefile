@@ -15,17 +15,23 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-# Tests that measure time run by themselves after the others; pytest's 5 says that ARGS chose none of a part.
+# Tests that measure time run by themselves after the others; pytest's 5 says that a part has none.
 # The first part hands its skips on, so that the last lines tell all of them. (With "=": pytest would take a file that
 # exists for what is to be tested, and not find the option.)
 SKIPS := --skips=$(VENV)/skipped.json
-test: style ## linters, types and every test, as any user in any folder; needs no service running
+ifeq ($(ARGS),)
+test: style ## linters, types and every test, as any user in any folder; ARGS="tests/unit/test_x.py" runs that alone
 	@rm -f $(VENV)/skipped.json
 	@$(MAKE) -j 2 types together  # the types take one processor for most of a minute
-	$(BIN)/pytest -m alone $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m alone $(SKIPS) || [ $$? -eq 5 ]
 
 together: $(VENV)/.test
-	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
+else
+# What somebody works on: those tests, collected once, one after the other, and nothing else.
+test: $(VENV)/.test
+	$(BIN)/pytest $(ARGS)
+endif
 
 lint: style types ## ruff, mypy and the import contracts
 

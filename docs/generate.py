@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings
 
-from brokerpool.errors import ErrorCode
+from brokerpool import errors as exceptions
+from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.monitor.stats import Field
 from brokerpool.monitor.vocabulary import SECTIONS
 from brokerpool.settings import (
@@ -42,6 +43,17 @@ ERRORS = """\
 Every error has a code that does not change. In Python it is the `code` of a `BrokerpoolError`; from the
 gateway it is the `code` of a reply or of a refused symbol; a command prints it on stderr, followed by what
 happened and what to do next.
+
+"""
+
+EXCEPTIONS = """\
+<!-- Written by docs/generate.py from src/brokerpool/errors.py; `make docs` writes it again. -->
+
+# Exceptions
+
+Everything that the library raises of its own is a `BrokerpoolError` with a `code`, which
+[the catalogue](../errors.md) explains. A wrong argument is Python's `TypeError` or `ValueError`, a call that
+needs an event loop where none runs a `RuntimeError`; nothing was changed or sent then.
 
 """
 
@@ -98,6 +110,7 @@ def pages() -> dict[Path, str]:
     """Return the generated files and their text."""
     return {
         ROOT / "docs" / "errors.md": errors(),
+        ROOT / "docs" / "reference" / "exceptions.md": exception_tree(),
         ROOT / "docs" / "reference" / "settings.md": settings(),
         ROOT / "docs" / "reference" / "statistics.md": statistics(),
         ROOT / ".env.example": env_example(),
@@ -111,6 +124,24 @@ def errors() -> str:
         f"What brokerpool did: {code.response}\n\nWhat to do: {code.action}\n"
         for code in ErrorCode
     )
+
+
+def exception_tree() -> str:
+    """Return the classes as a tree, each with its promise, and the code where it has only one."""
+    return (
+        EXCEPTIONS
+        + "| class | its code | what it says |\n| --- | --- | --- |\n"
+        + _branch(BrokerpoolError, 0)
+    )
+
+
+def _branch(kind: type[BrokerpoolError], depth: int) -> str:
+    code = getattr(kind, "code", None)
+    link = f"[{code.name}](../errors.md#{code.name.lower()})" if code else "several"
+    promise = (kind.__doc__ or "").partition("\n\n")[0]
+    row = f"| {'&emsp;' * depth}`{kind.__name__}` | {link} | {promise} |\n"
+    own = [sub for sub in kind.__subclasses__() if sub.__module__ == exceptions.__name__]
+    return row + "".join(_branch(sub, depth + 1) for sub in own)
 
 
 def settings() -> str:

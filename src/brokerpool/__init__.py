@@ -2,47 +2,52 @@
 
 from typing import TYPE_CHECKING
 
-from brokerpool.brokers.base import RateWindow
-from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc
-from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
-from brokerpool.egress import Egress
-from brokerpool.errors import (
-    BrokerError,
-    BrokerpoolError,
-    CallFailedError,
-    CallRefusedError,
-    DatabaseUnavailableError,
-    ErrorCode,
-    NotLiveError,
-    OutcomeUnknown,
-    PoolClosedError,
-    PoolExhaustedError,
-    PoolForkedError,
-    Refused,
-    SettingsError,
-    SubscriptionError,
-    UnknownInstrumentError,
-)
-from brokerpool.feed.filler import Filler
-from brokerpool.feed.gaps import Gap
-from brokerpool.feed.pool import WebSocketPool
-from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.states import ConnectionState, SymbolState
-from brokerpool.feed.stream import PoolListener, TickStream
-from brokerpool.hours import MarketHours
-from brokerpool.http.api import BrokerApi, Quoted
-from brokerpool.http.client import BrokerClient
-from brokerpool.http.coalesce import Batcher
-from brokerpool.http.ratelimit import RateLimits
-from brokerpool.http.response import Response
-from brokerpool.http.slots import Lane
-from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.monitor.journal import Journal
-from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
+from brokerpool.lazily import attributes
 
 if TYPE_CHECKING:
+    from brokerpool import sync as sync
+    from brokerpool.brokers.base import RateWindow
+    from brokerpool.brokers.login import Credentials, Login
+    from brokerpool.brokers.rest import Candle, Ohlc
+    from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
     from brokerpool.db.pool import DatabasePool
+    from brokerpool.egress import Egress
+    from brokerpool.errors import (
+        BrokerError,
+        BrokerpoolError,
+        CallFailedError,
+        CallRefusedError,
+        DatabaseUnavailableError,
+        ErrorCode,
+        NotLiveError,
+        OutcomeUnknown,
+        PoolClosedError,
+        PoolExhaustedError,
+        PoolForkedError,
+        Refused,
+        SettingsError,
+        SubscriptionError,
+        UnknownInstrumentError,
+    )
+    from brokerpool.feed.filler import Filler
+    from brokerpool.feed.gaps import Gap
+    from brokerpool.feed.pool import WebSocketPool
+    from brokerpool.feed.refusals import Subscribed
+    from brokerpool.feed.states import ConnectionState, SymbolState
+    from brokerpool.feed.stream import PoolListener, TickStream
+    from brokerpool.hours import MarketHours
+    from brokerpool.http.api import BrokerApi, Quoted
+    from brokerpool.http.client import BrokerClient
+    from brokerpool.http.coalesce import Batcher
+    from brokerpool.http.ratelimit import RateLimits
+    from brokerpool.http.response import Response
+    from brokerpool.http.slots import Lane
+    from brokerpool.instruments import Instrument, TokenBook
+    from brokerpool.monitor.journal import Journal
+    from brokerpool.open_pools import get_pool_stats
+    from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
+
+    __version__: str
 
 __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     # what flows
@@ -64,6 +69,8 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "Filler",
     "RateWindow",
     "MarketHours",
+    # the numbers of all pools
+    "get_pool_stats",
     # what happened
     "Journal",
     # the HTTP pool
@@ -103,11 +110,52 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "UnknownInstrumentError",
 ]
 
+#: The names of each module. They are loaded when they are asked for: ticks alone do without the HTTP client
+#: (aiohttp) and the database (SQLAlchemy).
+_HOMES = {
+    "brokers.base": "RateWindow",
+    "brokers.login": "Credentials Login",
+    "brokers.rest": "Candle Ohlc",
+    "brokers.zerodha": "ZerodhaFeed ZerodhaRest fetch_instruments",
+    "db.pool": "DatabasePool",
+    "egress": "Egress",
+    "errors": (
+        "BrokerError BrokerpoolError CallFailedError CallRefusedError "
+        "DatabaseUnavailableError ErrorCode NotLiveError OutcomeUnknown PoolClosedError "
+        "PoolExhaustedError PoolForkedError Refused SettingsError SubscriptionError "
+        "UnknownInstrumentError"
+    ),
+    "feed.filler": "Filler",
+    "feed.gaps": "Gap",
+    "feed.pool": "WebSocketPool",
+    "feed.refusals": "Subscribed",
+    "feed.states": "ConnectionState SymbolState",
+    "feed.stream": "PoolListener TickStream",
+    "hours": "MarketHours",
+    "http.api": "BrokerApi Quoted",
+    "http.client": "BrokerClient",
+    "http.coalesce": "Batcher",
+    "http.ratelimit": "RateLimits",
+    "http.response": "Response",
+    "http.slots": "Lane",
+    "instruments": "Instrument TokenBook",
+    "monitor.journal": "Journal",
+    "open_pools": "get_pool_stats",
+    "ticks": "DepthLevel DepthTick Mode QuoteTick Tick",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+_loaded = attributes(__name__, {"sync": "sync", **_HOME_OF})
 
-def __getattr__(name: str) -> object:
-    """Import the database pool when it is asked for: SQLAlchemy takes a third of a second."""
-    if name == "DatabasePool":
-        from brokerpool.db.pool import DatabasePool
 
-        return DatabasePool
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # who checks types sees the imports above, and a wrong name
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version(__name__)
+        return _loaded(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "sync", "__version__"})

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import TypeAlias, TypeVar
 
-from brokerpool.instruments import Instrument
+from brokerpool.instruments import Instrument, named
 from brokerpool.ticks import Mode
 
 #: One instrument, or its text as in "NSE:INFY", or several of either.
@@ -23,13 +23,10 @@ _RIGHT = 'an Instrument or a text such as "NSE:INFY"'
 
 def instrument(given: Instrument | str) -> Instrument:
     """Return the instrument. Raises TypeError, and ValueError for a text that is not EXCHANGE:SYMBOL."""
-    if isinstance(given, str):
-        return Instrument.parse(given)
-    if not isinstance(given, Instrument):
-        raise TypeError(f"{_shown(given)} is no instrument; give {_RIGHT}")
-    if not (isinstance(given.exchange, str) and isinstance(given.symbol, str)):
+    known = named(given)
+    if not (isinstance(known.exchange, str) and isinstance(known.symbol, str)):
         raise TypeError("an Instrument has two texts: its exchange and its symbol")
-    return given
+    return known
 
 
 def instruments(given: Instruments) -> list[Instrument]:

@@ -10,8 +10,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
-import aiohttp
-
 from brokerpool.errors import SettingsError
 
 Family: TypeAlias = Literal["any", "ipv4", "ipv6"]
@@ -99,15 +97,20 @@ class Egress:
             raise SettingsError(f"{via} cannot be reached over the one family that is allowed: {self!r}.")
         return proxy
 
-    def fault(self, url: str, error: BaseException) -> str | None:
-        """Say why no connection came about, when the proxy or the source address has a part in it."""
+    def fault(
+        self, url: str, error: BaseException, *, refused: int | None = None, proxy_away: bool = False
+    ) -> str | None:
+        """Say why no connection came about, when the proxy or the source address has a part in it.
+
+        `refused` is the HTTP status with which the proxy did, `proxy_away` that it could not be reached.
+        """
         proxy = self.route(url)
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            return f"the proxy {proxy} refused to connect to it with HTTP {error.status}"
+        if refused is not None:
+            return f"the proxy {proxy} refused to connect to it with HTTP {refused}"
         cause = getattr(error, "os_error", error)
         if self.source_address and isinstance(cause, OSError) and cause.errno == errno.EADDRNOTAVAIL:
             return f"{self.source_address}, from which it should leave, is no address of this machine"
-        if isinstance(error, aiohttp.ClientProxyConnectionError):
+        if proxy_away:
             return f"the proxy {proxy} cannot be reached"
         return f"{type(error).__name__}, through the proxy {proxy}" if proxy is not None else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -529,7 +529,7 @@ class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it
     """A call that changes something was sent, and whether it was carried out is not known.
 
     `tag` is the tag that the caller gave the order, `status` the broker's unclear answer if there was one.
-    `reconcile`, where the client was given such a hook, asks the broker what became of the tag.
+    `reconcile` asks the broker what became of the tag, where the client was given such a hook.
     """
 
     code = ErrorCode.OUTCOME_UNKNOWN
@@ -540,12 +540,32 @@ class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it
         *,
         tag: str | None,
         status: int | None = None,
-        reconcile: Callable[[], Awaitable[Any]] | None = None,
+        reconcile: Callable[[], Coroutine[Any, Any, Any]] | None = None,
     ) -> None:
         super().__init__(message)
         self.tag = tag
         self.status = status
-        self.reconcile = reconcile
+        self._reconcile = reconcile
+
+    @property
+    def reconcilable(self) -> bool:
+        """True when `reconcile` can ask: the call had an `order_tag`, and the client a hook for it."""
+        return self._reconcile is not None
+
+    async def reconcile(self) -> Any:  # noqa: ANN401  (it is what the hook returns)
+        """Return what the client's `reconcile` hook says of the tag.
+
+        Raises ValueError without a hook or a tag, OutcomeUnknown when the hook failed, and what calls raise.
+        """
+        if self._reconcile is None:
+            raise ValueError(
+                f"the call had the tag {self.tag!r}, and the client no reconcile hook: give BrokerClient"
+                " reconcile=..., a coroutine function of the tag, or look the tag up at the broker yourself"
+                if self.tag is not None
+                else "the call had no tag by which a reconcile hook could ask for it: give orders"
+                " an order_tag, and compare the broker's order book with what you sent"
+            )
+        return await self._reconcile()
 
 
 class DatabaseUnavailableError(BrokerpoolError):

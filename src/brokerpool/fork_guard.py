@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import weakref
 
@@ -19,13 +21,15 @@ class ForkGuard:
     closing a copy can end the parent's session, or take the parent's sockets out of its event loop.
     """
 
-    __slots__ = ("_guarded", "_name", "_pid")
+    __slots__ = ("_guarded", "_name", "_pid", "loop")
 
     def __init__(self, guarded: object, name: str) -> None:
         """`name` is how the error calls it. What was never used before the fork is the child's own."""
         self._guarded = weakref.ref(guarded)
         self._name = name
         self._pid: int | None = None
+        #: The event loop of the first use, which serves it; None before, and where there was none.
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def elsewhere(self) -> bool:
@@ -39,6 +43,8 @@ class ForkGuard:
         """
         if self._pid is None:
             self._pid = os.getpid()
+            with contextlib.suppress(RuntimeError):  # none runs here
+                self.loop = asyncio.get_running_loop()
             _in_use.add(self._guarded())
         elif self.elsewhere:
             raise PoolForkedError(

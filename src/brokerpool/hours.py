@@ -97,6 +97,7 @@ class MarketHours:
         Parts alone mean exactly these exchanges; after `india` they replace what that says of theirs.
         Raises ValueError, which names every part at fault by its number and quotes none.
         """
+        _check_text(text)
         parts = {number: part.strip() for number, part in enumerate(text.split(";"), 1) if part.strip()}
         if list(parts.values()) == ["always"]:
             return ALWAYS_OPEN
@@ -122,6 +123,7 @@ class MarketHours:
         on a weekend too. What names an exchange goes before what names none. `#` begins a comment.
         Raises ValueError, which names every line at fault by its number and quotes none.
         """
+        _check_text(text)
         days: dict[tuple[int, str], Sessions] = {}
         faults = []
         for number, line in enumerate(text.split("\n"), 1):
@@ -135,10 +137,15 @@ class MarketHours:
         return MarketHours(self._weeks, {**self._days, **days}, unlisted_open=self._unlisted_open)
 
     def is_open(self, exchange: str, at: float) -> bool:
-        """Tell whether an exchange trades at a moment, given in seconds since the epoch."""
+        """Tell whether an exchange trades at a moment, given in seconds since the epoch.
+
+        Raises TypeError for an exchange that is no text.
+        """
         stretch = self._stretches.get(exchange)
         if stretch is None:
-            return self._unlisted_open
+            _check_text(exchange)
+            listed = exchange.upper()
+            return self.is_open(listed, at) if listed in self._stretches else self._unlisted_open
         begin, end, is_open = stretch
         if begin <= at < end:
             return is_open
@@ -173,6 +180,11 @@ class MarketHours:
             return week.sessions
         weekend = (day + _THURSDAY) % 7 >= _SATURDAY
         return () if weekend or (day, "") in self._days else week.sessions
+
+
+def _check_text(given: object) -> None:
+    if not isinstance(given, str):
+        raise TypeError(f"a {type(given).__name__} is no text")
 
 
 def _week(part: str) -> tuple[str, Week]:

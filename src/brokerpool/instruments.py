@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from brokerpool.records import Record
+
 #: What a broker calls an instrument on its wire: Kite's 32-bit number, Upstox's "NSE_EQ|INE...", and so on.
 Token: TypeAlias = int | str
 
@@ -17,8 +19,11 @@ EXCHANGES = frozenset(
 )
 
 
-class Instrument(msgspec.Struct, frozen=True, cache_hash=True, gc=False, order=True):
-    """One tradable thing in OpenAlgo's spelling; equal and hashed by exchange and symbol."""
+class Instrument(Record, frozen=True, cache_hash=True, gc=False, order=True):
+    """One tradable thing in OpenAlgo's spelling; equal and hashed by exchange and symbol.
+
+    Its text is `EXCHANGE:SYMBOL`, which every method that takes an instrument takes as well.
+    """
 
     exchange: str
     symbol: str
@@ -27,15 +32,30 @@ class Instrument(msgspec.Struct, frozen=True, cache_hash=True, gc=False, order=T
     def parse(cls, text: str) -> Instrument:
         """Return the instrument that `EXCHANGE:SYMBOL` names.
 
-        Raises ValueError when either half is missing.
+        Raises ValueError when either half is missing, and TypeError for what is no text.
         """
-        exchange, _, symbol = text.partition(":")
+        if not isinstance(text, str):
+            raise TypeError(f"a {type(text).__name__} is no text; give one such as NSE:INFY")
+        exchange, _, symbol = text.strip().partition(":")
         if not exchange or not symbol:
             raise ValueError(f"{text!r} is not EXCHANGE:SYMBOL, as in NSE:INFY")
         return cls(exchange.upper(), symbol)
 
     def __str__(self) -> str:
         return f"{self.exchange}:{self.symbol}"
+
+
+def named(given: object) -> Instrument:
+    """Return the instrument that is given, or that a text names. Raises TypeError and ValueError."""
+    if isinstance(given, str):
+        return Instrument.parse(given)
+    if not isinstance(given, Instrument):
+        # Of what may be long, or a secret, the kind alone.
+        shown = (
+            repr(given) if given is None or isinstance(given, int | float) else f"a {type(given).__name__}"
+        )
+        raise TypeError(f'{shown} is no instrument; give an Instrument or a text such as "NSE:INFY"')
+    return given
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):
@@ -60,19 +80,20 @@ class Details(msgspec.Struct, frozen=True, gc=False):
 class TokenBook:
     """Both directions of a broker's instrument list: one token an instrument, one instrument a token."""
 
-    def __init__(self, entries: Iterable[tuple[Instrument, Token]] = ()) -> None:
+    def __init__(self, entries: Iterable[tuple[Instrument | str, Token]] = ()) -> None:
         self._tokens: dict[Instrument, Token] = {}
         self._instruments: dict[Token, Instrument] = {}
         self._details: dict[Instrument, Details] = {}
         for instrument, token in entries:
             self.add(instrument, token)
 
-    def add(self, instrument: Instrument, token: Token, details: Details | None = None) -> None:
+    def add(self, instrument: Instrument | str, token: Token, details: Details | None = None) -> None:
         """Enter a pair, replacing whatever either side was paired with before.
 
         Brokers reuse the tokens of expired contracts, so a token that comes again takes its old
         instrument out of the book: a tick must never be shown under the wrong name.
         """
+        instrument = named(instrument)
         stale_token = self._tokens.pop(instrument, None)
         if stale_token is not None:
             del self._instruments[stale_token]
@@ -85,18 +106,25 @@ class TokenBook:
         if details is not None:
             self._details[instrument] = details
 
-    def token(self, instrument: Instrument) -> Token | None:
-        """Return the broker's token, or None when the broker does not list the instrument."""
-        return self._tokens.get(instrument)
+    def token(self, instrument: Instrument | str) -> Token | None:
+        """Return the broker's token, or None when the broker does not list the instrument.
 
-    def details(self, instrument: Instrument) -> Details:
+        Raises ValueError and TypeError for what is no instrument, as all of these do.
+        """
+        return self._tokens.get(instrument if isinstance(instrument, Instrument) else named(instrument))
+
+    def details(self, instrument: Instrument | str) -> Details:
         """Return what the broker's list says; without a list the broker is taken to use the same names."""
+        instrument = named(instrument)
         details = self._details.get(instrument)
         return details if details is not None else Details(instrument.symbol, instrument.exchange)
 
     def instrument(self, token: Token) -> Instrument | None:
         """Return the instrument behind a token, or None for a token that is not in the book."""
         return self._instruments.get(token)
+
+    def __contains__(self, instrument: object) -> bool:
+        return named(instrument) in self._tokens
 
     def parts(self) -> tuple[dict[Any, Any], ...]:
         """Return what the book is made of, for whoever frees a large one a little at a time."""

@@ -84,7 +84,6 @@ def test_no_order_is_made_twice_and_its_tag_tells_what_became_of_it() -> None:
                 found: Counter[str] = Counter()
                 for error in doubts:
                     assert error.tag is not None
-                    assert error.reconcile is not None
                     count = await error.reconcile()
                     assert count == made(error.tag)
                     found["made" if count else "not made"] += 1

@@ -9,6 +9,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,10 @@ def test_the_site_builds_without_a_warning_and_needs_no_other_host(tmp_path: Pat
         assert not re.search(r"^(- |\| |\d+\. )", prose, re.MULTILINE), (
             f"{name}: a blank line is missing before a list"
         )
+
+
+def test_what_a_package_index_shows_links_nowhere_that_it_cannot_follow() -> None:
+    page = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["readme"]
+    targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text("utf-8"))
+    assert targets
+    assert all(target.startswith("https://") for target in targets)

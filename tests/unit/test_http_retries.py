@@ -95,7 +95,6 @@ def test_an_order_without_a_clear_answer_is_sent_once_and_ends_as_outcome_unknow
             assert error.status == (reply.status if reply.status in (500, 504) else error.status)
             assert "tag-7" in str(error)
             assert "secret" not in str(error)
-            assert error.reconcile is not None
             assert await error.reconcile() == "the broker knows tag-7"
             assert client.stats()["outcomes_unknown"] == 1
             assert client.stats()["retries"] == {}
@@ -482,7 +481,9 @@ def test_a_lane_other_than_query_makes_a_call_an_order() -> None:
             with pytest.raises(OutcomeUnknown) as caught:
                 await client.request("DELETE", "/x", lane=Lane.CANCEL)
             assert caught.value.tag is None
-            assert caught.value.reconcile is None
+            assert not caught.value.reconcilable
+            with pytest.raises(ValueError, match="order_tag"):
+                await caught.value.reconcile()
             assert broker.count() == 1
 
     asyncio.run(main())

@@ -69,7 +69,7 @@ def test_errors_come_through_and_an_order_in_doubt_can_be_reconciled(broker: Scr
         assert calls.reconcile(caught.value) == "found 7"
         with pytest.raises(OutcomeUnknown) as untagged:
             calls.request("POST", "/order")
-        with pytest.raises(ValueError, match="no reconcile hook"):
+        with pytest.raises(ValueError, match="no tag by which a reconcile hook"):
             calls.reconcile(untagged.value)
         broker.script = lambda seen: Reply(delay=5)
         with pytest.raises(CallFailedError, match="CALL_TIMED_OUT"):

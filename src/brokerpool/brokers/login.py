@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -31,10 +32,26 @@ class Credentials:
     #: The broker's id of the account's user, when it is known; no secret.
     user: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises TypeError and ValueError for a token that is no text, and for a time that is none."""
+        if not isinstance(self.access_token, str):
+            raise TypeError(f"the access token is a {type(self.access_token).__name__}; give a text")
+        if self.expires_at is not None and not _is_a_time(self.expires_at):
+            raise ValueError("expires_at is a number of seconds since the epoch, as of time.time(), or None")
+
+
+def _is_a_time(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+
 
 #: Gets the credentials of the newest login: reads a file, asks a vault, logs in. None says that nobody has
 #: logged in anew, which is no fault.
 Provider: TypeAlias = Callable[[], Awaitable[Credentials | None]]
+
+
+def _check(given: object) -> None:
+    if not isinstance(given, Credentials):
+        raise TypeError(f"a {type(given).__name__} is no login; give Credentials(access_token)")
 
 
 @dataclass(slots=True)
@@ -56,6 +73,10 @@ class Login:
     def __init__(
         self, credentials: Credentials, provider: Provider | None = None, *, random: Random | None = None
     ) -> None:
+        """Raises TypeError for credentials that are none, and for a provider that cannot be called."""
+        _check(credentials)
+        if provider is not None and not callable(provider):
+            raise TypeError("a provider is a coroutine function that returns Credentials")
         self.credentials = credentials
         self.version = 1
         #: True from the moment at which the broker refused this version until there is another one.
@@ -92,7 +113,11 @@ class Login:
         return self._pacing.failures
 
     def renew(self, credentials: Credentials) -> bool:
-        """Use these from the next dial on; tell whether they differ from the present ones."""
+        """Use these from the next dial on; tell whether they differ from the present ones.
+
+        Raises TypeError for what are none: a bare token is wrapped, as in `Credentials(token)`.
+        """
+        _check(credentials)
         if credentials.access_token != self.credentials.access_token:
             self._pacing.reset()
             self._provided = 0

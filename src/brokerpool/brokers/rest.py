@@ -9,35 +9,40 @@ from datetime import datetime
 from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
 from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.errors import BrokerError
 from brokerpool.instruments import Instrument
+from brokerpool.records import Record
 from brokerpool.ticks import DepthTick, Tick
 
 _SECONDS = {"second": 1.0, "minute": 60.0, "day": 86_400.0}
 
 
 class Ohlc(Tick, frozen=True, gc=False):
-    """The last price and the day's prices, in rupees; `close` is that of the session before."""
+    """The last price and the day's prices; a broker's answer over HTTP, not a tick of its feed."""
 
+    #: In rupees, as are the next three.
     open: float = 0.0
     high: float = 0.0
     low: float = 0.0
+    #: That of the session before.
     close: float = 0.0
 
 
-class Candle(msgspec.Struct, frozen=True, gc=False):
-    """What was traded in one interval; the timestamp is its beginning in epoch seconds, prices in rupees."""
+class Candle(Record, frozen=True, gc=False):
+    """What was traded in one interval."""
 
+    #: The interval's beginning, in epoch seconds.
     timestamp: int
+    #: In rupees, as are the next three.
     open: float
     high: float
     low: float
     close: float
+    #: Units traded in the interval.
     volume: int
+    #: Open interest at its end, in units.
     oi: int = 0
 
 

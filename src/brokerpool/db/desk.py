@@ -60,7 +60,8 @@ class Desk:
         self.tally, self.role = Tally(), Role(name)
         self._listen(source)
         self._long_hold = long_hold
-        self._guard = ForkGuard(self, f"pool {name}")
+        #: Whose process and loop it is.
+        self.guard = ForkGuard(self, f"pool {name}")
         self._verdicts = Verdicts(name, line=self.line, tally=self.tally)
         self._admission = Admission(self.line)
         self._lent: dict[Ticket, _Lent] = {}
@@ -76,7 +77,7 @@ class Desk:
 
         Raises DatabaseUnavailableError within `pool_timeout` seconds, PoolClosedError and PoolForkedError.
         """
-        self._guard.enter()
+        self.guard.enter()
         if self.closed:
             raise self._verdicts.closed()
         loop = asyncio.get_running_loop()
@@ -112,7 +113,7 @@ class Desk:
     async def take_back(self, ticket: Ticket, connection: AsyncConnection) -> None:
         """Roll back what is open and hand the connection on; ends well also when the caller is cancelled."""
         lent = self._lent.pop(ticket, None)
-        if lent is None or self._guard.elsewhere:
+        if lent is None or self.guard.elsewhere:
             return  # it was taken away at the end of a drain, or is the parent's
         back = self._return(ticket, lent.source, connection)
         if lent.source.can_be_cut:
@@ -207,7 +208,7 @@ class Desk:
 
     def replace(self, source: Source) -> None:
         """Lend from another source from now on; connections of the old one end when they are returned."""
-        self._guard.enter()
+        self.guard.enter()
         if self.closed:
             raise self._verdicts.closed()
         old, self.source = self.source, source
@@ -220,7 +221,7 @@ class Desk:
 
     async def close(self, deadline: float) -> None:
         """Refuse callers, give those with a connection `deadline` seconds, cut the others off, close all."""
-        if self._guard.elsewhere:
+        if self.guard.elsewhere:
             return  # all of it is the parent's
         self.closed = True
         self._admission.fail_all(self._verdicts.closed)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from brokerpool import arguments
+from brokerpool import arguments, open_pools
 from brokerpool.db.borrower import call_site
 from brokerpool.db.desk import Desk
 from brokerpool.db.loan import Loan
 from brokerpool.db.source import Dialect, Source
+from brokerpool.loops import clock
 
 
 class DatabasePool:
@@ -41,12 +41,13 @@ class DatabasePool:
         arguments.seconds("long_hold", long_hold, above_zero=True)
         arguments.whole("max_waiting", max_waiting, 0)
         self.name = arguments.text("name", name)
-        self._pre_ping = pool_pre_ping
+        self._pre_ping = arguments.instance("pool_pre_ping", pool_pre_ping, bool)
         self._patience = connect_timeout
         source = self._source(url, pool_size, max_overflow)
         self._desk = Desk(
             name, source, pool_timeout=pool_timeout, max_waiting=max_waiting, long_hold=long_hold
         )
+        open_pools.add("database", self, self.stats, self._desk.guard)
 
     @property
     def dialect(self) -> Dialect:
@@ -109,7 +110,7 @@ class DatabasePool:
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the pool; the seed's members first."""
-        desk, now = self._desk, asyncio.get_running_loop().time()
+        desk, now = self._desk, clock()
         source, line = desk.source, desk.line
         return {
             "pool_size": source.pool_size,
@@ -143,7 +144,9 @@ class DatabasePool:
 
         Who still has a connection then is cut off. All connections are closed.
         """
-        await self._desk.close(arguments.seconds("deadline", deadline))
+        arguments.seconds("deadline", deadline)
+        open_pools.remove(self)
+        await self._desk.close(deadline)
 
     async def close(self) -> None:
         """Drain without waiting for those who have a connection."""

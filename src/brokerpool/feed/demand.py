@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from brokerpool.instruments import Instrument
+from brokerpool.instruments import Instrument, named
 from brokerpool.ticks import Mode
 
 _MODES = (Mode.DEPTH, Mode.QUOTE, Mode.LTP)
@@ -76,29 +76,29 @@ class Demand:
             self._forget(owner, instrument, holding)
         return left != mask
 
-    def mode(self, instrument: Instrument) -> Mode | None:
+    def mode(self, instrument: Instrument | str) -> Mode | None:
         """Return the highest mode that anybody wants, None when nobody wants the instrument."""
-        holding = self._holdings.get(instrument)
+        holding = self._of(instrument)
         if holding is None:
             return None
         return next(mode for mode in _MODES if holding.counts[mode])
 
-    def priority(self, instrument: Instrument) -> int:
+    def priority(self, instrument: Instrument | str) -> int:
         """Return the highest priority that any owner gives the instrument, 0 when none gives it one."""
-        holding = self._holdings.get(instrument)
+        holding = self._of(instrument)
         if holding is None or not holding.priorities:
             return 0
         unnamed = len(holding.owners) > len(holding.priorities)
         return max(0, *holding.priorities.values()) if unnamed else max(holding.priorities.values())
 
-    def holds(self, owner: str, instrument: Instrument) -> bool:
+    def holds(self, owner: str, instrument: Instrument | str) -> bool:
         """Tell whether the owner wants the instrument in any mode."""
-        holding = self._holdings.get(instrument)
+        holding = self._of(instrument)
         return holding is not None and owner in holding.owners
 
-    def held(self, owner: str, instrument: Instrument) -> frozenset[Mode]:
+    def held(self, owner: str, instrument: Instrument | str) -> frozenset[Mode]:
         """Return the modes in which the owner wants the instrument."""
-        holding = self._holdings.get(instrument)
+        holding = self._of(instrument)
         return _modes(holding.owners.get(owner, 0)) if holding else frozenset()
 
     def instruments(self, owner: str | None = None) -> tuple[Instrument, ...]:
@@ -115,9 +115,9 @@ class Demand:
         """Return all who want anything."""
         return tuple(self._owners)
 
-    def owners(self, instrument: Instrument) -> Mapping[str, frozenset[Mode]]:
+    def owners(self, instrument: Instrument | str) -> Mapping[str, frozenset[Mode]]:
         """Return who wants the instrument, and in which modes."""
-        holding = self._holdings.get(instrument)
+        holding = self._of(instrument)
         return {owner: _modes(mask) for owner, mask in holding.owners.items()} if holding else {}
 
     def __len__(self) -> int:
@@ -125,6 +125,10 @@ class Demand:
 
     def __repr__(self) -> str:
         return f"<Demand {len(self._holdings)} instruments of {len(self._owners)} owners>"
+
+    def _of(self, instrument: Instrument | str) -> _Holding | None:
+        known = instrument if isinstance(instrument, Instrument) else named(instrument)
+        return self._holdings.get(known)
 
     def _forget(self, owner: str, instrument: Instrument, holding: _Holding) -> None:
         del holding.owners[owner]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from brokerpool import arguments
 from brokerpool.brokers.base import RateWindow
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
@@ -37,6 +38,14 @@ class Filler:
     #: Instruments in one call.
     batch: int = 500
     calls: tuple[RateWindow, ...] = (RateWindow(1, 1.0),)
+
+    def __post_init__(self) -> None:
+        """Raises TypeError and ValueError for what cannot be asked, or not so often."""
+        if not callable(self.snapshots):
+            raise TypeError("snapshots is a coroutine function that takes instruments and returns ticks")
+        arguments.whole("batch", self.batch, 1)
+        if not isinstance(self.calls, tuple | list) or not all(isinstance(w, RateWindow) for w in self.calls):
+            raise TypeError("calls is a tuple of windows, as in (RateWindow(1, 1.0),)")
 
 
 class Filling:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from brokerpool import arguments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.demand import Demand
@@ -39,16 +40,18 @@ class Inspection:
 
     # -- one symbol ---------------------------------------------------------------------------------------
 
-    def state(self, instrument: Instrument) -> SymbolState | None:
+    def state(self, instrument: Instrument | str) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
+        instrument = arguments.instrument(instrument)
         if self._demand.mode(instrument) is None:
             return None
         state = max((lane.state(instrument) for lane in self._lanes), key=PROGRESS.index)
         mute = state is SymbolState.LIVE and self._intake.cadence.mute(instrument)
         return SymbolState.STALE if mute else state
 
-    def explain(self, instrument: Instrument) -> Explanation:
+    def explain(self, instrument: Instrument | str) -> Explanation:
         """Tell all that is known of one instrument, wanted or not."""
+        instrument = arguments.instrument(instrument)
         first = self._lanes[0]
         owners = self._demand.owners(instrument)
         seen = self._intake.cadence.seen(instrument)

@@ -10,11 +10,11 @@ from itertools import product
 from random import Random
 from typing import Any, Self
 
-from brokerpool import arguments
+from brokerpool import arguments, open_pools
 from brokerpool.arguments import Instruments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.egress import Egress
-from brokerpool.errors import BrokerpoolError, ErrorCode, NotLiveError, PoolClosedError
+from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.feed import refusals
 from brokerpool.feed.account import Account
 from brokerpool.feed.attempt import Dial, leaving
@@ -32,6 +32,7 @@ from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.relisting import relisting
 from brokerpool.feed.rotation import Rotation
+from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.supervision import Supervision
@@ -39,11 +40,10 @@ from brokerpool.feed.watch import Watch
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token
+from brokerpool.loops import running
 from brokerpool.monitor.journal import Event, Journal
 from brokerpool.ticks import Mode, Tick
 
-#: What tells the connections of the second copy of everything, and of further ones, from those of the first.
-_COPIES = "bcdefgh"
 #: Symbols of an owner that has left that are given up in one turn of the loop: about a millisecond.
 _SHARE = 100
 
@@ -59,7 +59,7 @@ class WebSocketPool:
 
     def __init__(
         self,
-        feed: BrokerFeed,
+        feed: BrokerFeed = NO_FEED,
         *,
         max_symbols: int = 1000,
         max_connections: int = 3,
@@ -81,17 +81,13 @@ class WebSocketPool:
         With a `redundancy` of 2 each symbol is on two connections, and the first copy of a tick passes. After
         `grace` seconds without its connection a symbol moves to another one that has room. Outside the
         `hours` silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.
-        Raises ValueError for another placement, for limits below 1, and for more redundancy than connections.
+        Raises ValueError for another placement, for limits below 1, and for more redundancy than connections,
+        TypeError without a feed, and RuntimeError where no event loop runs.
         """
-        if placement not in POLICIES:
-            raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
-        arguments.whole("max_symbols", max_symbols, 1)
-        arguments.whole("max_connections", max_connections, 1)
-        arguments.whole("redundancy", redundancy, 1, 1 + len(_COPIES))
-        if redundancy > max_connections:
-            raise ValueError(f"{max_connections} connections cannot carry {redundancy} copies of a symbol")
-        arguments.seconds("linger", linger)
-        arguments.seconds("grace", grace)
+        sizes = {"max_symbols": max_symbols, "max_connections": max_connections, "redundancy": redundancy}
+        check(feed, **sizes, linger=linger, grace=grace, placement=placement)
+        check_parts(hours, filler, egress)
+        running("WebSocketPool")
         self.name = feed.name
         #: The broker's side; to be read only.
         self.feed = feed
@@ -104,24 +100,14 @@ class WebSocketPool:
         self._account = Account(*account)
         self._lanes: list[Lane] = []
         self._intake = Intake(self._lanes, self.journal, wall_clock, self._account.fence)
+        shared = (self._account.budget, self._demand, self._tokens, self._intake, self.journal)
         timing = linger, random, dial or leaving(egress), wall_clock
         for number in range(redundancy):
-            prefix = feed.name if number == 0 else f"{feed.name}-{_COPIES[number - 1]}"
+            prefix = feed.name if number == 0 else f"{feed.name}-{COPIES[number - 1]}"
             places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
-            self._lanes.append(
-                Lane(
-                    places,
-                    Fleet(feed, self._account, self._intake, *timing),
-                    rotation,
-                    self._account.budget,
-                    self._demand,
-                    self._tokens,
-                    self._intake,
-                    self.journal,
-                    grace=grace,
-                )
-            )
+            fleet = Fleet(feed, self._account, self._intake, *timing)
+            self._lanes.append(Lane(places, fleet, rotation, *shared, grace=grace))
         self._placement = self._lanes[0].placement
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
         self.inspection = Inspection(feed, self._lanes, self._intake, self._demand, self._account.budget)
@@ -132,6 +118,7 @@ class WebSocketPool:
         self.unlisted: list[Instrument] = []
         self._streams: list[TickStream] = []
         self._closed, self._guard = False, ForkGuard(self, f"pool {self.name}")
+        open_pools.add("websocket", self, self._numbers, self._guard)
 
     # -- demand -------------------------------------------------------------------------------------------
 
@@ -270,9 +257,7 @@ class WebSocketPool:
             async with asyncio.timeout(timeout):
                 await watch.done.wait()
         except TimeoutError:
-            states = {i: (s.value if (s := self.state(i)) else "not wanted") for i in sorted(waiting)}
-            text = f"{len(states)} symbols had no tick within {timeout:g} s. {refusals.load(self._placement)}"
-            raise NotLiveError(text, states) from None
+            raise refusals.not_live(self._placement, {i: self.state(i) for i in waiting}, timeout) from None
         finally:
             self.unlisten(watch)
 
@@ -307,6 +292,9 @@ class WebSocketPool:
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""
         return {"websocket": self.inspection.stats()}
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"name": self.name, "capacity": self._placement.capacity, **self.inspection.stats()}
 
     # -- orders of an operator ----------------------------------------------------------------------------
 
@@ -362,6 +350,7 @@ class WebSocketPool:
         if self._guard.elsewhere:
             return  # a forked child: all of it is the parent's
         self._closed = True
+        open_pools.remove(self)
         # All of it is begun before the first wait: a caller that is cancelled leaves nothing open.
         self._watch.stop()
         self._intake.end()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from brokerpool.errors import ErrorCode, PoolExhaustedError, Refused, UnknownInstrumentError
+from brokerpool.errors import ErrorCode, NotLiveError, PoolExhaustedError, Refused, UnknownInstrumentError
 from brokerpool.feed.placement import Placement
+from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 
 _NAMED_SYMBOLS = 5  # an error names this many symbols and counts the rest
@@ -61,3 +62,12 @@ def _unknown_error(pool: str, refused: list[Refused]) -> UnknownInstrumentError:
     named = ", ".join(str(r.instrument) for r in refused[:_NAMED_SYMBOLS])
     more = f" and {len(refused) - _NAMED_SYMBOLS} more" if len(refused) > _NAMED_SYMBOLS else ""
     return UnknownInstrumentError(f"{pool} does not list {named}{more}; nothing was changed.", refused)
+
+
+def not_live(
+    placement: Placement, states: Mapping[Instrument, SymbolState | None], seconds: float
+) -> NotLiveError:
+    """Say how far each of those that had no tick in the time has come."""
+    text = f"{len(states)} symbols had no tick within {seconds:g} s. {load(placement)}"
+    told = {i: state.value if state else "not wanted" for i, state in sorted(states.items())}
+    return NotLiveError(text, told)

@@ -53,6 +53,9 @@ class BrokerApi:
         **options: Any,  # noqa: ANN401  (those of BrokerClient)
     ) -> None:
         """`share` is the part of the account's rate limits that is used; `options` go to the `client`."""
+        if not all(hasattr(codec, name) for name in ("http_url", "login", "limits", "key")):
+            what = f"a {type(codec).__name__}"
+            raise TypeError(f"BrokerApi needs a broker's HTTP API, such as feed.rest(), and this is {what}")
         check_plain(live=live)
         self._codec = codec
         self._live = live

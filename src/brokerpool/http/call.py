@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 from urllib.parse import urlsplit
 
 from yarl import URL
@@ -19,6 +19,21 @@ from brokerpool.http.slots import Lane
 
 #: A query, or what gives it at the moment in which the call leaves.
 Params: TypeAlias = Query | Callable[[], Query]
+
+
+class Options(TypedDict, total=False):
+    """What `BrokerClient.request` takes by name, for the methods that are short for it."""
+
+    params: Params | None
+    headers: Mapping[str, str] | None
+    json: object
+    data: Body | None
+    group: str
+    lane: Lane
+    weight: int
+    order_tag: str | None
+    share: bool
+    timeout: float | None
 
 
 class Call:
@@ -57,6 +72,8 @@ class Call:
             kind, self.body = _encoded(json, data)
             if kind is not None:
                 self.headers = {"Content-Type": kind, **self.headers}
+        if params is not None and not callable(params) and not isinstance(params, Mapping):
+            raise TypeError(f"params is a mapping of names to values, and not a {type(params).__name__}")
         self._params = params if params is None or callable(params) else query(params)
         self._settled: URL | None = None
         #: The deadline over all attempts, while the call runs.

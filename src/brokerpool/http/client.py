@@ -6,18 +6,18 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from functools import cache, partial
+from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from brokerpool import arguments
+from brokerpool import arguments, open_pools
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.egress import Egress
 from brokerpool.fence import check_plain
 from brokerpool.http.authorization import Authorization
-from brokerpool.http.call import Call, Params
+from brokerpool.http.call import Call, Options, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.courier import Courier
@@ -27,6 +27,8 @@ from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
 from brokerpool.http.slots import Lane, Line, Ticket
+from brokerpool.http.tls import verifying
+from brokerpool.loops import clock, running
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ class BrokerClient:
         self,
         base_url: str,
         *,
-        name: str,
+        name: str | None = None,
         pool_connections: int = 10,
         pool_maxsize: int = 20,
         max_retries: int = 3,
@@ -78,6 +80,7 @@ class BrokerClient:
     ) -> None:
         """Make a client; nothing is dialled before the first call.
 
+        The `name` stands in errors, logs and statistics; without one it is the host's.
         `pool_connections` is the number of hosts, `pool_maxsize` that of connections to each. `timeout`
         spans waiting, dialling and all attempts; `max_wait` is the part of it that may pass in line, where
         each lane holds `max_waiting` calls. `keep_alive` is how many seconds an idle connection is kept:
@@ -95,10 +98,10 @@ class BrokerClient:
         TypeError for a hook that is no function, or a coroutine function other than `reconcile`, and
         SettingsError for a proxy of the environment that cannot be used.
         """
-        parts = urlsplit(base_url)
+        parts = urlsplit(arguments.text("base_url", base_url))
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError("base_url is http:// or https:// with a host, and without a login")
-        arguments.text("name", name)
+        name = parts.netloc if name is None else arguments.text("name", name)
         for what, time in (
             ("timeout", timeout),
             ("max_wait", max_wait),
@@ -107,6 +110,16 @@ class BrokerClient:
         ):
             arguments.seconds(what, time, above_zero=True)
         arguments.seconds("backoff_factor", backoff_factor)
+        for what, given, kind in (
+            ("limits", limits, RateLimits),
+            ("login", login, Login),
+            ("egress", egress, Egress),
+            ("ssl_context", ssl_context, ssl.SSLContext),
+        ):
+            if given is not None:
+                arguments.instance(what, given, kind)
+        if isinstance(retry_statuses, str) or not all(isinstance(status, int) for status in retry_statuses):
+            raise TypeError("retry_statuses is a collection of numbers, as in (429, 503)")
         arguments.whole("max_retries", max_retries, 0)
         arguments.whole("pool_connections", pool_connections, 1)
         arguments.whole("pool_maxsize", pool_maxsize, 1)
@@ -142,7 +155,7 @@ class BrokerClient:
             authorization=Authorization(login, hooks.proof) if login is not None else None,
             connect=partial(
                 Connection,
-                _verifying(ssl_context),
+                verifying(ssl_context),
                 egress,
                 keep_alive=keep_alive,
                 connect_timeout=connect_timeout,
@@ -155,6 +168,7 @@ class BrokerClient:
         self._shared: SharedCalls[tuple[str, frozenset[tuple[str, str]]], Response] = SharedCalls()
         self._batchers: list[Batcher[Any]] = []
         self._warming: set[asyncio.Task[None]] = set()
+        open_pools.add("http", self, self.stats, self._courier.guard)
 
     # -- calls --------------------------------------------------------------------------------------------
 
@@ -214,6 +228,22 @@ class BrokerClient:
         key = (str(call.url()), frozenset(call.headers.items()))
         return await self._shared.run(key, partial(self._courier.carry, call, timeout))
 
+    async def get(self, path: str, **options: Unpack[Options]) -> Response:
+        """Ask for something; the same as `request` with GET, as the others are with their methods."""
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Unpack[Options]) -> Response:
+        """Have something made or done; repeated only when nothing of it was sent, an order in its lane."""
+        return await self.request("POST", path, **options)
+
+    async def put(self, path: str, **options: Unpack[Options]) -> Response:
+        """Have something replaced; it may be repeated, unless it has an `order_tag` or a lane of orders."""
+        return await self.request("PUT", path, **options)
+
+    async def delete(self, path: str, **options: Unpack[Options]) -> Response:
+        """Have something removed; it may be repeated, unless it has an `order_tag` or a lane of orders."""
+        return await self.request("DELETE", path, **options)
+
     def batcher(
         self, call: Callable[[Keys], Awaitable[Mapping[str, T]]], *, most: int, window: float = 0.003
     ) -> Batcher[T]:
@@ -247,6 +277,7 @@ class BrokerClient:
         A `when` that raises says no. Raises ValueError for an interval that is not shorter than `keep_alive`,
         and TypeError for a `when` that is no plain function.
         """
+        running("keep_warm")
         check_plain(when=when)
         self._url(path)  # the task that goes on must not end by it
         if not 0 < arguments.seconds("interval", interval) < self._keep_alive:
@@ -264,11 +295,11 @@ class BrokerClient:
 
     def held(self, group: str) -> float:
         """Return the seconds for which a 429 of the broker still holds a group of endpoints, else 0."""
-        return self._courier.limiter.held(group, asyncio.get_running_loop().time())
+        return self._courier.limiter.held(arguments.text("group", group), clock())
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client; the seed's two members first."""
-        line, now = self._courier.line, asyncio.get_running_loop().time()
+        line, now = self._courier.line, clock()
         return {
             "name": self.name,
             "pool_size": line.size,
@@ -296,6 +327,7 @@ class BrokerClient:
         What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed.
         """
         arguments.seconds("deadline", deadline)
+        open_pools.remove(self)
         for task in self._warming:
             task.cancel()
         await self._courier.close(deadline)
@@ -342,21 +374,3 @@ class BrokerClient:
 
     def _warm_call(self, path: str) -> Call:
         return Call("GET", self._url(path), group=WARM_UP)
-
-
-@cache  # reading the machine's authorities takes 40 ms and more
-def _default_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _verifying(context: ssl.SSLContext | None) -> ssl.SSLContext:
-    if context is None:
-        return _default_context()
-    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
-        raise ValueError("the ssl_context has to verify certificates and host names")
-    if 0 < context.minimum_version < ssl.TLSVersion.TLSv1_2:
-        raise ValueError("the ssl_context has to insist on TLS 1.2 or newer")
-    return context

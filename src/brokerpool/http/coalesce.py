@@ -92,8 +92,9 @@ class Batcher(Generic[T]):
 
         Raises ValueError for `most` below 1.
         """
-        if most < 1:
-            raise ValueError("a batch holds at least one key")
+        arguments.whole("most", most, 1)
+        if not callable(call):
+            raise TypeError("call is a coroutine function that takes the function of the keys")
         arguments.seconds("window", window)
         self._call = call
         self._most = most

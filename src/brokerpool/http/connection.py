@@ -17,6 +17,7 @@ from yarl import URL
 from brokerpool.egress import Egress, Proxy
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome
+from brokerpool.http_egress import fault as fault_on_the_way
 
 # aiohttp rounds longer time-outs up to whole seconds of the loop's clock; ours are exact.
 _NEVER_ROUND = 86_400.0
@@ -224,7 +225,7 @@ class Connection:
             return UntrustedHost(Attempt(Outcome.NOT_SENT, "certificate"), "its certificate was refused")
         if not progress.sent:
             attempt = Attempt(Outcome.NOT_SENT, "connect")
-            why = self._egress.fault(str(url), error) or f"no connection came about ({name})"
+            why = fault_on_the_way(self._egress, str(url), error) or f"no connection came about ({name})"
             refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < _SERVER_ERROR
             return (ProxyRefused if refused else AttemptFailed)(attempt, why)
         reason = "body" if isinstance(error, aiohttp.ClientPayloadError) else "reset"

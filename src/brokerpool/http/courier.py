@@ -33,6 +33,7 @@ from brokerpool.http.running import Running
 from brokerpool.http.slots import Lane, Line, Ticket
 from brokerpool.http.tally import Tally
 from brokerpool.http.verdicts import Verdicts
+from brokerpool.loops import clock
 
 logger = logging.getLogger("brokerpool.http")
 
@@ -58,11 +59,13 @@ class Courier:
     ) -> None:
         self._name = name
         #: The loop's clock, bound at the first call: it is read half a dozen times in each.
-        self._now: Callable[[], float] = _now
+        self._now: Callable[[], float] = clock
         self.line = line
         self.limiter = limiter
         self.tally = Tally()
-        self._verdicts = Verdicts(name, line=line, limiter=limiter, tally=self.tally, clock=_now, hooks=hooks)
+        self._verdicts = Verdicts(
+            name, line=line, limiter=limiter, tally=self.tally, clock=clock, hooks=hooks
+        )
         self._policy = policy
         self._budget = RetryBudget()
         self._authorization = authorization
@@ -72,7 +75,8 @@ class Courier:
         self._max_wait = max_wait
         self._keep_alive = keep_alive
         self._running = Running()
-        self._guard = ForkGuard(self, f"client {name}")
+        #: Whose process and loop it is.
+        self.guard = ForkGuard(self, f"client {name}")
         self._closed = False
 
     # -- calls --------------------------------------------------------------------------------------------
@@ -132,7 +136,7 @@ class Courier:
 
     async def close(self, seconds: float) -> None:
         """Refuse new calls and end the waiting ones, give those on their way `seconds`, close all sockets."""
-        if self._guard.elsewhere:
+        if self.guard.elsewhere:
             return  # all of it is the parent's
         self._closed = True
         self._admission.fail_all(self._verdicts.closed)
@@ -155,7 +159,7 @@ class Courier:
     # -- attempts -----------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
-        self._guard.enter()
+        self.guard.enter()
         if self._closed:
             raise self._verdicts.closed()
 
@@ -350,10 +354,6 @@ class Courier:
             call.host,
             self._keep_alive,
         )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _answers(attempt: Attempt) -> bool:

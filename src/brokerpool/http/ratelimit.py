@@ -35,9 +35,18 @@ class RateLimits:
     share: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.groups, Mapping) or not all(
+            isinstance(windows, tuple | list) and all(isinstance(window, RateWindow) for window in windows)
+            for windows in self.groups.values()
+        ):
+            raise TypeError('rate limits are {"quote": (RateWindow(10, 1.0),)}: groups with their windows')
         if not 0 < self.share <= 1 or not 0 <= self.margin < math.inf:
             raise ValueError("the share is above 0 and at most 1, the margin at least 0")
-        if any(w.most < 1 or not w.seconds > 0 for windows in self.groups.values() for w in windows):
+        if any(
+            not w.most >= 1 or not 0 < w.seconds < math.inf
+            for windows in self.groups.values()
+            for w in windows
+        ):
             raise ValueError("a window allows at least 1 in more than 0 seconds")
 
     def windows(self, group: str) -> tuple[RateWindow, ...]:

@@ -16,8 +16,10 @@ class Response:
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        #: The number of HTTP: 200 and so on.
         self.status = status
         self.headers = headers
+        #: Whole, and without the compression of its way.
         self.body = body
 
     def json(self) -> Any:  # noqa: ANN401  (it is what the broker says)

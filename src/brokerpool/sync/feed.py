@@ -19,6 +19,7 @@ from brokerpool.errors import PoolClosedError
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.refusals import Subscribed
+from brokerpool.feed.sizes import NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
@@ -32,7 +33,7 @@ class WebSocketPool:
 
     def __init__(
         self,
-        feed: BrokerFeed,
+        feed: BrokerFeed = NO_FEED,
         *,
         max_symbols: int = 1000,
         max_connections: int = 3,
@@ -43,6 +44,9 @@ class WebSocketPool:
         hours: MarketHours = ALWAYS_OPEN,
         egress: Egress | None = None,
     ) -> None:
+        sizes = {"max_symbols": max_symbols, "max_connections": max_connections, "redundancy": redundancy}
+        check(feed, **sizes, linger=linger, grace=grace, placement=placement)
+        check_parts(hours, None, egress)
         self._feed = feed
         self._make = partial(
             asynchronous.WebSocketPool,
@@ -86,6 +90,10 @@ class WebSocketPool:
         given = arguments.instruments(instruments)
         return self._loop.call(lambda: self._pool.unsubscribe(given, mode, owner=owner))
 
+    def release(self, owner: str) -> int:
+        """Give up everything that the owner holds and return how many instruments that were."""
+        return self._loop.call(partial(self._pool.release, owner))
+
     def state(self, instrument: Instrument | str) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
         return self._loop.call(lambda: self._pool.state(instrument))
@@ -110,11 +118,16 @@ class WebSocketPool:
 
     def renew(self, credentials: Credentials) -> bool:
         """Use the credentials of a new login; tell whether they differ from the present ones."""
+        arguments.instance("credentials", credentials, Credentials)
         return self._loop.call(lambda: self._feed.login.renew(credentials))
 
     def gap(self, instrument: Instrument | str) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
         return self._loop.call(lambda: self._pool.gap(instrument))
+
+    def fresh(self, instrument: Instrument | str, within: float) -> Tick | None:
+        """Return the last tick if it came within so many seconds and no gap is open, else None."""
+        return self._loop.call(partial(self._pool.fresh, instrument, within))
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
+from brokerpool import arguments
 from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
-from brokerpool.http.call import Params
+from brokerpool.http.call import Options, Params
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import RECONCILE_SECONDS
 from brokerpool.http.response import Response
@@ -22,10 +23,17 @@ class BrokerClient(Twin):
     Takes the same arguments; its hooks (a login's provider, `reconcile`) stay asynchronous, on the loop.
     """
 
-    def __init__(self, base_url: str, *, name: str, timeout: float = 10.0, **options: Any) -> None:  # noqa: ANN401  (BrokerClient's)
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        name: str | None = None,
+        timeout: float = 10.0,
+        **options: Any,  # noqa: ANN401  (BrokerClient's)
+    ) -> None:
         self._timeout = timeout
         self._client = asynchronous.BrokerClient(base_url, name=name, timeout=timeout, **options)
-        super().__init__(f"client {name}", self._client.drain)
+        super().__init__(f"client {self._client.name}", self._client.drain)
 
     def request(
         self,
@@ -61,16 +69,27 @@ class BrokerClient(Twin):
         )
         return self._loop.run(call, timeout)
 
+    def get(self, path: str, **options: Unpack[Options]) -> Response:
+        """Ask for something; the same as `request` with GET, as the others are with their methods."""
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Unpack[Options]) -> Response:
+        """Have something made or done."""
+        return self.request("POST", path, **options)
+
+    def put(self, path: str, **options: Unpack[Options]) -> Response:
+        """Have something replaced."""
+        return self.request("PUT", path, **options)
+
+    def delete(self, path: str, **options: Unpack[Options]) -> Response:
+        """Have something removed."""
+        return self.request("DELETE", path, **options)
+
     def reconcile(self, error: OutcomeUnknown) -> Any:  # noqa: ANN401  (it is what the hook returns)
         """Ask the broker what became of an order. Raises ValueError when there is no hook, or no tag."""
-        hook = error.reconcile
-        if hook is None:
-            raise ValueError("the client has no reconcile hook, or the call had no tag")
-
-        async def asked() -> Any:  # noqa: ANN401  (what the hook returns)
-            return await hook()
-
-        return self._loop.run(asked(), RECONCILE_SECONDS)
+        return self._loop.run(
+            arguments.instance("error", error, OutcomeUnknown).reconcile(), RECONCILE_SECONDS
+        )
 
     def warm_up(self, path: str = "/") -> int:
         """Use every idle connection once and return how many answered."""

@@ -32,6 +32,13 @@ class ZerodhaFeed:
 
         The calls for the instrument list leave as the `egress` says, else as the environment does.
         """
+        if not isinstance(api_key, str):
+            raise TypeError(f"the api_key is a {type(api_key).__name__}; give a text")
+        if book is not None and not isinstance(book, TokenBook):
+            raise TypeError(
+                f"the book is a {type(book).__name__}; give a TokenBook: await fetch_instruments(), or"
+                " brokerpool.sync.fetch_instruments() in a script"
+            )
         self._api_key = api_key
         self._login = Login(Credentials(access_token), provider)
         self._ws_url = ws_url
@@ -70,7 +77,12 @@ class ZerodhaFeed:
         return await fetch_instruments(self.http_url, egress=self._egress)
 
     def relist(self, book: TokenBook) -> None:
-        """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line."""
+        """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line.
+
+        Raises TypeError for what is no TokenBook.
+        """
+        if not isinstance(book, TokenBook):
+            raise TypeError(f"the book is a {type(book).__name__}; give a TokenBook")
         self._book = book
 
     async def endpoint(self) -> Endpoint:

@@ -7,22 +7,19 @@ import codecs
 import csv
 import logging
 import sys
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-import aiohttp
-
-from brokerpool.brokers.zerodha.rest import HEADERS
 from brokerpool.brokers.zerodha.symbols import openalgo_instrument
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Details, TokenBook
-from brokerpool.retry_after import retry_after
+
+#: Brings the packed list from an address, within so many seconds, along the way, with so many bytes at most.
+Download: TypeAlias = Callable[[str, float, Egress, int], Awaitable[bytearray]]
 
 logger = logging.getLogger("brokerpool.brokers.zerodha")
 
@@ -72,20 +69,9 @@ async def fetch_instruments(
     everything else that leaves no list, PROXY_REFUSED when a proxy did not let the call out; its
     `retry_after` is what a Retry-After asks for.
     """
-    host = urlsplit(http_url).hostname
-    egress = egress or Egress()
-    try:
-        dump = await _download(f"{http_url.rstrip('/')}/instruments", timeout, egress)
-    except TimeoutError:
-        raise _fault(f"{host} did not deliver its instrument list within {timeout:g} s.") from None
-    except aiohttp.ClientError as error:
-        why = egress.fault(http_url, error) or type(error).__name__
-        raise BrokerError(
-            f"{host} did not deliver its instrument list ({why}).",
-            code=ErrorCode.PROXY_REFUSED
-            if isinstance(error, aiohttp.ClientHttpProxyError)
-            else ErrorCode.BROKER_UNREACHABLE,
-        ) from None
+    host, egress = urlsplit(http_url).hostname, egress or Egress()
+    download = await asyncio.to_thread(_download)
+    dump = await download(http_url, timeout, egress, MAX_DUMP_BYTES)
     loaded = await load_instruments(dump)
     if loaded.skipped:
         logger.warning(
@@ -202,40 +188,11 @@ def _inflated(dump: bytes | bytearray) -> Iterator[bytes | bytearray]:
         raise _fault(f"The instrument list is cut off after {len(dump)} bytes.")
 
 
-async def _download(url: str, timeout: float, egress: Egress) -> bytearray:
-    proxy = egress.route(url)
-    # Unpacked by `load_instruments`, a little at a time; aiohttp would hand the loop whole megabytes.
-    async with (
-        aiohttp.ClientSession(
-            headers={**HEADERS, "Accept-Encoding": "gzip"},
-            timeout=aiohttp.ClientTimeout(total=timeout),
-            auto_decompress=False,
-            connector=aiohttp.TCPConnector(family=egress.family, local_addr=egress.local_addr),
-            proxy=proxy.url if proxy is not None else None,
-        ) as session,
-        session.get(url) as response,
-    ):
-        if response.status != HTTPStatus.OK:
-            raise _refusal(response)
-        dump = bytearray()
-        async for chunk in response.content.iter_any():
-            dump += chunk
-            if len(dump) > MAX_DUMP_BYTES:
-                raise _fault(f"The instrument list has more than {MAX_DUMP_BYTES} bytes.")
-        return dump
+def _download() -> Download:
+    """Load what needs aiohttp, which takes a third of a second: whoever has the list needs none of it."""
+    from brokerpool.brokers.zerodha.download import download
 
-
-def _refusal(response: aiohttp.ClientResponse) -> BrokerError:
-    told = response.headers.get
-    wait = retry_after(told("Retry-After"), time.time(), told("Date"))
-    text = f"{response.url.host} answered HTTP {response.status} instead of its instrument list"
-    refused = response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    error = BrokerError(
-        f"{text}." if wait is None else f"{text} and asks to be left alone for {wait:.0f} s.",
-        code=ErrorCode.BROKER_REFUSED_CREDENTIALS if refused else ErrorCode.BROKER_UNREACHABLE,
-    )
-    error.retry_after = wait
-    return error
+    return download
 
 
 def _fault(message: str) -> BrokerError:

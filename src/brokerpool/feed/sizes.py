@@ -1,0 +1,57 @@
+"""What a pool is made of, checked whole before anything is made of it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from brokerpool import arguments
+from brokerpool.brokers.base import BrokerFeed
+from brokerpool.egress import Egress
+from brokerpool.feed.filler import Filler
+from brokerpool.feed.placement import POLICIES
+from brokerpool.hours import MarketHours
+
+#: What tells the connections of the second copy of everything, and of further ones, from those of the first.
+COPIES = "bcdefgh"
+#: The feed of a pool for which none was given, so that the error can say what to write.
+NO_FEED = cast("BrokerFeed", None)
+
+_FEED = ("name", "limits", "book", "login", "endpoint", "codec")
+
+
+def check(
+    feed: BrokerFeed,
+    *,
+    max_symbols: int,
+    max_connections: int,
+    redundancy: int,
+    linger: float,
+    grace: float,
+    placement: str,
+) -> None:
+    """Return where a pool can be made of these. Raises TypeError and ValueError, which say what is right."""
+    if feed is NO_FEED or not all(hasattr(feed, name) for name in _FEED):
+        what = "None" if feed is None else f"a {type(feed).__name__}"
+        raise TypeError(
+            f"a pool needs the feed of a broker's account, and this is {what}; write"
+            " WebSocketPool(ZerodhaFeed(api_key, access_token, book=await fetch_instruments()),"
+            " max_symbols=1000, max_connections=3)"
+        )
+    if placement not in POLICIES:
+        raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
+    arguments.whole("max_symbols", max_symbols, 1)
+    arguments.whole("max_connections", max_connections, 1)
+    arguments.whole("redundancy", redundancy, 1, 1 + len(COPIES))
+    if redundancy > max_connections:
+        raise ValueError(f"{max_connections} connections cannot carry {redundancy} copies of a symbol")
+    arguments.seconds("linger", linger)
+    arguments.seconds("grace", grace)
+
+
+def check_parts(hours: MarketHours, filler: Filler | None, egress: Egress | None) -> None:
+    """Return where these are what a pool asks. Raises TypeError."""
+    arguments.instance("hours", hours, MarketHours)
+    if filler is not None:
+        arguments.instance("filler", filler, Filler)
+    if egress is not None:
+        arguments.instance("egress", egress, Egress)
