@@ -50,7 +50,8 @@ def check(
 
 def check_parts(hours: MarketHours, filler: Filler | None, egress: Egress | None) -> None:
     """Return where these are what a pool asks. Raises TypeError."""
-    arguments.instance("hours", hours, MarketHours)
+    if not callable(getattr(hours, "is_open", None)):  # a calendar of the user's own will do
+        arguments.instance("hours", hours, MarketHours)
     if filler is not None:
         arguments.instance("filler", filler, Filler)
     if egress is not None:
