@@ -112,7 +112,7 @@ def log_in(address: str) -> str:
 
 
 async def request_token(session: KiteSession) -> str:
-    token = redirected_token(await asyncio.to_thread(log_in, session.login_address))
+    token = redirected_token(await asyncio.to_thread(log_in, session.login_address()))
     assert token is not None
     return token
 

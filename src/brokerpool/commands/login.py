@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,12 +91,14 @@ def _logged_in(settings: _LoginSettings, *, browser: bool, listen: int | None) -
     from brokerpool.brokers.zerodha.session import redirected_token
 
     session = _session(settings)
-    typer.echo(f"Log in here: {session.login_address}", err=True)
+    state = secrets.token_urlsafe(16) if listen is not None else ""
+    address = session.login_address(state)
+    typer.echo(f"Log in here: {address}", err=True)
     if listen is not None:
-        token = run(settings, _caught(listen, session.login_address if browser else None))
+        token = run(settings, _caught(listen, state, address if browser else None))
     else:
         if browser:
-            _open(session.login_address)
+            _open(address)
         text = _asked("The address to which that led, its request token, or an access token")
         try:
             redirected = redirected_token(text)
@@ -138,10 +141,10 @@ async def _exchanged(session: KiteSession, request_token: str, secret: str) -> t
     return await session.tried(made.access_token)
 
 
-async def _caught(port: int, address: str | None) -> str:
+async def _caught(port: int, state: str, address: str | None) -> str:
     from brokerpool.commands.redirect import PATIENCE_SECONDS, Redirect
 
-    redirect = Redirect(port)
+    redirect = Redirect(port, state)
     try:
         await redirect.open()
     except OSError as error:

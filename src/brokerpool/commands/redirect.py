@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -22,14 +23,16 @@ runs says whether the broker accepts it.</p></body></html>"""
 
 
 class Redirect:
-    """Listens on 127.0.0.1 from `open` to `close`, and takes the first request that brings a request token.
+    """Listens on 127.0.0.1 from `open` to `close`, and takes the request token of the login with its `state`.
 
-    All other requests are refused, and so are those that were meant for another host. What is read of a
-    request is bounded by the HTTP server: 8 KiB a line, no body.
+    All other requests are refused: a page that somebody looks at could send its own account's token here. So
+    are those that were meant for another host. What is read of a request is bounded by the HTTP server: 8 KiB
+    a line, no body.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, state: str) -> None:
         self._port = port
+        self._state = state.encode()
         self._token: asyncio.Future[str] | None = None
         self._runner: web.AppRunner | None = None
 
@@ -62,7 +65,8 @@ class Redirect:
             token = redirected_token(request.path_qs) if request.query_string else None
         except ValueError:
             token = None
-        if token is None or self._token.done():
+        state = request.query.get("state", "").encode("utf-8", "surrogatepass")
+        if token is None or not secrets.compare_digest(state, self._state) or self._token.done():
             return web.Response(status=404, text="There is nothing here but the end of one login.\n")
         self._token.set_result(token)
         # The address holds the token: no other page is to hear of it.

@@ -10,7 +10,7 @@ import hashlib
 import html
 import secrets
 from collections.abc import Callable, Mapping
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 
@@ -73,7 +73,8 @@ class KiteLogin:
         while len(self._given) > _MOST_LOGINS:
             del self._given[next(iter(self._given))]
         back = self._redirect_url or "/connect/finished"
-        query = urlencode({"action": "login", "type": "login", "status": "success", "request_token": token})
+        own = {"action": "login", "type": "login", "status": "success", "request_token": token}
+        query = urlencode([*parse_qsl(request.query.get("redirect_params", "")), *own.items()])
         location = f"{back}{'&' if '?' in back else '?'}{query}"
         return web.Response(status=302, headers={"Location": location}, body=b"")
 

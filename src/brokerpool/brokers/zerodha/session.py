@@ -112,10 +112,16 @@ class KiteSession:
         self._timeout = timeout
         self._wall_clock = wall_clock
 
-    @property
-    def login_address(self) -> str:
-        """The page on which the account's holder logs in; there is no other way to begin."""
-        return f"{self._login_url}?{urlencode({'v': 3, 'api_key': self._api_key})}"
+    def login_address(self, state: str = "") -> str:
+        """Return the page on which the account's holder logs in; there is no other way to begin.
+
+        Kite hands the `state` on to the redirect address, where whoever waits knows its own login by it
+        (`redirect_params`; Kite Connect documentation, login flow).
+        """
+        query = {"v": "3", "api_key": self._api_key}
+        if state:
+            query["redirect_params"] = urlencode({"state": state})
+        return f"{self._login_url}?{urlencode(query)}"
 
     async def exchange(self, request_token: str, api_secret: str) -> Credentials:
         """Return the credentials for what a login has given, which works once and for minutes."""
