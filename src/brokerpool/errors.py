@@ -334,6 +334,11 @@ class ErrorCode(Enum):
         "Find the program that sends a wrong key. Right keys are accepted meanwhile, from that address too.",
         "It noted the address in the journal, and closes each WebSocket that sends a wrong key from there.",
     )
+    KEYS_NOT_READ = Entry(
+        "The database has not been open since the gateway's start, so no stored API key is known.",
+        "Try again after the seconds in retry_after; an operator mends the database: `brokerpool db check`.",
+        "It neither let the client in nor counted its key as a wrong one; BROKERPOOL_API_KEY is valid.",
+    )
     SCOPE_MISSING = Entry(
         "The API key is valid and does not allow this.",
         "Use a key with the scope in the message: `brokerpool keys create NAME --scope SCOPE` makes one.",

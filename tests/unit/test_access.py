@@ -179,6 +179,21 @@ def test_a_revoked_key_closes_its_clients_with_4403_within_a_second_and_opens_no
     asyncio.run(main())
 
 
+def test_a_key_that_cannot_be_looked_up_is_not_called_wrong_and_counts_for_no_lock_out() -> None:
+    async def main() -> None:
+        async with gateway(DATABASE_URL="postgresql://u:p@127.0.0.1:1/away") as (_, served_by):
+            for _ in range(12):
+                reply = await authenticate(served_by, "a-stored-key")
+                assert (reply["status"], reply["code"]) == ("error", "KEYS_NOT_READ")
+                assert "ok" not in json.dumps(reply).lower(), "one client takes that for a welcome"
+            refused, told = await post(served_by, "a-stored-key")
+            assert (refused, told["code"], told["retry_after"]) == (503, "KEYS_NOT_READ", 5)
+            assert served_by.stats()["access"]["wrong_keys"] == 0
+            assert (await authenticate(served_by, KEY))["status"] == "success"
+
+    asyncio.run(main())
+
+
 @pytest.mark.alone
 def test_keys_that_are_made_while_the_gateway_runs_are_valid_within_a_second(tmp_path: Path) -> None:
     async def main() -> None:

@@ -79,7 +79,10 @@ class Gatekeeper:
         journal: Journal,
         clock: Callable[[], float],
     ) -> None:
-        """`check` finds the keys of the database, in memory; an empty `own_key` is none."""
+        """`check` finds the keys of the database, in memory; an empty `own_key` is none.
+
+        What `check` raises comes through: a key that cannot be looked up is not called wrong, nor counted.
+        """
         self._own = _digest(own_key) if own_key else None
         self._check = check
         self._limits = limits
@@ -92,7 +95,7 @@ class Gatekeeper:
         """Return whose key the text is.
 
         Raises AccessError: AUTHENTICATION_ERROR for a wrong key, ADDRESS_LOCKED_OUT for one too many of them,
-        SCOPE_MISSING for a key that does not allow this.
+        SCOPE_MISSING for a key that does not allow this, KEYS_NOT_READ for one that cannot be looked up.
         """
         caller = self._whose(text)
         if caller is None:

@@ -10,7 +10,7 @@ from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db.keys import Key
 from brokerpool.db.store import Store
 from brokerpool.db.url import shown
-from brokerpool.errors import BrokerpoolError, ErrorCode, StoreError
+from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode, StoreError
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
 from brokerpool.settings import Settings
@@ -79,8 +79,14 @@ class Records:
         return iter(self._store.keys) if self._store is not None else iter(())
 
     def check_key(self, text: str) -> Key | None:
-        """Return the valid key of the database that the text is. Never waits."""
-        return self._store.check_key(text) if self._store is not None else None
+        """Return the valid key of the database that the text is. Never waits.
+
+        Raises AccessError (KEYS_NOT_READ) while the database has not been open since the start.
+        """
+        if self._store is None:
+            text = "The database has not been open since the start, so no stored API key is known."
+            raise AccessError(text, code=ErrorCode.KEYS_NOT_READ, retry_after=RETRY_SECONDS)
+        return self._store.check_key(text)
 
     def note_call(self, call: str, status: int | None, seconds: float, attempts: int) -> None:
         """Keep that a call to the broker was made. Never waits."""
