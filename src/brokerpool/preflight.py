@@ -10,6 +10,7 @@ from brokerpool.db import checkup
 from brokerpool.db.store import Store
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.monitor.conditions import Code
 from brokerpool.settings import Settings
 from brokerpool.transport import DialError, LinkHandler, dial
 from brokerpool.transport.listening import listen_on, url_host
@@ -98,7 +99,7 @@ async def _instruments(settings: Settings) -> str | None:
 
 async def _login(settings: Settings, source: str, token: str, *, away: bool) -> str | None:
     """Try the login with one call, unless the broker is away, and then with one connection of the feed."""
-    refused = f"{source}: the broker refuses it; it ends every morning. Run `brokerpool login`."
+    refused = f"{source}: the broker refuses it; it ends every morning. {Code.LOGIN_REFUSED.action}"
     if not away:
         session = KiteSession(
             settings.broker_api_key.get_secret_value(),
