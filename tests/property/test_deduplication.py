@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from brokerpool.feed.agreement import Agreement
 from brokerpool.feed.deduplication import PATIENCE_SECONDS, REMEMBERED, Deduplication
-from brokerpool.feed.lateness import Lateness
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, QuoteTick, Tick
 
@@ -22,35 +22,33 @@ class Sockets(Deduplication):
     """Several sockets in invented time, and what passes of what they bring."""
 
     def __init__(self, last: Tick | None = None, serving: Sequence[str] = ("a",), joined: str = "ab") -> None:
-        super().__init__(last, 0.0, serving)
+        self.agreement = Agreement()
+        super().__init__(self.agreement, last, 0.0, serving)
         self.now = 0.0
         self.holes = 0
-        self.data: dict[str, float] = {}
-        self.lateness = Lateness()
-        self.serve(joined, 0.0, self.lateness.of)
+        self.serve(joined, 0.0)
 
     def brings(self, source: str, tick: Tick) -> list[Tick]:
         self.now += 0.001
-        self.data[source] = self.now
-        passing = self.brought(source, tick, self.now, self.data_at)
+        passing = self.brought(source, tick, self.now)
         self.holes += passing.hole
-        if passing.late is not None:
-            self.lateness.note(source, passing.late, self.now)
         return passing.ticks
 
     def waits(self, seconds: float) -> list[Tick]:
         """Let time go by, in which nothing comes, and look."""
         self.now += seconds
-        passing = self.overdue(self.now, self.data_at)
+        passing = self.overdue(self.now)
         self.holes += passing.hole
         return passing.ticks
 
-    def data_at(self, source: str) -> float:
-        return self.data.get(source, 0.0) - self.lateness.of(source)
+    def agree(self, one: str, other: str) -> None:
+        """Have two bring the same of another symbol."""
+        self.now += 0.001
+        self.agreement.note(one, self.now - 0.001, other, self.now)
 
     def dies(self, source: str) -> None:
-        self.lost(source, self.data_at(source))
-        self.lateness.forget(source)
+        self.lost(source)
+        self.agreement.forget(source)
 
 
 def ltp(price: float, at_ms: int = 0) -> Tick:
@@ -197,7 +195,7 @@ def test_it_is_over_when_there_is_one_socket_and_no_copy_is_still_to_come_on_it(
     sockets = Sockets(serving="ab")
     assert not sockets.over()
     assert sockets.brings("a", ltp(1.0))
-    sockets.serve("b", sockets.now, sockets.lateness.of)
+    sockets.serve("b", sockets.now)
     assert not sockets.over()
     assert not sockets.brings("b", ltp(1.0))
     assert sockets.over()
@@ -207,17 +205,17 @@ def test_of_a_single_socket_only_the_copies_that_were_still_to_come_are_dropped(
     sockets = Sockets(serving="ab")
     assert sockets.brings("a", ltp(1.0))
     assert sockets.brings("a", ltp(2.0))
-    sockets.serve("b", sockets.now, sockets.lateness.of)
+    sockets.serve("b", sockets.now)
     assert [bool(sockets.brings("b", ltp(p))) for p in (1.0, 2.0, 2.0, 1.0)] == [False, False, True, True]
 
 
 def test_a_socket_that_left_is_not_heard_any_more_and_one_that_comes_back_repeats_the_last() -> None:
     sockets = Sockets(serving="ab")
     assert sockets.brings("a", quote(1))
-    sockets.serve("a", sockets.now, sockets.lateness.of)
+    sockets.serve("a", sockets.now)
     assert not sockets.brings("b", quote(2))
     assert sockets.brings("a", quote(2))
-    sockets.serve("ab", sockets.now, sockets.lateness.of)
+    sockets.serve("ab", sockets.now)
     assert not sockets.brings("b", quote(2))
     assert sockets.brings("b", quote(3))
     assert not sockets.brings("a", quote(3))
@@ -271,12 +269,21 @@ def test_the_next_tick_ends_the_wait_too(kind) -> None:
 
 
 @every_kind
-def test_there_is_no_hole_where_the_other_socket_has_brought_other_symbols_meanwhile(kind) -> None:
+def test_there_is_no_hole_where_both_have_brought_the_same_of_another_symbol_meanwhile(kind) -> None:
     sockets = Sockets(kind(0))
     assert sockets.brings("b", kind(4)) == []
-    sockets.data["a"] = sockets.now + 0.5
+    sockets.agree("a", "b")
     assert sockets.waits(PATIENCE_SECONDS + 0.01) == [kind(4)]
     assert sockets.holes == 0
+
+
+@every_kind
+def test_there_is_one_where_they_have_done_so_only_before_the_one_that_takes_over_began(kind) -> None:
+    sockets = Sockets(kind(0))
+    sockets.agree("a", "b")
+    assert sockets.brings("b", kind(4)) == []
+    assert sockets.waits(PATIENCE_SECONDS + 0.01) == [kind(4)]
+    assert sockets.holes == 1
 
 
 @every_kind
@@ -329,8 +336,7 @@ def test_one_that_was_late_and_has_caught_up_has_brought_all_when_it_dies(kind) 
     assert sockets.brings("a", kind(2))
     sockets.now += 1.0
     assert sockets.brings("c", kind(3)) == []
-    sockets.now += 0.5
-    sockets.data["a"] = sockets.now
+    sockets.agree("c", "a")
     sockets.dies("a")
     assert sockets.waits(PATIENCE_SECONDS) == [kind(3)]
     assert sockets.holes == 0
@@ -341,7 +347,7 @@ def test_a_socket_that_takes_the_place_of_one_that_left_in_order_leaves_none(kin
     sockets = Sockets(kind(0))
     assert sockets.brings("a", kind(1))
     sockets.now += 60.0
-    sockets.serve("b", sockets.now, sockets.lateness.of)
+    sockets.serve("b", sockets.now)
     assert sockets.brings("b", kind(2)) == [kind(2)]
     assert sockets.holes == 0
 
@@ -375,7 +381,6 @@ def test_of_sockets_that_never_say_the_same_one_is_followed_and_the_other_stands
         for _ in range(run):
             n += 1
             passed += sockets.brings(source, ltp(float(n)))
-            sockets.data.update(a=sockets.now, b=sockets.now)
     prices = [tick.ltp for tick in passed]
     assert prices == sorted(prices)
     assert sockets.holes == 0
@@ -428,6 +433,19 @@ def test_what_is_late_for_more_than_a_second_is_not_late_when_nobody_else_goes_o
     assert not sockets.brings("b", ltp(4.0))
     assert sockets.waits(PATIENCE_SECONDS) == [ltp(4.0)]
     assert sockets.holes == 1, "nobody knows what lay between"
+
+
+@every_kind
+def test_what_was_dropped_as_late_and_may_have_been_news_is_a_hole_before_the_next_that_passes(kind) -> None:
+    sockets = Sockets(kind(1), serving="ab")
+    sockets.interrupted()
+    assert sockets.brings("a", kind(2))
+    sockets.dies("a")
+    assert not sockets.brings("b", ltp(0.5)), "of no order: it may be of the gap, and is 3 here"
+    sockets.now += PATIENCE_SECONDS
+    passed = [*sockets.brings("b", kind(6)), *sockets.waits(PATIENCE_SECONDS)]
+    assert passed == [kind(6)]
+    assert sockets.holes == 1
 
 
 def late_for_more_than_a_second() -> Sockets:

@@ -64,8 +64,6 @@ class Rehearsed(Intake):
 class Somewhere:
     """A connection, as far as an intake asks."""
 
-    data_at = 0.0
-
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -153,7 +151,6 @@ def on_two_connections(told: Told) -> tuple[Rehearsed, Callable[[str, float], li
     def bring(name: str, price: float) -> list[str]:
         told.news.clear()
         intake.now += 0.01
-        everywhere.connections[name].data_at = intake.now
         intake.ticked(
             cast("Connection", everywhere.connections[name]), [Tick(instrument=INFY, ltp=price, timestamp=0)]
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from brokerpool.feed.agreement import Agreement
 from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
 #: How many of the ticks that passed are remembered, and how many are kept of a socket that is not in step.
@@ -24,8 +25,6 @@ class Passing(NamedTuple):
 
     ticks: list[Tick]
     hole: bool = False
-    #: How many seconds after another socket this one brought it, 0 if it was the first; None if nobody knows.
-    late: float | None = None
 
 
 _NOTHING = Passing([])
@@ -37,6 +36,9 @@ class _Passed:
 
     at: float
     tick: Tick
+    #: Which socket has brought it, and when; empty for one that shows nothing of the others.
+    source: str
+    came: float
     #: Whether ticks may be missing between the one that passed before and this one, which was told.
     after_hole: bool
 
@@ -45,6 +47,7 @@ class _Passed:
 class _Socket:
     """How far one socket has come with the symbol."""
 
+    name: str
     #: It cannot have brought any tick that passed before the one of this number.
     floor: int
     #: The number of the last tick that passed among those that it has brought; None while not in step.
@@ -53,8 +56,10 @@ class _Socket:
     waiting: deque[tuple[float, Tick]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     #: Since when it has brought the symbol without a break; None before its first tick.
     began: float | None = None
-    #: Since when all that it brings is too late.
+    #: Since when all that it brings is too late, and is dropped.
     late_since: float | None = None
+    #: Until when, by its own time, those that are gone are known to have brought all that there was.
+    covered_until: float = -math.inf
 
 
 class Deduplication:
@@ -71,45 +76,55 @@ class Deduplication:
     Times are monotonic seconds.
     """
 
-    def __init__(self, last: Tick | None = None, at: float = 0.0, serving: Collection[str] = ()) -> None:
-        """`serving` are the sockets that have brought all so far, up to `last`, which came `at` that time."""
+    def __init__(
+        self,
+        agreement: Agreement,
+        last: Tick | None = None,
+        at: float = 0.0,
+        serving: Collection[str] = (),
+    ) -> None:
+        """`serving` are the sockets that have brought all so far, up to `last`, which came `at` that time.
+
+        The `agreement` is that of all symbols, which is noted here.
+        """
+        self._agreement = agreement
         #: The newest that passed; numbers count all that ever did.
         self._passed: deque[_Passed] = deque(maxlen=REMEMBERED)
         self._count = 0
         self._newest: QuoteTick | None = None  # the newest that can be told from older ones
         self._sockets: dict[str, _Socket] = {}
-        #: Until when a socket that was in step, and is gone, is known to have brought all that there was.
-        self._complete_until = -math.inf
         self._hole_next = False
         if last is not None:
-            self._note(last, at)
+            self._note(last, at, "", at)
         for source in serving:
-            self._sockets[source] = _Socket(self._count, self._count, began=at)
+            self._sockets[source] = _Socket(source, self._count, self._count, began=at)
 
     # -- the sockets --------------------------------------------------------------------------------------
 
-    def serve(self, sources: Collection[str], now: float, late: Callable[[str], float]) -> None:
-        """Expect the symbol from exactly these sockets from now on.
-
-        One that leaves had served until now, or until as long ago as it is `late`.
-        """
+    def serve(self, sources: Collection[str], now: float) -> None:
+        """Expect the symbol from exactly these sockets from now on; one that leaves has served until now."""
         for source in sources:
             if source not in self._sockets:
-                self._sockets[source] = _Socket(self._count)
+                self._sockets[source] = _Socket(source, self._count)
         for source in [source for source in self._sockets if source not in sources]:
-            if self._sockets.pop(source).position is not None:
-                self._complete_until = max(self._complete_until, now - late(source))
-                for socket in self._sockets.values():
-                    if socket.began is None:  # it was asked for, and whatever ticks from now on comes there
-                        socket.began = now
+            if self._sockets.pop(source).position is None:
+                continue
+            for socket in self._sockets.values():
+                covered = self._agreement.until(source, socket.name)
+                if socket.began is None:  # it was asked for, and whatever ticks from now on comes there
+                    socket.began, covered = now, now - self._agreement.behind(source)
+                socket.covered_until = max(socket.covered_until, covered)
 
-    def lost(self, source: str, complete_until: float) -> None:
-        """Note that a socket is gone, and until when it brought all that there was; it may join again."""
+    def lost(self, source: str) -> None:
+        """Note that a socket is gone; it may join again."""
         socket = self._sockets.get(source)
-        if socket is not None:
-            if socket.position is not None:
-                self._complete_until = max(self._complete_until, complete_until)
-            self._sockets[source] = _Socket(self._count)
+        if socket is None:
+            return
+        self._sockets[source] = _Socket(source, self._count)
+        if socket.position is not None:
+            for other in self._sockets.values():
+                until = self._agreement.until(source, other.name)
+                other.covered_until = max(other.covered_until, until)
 
     def interrupted(self) -> None:
         """Note that a gap was told: ticks may be missing between the last that passed and the next one."""
@@ -131,31 +146,28 @@ class Deduplication:
 
     # -- the ticks ----------------------------------------------------------------------------------------
 
-    def brought(self, source: str, tick: Tick, now: float, data_at: Callable[[str], float]) -> Passing:
-        """Return what passes now that a socket has brought a tick.
-
-        `data_at` tells until when a socket has brought all that there was of any symbol.
-        """
+    def brought(self, source: str, tick: Tick, now: float) -> Passing:
+        """Return what passes now that a socket has brought a tick."""
         socket = self._sockets.get(source)
         if socket is None:
             return _NOTHING  # of a socket that has left
         if socket.began is None:
             socket.began = now
         if socket.position == self._count:
-            return self._pass(socket, [tick], now)
+            return self._pass(socket, [(now, tick)], now)
         if socket.position is not None:
             return self._behind(socket, socket.position, tick, now)
-        return self._out_of_step(socket, tick, now, data_at)
+        return self._out_of_step(socket, tick, now)
 
     def repeats(self, tick: Tick) -> bool:
         """Tell whether the tick is the one that passed last, once more."""
         return bool(self._passed) and _same(self._passed[-1].tick, tick)
 
-    def overdue(self, now: float, data_at: Callable[[str], float]) -> Passing:
+    def overdue(self, now: float) -> Passing:
         """Return what has waited for long enough; to be called every second or so."""
         for socket in self._sockets.values():
             if socket.waiting and self._may_take_over(socket, now):
-                return self._take_over(socket, now, data_at)
+                return self._take_over(socket, now)
         return _NOTHING
 
     def _behind(self, socket: _Socket, position: int, tick: Tick, now: float) -> Passing:
@@ -165,11 +177,13 @@ class Deduplication:
         for number in range(self._count - remembered + 1, self._count + 1):
             if self._is(number, tick):
                 socket.position, socket.late_since = number, None
-                return self._copy(number, now)
+                self._agree(socket, number, now)
+                return _NOTHING
             late = late or self._passed[number - self._count - 1].after_hole
         order = _order(tick, self._newest)
         if order > 0:
-            return self._pass(socket, [tick], now)
+            # What was dropped because it was late may have been news.
+            return self._pass(socket, [(now, tick)], now, hole=socket.late_since is not None)
         if order < 0:
             return _NOTHING
         if late:
@@ -178,7 +192,7 @@ class Deduplication:
             if now - socket.late_since <= PATIENCE_SECONDS:
                 return _NOTHING
         if self._alone(socket):
-            return self._pass(socket, [tick], now, hole=late)
+            return self._pass(socket, [(now, tick)], now, hole=late)
         # It has skipped some, and may have skipped all, or has been ahead for long, for what is held up comes
         # within a moment: that shows when another one brings this, or stops.
         socket.floor, socket.position, socket.began = position, None, now
@@ -186,19 +200,18 @@ class Deduplication:
         socket.waiting.append((now, tick))
         return _NOTHING
 
-    def _out_of_step(
-        self, socket: _Socket, tick: Tick, now: float, data_at: Callable[[str], float]
-    ) -> Passing:
+    def _out_of_step(self, socket: _Socket, tick: Tick, now: float) -> Passing:
         # The first that it can be: if it is a later one, equal to it, that shows with the next tick.
         for number in range(max(socket.floor, self._count - len(self._passed) + 1), self._count + 1):
             if self._is(number, tick):
                 socket.position = number
                 socket.waiting.clear()
-                return self._copy(number, now)
+                self._agree(socket, number, now)
+                return _NOTHING
         if _order(tick, self._newest) < 0:
             return _NOTHING
         socket.waiting.append((now, tick))
-        return self._take_over(socket, now, data_at) if self._may_take_over(socket, now) else _NOTHING
+        return self._take_over(socket, now) if self._may_take_over(socket, now) else _NOTHING
 
     def _may_take_over(self, socket: _Socket, now: float) -> bool:
         """Tell whether no socket in step goes on, though this one has brought ticks."""
@@ -207,7 +220,7 @@ class Deduplication:
         due = now - PATIENCE_SECONDS
         return any(self._last_at < at <= due for at, _ in socket.waiting)
 
-    def _take_over(self, socket: _Socket, now: float, data_at: Callable[[str], float]) -> Passing:
+    def _take_over(self, socket: _Socket, now: float) -> Passing:
         """Let a socket that is not in step go on from the last tick that passed."""
         ticks, unknown = [], False
         for at, tick in socket.waiting:
@@ -218,22 +231,25 @@ class Deduplication:
             crossed = at <= self._last_at
             unknown = unknown or crossed
             if order > 0 or not crossed:
-                ticks.append(tick)
-        in_step = (name for name, other in self._sockets.items() if other.position is not None)
-        complete_until = max(self._last_at, self._complete_until, *map(data_at, in_step))
+                ticks.append((at, tick))
+        in_step = (other.name for other in self._sockets.values() if other.position is not None)
+        until = (self._agreement.until(other, socket.name) for other in in_step)
+        covered_until = max(self._last_at, socket.covered_until, *until)
         assert socket.began is not None  # or nothing of it would wait
-        missed = unknown or (bool(ticks) and socket.began > complete_until)
+        missed = unknown or (bool(ticks) and socket.began > covered_until)
         return self._pass(socket, ticks, now, hole=bool(self._passed) and missed)
 
     def _alone(self, socket: _Socket) -> bool:
         return all(other is socket or other.position is None for other in self._sockets.values())
 
-    def _pass(self, socket: _Socket, ticks: list[Tick], now: float, *, hole: bool = False) -> Passing:
+    def _pass(
+        self, socket: _Socket, ticks: list[tuple[float, Tick]], now: float, *, hole: bool = False
+    ) -> Passing:
         """Let ticks of a socket pass, and all that others have brought beyond them."""
         self._hole_next = self._hole_next or hole
         before = self._count
         self._go_on(socket, ticks, now)
-        passing = Passing(ticks, hole, 0.0)
+        passing = Passing([tick for _, tick in ticks], hole)
         for other in self._sockets.values():
             if other.waiting:
                 passing.ticks.extend(self._fall_in(other, before, now))
@@ -241,31 +257,41 @@ class Deduplication:
 
     def _fall_in(self, socket: _Socket, before: int, now: float) -> list[Tick]:
         """Bring a socket into step that has brought what passed after number `before`; return what is new."""
-        waiting = [tick for _, tick in socket.waiting]
+        waiting = list(socket.waiting)
         for number in range(max(before, self._count - len(self._passed)) + 1, self._count + 1):
-            for index, tick in enumerate(waiting):
+            for index, (_, tick) in enumerate(waiting):
                 if not self._is(number, tick):
                     continue
                 brought = index + 1
                 while (
-                    number < self._count and brought < len(waiting) and self._is(number + 1, waiting[brought])
+                    number < self._count
+                    and brought < len(waiting)
+                    and self._is(number + 1, waiting[brought][1])
                 ):
                     number, brought = number + 1, brought + 1
+                self._agree(socket, number, waiting[brought - 1][0])
                 new = waiting[brought:] if number == self._count else []
                 self._go_on(socket, new, now)
                 socket.position = number + len(new)
-                return new
+                return [tick for _, tick in new]
         return []
 
-    def _go_on(self, socket: _Socket, ticks: list[Tick], now: float) -> None:
+    def _go_on(self, socket: _Socket, ticks: list[tuple[float, Tick]], now: float) -> None:
         """Note that a socket in step brings these next."""
-        for tick in ticks:
-            self._note(tick, now)
+        for came, tick in ticks:
+            self._note(tick, now, socket.name if came != socket.began else "", came)
         socket.position, socket.late_since = self._count, None
         socket.waiting.clear()
 
-    def _copy(self, number: int, now: float) -> Passing:
-        return Passing([], late=now - self._passed[number - self._count - 1].at)
+    def _agree(self, socket: _Socket, number: int, came: float) -> None:
+        """Note that a socket has brought at that time what passed with this number.
+
+        What a socket brings first may be the broker's answer to the subscription, and old: it shows nothing.
+        """
+        passed = self._passed[number - self._count - 1]
+        if not passed.source or came == socket.began:
+            return
+        self._agreement.note(passed.source, passed.came, socket.name, came)
 
     def _is(self, number: int, tick: Tick) -> bool:
         """Tell whether the tick is a copy of the one that passed with this number."""
@@ -275,8 +301,8 @@ class Deduplication:
     def _last_at(self) -> float:
         return self._passed[-1].at if self._passed else -math.inf
 
-    def _note(self, tick: Tick, now: float) -> None:
-        self._passed.append(_Passed(now, tick, self._hole_next))
+    def _note(self, tick: Tick, now: float, source: str, came: float) -> None:
+        self._passed.append(_Passed(now, tick, source, came, self._hole_next))
         self._hole_next = False
         self._count += 1
         if isinstance(tick, QuoteTick):

@@ -7,12 +7,12 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from brokerpool.feed.agreement import Agreement
 from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.lane import Lane
-from brokerpool.feed.lateness import Lateness
 from brokerpool.feed.listeners import Listeners
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
@@ -57,7 +57,7 @@ class Intake:
         self._listeners = Listeners(self.fence)
         #: The symbols that are on several connections, or were until just now.
         self._contested: dict[Instrument, Deduplication] = {}
-        self._lateness = Lateness()
+        self._agreement = Agreement()
 
     def listen(self, listener: PoolListener) -> None:
         """Tell the listener of everything from now on."""
@@ -90,7 +90,7 @@ class Intake:
         dark = []
         for instrument in instruments:
             if (copies := self._contested.get(instrument)) is not None:
-                copies.lost(connection.name, connection.data_at - self._lateness.of(connection.name))
+                copies.lost(connection.name)
             if not any(lane.serving(instrument) for lane in self._lanes):
                 dark.append(instrument)
         self._open_gaps(dark, reason)
@@ -100,7 +100,7 @@ class Intake:
         """Tell whether a symbol may be taken off its old connection, now that it ticks on the new one.
 
         Either may be dead without anybody's knowing it yet. The new one must show signs of life, and be in
-        step with what has passed, or the old one must have brought data after the new one began.
+        step with what has passed, or both must have brought the same of any symbol after the new one began.
         """
         if new.fading:
             return False
@@ -108,14 +108,14 @@ class Intake:
         began = copies.began(new.name) if copies else None
         if copies is None or began is None or copies.in_step(new.name):
             return True
-        if old.data_at - self._lateness.of(old.name) > began:
+        if self._agreement.until(old.name, new.name) > began:
             return True
         return self._monotonic() - began >= OVERLAP_SECONDS
 
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None:
         name, state = connection.name, connection.state.value
         if connection.live:
-            self._lateness.forget(name)
+            self._agreement.forget(name)
         told = {"connection": name, "state": state}
         logger.info("%s is %s%s", name, state, f": {reason}" if reason else "", extra=told)
         if event is not None:
@@ -131,10 +131,10 @@ class Intake:
                 return
             serving = [name for lane in self._lanes for name in lane.serving(instrument)]
             last, seen = self.cadence.last(instrument), self.cadence.seen(instrument)
-            copies = self._contested[instrument] = Deduplication(last, seen or 0.0, serving)
+            copies = self._contested[instrument] = Deduplication(self._agreement, last, seen or 0.0, serving)
             if instrument in self.gaps:
                 copies.interrupted()
-        copies.serve(carriers, self._monotonic(), self._lateness.of)
+        copies.serve(carriers, self._monotonic())
 
     def ticked_since(self, instrument: Instrument, at: float) -> bool:
         """Tell whether any connection has brought a tick of the symbol after the monotonic time."""
@@ -213,9 +213,7 @@ class Intake:
             if copies is None:
                 passing.append(tick)
                 continue
-            freed, hole, late = copies.brought(source, tick, now, self._data_at)
-            if late is not None:
-                self._lateness.note(source, late, now)
+            freed, hole = copies.brought(source, tick, now)
             if hole:
                 holes.append(instrument)
             if not freed and instrument in self.gaps and copies.repeats(tick):
@@ -226,18 +224,11 @@ class Intake:
         return passing
 
     def _release_overdue(self, instrument: Instrument, copies: Deduplication, now: float) -> None:
-        freed, hole, _ = copies.overdue(now, self._data_at)
+        freed, hole = copies.overdue(now)
         if hole:
             self._tell_holes([instrument], "another connection took over, and may not have brought all")
         if freed:
             self._deliver(freed)
-
-    def _data_at(self, source: str) -> float:
-        """Return until when a connection has brought all that there was, as far as it is known still."""
-        known = [lane.connections[source] for lane in self._lanes if source in lane.connections]
-        return max((connection.data_at for connection in known), default=-math.inf) - self._lateness.of(
-            source
-        )
 
     def _deliver(self, ticks: list[Tick]) -> None:
         self.cadence.saw(ticks, self._monotonic())
