@@ -17,7 +17,7 @@ from playwright.async_api import Page
 from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.store import Store
-from brokerpool.monitor import health
+from brokerpool.monitor import conditions, health
 from brokerpool.simulator.faults import FaultOrder
 from tests.browser.chromium import DESKTOP, PHONE, page_of
 from tests.gateway_client import Client, client, gateway
@@ -45,7 +45,7 @@ NO_DATABASE = "postgresql://brokerpool@127.0.0.1:1/brokerpool"
 
 async def take() -> None:
     """Show a working day, a dead token, a gateway that is gone, and a database that is away."""
-    health.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
+    conditions.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
     health.GRACE_SECONDS = 1.0
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.store import Store
 from brokerpool.gateway.server import Gateway
-from brokerpool.monitor import health
+from brokerpool.monitor import conditions, health
 from tests.browser.chromium import PHONE, needs_chromium
 from tests.browser.test_dashboard import CONTRAST, SEEN_MS, sees, watched
 
@@ -27,7 +27,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "LAG_SECONDS", 60.0)  # the loop is the test's, which starts a browser
+    monkeypatch.setattr(conditions, "LAG_SECONDS", 60.0)  # the loop is the test's, which starts a browser
     monkeypatch.setattr(health, "GRACE_SECONDS", 0.0)
 
 
