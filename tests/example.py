@@ -8,6 +8,7 @@ credentials that the pages write: "api key" and "access token".
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -38,6 +39,8 @@ def simulator() -> KiteSimulator:
 
 def main(example: Path) -> None:
     """Run it as the main program."""
+    # What runs in the background of a shell has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     broker = simulator()
     assert brokerpool.ZerodhaFeed.__init__.__kwdefaults__
     brokerpool.ZerodhaFeed.__init__.__kwdefaults__.update(ws_url=broker.ws_url, http_url=broker.http_url)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
-from brokerpool.brokers.zerodha import KiteSession, ZerodhaFeed, fetch_instruments
+from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
+from brokerpool.brokers.zerodha.session import KiteSession
 from brokerpool.db import checkup
 from brokerpool.db.store import Store
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError

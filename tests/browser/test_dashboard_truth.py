@@ -16,6 +16,7 @@ from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.store import Store
 from brokerpool.gateway.server import Gateway
+from brokerpool.gateway.vitals import DatabaseState
 from brokerpool.monitor import conditions, health
 from tests.browser.chromium import PHONE, needs_chromium
 from tests.browser.test_dashboard import CONTRAST, SEEN_MS, sees, watched
@@ -63,10 +64,10 @@ def test_a_dead_token_a_missing_list_and_a_database_that_is_away_are_told_in_the
             await stands_on_top(page, served_by, "instruments_stale")
             served_by.instruments.fault = ""
             await sees(page, "#attention", "All is well")
-            monkeypatch.setattr(served_by._vitals, "_database", lambda: "DB_UNREACHABLE")
+            monkeypatch.setattr(served_by._vitals, "_database", lambda: DatabaseState("DB_UNREACHABLE"))
             await sees(page, "#attention", "DB_UNREACHABLE")
             await stands_on_top(page, served_by, "database_away")
-            monkeypatch.setattr(served_by._vitals, "_database", lambda: "")
+            monkeypatch.setattr(served_by._vitals, "_database", DatabaseState)
             await sees(page, "#account", "accepted by the broker")
             login = served_by.pool.feed.login
             login.refuse(login.version)

@@ -84,7 +84,8 @@ class Line(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._full = False
-        self._send()
+        # Not at once: a write that fails in here would have asyncio end the connection twice.
+        asyncio.get_running_loop().call_soon(self._send)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True

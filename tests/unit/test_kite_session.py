@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import BrokerError, ErrorCode
-from brokerpool.brokers.zerodha import KiteSession
-from brokerpool.brokers.zerodha.session import redirected_token, token_end, until
+from brokerpool.brokers.zerodha.session import KiteSession, redirected_token, token_end, until
 from brokerpool.simulator import KiteSimulator
 
 IST = timezone(timedelta(hours=5, minutes=30))

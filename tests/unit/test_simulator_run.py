@@ -35,7 +35,8 @@ def test_it_announces_itself_and_ends_on_a_signal(tmp_path: Path, signum: signal
             assert process.stdout is not None
             assert process.stderr is not None
             said = json.loads(process.stdout.readline())
-            assert set(said) == {"broker", "ws_url", "http_url", "control_url", "api_key", "access_token"}
+            names = {"broker", "ws_url", "http_url", "control_url", "api_key", "access_token"}
+            assert set(said) == names | {"api_secret", "login_url"}
             assert said["broker"] == "zerodha"
             assert stat.S_IMODE(env.stat().st_mode) == 0o600
             settings = dict(line.split("=", 1) for line in env.read_text().splitlines())
@@ -44,6 +45,8 @@ def test_it_announces_itself_and_ends_on_a_signal(tmp_path: Path, signum: signal
                 "BROKERPOOL_BROKER": "zerodha",
                 "BROKERPOOL_BROKER_API_KEY": said["api_key"],
                 "BROKERPOOL_BROKER_ACCESS_TOKEN": said["access_token"],
+                "BROKERPOOL_BROKER_API_SECRET": said["api_secret"],
+                "BROKERPOOL_BROKER_LOGIN_URL": said["login_url"].partition("?")[0],
                 "BROKERPOOL_BROKER_WS_URL": said["ws_url"],
                 "BROKERPOOL_MARKET_HOURS": "always",
                 "BROKERPOOL_BROKER_HTTP_URL": said["http_url"],

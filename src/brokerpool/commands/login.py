@@ -16,8 +16,7 @@ from brokerpool.settings import BrokerSettings, DatabaseSettings, EgressSettings
 
 if TYPE_CHECKING:
     from brokerpool.brokers.login import Credentials
-    from brokerpool.brokers.zerodha import KiteSession
-    from brokerpool.brokers.zerodha.session import Holder
+    from brokerpool.brokers.zerodha.session import Holder, KiteSession
 
 _LONGEST = 4096  # characters of a token or an address; a larger file is something else
 
@@ -136,7 +135,7 @@ async def _exchanged(session: KiteSession, request_token: str, secret: str) -> t
             "The broker makes no access token of this. A request token works once and for a few minutes; if a"
             " fresh one is refused too, BROKERPOOL_BROKER_API_SECRET is not the secret of the app that"
             " BROKERPOOL_BROKER_API_KEY names.",
-            code=error.code,
+            code=ErrorCode.BROKER_REFUSED_CREDENTIALS,
         ) from None
     return await session.tried(made.access_token)
 
@@ -165,7 +164,7 @@ async def _caught(port: int, state: str, address: str | None) -> str:
 
 
 def _session(settings: _LoginSettings) -> KiteSession:
-    from brokerpool.brokers.zerodha import KiteSession
+    from brokerpool.brokers.zerodha.session import KiteSession
 
     return KiteSession(
         settings.broker_api_key.get_secret_value(),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 
 from brokerpool.brokers.login import Login
-from brokerpool.brokers.zerodha import KiteSession
-from brokerpool.brokers.zerodha.session import until
+from brokerpool.brokers.zerodha.session import KiteSession, until
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.settings import Settings
 

@@ -4,11 +4,9 @@ from brokerpool.brokers.zerodha.codec import KiteCodec
 from brokerpool.brokers.zerodha.feed import ZerodhaFeed
 from brokerpool.brokers.zerodha.instruments import LoadedInstruments, fetch_instruments, load_instruments
 from brokerpool.brokers.zerodha.rest import ZerodhaRest
-from brokerpool.brokers.zerodha.session import KiteSession
 
 __all__ = [
     "KiteCodec",
-    "KiteSession",
     "LoadedInstruments",
     "ZerodhaFeed",
     "ZerodhaRest",
