@@ -9,6 +9,7 @@ from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.brokers.zerodha.session import KiteSession
 from brokerpool.db import checkup
 from brokerpool.db.store import Store
+from brokerpool.db.url import shown
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.monitor.conditions import Code
@@ -17,11 +18,6 @@ from brokerpool.transport import DialError, LinkHandler, dial
 from brokerpool.transport.listening import listen_on, url_host
 
 _TOKEN = "BROKERPOOL_BROKER_ACCESS_TOKEN"
-_NO_LOGIN = f"{_TOKEN} is not set, and no login is stored: run `brokerpool login`."
-_NO_KEY = (
-    "BROKERPOOL_API_KEY is not set, and no valid key is in the database: make one up and set it"
-    " (openssl rand -hex 16), or make one with `brokerpool keys create NAME`."
-)
 
 
 async def faults(settings: Settings) -> list[str]:
@@ -69,14 +65,15 @@ def _certificate(settings: Settings) -> str | None:
 async def _database(settings: Settings) -> tuple[list[str], str]:
     """Return what keeps the secrets from being complete, and the token of the stored login."""
     token, key = settings.broker_access_token.get_secret_value(), settings.api_key.get_secret_value()
+    no_key, no_login = _missing(settings)
     if (token and key) or not checkup.made(settings):
         found = await checkup.away(settings)
-        return [*([] if key else [_NO_KEY]), *([] if token else [_NO_LOGIN]), *found], ""
-    missing = [] if key else [_NO_KEY]
+        return [*([] if key else [no_key]), *([] if token else [no_login]), *found], ""
+    missing = [] if key else [no_key]
     found = await checkup.faults(settings)
     if found:  # what it holds is not known
         named = [f"DATABASE_URL: {fault}" for fault in found]
-        return [*missing, *([] if token else [_NO_LOGIN]), *named], ""
+        return [*missing, *([] if token else [no_login]), *named], ""
     async with Store.of(settings) as store:  # up to date, so that nothing is changed
         missing = missing if not store.keys else []
         if token:
@@ -84,8 +81,20 @@ async def _database(settings: Settings) -> tuple[list[str], str]:
         try:
             return missing, (await store.login(settings.broker)).access_token
         except BrokerpoolError as error:
-            why = _NO_LOGIN if error.code is ErrorCode.NO_CREDENTIALS else str(error)
+            why = no_login if error.code is ErrorCode.NO_CREDENTIALS else str(error)
             return [*missing, why], ""
+
+
+def _missing(settings: Settings) -> tuple[str, str]:
+    """Return what to say where there is no API key, and where there is no login."""
+    where = f"the database of DATABASE_URL, {shown(settings.database_url.get_secret_value())}"
+    if not checkup.made(settings):
+        where += ", which has not been made yet"
+    return (
+        f"BROKERPOOL_API_KEY is not set, and no valid key is in {where}: make one up and set it (openssl rand"
+        " -hex 16), or make one with `brokerpool keys create NAME`.",
+        f"{_TOKEN} is not set, and no login is in {where}: run `brokerpool login`.",
+    )
 
 
 async def _instruments(settings: Settings) -> str | None:

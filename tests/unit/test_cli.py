@@ -283,6 +283,16 @@ def test_check_names_all_that_is_missing_beside_what_is_wrong_in_one_go(run: Any
     assert all(line.startswith("brokerpool: ") for line in ran.err.splitlines())
 
 
+def test_check_names_in_full_the_database_in_which_it_found_no_key_and_no_login(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run("check", WEBSOCKET_PORT="0", BROKERPOOL_HTTP_PORT="0")
+    missing = [line for line in ran.err.splitlines() if "not been made yet" in line]
+    assert len(missing) == 2
+    assert all(str(tmp_path / "brokerpool.db") in line for line in missing)
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_check_blames_a_dead_token_and_no_address(
     run: Any, rehearsal: tuple[Path, dict[str, str]], tmp_path: Path, *, stored: bool
