@@ -16,9 +16,9 @@ from brokerpool.gateway.rest.failures import failure
 from brokerpool.gateway.rest.stream import json_response
 
 #: Signs of life and the description of the endpoints show nothing of the account.
+_OPEN = ("/health", "/docs", "/openapi.json")
 #: What a Prometheus may have that may have nothing else.
 _METRICS = "/metrics"
-_OPEN = ("/health", "/docs", "/openapi.json")
 
 
 class Guard:
