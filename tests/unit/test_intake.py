@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
@@ -194,6 +195,38 @@ def test_the_first_tick_after_a_total_loss_closes_the_gap_though_it_is_the_same_
             intake.symbols_lost([INFY], "lost", cast("Connection", Somewhere(name)))
         assert told.news[-1] == "gap"
         assert bring("ws-2", 1.0) == ["gap closed", "tick"]
+
+    asyncio.run(main())
+
+
+def test_of_connections_that_have_ended_nothing_is_kept_however_many_there_were() -> None:
+    class Rotating(Everywhere):
+        def rotate(self) -> None:
+            old, new = list(self.connections)
+            del self.connections[old]
+            number = int(new.removeprefix("ws-")) + 1
+            self.connections[f"ws-{number}"] = Somewhere(f"ws-{number}")
+
+        def carriers(self, instrument: Instrument) -> list[str]:
+            return list(self.connections)
+
+    async def main() -> None:
+        intake, lane = Rehearsed(), Rotating()
+        intake._lanes = cast("list[Lane]", [lane])
+        intake.carriers_changed(INFY)
+        for _ in range(20):
+            for price in (1.0, 2.0, 3.0):
+                for connection in lane.connections.values():
+                    intake.now += 0.1
+                    tick = Tick(instrument=INFY, ltp=price, timestamp=0)
+                    intake.ticked(cast("Connection", connection), [tick])
+            old, new = lane.connections
+            assert intake._agreement.until(old, new) > intake.now - 1, "both have brought the same"
+            lane.rotate()
+            intake.carriers_changed(INFY)
+            intake.look(intake.now)
+            assert intake._agreement.until(old, new) == -math.inf
+            assert len(intake._agreement._until) <= 2
 
     asyncio.run(main())
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool.transport import Link, LinkHandler, LinkServer, dial, serve
-from brokerpool.transport.link import READ_BYTES
+from brokerpool.transport import Link, LinkHandler, LinkServer, dial, reads, serve
 from tests.http_server import AUTHORITY
 
 TINY = b"\x82\x01\x00"
@@ -42,6 +41,10 @@ class Turns(LinkHandler):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def more(self) -> None:
+        before = self.total
+        await self.until(lambda: self.total > before)
 
     def opened(self, link: Link) -> None:
         self.link = link
@@ -98,14 +101,25 @@ async def gateway(handler: Turns, **options: Any) -> AsyncIterator[LinkServer]:
         await server.close()
 
 
-def test_a_broker_that_sends_tiny_frames_by_the_megabyte_is_read_a_little_each_turn() -> None:
+@pytest.fixture(params=[0.0, reads.ENOUGH_SECONDS])
+def enough(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long a turn may go on with what was read: not at all, or as usual."""
+    monkeypatch.setattr(reads, "ENOUGH_SECONDS", request.param)
+    return float(request.param)
+
+
+def test_a_broker_that_sends_tiny_frames_by_the_megabyte_is_heard_for_a_piece_when_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reads, "ENOUGH_SECONDS", 0.0)
+
     async def main() -> None:
         count = 400_000
         async with broker(TINY * count) as port:
             handler = Turns()
             link = await dial(f"ws://127.0.0.1:{port}", handler)
             await handler.until(lambda: handler.total == count)
-            assert handler.most <= READ_BYTES // len(TINY) + 1
+            assert handler.most <= reads.PIECE_BYTES // len(TINY) + 1
             link.abort()
             await handler.ended
 
@@ -133,6 +147,7 @@ def test_a_client_that_sends_tiny_frames_is_read_less_each_turn(secure: bool) ->
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("enough")
 def test_long_messages_pass_whole_whatever_a_turn_reads() -> None:
     async def main() -> None:
         sizes = [70_000, 0, 125, 126, 65_535, 65_536, 16_384, 500_000, 1]
@@ -144,6 +159,46 @@ def test_long_messages_pass_whole_whatever_a_turn_reads() -> None:
             assert handler.sizes == sizes
             link.abort()
             await handler.ended
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("enough")
+def test_what_was_read_and_not_heard_yet_waits_in_order_while_the_owner_pauses() -> None:
+    async def main() -> None:
+        sizes = [n % 120 for n in range(5_000)]
+        async with broker(b"".join(map(_frame, sizes))) as port:
+            handler = Turns()
+            link = await dial(f"ws://127.0.0.1:{port}", handler)
+            for _ in range(10):
+                await handler.more()
+                link.pause_reading()
+                link.pause_reading()
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                heard = handler.total
+                await asyncio.sleep(0)
+                assert handler.total == heard
+                link.resume_reading()
+                link.rest()
+            await handler.until(lambda: handler.total == len(sizes))
+            assert handler.sizes == sizes
+            link.abort()
+            await handler.ended
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("enough")
+def test_a_close_behind_much_else_is_heard_by_who_has_closed_in_the_meantime() -> None:
+    async def main() -> None:
+        async with broker(TINY * 10_000 + b"\x88\x02" + (1001).to_bytes(2, "big")) as port:
+            handler = Turns()
+            link = await dial(f"ws://127.0.0.1:{port}", handler)
+            await handler.until(lambda: handler.total)
+            link.close(1000, "enough")
+            assert await asyncio.wait_for(handler.ended, 1.5) == (1001, "")
+            assert handler.total < 10_000
 
     asyncio.run(main())
 

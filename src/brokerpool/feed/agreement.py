@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 
 
 class Agreement:
@@ -39,3 +40,10 @@ class Agreement:
         """Begin anew with a socket of this name."""
         self._behind.pop(source, None)
         self._until = {pair: at for pair, at in self._until.items() if source not in pair}
+
+    def keep(self, sources: Container[str]) -> None:
+        """Forget all other sockets: those that have ended for good."""
+        self._behind = {source: late for source, late in self._behind.items() if source in sources}
+        self._until = {
+            pair: at for pair, at in self._until.items() if pair[0] in sources and pair[1] in sources
+        }

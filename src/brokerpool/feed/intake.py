@@ -161,7 +161,7 @@ class Intake:
     def tidy(self, now: float) -> Iterator[None]:
         """Let ticks pass that have waited for others in vain, and expect copies where there are some still.
 
-        Does a share at each step.
+        Forgets connections that have ended. Does a share at each step.
         """
         for n, (instrument, copies) in enumerate(list(self._contested.items()), 1):
             if n % _SHARE == 0:
@@ -172,6 +172,7 @@ class Intake:
                 del self._contested[instrument]
             else:
                 self._release_overdue(instrument, copies, now)
+        self._agreement.keep({name for lane in self._lanes for name in lane.connections})
 
     def delisted(self, instruments: list[Instrument]) -> None:
         """Tell of symbols that are given up because the broker has given their tokens to others."""

@@ -70,10 +70,10 @@ class LinkHandler:
 class Link(WSListener):
     """One WebSocket connection; the owner hears of it through its LinkHandler."""
 
-    def __init__(self, handler: LinkHandler, max_message_bytes: int, most_in_turn: int = READ_BYTES) -> None:
-        """`most_in_turn` bytes are read at once, and nothing more in the same turn of the event loop."""
+    def __init__(self, handler: LinkHandler, max_message_bytes: int, most_at_once: int = READ_BYTES) -> None:
+        """`most_at_once` bytes are read at most, and nothing more in the same turn of the event loop."""
         self._handler = handler
-        self._most_in_turn = most_in_turn
+        self._most_at_once = most_at_once
         self._assembler = MessageAssembler(max_message_bytes)
         self._transport: WSTransport | None = None
         self._closing: tuple[int, str] | None = None
@@ -84,6 +84,8 @@ class Link(WSListener):
         self._most_while_closing = max_message_bytes + READ_BYTES
         self._read_since_close = 0
         self._behind = False  # more than the high-water mark waits to be written
+        self._resting = False  # nothing is read until the next turn
+        self._reads: BoundedReads
         self._owed_pong: bytes | None = None
         self._pongs = 0  # sent, or owed, in this turn
         #: True while the owner has the peer not read.
@@ -149,15 +151,17 @@ class Link(WSListener):
 
     def resume_reading(self) -> None:
         """Read on, from the next turn of the event loop."""
-        if self.reading_paused and self._transport is not None:
+        if self.reading_paused:
             self.reading_paused = False
-            asyncio.get_running_loop().call_soon(self._rested)
+            self.rest()
 
     def rest(self) -> None:
         """Read nothing more in this turn of the event loop."""
-        if not self.reading_paused and not self.closed:
-            self._tcp.pause_reading()
-            asyncio.get_running_loop().call_soon(self._rested)
+        if self._resting or self.reading_paused or self._transport is None or self._tcp.is_closing():
+            return
+        self._resting = True
+        self._tcp.pause_reading()
+        asyncio.get_running_loop().call_soon(self._rested)
 
     def limit_buffer(self, high_water_bytes: int) -> None:
         """Set how much may wait before `paused` is called; `resumed` follows at a quarter of it."""
@@ -194,7 +198,9 @@ class Link(WSListener):
             self.abort()
             return
         forget_the_end_of(transport)
-        BoundedReads(transport, self._most_in_turn, more=self.rest, closing=self._read_while_closing)
+        self._reads = BoundedReads(
+            transport, self._most_at_once, more=self.rest, closing=self._read_while_closing
+        )
         self.rest()  # what came with the handshake is enough for this turn
         self.send_frames = transport.underlying_transport.write
         self._handler.opened(self)
@@ -258,7 +264,10 @@ class Link(WSListener):
             self.abort()
 
     def _rested(self) -> None:
-        if not self.reading_paused and self._transport is not None and not self._transport.is_disconnected:
+        self._resting = False
+        if self.reading_paused or cast("WSTransport", self._transport).is_disconnected:
+            return
+        if self._reads.go_on() and not self._resting and not self.reading_paused:
             read_on(self._tcp)
 
     def _answer(self, ping: bytes) -> None:

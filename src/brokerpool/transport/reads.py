@@ -10,19 +10,18 @@ from typing import Any, cast
 
 from picows import WSTransport
 
-#: A read that took longer is followed by a smaller one, and one that took less than half of it by a larger.
-SLOW_SECONDS = 0.004
-LEAST_BYTES = 4 * 1024
+#: What is read is handed to picows in pieces of so many bytes: of the smallest frames 1,024.
+PIECE_BYTES = 2 * 1024
+#: After so many seconds the pieces that are left wait for the next turn.
+ENOUGH_SECONDS = 0.002
 
 
 class BoundedReads(asyncio.BufferedProtocol):
-    """Stands before picows' protocol, and reads a little at a time, once in each turn of the loop.
+    """Stands before picows' protocol: one read in a turn, and of it as much is parsed as there is time for.
 
-    How much, between 4 KiB and `most`, is learned from how long the last took: tiny frames take ten times as
-    long as large ones with as many bytes.
-
-    picows doubles its buffer whenever a read fills it, and aiofastnet reads on until 256 KiB have come: a
-    burst of tiny frames would be taken in one turn, for tenths of a second.
+    picows parses whatever it is given at once, and tiny frames take ten times as long as large ones with as
+    many bytes. It doubles its buffer whenever a read fills it, and aiofastnet reads on until 256 KiB have
+    come: a burst of tiny frames would be taken in one turn, for tenths of a second.
     """
 
     def __init__(
@@ -33,18 +32,19 @@ class BoundedReads(asyncio.BufferedProtocol):
         more: Callable[[], None],
         closing: Callable[[int], None],
     ) -> None:
-        """`more` is called after a read that brought as much as it could; `closing` after any once a close
-        frame was sent, by picows too, with the bytes that were read.
+        """`most` bytes are read at once. `more` is called when that is not all, or was not all handed on:
+        nothing may be read before `go_on` has returned. `closing` is called after any piece once a close
+        frame was sent, by picows too, with its bytes.
         """
-        tcp = transport.underlying_transport
+        self._tcp = tcp = transport.underlying_transport
         protocol = cast("asyncio.BufferedProtocol", tcp.get_protocol())
         tcp.set_protocol(self)
         self._transport = transport
         self._updated = protocol.buffer_updated
-        self._buffer = protocol.get_buffer
-        self._most = most
-        self._size = min(most, 4 * LEAST_BYTES)
-        self._offered = 0
+        self._buffer = cast("Callable[[int], memoryview]", protocol.get_buffer)
+        self._read = memoryview(bytearray(most))
+        #: What was read and not handed on yet.
+        self._held = self._read[:0]
         self._more = more
         self._closing = closing
         self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
@@ -53,24 +53,33 @@ class BoundedReads(asyncio.BufferedProtocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        buffer = memoryview(self._buffer(sizehint))[: self._size]
-        self._offered = len(buffer)
-        return buffer
+        return self._read
 
     def buffer_updated(self, nbytes: int) -> None:
-        began = perf_counter()
-        self._updated(nbytes)
-        if self._transport.is_close_frame_sent:
-            self._closing(nbytes)
-        elif nbytes == self._offered:
-            self._learn(perf_counter() - began)
+        self._held = self._read[:nbytes]
+        self._hand_on()
+        if self._held or nbytes == len(self._read):
             self._more()
 
-    def _learn(self, seconds: float) -> None:
-        if seconds > SLOW_SECONDS:
-            self._size = max(LEAST_BYTES, self._size // 2)
-        elif seconds < SLOW_SECONDS / 2:
-            self._size = min(self._most, self._size * 2)
+    def go_on(self) -> bool:
+        """Hand on what is left of the last read; return whether that was all, else `more` was called."""
+        self._hand_on()
+        if self._held:
+            self._more()
+        return not self._held
+
+    def _hand_on(self) -> None:
+        until = perf_counter() + ENOUGH_SECONDS
+        while self._held and not self._tcp.is_closing():
+            buffer = self._buffer(PIECE_BYTES)
+            nbytes = min(len(buffer), len(self._held), PIECE_BYTES)
+            buffer[:nbytes] = self._held[:nbytes]
+            self._held = self._held[nbytes:]
+            self._updated(nbytes)
+            if self._transport.is_close_frame_sent:
+                self._closing(nbytes)
+            if perf_counter() > until:
+                break
 
 
 def read_on(tcp: asyncio.Transport) -> None:

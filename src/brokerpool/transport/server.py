@@ -24,6 +24,7 @@ from picows import (
 from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
 from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
 from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
+from brokerpool.transport.reads import PIECE_BYTES
 
 _BACKLOG = 1024
 
@@ -107,7 +108,7 @@ class LinkServer:
                 sock=sock,
                 websocket_handshake_timeout=handshake_timeout,
                 max_frame_size=self._max_message_bytes,
-                read_buffer_init_size=_READ_BYTES,
+                read_buffer_init_size=PIECE_BYTES,
                 enable_auto_pong=False,  # the link answers, and does not write to a peer that does not read
                 logger_name=picows_logger,
                 backlog=ACCEPTED_A_TURN,
