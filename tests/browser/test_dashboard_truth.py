@@ -12,11 +12,13 @@ import aiohttp
 import pytest
 from playwright.async_api import Page, expect
 
+from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.store import Store
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.vitals import DatabaseState
+from brokerpool.instruments import TokenBook
 from brokerpool.monitor import conditions, health
 from tests.browser.chromium import PHONE, needs_chromium
 from tests.browser.test_dashboard import CONTRAST, SEEN_MS, sees, watched
@@ -52,7 +54,7 @@ async def stands_on_top(page: Page, served_by: Gateway, code: str) -> None:
     await expect(page.locator("#attention")).not_to_contain_text("All is well")
 
 
-def test_a_dead_token_a_missing_list_and_a_database_that_is_away_are_told_in_the_words_of_health(
+def test_a_dead_token_an_old_or_a_missing_list_and_a_database_that_is_away_are_told_in_the_words_of_health(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
@@ -64,12 +66,20 @@ def test_a_dead_token_a_missing_list_and_a_database_that_is_away_are_told_in_the
             await stands_on_top(page, served_by, "instruments_stale")
             served_by.instruments.fault = ""
             await sees(page, "#attention", "All is well")
+            feed = served_by.pool.feed
+            assert isinstance(feed, ZerodhaFeed)
+            book = feed.book
+            feed.relist(TokenBook())
+            await sees(page, "#attention", "list is empty")
+            await stands_on_top(page, served_by, "instruments_missing")
+            feed.relist(book)
+            await sees(page, "#attention", "All is well")
             monkeypatch.setattr(served_by._vitals, "_database", lambda: DatabaseState("DB_UNREACHABLE"))
             await sees(page, "#attention", "DB_UNREACHABLE")
             await stands_on_top(page, served_by, "database_away")
             monkeypatch.setattr(served_by._vitals, "_database", DatabaseState)
             await sees(page, "#account", "accepted by the broker")
-            login = served_by.pool.feed.login
+            login = feed.login
             login.refuse(login.version)
             await sees(page, "#account", "refused by the broker")
             await stands_on_top(page, served_by, "login_refused")
