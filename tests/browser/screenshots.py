@@ -96,7 +96,7 @@ async def without_database() -> None:
         page_of(served_by.http_url) as page,
     ):
         await session.subscribe("INFY", "SBIN")
-        await page.locator("#attention [data-key='h database_away']").wait_for()
+        await page.locator("#attention [data-key='h database_absent']").wait_for()
         await pictures(page, "database")
 
 
