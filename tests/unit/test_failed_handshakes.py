@@ -16,7 +16,7 @@ from brokerpool.gateway.loop_faults import LoopFaults
 from tests.gateway_client import gateway
 from tests.http_server import AUTHORITY
 from tests.rehearsal import until
-from tests.unit.test_access import written
+from tests.unit.test_gateway_tls import written
 
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 KINDS = {

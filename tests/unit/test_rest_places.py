@@ -22,7 +22,7 @@ from brokerpool.gateway.server import Gateway
 from tests.gateway_client import KEY, gateway
 from tests.http_server import AUTHORITY
 from tests.rehearsal import until
-from tests.unit.test_access import written
+from tests.unit.test_gateway_tls import written
 
 MOST, SPARE = 6, 4
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
