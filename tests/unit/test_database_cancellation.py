@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -144,6 +145,10 @@ def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(
     asyncio.run(main())
 
 
+def _nothing_is_left(pool: DatabasePool) -> bool:
+    return not pool.stats()["checked_out"] and not pool.stats()["open"]
+
+
 def test_a_drain_cancelled_at_any_step_can_be_finished(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +168,8 @@ def test_a_drain_cancelled_at_any_step_can_be_finished(
                     in_time = task.cancel()
                     await asyncio.wait([task], timeout=5)
                     await pool.drain(0)
-                    assert (pool.stats()["checked_out"], pool.stats()["open"]) == (0, 0)
+                    # What a drain has cut off it closes behind itself where 20 ms are too short for that.
+                    await until(partial(_nothing_is_left, pool))
                 if not in_time or step > 12:
                     break
 
