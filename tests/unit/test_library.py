@@ -254,7 +254,9 @@ def test_the_numbers_of_a_program_are_in_the_seeds_shape_and_over_all_open_pools
             one.subscribe(INFY)
             async with database.connection():
                 found = get_pool_stats()
-            assert await asyncio.to_thread(get_pool_stats) == get_pool_stats()
+            elsewhere = await asyncio.to_thread(get_pool_stats)  # while it dials, of which the figures tell
+            assert elsewhere.keys() == found.keys()
+            assert elsewhere["websocket"]["total_symbols"] == 1
             web = found["websocket"]
             assert web["total_symbols"] == 1
             assert web["connections"] == 1
