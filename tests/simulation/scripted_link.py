@@ -115,7 +115,6 @@ class ScriptedLink(Link):
 
     def ping(self) -> None:
         if not self.closed and self.far_end is not None:
-            self.heard_since_ping = False
             self.far_end.pinged(answer=False)
             self._up(lambda end: end.ping())
 
@@ -165,12 +164,10 @@ class ScriptedLink(Link):
             self._handler.opened(self)
 
     def take_binary(self, message: bytes) -> None:
-        self.heard_since_ping = True
         if not self.closed:
             self._handler.binary(message)
 
     def take_text(self, message: str) -> None:
-        self.heard_since_ping = True
         if not self.closed:
             self._handler.text(message)
 

@@ -18,7 +18,7 @@ from brokerpool.egress import Egress
 from brokerpool.errors import SettingsError
 from brokerpool.retry_after import retry_after
 from brokerpool.transport.link import Link, LinkHandler, picows_logger
-from brokerpool.transport.reads import PIECE_BYTES
+from brokerpool.transport.reads import HANDSHAKE_BYTES
 
 #: A broker's message may carry a whole instrument universe; more than this is a fault.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -83,7 +83,7 @@ async def dial(
                 url,
                 websocket_handshake_timeout=timeout,
                 max_frame_size=MAX_MESSAGE_BYTES,
-                read_buffer_init_size=PIECE_BYTES,  # a peer may send as much with its handshake
+                read_buffer_init_size=HANDSHAKE_BYTES,  # a peer may send as much with its handshake
                 enable_auto_pong=False,  # the link answers, so that its owner hears of it
                 extra_headers=headers,
                 max_redirects=0,  # whoever sends us elsewhere gets no credentials carried there

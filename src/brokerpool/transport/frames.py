@@ -73,6 +73,8 @@ class MessageAssembler:
         Raises ProtocolError for a continuation without a start, a start inside a message, text that
         is not UTF-8 (at the first wrong byte) and a message above `max_bytes`.
         """
+        if fin and opcode != CONTINUATION and self._opcode == CONTINUATION:
+            return self._whole(opcode, payload)
         if opcode == CONTINUATION:
             if self._opcode == CONTINUATION:
                 raise ProtocolError(PROTOCOL_ERROR, "continuation frame without a message to continue")
@@ -87,6 +89,16 @@ class MessageAssembler:
             self._check_text(payload, fin)
         self._payload += payload
         return self._finish() if fin else None
+
+    def _whole(self, opcode: int, payload: bytes) -> str | bytes:
+        if len(payload) > self._max_bytes:
+            raise ProtocolError(TOO_BIG, f"message above {self._max_bytes} bytes")
+        if opcode != TEXT:
+            return payload
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            raise ProtocolError(INVALID_TEXT, "text is not UTF-8") from None
 
     def _check_text(self, payload: bytes, fin: bool) -> None:
         try:

@@ -24,15 +24,18 @@ from brokerpool.transport.frames import (
     ProtocolError,
     may_be_sent,
 )
-from brokerpool.transport.reads import BoundedReads, PicowsLog, forget_the_end_of, read_on
+from brokerpool.transport.reads import BoundedReads, PicowsLog, Portion, forget_the_end_of, read_on
 
 logger = logging.getLogger("brokerpool.transport")
 #: What picows has to say; its two lines for every connection that comes and goes are left out.
 picows_logger = PicowsLog(logging.getLogger("brokerpool.transport.picows"))
 picows_logger.setLevel(logging.WARNING)
 
-#: Bytes of one connection that are read in one turn of the event loop at most: 170 order books.
-READ_BYTES = 32 * 1024
+#: What a turn takes from who was dialled: as much as aiofastnet reads, if that is not for long.
+DIALLED = Portion(read_bytes=8 * 1024, turn_bytes=256 * 1024, seconds=0.004)
+#: The clock is looked at after so many frames.
+_FRAMES_BETWEEN_LOOKS = 64
+_BINARY = WSMsgType.BINARY
 #: Pings that are answered in one turn; of more the last one is.
 PONGS_A_TURN = 16
 #: How long a close handshake may take before the TCP connection is dropped.
@@ -70,10 +73,10 @@ class LinkHandler:
 class Link(WSListener):
     """One WebSocket connection; the owner hears of it through its LinkHandler."""
 
-    def __init__(self, handler: LinkHandler, max_message_bytes: int, most_at_once: int = READ_BYTES) -> None:
-        """`most_at_once` bytes are read at most, and nothing more in the same turn of the event loop."""
+    def __init__(self, handler: LinkHandler, max_message_bytes: int, portion: Portion = DIALLED) -> None:
+        """`portion` is what one turn of the event loop takes from the peer."""
         self._handler = handler
-        self._most_at_once = most_at_once
+        self._portion = portion
         self._assembler = MessageAssembler(max_message_bytes)
         self._transport: WSTransport | None = None
         self._closing: tuple[int, str] | None = None
@@ -81,11 +84,14 @@ class Link(WSListener):
         self._abort_timer: asyncio.TimerHandle | None = None
         self._abandoned = False
         # What a peer may have under way when it is told that the link closes: a message of full length.
-        self._most_while_closing = max_message_bytes + READ_BYTES
+        self._most_while_closing = max_message_bytes + portion.read_bytes
         self._read_since_close = 0
         self._behind = False  # more than the high-water mark waits to be written
         self._resting = False  # nothing is read until the next turn
         self._reads: BoundedReads
+        # Frames that may be handed over before the clock is looked at; none while the link closes, its owner
+        # has paused it, or a message is under way.
+        self._straight_on = 0
         self._owed_pong: bytes | None = None
         self._pongs = 0  # sent, or owed, in this turn
         #: True while the owner has the peer not read.
@@ -93,8 +99,6 @@ class Link(WSListener):
         #: Writes finished server frames (see `frames.server_frame`), any number of them, in one go; does
         #: nothing unless the link is open. An attribute, because the fan-out calls it for every client.
         self.send_frames: Callable[[bytes], object] = _discard
-        #: Set by any frame of the peer; the server's keep-alive sweep clears it.
-        self.heard_since_ping = True
 
     # -- for the owner ------------------------------------------------------------------------------------
 
@@ -109,6 +113,11 @@ class Link(WSListener):
             or transport.is_disconnected
             or self._tcp.is_closing()
         )
+
+    @property
+    def heard_since_ping(self) -> bool:
+        """True when anything has come from the peer since the last ping, if only part of a frame."""
+        return self._reads.heard
 
     @property
     def peer(self) -> str:
@@ -140,13 +149,14 @@ class Link(WSListener):
     def ping(self) -> None:
         """Send a ping and expect any frame in return."""
         if self._transport is not None and not self.closed:
-            self.heard_since_ping = False
+            self._reads.heard = False
             self._transport.send_ping()
 
     def pause_reading(self) -> None:
         """Leave what the peer sends in the network until `resume_reading`; nothing that it sends is heard."""
         if not self.closed:
             self.reading_paused = True
+            self._straight_on = 0
             self._tcp.pause_reading()
 
     def resume_reading(self) -> None:
@@ -176,7 +186,7 @@ class Link(WSListener):
         """Begin the close handshake; the TCP connection is dropped when it takes over two seconds."""
         if self._transport is None or self.closed:
             return
-        self._closing = (code, reason)
+        self._close_with(code, reason)
         self._send_close(code, reason)
         self._drop_after(CLOSE_SECONDS)
 
@@ -194,38 +204,33 @@ class Link(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        self._reads = BoundedReads(transport, self._portion, rest=self.rest, closing=self._read_while_closing)
         if self._abandoned:
             self.abort()
             return
         forget_the_end_of(transport)
-        self._reads = BoundedReads(
-            transport, self._most_at_once, more=self.rest, closing=self._read_while_closing
-        )
         self.rest()  # what came with the handshake is enough for this turn
         self.send_frames = transport.underlying_transport.write
         self._handler.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type
-        self.heard_since_ping = True
-        if self._closing is not None and kind != WSMsgType.CLOSE:
-            return
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._fail(ProtocolError(PROTOCOL_ERROR, "reserved bits set without an extension"))
-        elif kind == WSMsgType.BINARY and frame.fin and self._assembler.between_messages:
-            # The broker's ticks: handed over without a copy.
+        # The broker's ticks: a million a minute, so that this asks for nothing twice, and copies nothing.
+        self._straight_on -= 1
+        if (
+            self._straight_on >= 0
+            and frame.msg_type == _BINARY
+            and frame.fin
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+        ):
             self._handler.binary(frame.get_payload_as_memoryview())
-        elif kind == WSMsgType.TEXT and frame.fin and self._assembler.between_messages:
-            self._take_text(frame)
-        elif kind == WSMsgType.CLOSE:
-            self._take_close(frame)
-        elif kind == WSMsgType.PING:
-            self._answer(frame.get_payload_as_bytes())
-            self._handler.control_frame(answered=True)
-        elif kind == WSMsgType.PONG:
-            self._handler.control_frame(answered=False)
-        elif kind in _OPCODES:
-            self._take_data(_OPCODES[kind], frame)
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            if self._closing is None:
+                self._fail(ProtocolError(PROTOCOL_ERROR, "reserved bits set without an extension"))
+        elif self._reads.held or self.reading_paused or self._reads.late:
+            self._straight_on = 0
+            self._reads.held.append((frame.msg_type, frame.fin, frame.get_payload_as_bytes()))
+        else:
+            self._take(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.send_frames = _discard
@@ -255,7 +260,7 @@ class Link(WSListener):
         if self._closing is None:
             # picows has refused a frame, and would go on parsing in the middle of it.
             logger.debug("closing %s: it sent what is no WebSocket frame, or one that is too long", self.peer)
-            self._closing = (PROTOCOL_ERROR, "broke the protocol")
+            self._close_with(PROTOCOL_ERROR, "broke the protocol")
             self._drop_after(CLOSE_SECONDS)
             transport.disconnect()
             return
@@ -267,7 +272,18 @@ class Link(WSListener):
         self._resting = False
         if self.reading_paused or cast("WSTransport", self._transport).is_disconnected:
             return
-        if self._reads.go_on() and not self._resting and not self.reading_paused:
+        self._reads.begin()
+        held = self._reads.held
+        while held:
+            self._take(*held.popleft())
+            if self.reading_paused:
+                return
+            if self._reads.late:
+                break
+        if held:
+            self._straight_on = 0
+            self.rest()
+        elif not self._resting:
             read_on(self._tcp)
 
     def _answer(self, ping: bytes) -> None:
@@ -285,43 +301,57 @@ class Link(WSListener):
         if self._owed_pong is not None and not self._behind and not self.closed:
             self._answer(self._owed_pong)
 
-    def _take_text(self, frame: WSFrame) -> None:
-        try:
-            text = frame.get_payload_as_utf8_text()
-        except UnicodeDecodeError:
-            self._fail(ProtocolError(INVALID_TEXT, "text is not UTF-8"))
+    def _take(self, kind: WSMsgType, fin: bool, payload: bytes) -> None:
+        if kind == WSMsgType.CLOSE:
+            self._take_close(payload)
+        elif self._closing is not None:
             return
-        self._handler.text(text)
+        elif kind in _OPCODES:
+            self._take_data(_OPCODES[kind], fin, payload)
+        else:
+            if kind == WSMsgType.PING:
+                self._answer(payload)
+            self._handler.control_frame(answered=kind == WSMsgType.PING)
 
-    def _take_data(self, opcode: int, frame: WSFrame) -> None:
+    def _take_data(self, opcode: int, fin: bool, payload: bytes) -> None:
         try:
-            message = self._assembler.feed(opcode, frame.fin, frame.get_payload_as_bytes())
+            message = self._assembler.feed(opcode, fin, payload)
         except ProtocolError as violation:
             self._fail(violation)
             return
+        self._straight_on = _FRAMES_BETWEEN_LOOKS if message is not None else 0
         if isinstance(message, str):
             self._handler.text(message)
         elif message is not None:
             self._handler.binary(message)
 
-    def _take_close(self, frame: WSFrame) -> None:
-        code = cast("int", frame.get_close_code()) if frame.payload_size else NO_CODE
-        if frame.payload_size and not may_be_sent(code):
+    def _take_close(self, payload: bytes) -> None:
+        code = int.from_bytes(payload[:2]) if payload else NO_CODE
+        if payload and not may_be_sent(code):
             self._fail(ProtocolError(PROTOCOL_ERROR, f"close code {code}"))
             return
-        self._heard = (code, escaped(frame.get_close_reason() or ""))
+        try:
+            reason = payload[2:].decode()
+        except UnicodeDecodeError:
+            self._fail(ProtocolError(INVALID_TEXT, "the reason of a close is not UTF-8"))
+            return
+        self._heard = (code, escaped(reason))
         if self._closing is None:
-            self._closing = self._heard
+            self._close_with(*self._heard)
             self._send_close(NORMAL if code == NO_CODE else code, "")
         self._drop_after(CLOSE_SECONDS)
         cast("WSTransport", self._transport).disconnect()
 
     def _fail(self, violation: ProtocolError) -> None:
         logger.debug("closing %s with %d: %s", self.peer, violation.code, violation.reason)
-        self._closing = (violation.code, violation.reason)
+        self._close_with(violation.code, violation.reason)
         self._send_close(violation.code, violation.reason)
         self._drop_after(CLOSE_SECONDS)
         cast("WSTransport", self._transport).disconnect()
+
+    def _close_with(self, code: int, reason: str) -> None:
+        self._closing = (code, reason)
+        self._straight_on = 0
 
     def _send_close(self, code: int, reason: str) -> None:
         self.send_frames = _discard  # RFC 6455 5.5.1: nothing may follow a close frame

@@ -1,85 +1,102 @@
-"""How much one turn of the event loop reads from one connection, whatever its peer sends."""
+"""How much one turn of the event loop takes from one connection, whatever its peer sends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from picows import WSTransport
+from picows import WSMsgType, WSTransport
 
-#: What is read is handed to picows in pieces of so many bytes: of the smallest frames 1,024.
-PIECE_BYTES = 2 * 1024
-#: After so many seconds the pieces that are left wait for the next turn.
-ENOUGH_SECONDS = 0.002
+#: What picows reads at once until the handshake is done, in bytes: frames may come with it.
+HANDSHAKE_BYTES = 2 * 1024
+
+
+class Portion(NamedTuple):
+    """What one turn of the event loop may take from a connection."""
+
+    #: Bytes that are read at once.
+    read_bytes: int
+    #: Once so many bytes were read, nothing more is until the next turn.
+    turn_bytes: int
+    #: Once so many seconds are over, what comes is put aside for the next turn.
+    seconds: float
 
 
 class BoundedReads(asyncio.BufferedProtocol):
-    """Stands before picows' protocol: one read in a turn, and of it as much is parsed as there is time for.
+    """Stands before picows' protocol, which reads what it wants and parses all of it at once.
 
-    picows parses whatever it is given at once, and tiny frames take ten times as long as large ones with as
-    many bytes. It doubles its buffer whenever a read fills it, and aiofastnet reads on until 256 KiB have
-    come: a burst of tiny frames would be taken in one turn, for tenths of a second.
+    picows doubles its buffer whenever a read fills it, aiofastnet reads on until 256 KiB have come, and tiny
+    frames take ten times as long as large ones with as many bytes: a burst of them would be taken in one
+    turn, for tenths of a second. To stop reading costs 0.1 ms, so that it is not done after each read.
     """
 
     def __init__(
         self,
         transport: WSTransport,
-        most: int,
+        portion: Portion,
         *,
-        more: Callable[[], None],
+        rest: Callable[[], None],
         closing: Callable[[int], None],
     ) -> None:
-        """`most` bytes are read at once. `more` is called when that is not all, or was not all handed on:
-        nothing may be read before `go_on` has returned. `closing` is called after any piece once a close
-        frame was sent, by picows too, with its bytes.
+        """`rest` is called when nothing more may be read in this turn, nor before what is `held` was heard.
+        `closing` is called after any read once a close frame was sent, by picows too, with its bytes.
         """
-        self._tcp = tcp = transport.underlying_transport
+        tcp = transport.underlying_transport
         protocol = cast("asyncio.BufferedProtocol", tcp.get_protocol())
         tcp.set_protocol(self)
         self._transport = transport
         self._updated = protocol.buffer_updated
         self._buffer = cast("Callable[[int], memoryview]", protocol.get_buffer)
-        self._read = memoryview(bytearray(most))
-        #: What was read and not handed on yet.
-        self._held = self._read[:0]
-        self._more = more
+        self._portion = portion
+        self._rest = rest
         self._closing = closing
+        self._room = 0  # of the buffer that was given last
+        self._in_turn = 0  # bytes of this turn
+        self._late_at = 0.0
+        #: Set by whatever comes.
+        self.heard = True
+        #: Frames that came when the time was over: kind, whether a message ends with it, payload.
+        self.held: deque[tuple[WSMsgType, bool, bytes]] = deque()
         self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
         self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
+    @property
+    def late(self) -> bool:
+        """True when the time of this turn is over."""
+        return perf_counter() > self._late_at
+
+    def begin(self) -> None:
+        """Let the time of a turn begin."""
+        self._late_at = perf_counter() + self._portion.seconds
+
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._read
+        buffer = self._buffer(sizehint)[: self._portion.read_bytes]
+        self._room = len(buffer)
+        return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._held = self._read[:nbytes]
-        self._hand_on()
-        if self._held or nbytes == len(self._read):
-            self._more()
+        self.heard = True
+        full = nbytes == self._room
+        if not self._in_turn:
+            self.begin()
+            if full:  # else nothing more is read in this turn
+                asyncio.get_running_loop().call_soon(self._turn_over)
+        if full:
+            self._in_turn += nbytes
+        self._updated(nbytes)
+        if self._transport.is_close_frame_sent:
+            self._closing(nbytes)
+        if self.held or (full and (self._in_turn >= self._portion.turn_bytes or self.late)):
+            self._rest()
 
-    def go_on(self) -> bool:
-        """Hand on what is left of the last read; return whether that was all, else `more` was called."""
-        self._hand_on()
-        if self._held:
-            self._more()
-        return not self._held
-
-    def _hand_on(self) -> None:
-        until = perf_counter() + ENOUGH_SECONDS
-        while self._held and not self._tcp.is_closing():
-            buffer = self._buffer(PIECE_BYTES)
-            nbytes = min(len(buffer), len(self._held), PIECE_BYTES)
-            buffer[:nbytes] = self._held[:nbytes]
-            self._held = self._held[nbytes:]
-            self._updated(nbytes)
-            if self._transport.is_close_frame_sent:
-                self._closing(nbytes)
-            if perf_counter() > until:
-                break
+    def _turn_over(self) -> None:
+        self._in_turn = 0
 
 
 def read_on(tcp: asyncio.Transport) -> None:

@@ -24,14 +24,14 @@ from picows import (
 from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
 from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
 from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
-from brokerpool.transport.reads import PIECE_BYTES
+from brokerpool.transport.reads import HANDSHAKE_BYTES, Portion
 
 _BACKLOG = 1024
 
 #: What the kernel may hold of what a client sends, and so what one turn of the event loop can be handed.
 RECEIVE_BUFFER_BYTES = 16 * 1024
-#: Bytes of one client that are read in one turn: 680 frames, if they are as small as can be.
-_READ_BYTES = 4 * 1024
+#: What a turn takes from one client: 680 frames, if they are as small as can be.
+_ACCEPTED = Portion(read_bytes=4 * 1024, turn_bytes=4 * 1024, seconds=0.002)
 #: aiofastnet's buffers for each connection with TLS, in bytes: by itself it takes half a megabyte.
 _TLS: Mapping[str, Any] = {"ssl_incoming_bio_size": 32 * 1024, "ssl_outgoing_bio_size": 32 * 1024}
 
@@ -108,7 +108,7 @@ class LinkServer:
                 sock=sock,
                 websocket_handshake_timeout=handshake_timeout,
                 max_frame_size=self._max_message_bytes,
-                read_buffer_init_size=PIECE_BYTES,
+                read_buffer_init_size=HANDSHAKE_BYTES,
                 enable_auto_pong=False,  # the link answers, and does not write to a peer that does not read
                 logger_name=picows_logger,
                 backlog=ACCEPTED_A_TURN,
@@ -179,7 +179,7 @@ class _AcceptedLink(Link):
     """A link that its server knows from the handshake to the end."""
 
     def __init__(self, handler: LinkHandler, max_message_bytes: int, server: LinkServer) -> None:
-        super().__init__(handler, max_message_bytes, _READ_BYTES)
+        super().__init__(handler, max_message_bytes, _ACCEPTED)
         self._server = server
 
     def on_ws_connected(self, transport: WSTransport) -> None:
