@@ -66,9 +66,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("soon")
 def test_symbols_of_a_connection_that_stays_out_move_by_priority_and_go_home_again_without_a_hole() -> None:
     async def main() -> None:
-        async with rehearsal(
-            symbols=20, rate=400, max_symbols=5, grace=0.3, limits={"silence_seconds": 1.0}
-        ) as (broker, pool):
+        async with rehearsal(symbols=20, rate=400, max_symbols=5, grace=0.3) as (broker, pool):
             every = instruments(broker)
             first, second, third = every[:5], every[5:10], every[10:13]
             pool.subscribe(first[:3])
