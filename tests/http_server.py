@@ -82,7 +82,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=90))
+            .not_valid_after(now + datetime.timedelta(days=1))
         )
         # Python 3.13 verifies strictly: who signs says that it may, and each names the key it was signed by.
         issuer, is_authority = self._key.public_key(), name == self._name
