@@ -20,6 +20,8 @@ class LoginTrial:
 
     def __init__(self, settings: Settings, login: Login) -> None:
         self._login = login
+        #: The login's version that was tried last.
+        self.version = 0
         self._of_settings = settings.broker_access_token.get_secret_value()
         self._session = KiteSession(
             settings.broker_api_key.get_secret_value(),
@@ -34,6 +36,7 @@ class LoginTrial:
         A login that the broker refuses is not dialled with. What is no answer changes nothing.
         """
         login, version = self._login, self._login.version
+        self.version = version
         token = login.credentials.access_token
         try:
             holder, known = await self._session.tried(token)
@@ -52,5 +55,6 @@ class LoginTrial:
             return
         if login.version == version:
             login.renew(known)
+            self.version = login.version
         assert known.expires_at is not None  # of a tried login
         logger.info("logged in as %s, until %s", holder, until(known.expires_at))

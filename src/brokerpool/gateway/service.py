@@ -106,6 +106,7 @@ async def _given(
 
 async def _renew(login: Login, trial: LoginTrial, logins: AsyncIterator[Credentials]) -> None:
     async for credentials in logins:
-        if login.renew(credentials):
+        # The pool may have asked the store itself, and be the first with it.
+        if login.renew(credentials) or login.version != trial.version:
             logger.info("a new access token of the broker is in use")
             await trial.run()
