@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 
-from brokerpool.brokers.login import Login
+from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.zerodha.session import KiteSession, until
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.settings import Settings
@@ -16,12 +17,11 @@ TRIAL_SECONDS = 5.0
 
 
 class LoginTrial:
-    """One call for the profile with each new login; it learns whose the login is, or refuses it."""
+    """Takes new logins over, with one call for the profile each; it learns whose one is, or refuses it."""
 
     def __init__(self, settings: Settings, login: Login) -> None:
         self._login = login
-        #: The login's version that was tried last.
-        self.version = 0
+        self._tried = 0  # the login's version that was tried last
         self._of_settings = settings.broker_access_token.get_secret_value()
         self._session = KiteSession(
             settings.broker_api_key.get_secret_value(),
@@ -30,13 +30,21 @@ class LoginTrial:
             timeout=TRIAL_SECONDS,
         )
 
+    async def follow(self, logins: AsyncIterator[Credentials]) -> None:
+        """Use each of these from its coming on, and try it, though the pool may have found it before."""
+        async for credentials in logins:
+            self._login.renew(credentials)
+            if self._login.version != self._tried:
+                logger.info("a new access token of the broker is in use")
+                await self.run()
+
     async def run(self) -> None:
         """Try the present version; raises nothing, and takes at most 5 seconds.
 
         A login that the broker refuses is not dialled with. What is no answer changes nothing.
         """
         login, version = self._login, self._login.version
-        self.version = version
+        self._tried = version
         token = login.credentials.access_token
         try:
             holder, known = await self._session.tried(token)
@@ -55,6 +63,5 @@ class LoginTrial:
             return
         if login.version == version:
             login.renew(known)
-            self.version = login.version
         assert known.expires_at is not None  # of a tried login
         logger.info("logged in as %s, until %s", holder, until(known.expires_at))

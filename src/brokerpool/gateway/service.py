@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from brokerpool import signals
-from brokerpool.brokers.login import Credentials, Login
+from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.certificate import Certificate
@@ -77,8 +77,8 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
         gc.freeze()
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
         await asyncio.gather(
-            _renew(feed.login, trial, _given(gateway, watch, certificate)),
-            _renew(feed.login, trial, records.logins()),
+            trial.follow(_given(gateway, watch, certificate)),
+            trial.follow(records.logins()),
         )
     finally:
         if gateway is not None:
@@ -102,11 +102,3 @@ async def _given(
                 logger.error("the old certificate stays in use: %s", error)
         if token:
             yield Credentials(token)
-
-
-async def _renew(login: Login, trial: LoginTrial, logins: AsyncIterator[Credentials]) -> None:
-    async for credentials in logins:
-        # The pool may have asked the store itself, and be the first with it.
-        if login.renew(credentials) or login.version != trial.version:
-            logger.info("a new access token of the broker is in use")
-            await trial.run()

@@ -41,6 +41,8 @@ PONGS_A_TURN = 16
 #: How long a close handshake may take before the TCP connection is dropped.
 CLOSE_SECONDS = 2.0
 
+#: What may have been sent behind a message when its sender is told that the link closes.
+_UNDER_WAY_BYTES = 32 * 1024
 _CLOSE_REASON_BYTES = 123  # RFC 6455 5.5: a control frame carries 125 bytes, two of them the code
 _OPCODES = {WSMsgType.TEXT: TEXT, WSMsgType.BINARY: BINARY, WSMsgType.CONTINUATION: CONTINUATION}
 
@@ -84,7 +86,7 @@ class Link(WSListener):
         self._abort_timer: asyncio.TimerHandle | None = None
         self._abandoned = False
         # What a peer may have under way when it is told that the link closes: a message of full length.
-        self._most_while_closing = max_message_bytes + portion.read_bytes
+        self._most_while_closing = max_message_bytes + _UNDER_WAY_BYTES
         self._read_since_close = 0
         self._behind = False  # more than the high-water mark waits to be written
         self._resting = False  # nothing is read until the next turn
@@ -147,7 +149,7 @@ class Link(WSListener):
             self._transport.send(WSMsgType.BINARY, message)
 
     def ping(self) -> None:
-        """Send a ping and expect any frame in return."""
+        """Send a ping and expect anything in return."""
         if self._transport is not None and not self.closed:
             self._reads.heard = False
             self._transport.send_ping()
@@ -274,7 +276,7 @@ class Link(WSListener):
             return
         self._reads.begin()
         held = self._reads.held
-        while held:
+        while held and not self._tcp.is_closing():
             self._take(*held.popleft())
             if self.reading_paused:
                 return

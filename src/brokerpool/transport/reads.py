@@ -20,7 +20,7 @@ class Portion(NamedTuple):
 
     #: Bytes that are read at once.
     read_bytes: int
-    #: Once so many bytes were read, nothing more is until the next turn.
+    #: Once so many bytes were read, nothing more is until the next turn; what is held of TLS comes besides.
     turn_bytes: int
     #: Once so many seconds are over, what comes is put aside for the next turn.
     seconds: float
@@ -76,7 +76,9 @@ class BoundedReads(asyncio.BufferedProtocol):
         self._late_at = perf_counter() + self._portion.seconds
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        buffer = self._buffer(sizehint)[: self._portion.read_bytes]
+        # Of TLS one more read may be under way when the turn has had its bytes: it gets one.
+        most = min(self._portion.read_bytes, max(1, self._portion.turn_bytes - self._in_turn))
+        buffer = self._buffer(sizehint)[:most]
         self._room = len(buffer)
         return buffer
 
