@@ -42,7 +42,7 @@ def test_a_message_cut_anywhere_comes_out_whole(message: str | bytes, cuts: list
         last = n == len(parts) - 1
         result = assembler.feed(opcode, last, part)
         assert (result == message) if last else (result is None)
-    assert assembler.between_messages
+    assert assembler.feed(TEXT, True, b"next") == "next", "nothing is left of it"
 
 
 @given(

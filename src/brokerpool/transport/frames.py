@@ -62,19 +62,12 @@ class MessageAssembler:
         self._payload = bytearray()
         self._decoder = _new_utf8_decoder()
 
-    @property
-    def between_messages(self) -> bool:
-        """True when no fragment waits for its continuation."""
-        return self._opcode == CONTINUATION
-
     def feed(self, opcode: int, fin: bool, payload: bytes) -> str | bytes | None:
         """Take one TEXT, BINARY or CONTINUATION frame; return the message that it completes, else None.
 
         Raises ProtocolError for a continuation without a start, a start inside a message, text that
         is not UTF-8 (at the first wrong byte) and a message above `max_bytes`.
         """
-        if fin and opcode != CONTINUATION and self._opcode == CONTINUATION:
-            return self._whole(opcode, payload)
         if opcode == CONTINUATION:
             if self._opcode == CONTINUATION:
                 raise ProtocolError(PROTOCOL_ERROR, "continuation frame without a message to continue")
@@ -85,24 +78,16 @@ class MessageAssembler:
         self._size += len(payload)
         if self._size > self._max_bytes:
             raise ProtocolError(TOO_BIG, f"message above {self._max_bytes} bytes")
-        if self._opcode == TEXT:
-            self._check_text(payload, fin)
+        piece = self._decoded(payload, fin) if self._opcode == TEXT else payload
+        if fin and opcode != CONTINUATION:
+            self._opcode, self._size = CONTINUATION, 0
+            return piece  # a whole message in one frame
         self._payload += payload
         return self._finish() if fin else None
 
-    def _whole(self, opcode: int, payload: bytes) -> str | bytes:
-        if len(payload) > self._max_bytes:
-            raise ProtocolError(TOO_BIG, f"message above {self._max_bytes} bytes")
-        if opcode != TEXT:
-            return payload
+    def _decoded(self, payload: bytes, fin: bool) -> str:
         try:
-            return payload.decode()
-        except UnicodeDecodeError:
-            raise ProtocolError(INVALID_TEXT, "text is not UTF-8") from None
-
-    def _check_text(self, payload: bytes, fin: bool) -> None:
-        try:
-            self._decoder.decode(payload, final=fin)
+            return self._decoder.decode(payload, final=fin)
         except UnicodeDecodeError:
             raise ProtocolError(INVALID_TEXT, "text is not UTF-8") from None
 
