@@ -15,7 +15,7 @@ from brokerpool.gateway.records import Records
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha import KiteSimulator
-from tests.rehearsal import feed, no_task_dies
+from tests.rehearsal import feed, no_task_dies, until
 
 KEY = "a-key-for-the-gateway"
 
@@ -45,6 +45,23 @@ async def gateway(
             yield broker, served_by
         finally:
             await served_by.close()
+
+
+async def trade(broker: KiteSimulator, served_by: Gateway, ticks: int) -> None:
+    """Let the market trade, and return when the gateway has had it all: what clients get is on its way.
+
+    For pools that have lost no connection: the statistics begin anew with each.
+    """
+    await broker.step(ticks)
+    counts = broker.stats()
+    sent = counts["ticks_sent"] + counts["snapshots_sent"]
+    await until(lambda: received(served_by) == sent)
+
+
+def received(served_by: Gateway) -> int:
+    """Return how many packets have come on the connections that there are, those left out included."""
+    connections = served_by.pool.get_pool_stats()["websocket"]["per_connection"]
+    return sum(each["ticks"] + sum(each["skipped_packets"].values()) for each in connections)
 
 
 class Client:

@@ -110,6 +110,8 @@ async def record() -> Recording:
     simulated = KiteSimulator(
         symbols=30,
         rate=0,
+        # Kite's answer to a subscribe and its mode is one frame or two, as they happen to arrive.
+        snapshot=False,
         api_key="recorded",
         access_token="recorded-token",
         http_rates={},
@@ -157,6 +159,7 @@ async def _converse(
         await ask(action="get_supported_brokers")
         for mode in (1, 2, 3):
             await ask(action="subscribe", symbols=listed[:3], mode=mode)
+            await simulator.step(60)
         await ask(action="subscribe", symbols=listed, mode="Depth", depth=5, request_id="all")
         await ask(action="subscribe", **_INFY, mode=3, depth_level=5)
         for _ in range(10):

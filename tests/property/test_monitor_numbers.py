@@ -17,7 +17,7 @@ from rich.console import Console
 from brokerpool.commands.ranking import Ranking
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator.zerodha import KiteSimulator
-from tests.gateway_client import KEY, Client, client, gateway
+from tests.gateway_client import KEY, Client, client, gateway, received
 from tests.rehearsal import demanded, served, until
 
 SYMBOLS, CLIENTS = 12, 2
@@ -66,7 +66,7 @@ class Day:
     async def rest(self) -> None:
         """Wait until the broker serves what is wanted, and everything that was sent has arrived."""
         await until(lambda: served(self.broker) == demanded(self.served_by.pool))
-        await until(lambda: self.total("ticks") + self.skipped + self.skipped_before == self.sent())
+        await until(lambda: received(self.served_by) + self.skipped_before == self.sent())
         for session in self.clients:
             self.delivered += len([tick for tick in await session.drain() if "snapshot" not in tick])
 

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from brokerpool import BrokerpoolError, ErrorCode, Instrument, Mode
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha import KiteSimulator
-from tests.gateway_client import KEY, Client, client, gateway, raw_client
+from tests.gateway_client import KEY, Client, client, gateway, raw_client, trade
 from tests.rehearsal import served, until
 
 
@@ -125,7 +125,7 @@ def test_ticks_reach_the_client_in_its_mode_and_stop_when_it_unsubscribes() -> N
             await session.subscribe("INFY", mode=3)
             token = served_by.pool.feed.book.token
             await until(lambda: list(served(broker).values()) == [Mode.DEPTH])
-            await broker.step(300)
+            await trade(broker, served_by, 300)
             ticks = await session.drain()
             modes = [tick["mode"] for tick in ticks if "snapshot" not in tick]
             assert modes.count(1) == modes.count(3) > 0
@@ -134,7 +134,7 @@ def test_ticks_reach_the_client_in_its_mode_and_stop_when_it_unsubscribes() -> N
                 action="unsubscribe", symbols=[{"symbol": "INFY", "exchange": "NSE"}], request_id=9
             )
             assert (reply["status"], reply["request_id"]) == ("success", 9)
-            await broker.step(300)
+            await trade(broker, served_by, 300)
             assert await session.drain() == []
             await until(lambda: served(broker) == {})
 
@@ -146,7 +146,7 @@ def test_a_newcomer_gets_the_last_value_at_once_marked_as_a_snapshot() -> None:
         async with gateway() as (broker, served_by), client(served_by) as first:
             await first.subscribe("INFY", mode=2)
             await until(lambda: served(broker))
-            await broker.step(300)
+            await trade(broker, served_by, 300)
             newest = (await first.drain())[-1]
             async with client(served_by) as second:
                 await second.subscribe("INFY", mode=2)

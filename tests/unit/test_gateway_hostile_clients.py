@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from brokerpool.gateway.server import Gateway
 from brokerpool.transport import Link
 from brokerpool.transport.frames import server_frame
-from tests.gateway_client import KEY, client, gateway, masked, raw_client, read_frame
+from tests.gateway_client import KEY, client, gateway, masked, raw_client, read_frame, trade
 from tests.rehearsal import served, until
 
 SMALL = {"BROKERPOOL_CLIENT_BUFFER_BYTES": "4096", "BROKERPOOL_CLIENT_STUCK_SECONDS": "0.5"}
@@ -245,7 +245,7 @@ def test_whatever_a_client_sends_no_task_dies_and_no_other_client_notices(frames
                 for frame in frames:
                     await odd.connection.send(frame)
                 assert (await odd.ask(action="ping", _pingId="last"))["status"] in ("success", "error")
-            await broker.step(30)
+            await trade(broker, served_by, 30)
             assert await healthy.drain()
             assert served_by.pool.connected
 

@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from brokerpool import ErrorCode, SettingsError
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.loop_faults import LoopFaults
-from tests.gateway_client import KEY, Client, gateway
+from tests.gateway_client import KEY, Client, gateway, trade
 from tests.http_server import AUTHORITY, Authority
 from tests.rehearsal import until
 
@@ -58,7 +58,7 @@ def test_both_ports_speak_tls_1_2_and_newer_and_show_the_certificate_that_the_fi
                 await session.subscribe("INFY", "SBIN", mode=3)
                 await until(lambda: len(broker.sockets()) == 1)
                 await session.take(1)
-                await broker.step(200)
+                await trade(broker, served_by, 200)
                 assert await session.drain()
                 async with http.get(f"{served_by.http_url}/stats") as answer:
                     assert answer.status == 200
