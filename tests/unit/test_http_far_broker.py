@@ -20,7 +20,7 @@ ROUND_TRIP = 0.1
 
 @pytest.mark.parametrize(("tls", "cold_trips"), [(True, 3), (False, 2)])
 def test_a_cold_call_takes_three_round_trips_and_a_warm_one_a_single_one(tls: bool, cold_trips: int) -> None:
-    async def main() -> tuple[float, float, float]:
+    async def main() -> tuple[float, float, float, float]:
         async with (
             ScriptedBroker(SERVER_TLS if tls else None) as broker,
             DelayProxy(broker.port, ROUND_TRIP / 2) as proxy,
@@ -34,25 +34,28 @@ def test_a_cold_call_takes_three_round_trips_and_a_warm_one_a_single_one(tls: bo
 
             url = f"{scheme}://127.0.0.1:{proxy.port}"
             # The quickest of a few: what a busy machine adds is not the network's.
-            cold = reused = math.inf
+            cold = reused = together = first = math.inf
             for _ in range(3):
                 async with BrokerClient(url, name="cold", ssl_context=AUTHORITY.trusted()) as client:
                     cold = min(cold, await timed(client))
                     reused = min(reused, await timed(client))
-            async with BrokerClient(
-                url, name="warm", pool_maxsize=10, ssl_context=AUTHORITY.trusted()
-            ) as client:
-                before = broker.accepted
-                began = time.perf_counter()
-                assert await client.warm_up() == 10
-                assert time.perf_counter() - began < 2 * cold_trips * ROUND_TRIP, "all at the same time"
-                assert broker.accepted - before == 10
-                first = statistics.median(await asyncio.gather(*(timed(client) for _ in range(10))))
-                assert broker.accepted - before == 10
-            return cold, reused, first
+                async with BrokerClient(
+                    url, name="warm", pool_maxsize=10, ssl_context=AUTHORITY.trusted()
+                ) as client:
+                    before = broker.accepted
+                    began = time.perf_counter()
+                    assert await client.warm_up() == 10
+                    together = min(together, time.perf_counter() - began)
+                    assert broker.accepted - before == 10
+                    calls = await asyncio.gather(*(timed(client) for _ in range(10)))
+                    first = min(first, statistics.median(calls))
+                    assert broker.accepted - before == 10
+            return cold, reused, together, first
 
-    cold, reused, first = (seconds / ROUND_TRIP for seconds in asyncio.run(main()))
-    print(f"round trips: cold {cold:.2f}, reused {reused:.2f}, first after warm-up {first:.2f}")
+    cold, reused, together, first = (seconds / ROUND_TRIP for seconds in asyncio.run(main()))
+    told = f"round trips: cold {cold:.2f}, reused {reused:.2f}"
+    print(f"{told}, ten warmed up {together:.2f}, first after that {first:.2f}")
     assert cold == pytest.approx(cold_trips, abs=0.5)
     assert reused == pytest.approx(1, abs=0.4)
+    assert together < 2 * cold_trips, "all at the same time"
     assert first == pytest.approx(1, abs=0.5)
