@@ -212,9 +212,13 @@ async def there_and_back(wanted: int, *, out: bool) -> Cost:
 
 @pytest.mark.parametrize("wanted", [5000, 6000])
 def test_calls_cost_at_most_twice_as_much_with_a_connection_out_as_with_all_live(wanted: int) -> None:
-    # The cheapest of some runs: what disturbs one makes it dearer, never cheaper.
-    live = min(run(lambda: there_and_back(wanted, out=False)) for _ in range(2))
-    out = min(run(lambda: there_and_back(wanted, out=True)) for _ in range(2))
+    # The cheapest of some runs: what disturbs one makes it dearer, never cheaper. In turn, for a machine may
+    # be twice as fast at one moment as at the next.
+    pairs = [
+        (run(lambda: there_and_back(wanted, out=False)), run(lambda: there_and_back(wanted, out=True)))
+        for _ in range(3)
+    ]
+    live, out = (min(runs) for runs in zip(*pairs, strict=True))
     told = f"{out.calls / live.calls:.2f} times, with moves {out.all / live.all:.2f} times"
     print(told)
     assert out.calls <= 2 * live.calls, told
