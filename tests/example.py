@@ -15,7 +15,7 @@ from pathlib import Path
 
 import brokerpool
 from brokerpool.brokers.zerodha import instruments
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from brokerpool.sync import instruments as blocking
 
 KITE = "https://api.kite.trade"

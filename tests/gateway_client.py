@@ -11,10 +11,10 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.gateway.records import Records
+from brokerpool.gateway.persistence import Records
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import feed, no_task_dies, until
 
 KEY = "a-key-for-the-gateway"

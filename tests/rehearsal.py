@@ -11,7 +11,7 @@ from typing import Any
 
 from brokerpool import Instrument, Mode, TokenBook, WebSocketPool, ZerodhaFeed
 from brokerpool.brokers.base import FeedLimits
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 
 KITE_MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
 

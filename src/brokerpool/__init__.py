@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from brokerpool.http.api import BrokerApi, Quoted
     from brokerpool.http.client import BrokerClient
     from brokerpool.http.coalesce import Batcher
+    from brokerpool.http.queue import Lane
     from brokerpool.http.ratelimit import RateLimits
     from brokerpool.http.response import Response
-    from brokerpool.http.slots import Lane
     from brokerpool.instruments import Instrument, TokenBook
-    from brokerpool.monitor.journal import Journal
+    from brokerpool.journal import Journal
     from brokerpool.open_pools import get_pool_stats
     from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -137,9 +137,9 @@ _HOMES = {
     "http.coalesce": "Batcher",
     "http.ratelimit": "RateLimits",
     "http.response": "Response",
-    "http.slots": "Lane",
+    "http.queue": "Lane",
     "instruments": "Instrument TokenBook",
-    "monitor.journal": "Journal",
+    "journal": "Journal",
     "open_pools": "get_pool_stats",
     "ticks": "DepthLevel DepthTick Mode QuoteTick Tick",
 }

@@ -80,7 +80,7 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     The first line on stdout is JSON with ws_url and http_url, once clients are accepted; logs go to
     stderr. SIGTERM and Ctrl-C drain and exit 0.
     """
-    from brokerpool.gateway import service
+    from brokerpool.gateway import process
     from brokerpool.monitor.logs import configure
 
     settings = _settings(env_file, config)
@@ -89,7 +89,7 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     try:
         run(
             settings,
-            service.run(
+            process.run(
                 settings,
                 files,
                 lambda: Settings.load(env_file=env_file_or_default(env_file), config=config),
@@ -152,7 +152,7 @@ def demo(
     ] = None,
 ) -> None:
     """Show it all: simulator, gateway and a sample client on free ports, with live ticks and statistics."""
-    from brokerpool import demo
+    from brokerpool.commands import demo
 
     raise typer.Exit(asyncio.run(demo.run(seconds, Console())))
 
@@ -163,7 +163,7 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
 
     Lists all faults and exits with 2 if there are any. One broker connection is opened for a moment.
     """
-    from brokerpool.preflight import faults
+    from brokerpool.commands.check import faults
 
     settings, found = Settings.load_sound(env_file=env_file_or_default(env_file), config=config)
     if settings is not None:
@@ -192,7 +192,7 @@ def stats(
 ) -> None:
     """Show the statistics of a running gateway."""
     from brokerpool.commands import target as targets
-    from brokerpool.console import statistics
+    from brokerpool.commands.console import statistics
 
     asked = targets.target(url)
     told = answer(asked, "stats", needs=("websocket", "gateway"))

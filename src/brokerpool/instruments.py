@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from brokerpool.records import Record
+from brokerpool.json_records import Record
 
 #: What a broker calls an instrument on its wire: Kite's 32-bit number, Upstox's "NSE_EQ|INE...", and so on.
 Token: TypeAlias = int | str

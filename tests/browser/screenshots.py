@@ -14,11 +14,11 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
-from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.monitor import conditions, health
 from brokerpool.simulator.faults import FaultOrder
+from brokerpool.store.keys import Scope
+from brokerpool.store.store import Store
 from tests.browser.chromium import DESKTOP, PHONE, page_of
 from tests.gateway_client import Client, client, gateway
 from tests.rehearsal import until

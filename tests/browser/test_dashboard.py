@@ -18,7 +18,7 @@ from brokerpool import Instrument
 from brokerpool.gateway.server import Gateway
 from brokerpool.monitor import conditions
 from brokerpool.simulator.faults import Refuse, RefuseDial
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.browser.chromium import PHONE, needs_chromium, page_of
 from tests.gateway_client import KEY, Client, client, gateway, raw_client
 from tests.rehearsal import carrier, until

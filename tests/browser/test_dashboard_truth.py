@@ -13,13 +13,13 @@ import pytest
 from playwright.async_api import Page, expect
 
 from brokerpool.brokers.zerodha import ZerodhaFeed
-from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.vitals import DatabaseState
 from brokerpool.instruments import TokenBook
 from brokerpool.monitor import conditions, health
+from brokerpool.store.keys import Scope
+from brokerpool.store.store import Store
 from tests.browser.chromium import PHONE, needs_chromium
 from tests.browser.test_dashboard import CONTRAST, SEEN_MS, sees, watched
 

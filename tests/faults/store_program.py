@@ -12,9 +12,9 @@ import sys
 
 from brokerpool.brokers.login import Credentials
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.errors import StoreError
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
+from brokerpool.store.store import Store
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 

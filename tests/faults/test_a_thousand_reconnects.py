@@ -31,7 +31,7 @@ def test_a_thousand_reconnects_leave_descriptors_tasks_and_memory_where_they_wer
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # After a loss with nothing proven the next dial waits for the last one to have stood this long.
-    monkeypatch.setattr("brokerpool.feed.account.FOLLOW_SECONDS", 0.0)
+    monkeypatch.setattr("brokerpool.feed.account_limits.FOLLOW_SECONDS", 0.0)
 
     async def main() -> None:
         async with (

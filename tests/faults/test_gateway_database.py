@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
-from brokerpool.simulator.proxy import FaultProxy
-from brokerpool.simulator.toxics import Latency
+from brokerpool.simulator.fault_proxy.proxy import FaultProxy
+from brokerpool.simulator.fault_proxy.toxics import Latency
+from brokerpool.store.store import Store
 from tests import processes
 from tests.database import PostgresServer
 from tests.faults.observer import Observer, observing, p99

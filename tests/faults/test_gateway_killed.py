@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
+from brokerpool.store.store import Store
 from tests import processes
 from tests.faults.observer import observing
 from tests.postgres import DIALECTS, database

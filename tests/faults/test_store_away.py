@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from brokerpool.db.keys import new_key
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.instruments import Instrument
+from brokerpool.store.keys import new_key
+from brokerpool.store.store import Store
 from brokerpool.ticks import Mode
 from tests.measuring import turns
 from tests.postgres import DIALECTS, administer, database

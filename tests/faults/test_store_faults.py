@@ -21,8 +21,8 @@ from sqlalchemy.exc import OperationalError
 from brokerpool.brokers.login import Credentials
 from brokerpool.db.faults import meaning
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.errors import ErrorCode, StoreError
+from brokerpool.store.store import Store
 from tests.database import PASSWORD
 from tests.postgres import DIALECTS, administer, database, server
 

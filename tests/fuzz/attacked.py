@@ -9,7 +9,7 @@ from brokerpool import Instrument, TokenBook, ZerodhaFeed
 from brokerpool.brokers.base import FeedLimits
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY
 from tests.rehearsal import Prompt
 

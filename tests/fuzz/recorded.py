@@ -22,7 +22,7 @@ import aiohttp
 from websockets.asyncio.client import connect
 
 from brokerpool import WebSocketPool
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.fuzz.attacked import gateway_on
 from tests.gateway_client import KEY, Client, masked
 from tests.rehearsal import demanded, instruments, served, until

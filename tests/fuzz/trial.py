@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from brokerpool.gateway.server import Gateway
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.fuzz.attacked import SYMBOLS_PER_CONNECTION, gateway_on
 from tests.fuzz.conversations import Target
 from tests.fuzz.line import Line

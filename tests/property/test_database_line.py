@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.db.borrower import Borrower
-from brokerpool.db.line import Line, Ticket
+from brokerpool.db.queue import Line, Ticket
 
 HERE = sys._getframe().f_code
 EVENTS = st.lists(

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from brokerpool.brokers.base import RateWindow
 from brokerpool.feed.backoff import PROVEN_SECONDS
-from brokerpool.feed.dialling import (
+from brokerpool.feed.dial_budget import (
     EVICTED_SECONDS,
     FOLLOW_SECONDS,
     MOST_EVICTED_SECONDS,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.simulator.flow import HOLD_BYTES, HOLD_PIECES, QUANTUM_SECONDS, End, Flow
-from brokerpool.simulator.toxics import (
+from brokerpool.simulator.fault_proxy.flow import HOLD_BYTES, HOLD_PIECES, QUANTUM_SECONDS, End, Flow
+from brokerpool.simulator.fault_proxy.toxics import (
     Bandwidth,
     Latency,
     LimitData,

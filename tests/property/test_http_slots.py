@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brokerpool.brokers.base import RateWindow
+from brokerpool.http.queue import Lane, Line, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
-from brokerpool.http.slots import Lane, Line, Ticket
 
 HOSTS = ("a", "b", "c")
 GROUPS = ("quote", "order", "free")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from brokerpool.brokers.zerodha.codec import KiteCodec
 from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.kite_wire import Malformation, frame, malformed, packets, record, trimmed
 from brokerpool.simulator.listings import divisor
+from brokerpool.simulator.zerodha.wire import Malformation, frame, malformed, packets, record, trimmed
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 RECEIVED = 1_795_341_600_123

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from brokerpool.commands.ranking import Ranking
+from brokerpool.commands.connection_table import Ranking
 from brokerpool.gateway.server import Gateway
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, received
 from tests.rehearsal import demanded, served, until
 

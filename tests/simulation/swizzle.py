@@ -21,7 +21,7 @@ from typing import Any
 from brokerpool import Mode, PoolExhaustedError, WebSocketPool
 from brokerpool.brokers.base import RateWindow
 from brokerpool.brokers.login import Credentials
-from brokerpool.feed.dialling import EVICTED_SECONDS, MOST_EVICTED_SECONDS
+from brokerpool.feed.dial_budget import EVICTED_SECONDS, MOST_EVICTED_SECONDS
 from brokerpool.feed.states import SymbolState
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.scripted_broker import ScriptedBroker

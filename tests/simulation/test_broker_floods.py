@@ -10,7 +10,7 @@ import pytest
 
 from brokerpool import Instrument, PoolListener
 from brokerpool.feed.connection import SMALL_BYTES
-from brokerpool.monitor.journal import Event
+from brokerpool.journal import Event
 from brokerpool.ticks import Mode, Tick
 from tests.simulation.scripted_feed import _PACKET
 from tests.simulation.stage import stage

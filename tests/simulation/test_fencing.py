@@ -10,9 +10,9 @@ import pytest
 
 from brokerpool import Credentials, PoolListener, SymbolState
 from brokerpool.brokers.base import ControlBatch, Endpoint, Farewell, Notice
-from brokerpool.feed.attempt import DIAL_SECONDS
+from brokerpool.feed.dial import DIAL_SECONDS
 from brokerpool.feed.gaps import Gap
-from brokerpool.monitor.journal import Event
+from brokerpool.journal import Event
 from brokerpool.ticks import Tick
 from tests.simulation.scripted_feed import ScriptedCodec
 from tests.simulation.stage import Stage, stage

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brokerpool import Instrument, WebSocketPool
-from brokerpool.feed.intake import Intake
+from brokerpool.feed.delivery import Intake
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.instruments import Token
 from tests.simulation.swizzle import Report, rehearse

@@ -24,7 +24,7 @@ from brokerpool.brokers.base import (
 from brokerpool.brokers.login import Login
 from brokerpool.feed.gaps import Gap
 from brokerpool.instruments import Token
-from brokerpool.monitor.journal import Event
+from brokerpool.journal import Event
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler
 from tests.rehearsal import Prompt

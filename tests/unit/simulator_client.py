@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from brokerpool.simulator import KiteSimulator
-from brokerpool.simulator.kite_wire import packet_token, packets
+from brokerpool.simulator.zerodha.wire import packet_token, packets
 
 DEADLINE = 5.0
 

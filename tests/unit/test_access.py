@@ -16,11 +16,11 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator import KiteSimulator
+from brokerpool.store.keys import Scope
+from brokerpool.store.store import Store
 from tests.gateway_client import KEY, Client, client, gateway
 from tests.rehearsal import until
 

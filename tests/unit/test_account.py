@@ -9,10 +9,10 @@ import pytest
 
 from brokerpool.brokers.base import FeedLimits
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.feed import account as account_module
-from brokerpool.feed.account import Account
-from brokerpool.feed.dialling import Seat
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.feed import account_limits as account_module
+from brokerpool.feed.account_limits import Account
+from brokerpool.feed.dial_budget import Seat
+from brokerpool.journal import Event, Journal
 from tests.logins import NOW, Clock, Provider, run, turns
 from tests.rehearsal import until
 

@@ -8,7 +8,7 @@ import pytest
 from multidict import CIMultiDict
 
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.gateway.approach import Approach
+from brokerpool.gateway.request_origin import Approach
 
 HERE, ELSEWHERE = ("127.0.0.1", True), ("127.0.0.1", False)
 HOST, ORIGIN = ErrorCode.HOST_NOT_ALLOWED, ErrorCode.ORIGIN_NOT_ALLOWED

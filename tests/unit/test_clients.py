@@ -10,14 +10,14 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
+from brokerpool.commands.console import client_lines
 from brokerpool.commands.explain import lines
-from brokerpool.console import client_lines
-from brokerpool.db.keys import Scope
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.gateway.clients import LONGEST_AGENT, TOLD_A_MINUTE, Clients
 from brokerpool.gateway.server import SLOWEST
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
+from brokerpool.store.keys import Scope
+from brokerpool.store.store import Store
 from tests.gateway_client import KEY, Client, client, gateway
 from tests.rehearsal import until
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.monitor.journal import Event
+from brokerpool.journal import Event
 from tests.simulation.virtual_loop import run
 from tests.unit.lane_stage import SYMBOLS, Stage, stage, until
 

@@ -20,7 +20,7 @@ from brokerpool.gateway.dashboard.broadcast import MAX_VIEWERS, WAITING, Stream,
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.server import Gateway
-from brokerpool.monitor.journal import Event
+from brokerpool.journal import Event
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import no_task_dies, rehearsal, until
 

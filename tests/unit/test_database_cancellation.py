@@ -152,7 +152,7 @@ def _nothing_is_left(pool: DatabasePool) -> bool:
 def test_a_drain_cancelled_at_any_step_can_be_finished(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brokerpool.db.desk._CUT_SECONDS", 0.02)
+    monkeypatch.setattr("brokerpool.db.checkout._CUT_SECONDS", 0.02)
 
     async def main() -> None:
         async with no_task_dies():

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
 from brokerpool.db import role
 from brokerpool.db.faults import meaning
-from brokerpool.db.store import Store
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
+from brokerpool.store.store import Store
 from tests.database import PASSWORD, PostgresServer
 from tests.rehearsal import until
 

@@ -25,7 +25,7 @@ from brokerpool import (
     ZerodhaFeed,
     fetch_instruments,
 )
-from brokerpool.preflight import faults
+from brokerpool.commands.check import faults
 from brokerpool.settings import Settings
 from brokerpool.transport import DialError, LinkHandler, dial
 from tests.connect_proxy import ConnectProxy

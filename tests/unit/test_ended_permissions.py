@@ -10,7 +10,7 @@ from pathlib import Path
 
 import websockets
 
-from brokerpool.db.keys import Scope
+from brokerpool.store.keys import Scope
 from tests.gateway_client import client
 from tests.rehearsal import until
 from tests.unit.test_access import guarded

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from brokerpool.simulator import FaultProxy, Latency
-from brokerpool.simulator.proxied import Proxied
+from brokerpool.simulator.fault_proxy.connection import Proxied
 from tests.rehearsal import until
 from tests.unit.proxied_server import DEADLINE, Place, descriptors, place, run, stalled
 

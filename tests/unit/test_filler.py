@@ -11,11 +11,11 @@ import pytest
 from brokerpool.brokers.base import RateWindow
 from brokerpool.feed import filler as module
 from brokerpool.feed.backoff import Backoff
+from brokerpool.feed.delivery import Intake
 from brokerpool.feed.filler import Filler, Filling
-from brokerpool.feed.intake import Intake
 from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 from brokerpool.ticks import Tick
 from tests.rehearsal import no_task_dies, until
 

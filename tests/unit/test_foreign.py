@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.foreign import escaped, remembered
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
 from brokerpool.monitor.logs import JsonFormatter, TextFormatter
 from tests.gateway_client import gateway, masked, raw_client
 from tests.rehearsal import until

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.http_server import AUTHORITY, ScriptedBroker
 from tests.unit.test_http_sync import broker as http_broker
 from tests.unit.test_sync import broker as feed_broker

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from brokerpool.db.keys import Key, KeyRing, Scope, digest, new_key
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.gateway import lockout
 from brokerpool.gateway.gatekeeper import OWN, Caller, Gatekeeper, KeyLimits
 from brokerpool.gateway.replies import refused_key
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
+from brokerpool.store.keys import Key, KeyRing, Scope, digest, new_key
 
 OWNERS = "the-operators-own-key"
 LIMITS = KeyLimits(clients=2, symbols=10, requests=3, seconds=1.0)

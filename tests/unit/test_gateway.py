@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 
 from brokerpool import BrokerpoolError, ErrorCode, Instrument, Mode
 from brokerpool.simulator.faults import Refuse
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, raw_client, trade
 from tests.rehearsal import served, until
 

@@ -11,8 +11,8 @@ import pytest
 
 from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
 from brokerpool.http.admission import Admission
+from brokerpool.http.queue import Line, Ticket
 from brokerpool.http.ratelimit import RateLimiter
-from brokerpool.http.slots import Line, Ticket
 from tests.http_server import Reply, broker_and_client
 from tests.measuring import without_waiting
 from tests.rehearsal import until

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool.http.running import Running
+from brokerpool.http.deadlines import Running
 from tests.simulation.virtual_loop import run
 
 

@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import cast
 
 from brokerpool.feed.connection import Connection
+from brokerpool.feed.delivery import Intake
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.intake import Intake
-from brokerpool.feed.lane import Lane
+from brokerpool.feed.replica import Lane
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 from brokerpool.ticks import Tick
 
 INFY = Instrument("NSE", "INFY")

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from brokerpool.db import keys
-from brokerpool.db.keys import Key, KeyRing, Scope, digest, new_key
-from brokerpool.db.vault import Sealed, Vault
 from brokerpool.errors import ErrorCode, StoreError
+from brokerpool.store import keys
+from brokerpool.store.keys import Key, KeyRing, Scope, digest, new_key
+from brokerpool.store.vault import Sealed, Vault
 
 WRONG_KEYS = 100_000
 

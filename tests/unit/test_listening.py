@@ -13,11 +13,11 @@ import pytest
 from aiohttp import ClientSession, web
 from websockets.asyncio.client import connect
 
+from brokerpool.commands.check import _listener
 from brokerpool.commands.running import answer
 from brokerpool.commands.target import target
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.gateway.server import Gateway
-from brokerpool.preflight import _listener
 from brokerpool.settings import GatewaySettings
 from brokerpool.simulator.http_listener import HttpListener
 from brokerpool.transport.listening import listen_on, url_host

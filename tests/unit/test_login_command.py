@@ -17,9 +17,9 @@ import typer
 from brokerpool import cli
 from brokerpool.brokers.zerodha.session import redirected_token, token_end
 from brokerpool.commands.redirect import Redirect
-from brokerpool.db.store import Store
 from brokerpool.settings import NAMES, DatabaseSettings
 from brokerpool.simulator import KiteSimulator
+from brokerpool.store.store import Store
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 

@@ -12,7 +12,7 @@ from brokerpool import Credentials
 from brokerpool.brokers.login import Login
 from brokerpool.gateway.login_trial import LoginTrial
 from brokerpool.settings import Settings
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 
 
 @pytest.mark.parametrize("pool_was_first", [False, True])

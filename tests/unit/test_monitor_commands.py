@@ -22,8 +22,8 @@ import pytest
 from rich.console import Console
 
 from brokerpool import cli
-from brokerpool.commands.ranking import ORDERS, Ranking
-from brokerpool.console import statistics
+from brokerpool.commands.connection_table import ORDERS, Ranking
+from brokerpool.commands.console import statistics
 from brokerpool.errors import ErrorCode
 from tests import processes
 from tests.processes import Running

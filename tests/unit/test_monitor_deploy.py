@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from brokerpool.monitor.stats import Kind
-from brokerpool.monitor.vocabulary import VOCABULARY
+from brokerpool.monitor.vocabulary.names import VOCABULARY
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "brokerpool.rules.yml"

@@ -20,7 +20,7 @@ from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.rest.operations import operations
 from brokerpool.http.client import BrokerClient
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 from brokerpool.monitor.metrics import Exposition
 from brokerpool.monitor.process import open_fds
 from tests.gateway_client import client, gateway

@@ -28,7 +28,7 @@ from brokerpool.brokers.login import Login
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.instruments import Token
-from brokerpool.monitor.journal import Event
+from brokerpool.journal import Event
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler
 from tests.rehearsal import Prompt

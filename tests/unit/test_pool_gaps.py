@@ -13,7 +13,7 @@ from brokerpool import Filler, Gap, Instrument, PoolListener, SymbolState, Tick,
 from brokerpool.brokers.base import RateWindow
 from brokerpool.hours import MarketHours
 from brokerpool.simulator.faults import Mute, Refuse
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import Prompt, feed, instruments, no_task_dies, rehearsal, served, until
 
 

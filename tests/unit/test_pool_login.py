@@ -11,7 +11,7 @@ import pytest
 from brokerpool import Credentials, TokenBook, WebSocketPool, ZerodhaFeed
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.settings import Settings
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, rehearsal, served, until
 
 

@@ -12,7 +12,7 @@ from brokerpool import Credentials, Gap, Instrument, Mode, PoolListener, SymbolS
 from brokerpool.brokers.base import Farewell
 from brokerpool.brokers.zerodha import KiteCodec, ZerodhaFeed
 from brokerpool.simulator.faults import Refuse
-from brokerpool.simulator.zerodha import EVICTED, KiteSimulator
+from brokerpool.simulator.zerodha.broker import EVICTED, KiteSimulator
 from tests.rehearsal import (
     Prompt,
     carrier,
@@ -233,7 +233,7 @@ class _EvictingFeed(ZerodhaFeed):
 def test_an_eviction_is_never_answered_by_a_dial_and_the_symbols_move_to_the_sockets_that_are_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("brokerpool.feed.dialling.EVICTED_SECONDS", 3.0)
+    monkeypatch.setattr("brokerpool.feed.dial_budget.EVICTED_SECONDS", 3.0)
 
     async def main() -> None:
         async with no_task_dies(), KiteSimulator(symbols=30, rate=300) as broker:

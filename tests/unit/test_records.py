@@ -19,13 +19,13 @@ from websockets.sync.client import connect
 
 from brokerpool import BrokerpoolError, Credentials, ErrorCode, Instrument, Mode
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.errors import StoreError
-from brokerpool.gateway import records as module
-from brokerpool.gateway.records import Records
+from brokerpool.gateway import persistence as module
+from brokerpool.gateway.persistence import Records
 from brokerpool.gateway.saved_demand import OWNER
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
+from brokerpool.store.store import Store
 from tests import processes
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import served, until

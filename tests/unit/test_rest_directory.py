@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from brokerpool import BrokerApi, DepthTick, Instrument, TokenBook, ZerodhaFeed
-from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
+from brokerpool.gateway.request_origin import Approach
 from brokerpool.gateway.rest import Door, Market, application
-from brokerpool.gateway.rest.directory import Directory
+from brokerpool.gateway.rest.instrument_search import Directory
 from brokerpool.instruments import Details
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 from brokerpool.ticks import DepthLevel
 from tests.measuring import lowest, turns
 

@@ -8,10 +8,10 @@ import pytest
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.rest import door as doors
-from brokerpool.gateway.rest.door import Door
+from brokerpool.gateway.rest import access as doors
+from brokerpool.gateway.rest.access import Door
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 from brokerpool.settings import Settings
 
 KEY = "a-key-for-the-gateway"

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.kite_wire import (
+from brokerpool.simulator.listings import divisor
+from brokerpool.simulator.zerodha.wire import (
     Malformation,
     frame,
     malformed,
@@ -22,7 +23,6 @@ from brokerpool.simulator.kite_wire import (
     record,
     trimmed,
 )
-from brokerpool.simulator.listings import divisor
 from brokerpool.ticks import Mode
 from tests.recordings import recorded
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.db import history, key_book, logins
-from brokerpool.db.backlog import Batch, Row
-from brokerpool.db.keys import Key, Scope
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.store import Store
 from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.instruments import Instrument
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
+from brokerpool.store import history, key_book, logins
+from brokerpool.store.backlog import Batch, Row
+from brokerpool.store.keys import Key, Scope
+from brokerpool.store.store import Store
 from brokerpool.ticks import Mode
 from tests.postgres import DIALECTS, database
 from tests.postgres_programs import PROGRAMS
@@ -210,7 +210,7 @@ def test_a_batch_that_is_written_twice_is_in_the_history_once(url: str) -> None:
 def test_a_gateway_that_watches_gets_a_login_that_another_process_stored(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brokerpool.db.store.LOGIN_SECONDS", 0.02)
+    monkeypatch.setattr("brokerpool.store.store.LOGIN_SECONDS", 0.02)
 
     async def main() -> None:
         async with opened(url) as gateway, opened(url) as command:

@@ -19,9 +19,9 @@ import pytest
 
 from brokerpool import cli
 from brokerpool.brokers.login import Credentials
-from brokerpool.db.store import Store
 from brokerpool.errors import ErrorCode
 from brokerpool.settings import NAMES, DatabaseSettings
+from brokerpool.store.store import Store
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 OTHER_KEY = "YW5vdGhlciBrZXksIG5vdCB0aGF0IG9mIGJlZm9yZSE="

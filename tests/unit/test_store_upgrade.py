@@ -20,10 +20,10 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import Engine
 
 from brokerpool.db.pool import DatabasePool
-from brokerpool.db.schema import metadata
-from brokerpool.db.store import Store
-from brokerpool.db.upgrade import VERSION_TABLE, _scripts, revision, upgrade
 from brokerpool.errors import ErrorCode, StoreError
+from brokerpool.store.schema import metadata
+from brokerpool.store.store import Store
+from brokerpool.store.upgrade import VERSION_TABLE, _scripts, revision, upgrade
 from tests.postgres import DIALECTS, database
 
 REVISIONS = [script.revision for script in reversed(list(_scripts().walk_revisions()))]
@@ -193,7 +193,7 @@ def test_an_upgrade_killed_in_the_middle_leaves_the_old_state(url: str) -> None:
         "from sqlalchemy import event\n"
         "from sqlalchemy.engine import Engine\n"
         "from brokerpool.db.pool import DatabasePool\n"
-        "from brokerpool.db.upgrade import upgrade\n"
+        "from brokerpool.store.upgrade import upgrade\n"
         "@event.listens_for(Engine, 'after_cursor_execute')\n"
         "def killed(conn, cursor, statement, *_):\n"
         "    if 'CREATE TABLE brokerpool_pool_statistics' in statement:\n"

@@ -8,8 +8,8 @@ import logging
 
 import pytest
 
-from brokerpool.db.backlog import Backlog, Batch
-from brokerpool.db.writer import Writer
+from brokerpool.store.backlog import Backlog, Batch
+from brokerpool.store.writer import Writer
 from tests.rehearsal import until
 
 DEADLINE = 5.0

@@ -20,7 +20,7 @@ from brokerpool import (
     SymbolState,
     sync,
 )
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import feed, instruments
 
 

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from brokerpool.simulator.toxics import (
+from brokerpool.simulator.fault_proxy.toxics import (
     Bandwidth,
     Latency,
     LimitData,

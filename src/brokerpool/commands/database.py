@@ -15,7 +15,7 @@ db = typer.Typer(name="db", help="The gateway's database.", no_args_is_help=True
 @db.command()
 def upgrade(env_file: EnvFile = None, config: Config = None) -> None:
     """Bring the database to the schema that this version needs; `serve` does the same when it starts."""
-    from brokerpool.db.checkup import upgraded
+    from brokerpool.store.checkup import upgraded
 
     settings = _settings(env_file, config)
     before, after = asyncio.run(upgraded(settings))
@@ -31,7 +31,7 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
 
     Changes nothing. Lists all faults and exits with 2 if there are any.
     """
-    from brokerpool.db.checkup import faults
+    from brokerpool.store.checkup import faults
 
     settings = _settings(env_file, config)
     found = asyncio.run(faults(settings))

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from brokerpool.commands.console import who
 from brokerpool.commands.running import answer
 from brokerpool.commands.target import Url, target
-from brokerpool.console import who
 
 
 def explain(

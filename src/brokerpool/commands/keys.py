@@ -36,8 +36,8 @@ def create(
     config: Config = None,
 ) -> None:
     """Make a key and print it, once: only its hash is kept."""
-    from brokerpool.db.keys import Scope
     from brokerpool.db.url import shown
+    from brokerpool.store.keys import Scope
 
     scopes = [Scope(given.value) for given in scope or [ScopeName.DATA]]
     settings = _settings(env_file, config)

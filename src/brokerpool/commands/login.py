@@ -52,7 +52,7 @@ def login(
     of the machine. What the broker does not accept is refused, and nothing is stored.
     """
     from brokerpool.brokers.login import Credentials
-    from brokerpool.db.vault import Vault
+    from brokerpool.store.vault import Vault
 
     given = env_file_or_default(env_file)
     database = DatabaseSettings.load(env_file=given, config=config)

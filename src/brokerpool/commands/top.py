@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from brokerpool.commands.connection_table import Ranking
 from brokerpool.commands.keyboard import NextKey, keys
-from brokerpool.commands.ranking import Ranking
 from brokerpool.commands.running import RefusedByGateway, answer
 from brokerpool.commands.target import Target, Url, target
 from brokerpool.errors import BrokerpoolError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from brokerpool.db.line import Line, Ticket
+from brokerpool.db.queue import Line, Ticket
 
 
 class Admission:

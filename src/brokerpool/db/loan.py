@@ -9,8 +9,8 @@ from types import CodeType, TracebackType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brokerpool.db.borrower import Borrower
-from brokerpool.db.desk import Desk
-from brokerpool.db.line import Ticket
+from brokerpool.db.checkout import Desk
+from brokerpool.db.queue import Ticket
 
 
 class Loan(AbstractAsyncContextManager[AsyncConnection]):

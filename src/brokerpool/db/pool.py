@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from brokerpool import arguments, open_pools
 from brokerpool.db.borrower import call_site
-from brokerpool.db.desk import Desk
+from brokerpool.db.checkout import Desk
+from brokerpool.db.engine import Dialect, Source
 from brokerpool.db.loan import Loan
-from brokerpool.db.source import Dialect, Source
 from brokerpool.loops import clock
 
 

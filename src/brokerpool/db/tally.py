@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from brokerpool.monitor.histogram import Histogram
+from brokerpool.histogram import Histogram
 
 _DIALLED = "brokerpool_dialled"
 

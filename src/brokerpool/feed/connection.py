@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, Notice, NoticeKind
-from brokerpool.feed.account import Account
-from brokerpool.feed.attempt import Dial, Failure, attempt
+from brokerpool.complaints import Complaints
+from brokerpool.feed.account_limits import Account
 from brokerpool.feed.backlog import Backlog
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
-from brokerpool.feed.cargo import Cargo
-from brokerpool.feed.dialling import Seat
+from brokerpool.feed.dial import Dial, Failure, attempt
+from brokerpool.feed.dial_budget import Seat
 from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Allowance
 from brokerpool.feed.states import ConnectionState, SymbolState
+from brokerpool.feed.subscriptions import Cargo
 from brokerpool.feed.traffic import Traffic
 from brokerpool.fence import name_of
 from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, Token
-from brokerpool.monitor.complaints import Complaints
-from brokerpool.monitor.journal import Event
+from brokerpool.journal import Event
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link, LinkHandler
 

@@ -13,7 +13,7 @@ from brokerpool import arguments
 from brokerpool.brokers.base import RateWindow
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.intake import Intake
+from brokerpool.feed.delivery import Intake
 from brokerpool.feed.pacing import Pacer
 from brokerpool.fence import HookFailed, name_of
 from brokerpool.instruments import Instrument

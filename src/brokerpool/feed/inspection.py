@@ -10,12 +10,12 @@ from typing import Any
 from brokerpool import arguments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.feed.connection import Connection
+from brokerpool.feed.delivery import Intake
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.dialling import DialBudget
+from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.intake import Intake
-from brokerpool.feed.lane import Lane
+from brokerpool.feed.replica import Lane
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 

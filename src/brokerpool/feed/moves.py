@@ -10,15 +10,15 @@ from typing import NamedTuple, Protocol
 
 from brokerpool.feed.backoff import PROVEN_SECONDS
 from brokerpool.feed.connection import Connection, ConnectionObserver
+from brokerpool.feed.connections import Fleet
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.dialling import DialBudget
+from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.failover import AT_HOME, Failover
-from brokerpool.feed.fleet import Fleet
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.rotation import Order
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument, Token
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
 
 #: What is done in one turn of the event loop, so that no tick waits for longer than a millisecond or two.
 _MOVES = 100

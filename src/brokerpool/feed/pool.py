@@ -16,21 +16,21 @@ from brokerpool.brokers.base import BrokerFeed
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.feed import refusals
-from brokerpool.feed.account import Account
-from brokerpool.feed.attempt import Dial, leaving
+from brokerpool.feed.account_limits import Account
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection
+from brokerpool.feed.connections import Fleet
+from brokerpool.feed.delivery import Intake
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.dial import Dial, leaving
 from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.filler import Filler, Filling
-from brokerpool.feed.fleet import Fleet
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.inspection import Inspection
-from brokerpool.feed.intake import Intake
-from brokerpool.feed.lane import Lane
 from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.relisting import relisting
+from brokerpool.feed.replica import Lane
 from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
@@ -40,8 +40,8 @@ from brokerpool.feed.watch import Watch
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token
+from brokerpool.journal import Event, Journal
 from brokerpool.loops import running
-from brokerpool.monitor.journal import Event, Journal
 from brokerpool.ticks import Mode, Tick
 
 #: Symbols of an owner that has left that are given up in one turn of the loop: about a millisecond.

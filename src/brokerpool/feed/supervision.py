@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from brokerpool.feed.delivery import Intake
 from brokerpool.feed.filler import Filling
-from brokerpool.feed.intake import Intake
-from brokerpool.feed.lane import Lane
+from brokerpool.feed.replica import Lane
 from brokerpool.hours import MarketHours
 from brokerpool.instruments import Instrument
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
 
 #: Symbols that are looked at in one turn of the event loop: about a millisecond.
 _SHARE = 300

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
-from brokerpool.gateway.marketdata import FrameWriter
+from brokerpool.gateway.encoding import FrameWriter
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 

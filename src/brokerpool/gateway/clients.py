@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from brokerpool.complaints import Complaints
 from brokerpool.foreign import remembered
-from brokerpool.monitor.complaints import Complaints
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
 
 logger = logging.getLogger("brokerpool.gateway")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from brokerpool.db.keys import Key, Scope
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.gateway.lockout import Lockout
 from brokerpool.http.window import SlidingSum
-from brokerpool.monitor.journal import Event, Journal
+from brokerpool.journal import Event, Journal
+from brokerpool.store.keys import Key, Scope
 
 #: Nothing longer can be a key, so it is not even hashed.
 LONGEST = 256

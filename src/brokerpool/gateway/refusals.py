@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
+from brokerpool.complaints import Complaints
 from brokerpool.errors import ErrorCode
 from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument
-from brokerpool.monitor.complaints import Complaints
 
 logger = logging.getLogger("brokerpool.gateway")
 

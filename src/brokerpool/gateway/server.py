@@ -17,7 +17,6 @@ from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.foreign import remembered
-from brokerpool.gateway.approach import Approach
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
@@ -26,17 +25,18 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh, ListedFeed
+from brokerpool.gateway.persistence import Records
 from brokerpool.gateway.places import Places
-from brokerpool.gateway.records import Records
 from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.request_origin import Approach
 from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
 from brokerpool.gateway.rest.connection import Connection
 from brokerpool.gateway.rest.cors import Cors
-from brokerpool.gateway.rest.directory import Directory
 from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
+from brokerpool.gateway.rest.instrument_search import Directory
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from brokerpool.db.keys import Scope
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway import protocol, replies
@@ -25,6 +24,7 @@ from brokerpool.gateway.request_queue import RequestQueue
 from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.gateway.subscriptions import Room, Subscriptions
 from brokerpool.http.window import SlidingSum
+from brokerpool.store.keys import Scope
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.transport.frames import POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from brokerpool.monitor.complaints import Complaints
+from brokerpool.complaints import Complaints
 
 logger = logging.getLogger("brokerpool.gateway")
 

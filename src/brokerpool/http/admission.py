@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from brokerpool.http.slots import Line, Ticket
+from brokerpool.http.queue import Line, Ticket
 
 
 class Admission:

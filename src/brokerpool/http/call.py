@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from yarl import URL
 
 from brokerpool.http.connection import Progress
+from brokerpool.http.deadlines import Deadline
 from brokerpool.http.encoding import Body, Query, form, json_body, query
+from brokerpool.http.queue import Lane
 from brokerpool.http.response import Response
 from brokerpool.http.retry import IDEMPOTENT
-from brokerpool.http.running import Deadline
-from brokerpool.http.slots import Lane
 
 #: A query, or what gives it at the moment in which the call leaves.
 Params: TypeAlias = Query | Callable[[], Query]

@@ -16,17 +16,17 @@ from brokerpool import arguments, open_pools
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.egress import Egress
 from brokerpool.fence import check_plain
+from brokerpool.http.attempts import Courier
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Call, Options, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
-from brokerpool.http.courier import Courier
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import Carried, Hooks, Reconcile
+from brokerpool.http.queue import Lane, Line, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
-from brokerpool.http.slots import Lane, Line, Ticket
 from brokerpool.http.tls import verifying
 from brokerpool.loops import clock, running
 

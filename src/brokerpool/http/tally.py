@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from brokerpool.monitor.histogram import Histogram
+from brokerpool.histogram import Histogram
 
 # Reuse is judged over so many calls, and said to be lost when it falls to this share.
 _JUDGED_CALLS = 5

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from brokerpool.monitor.histogram import Histogram
+from brokerpool.histogram import Histogram
 
 INTERVAL_SECONDS = 0.1
 #: For so long the longest lag is remembered.

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from brokerpool.monitor.stats import Field, Kind
-from brokerpool.monitor.vocabulary import VOCABULARY
+from brokerpool.monitor.vocabulary.names import VOCABULARY
 
 #: What every version of Prometheus reads.
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

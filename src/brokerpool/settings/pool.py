@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from brokerpool.holidays import HolidayFile, Hours, with_holiday_file
 from brokerpool.hours import MarketHours
 from brokerpool.settings.group import Group
+from brokerpool.settings.market_hours import HolidayFile, Hours, with_holiday_file
 from brokerpool.settings.values import Count, Seconds
 
 

@@ -1,18 +1,7 @@
 """A broker on your own machine: the real wire protocol, the real limits, and faults on command."""
 
-from brokerpool.simulator.faults import (
-    BreakHttp,
-    ExpireToken,
-    FaultOrder,
-    Faults,
-    Malformed,
-    Mute,
-    Refuse,
-)
-from brokerpool.simulator.kite_wire import Malformation
-from brokerpool.simulator.proxy import FaultProxy
-from brokerpool.simulator.run import simulate
-from brokerpool.simulator.toxics import (
+from brokerpool.simulator.fault_proxy.proxy import FaultProxy
+from brokerpool.simulator.fault_proxy.toxics import (
     Bandwidth,
     Latency,
     LimitData,
@@ -22,7 +11,18 @@ from brokerpool.simulator.toxics import (
     Timeout,
     Toxic,
 )
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.faults import (
+    BreakHttp,
+    ExpireToken,
+    FaultOrder,
+    Faults,
+    Malformed,
+    Mute,
+    Refuse,
+)
+from brokerpool.simulator.run import simulate
+from brokerpool.simulator.zerodha.broker import KiteSimulator
+from brokerpool.simulator.zerodha.wire import Malformation
 
 __all__ = [
     "Bandwidth",

@@ -6,11 +6,11 @@ import asyncio
 import logging
 
 from brokerpool.simulator.exchange import Market
-from brokerpool.simulator.kite_socket import KiteSocket, Venue
-from brokerpool.simulator.kite_wire import packet_token, packets, record, trimmed
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.tape import TapeReader
+from brokerpool.simulator.zerodha.socket import KiteSocket, Venue
+from brokerpool.simulator.zerodha.wire import packet_token, packets, record, trimmed
 from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.simulator")

@@ -28,13 +28,13 @@ import msgspec
 from aiohttp import web
 
 from brokerpool.errors import AccessError
-from brokerpool.gateway.approach import Approach
+from brokerpool.gateway.request_origin import Approach
+from brokerpool.simulator.fault_proxy.proxy import FaultProxy
+from brokerpool.simulator.fault_proxy.toxics import ProxyOrder, ToxicOrder, describe
 from brokerpool.simulator.faults import FaultOrder
-from brokerpool.simulator.proxy import FaultProxy
-from brokerpool.simulator.toxics import ProxyOrder, ToxicOrder, describe
 
 if TYPE_CHECKING:
-    from brokerpool.simulator.zerodha import KiteSimulator
+    from brokerpool.simulator.zerodha.broker import KiteSimulator
 
 #: Larger steps are sent as several requests, so that none of them runs for minutes.
 MAX_STEP = 1_000_000

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from brokerpool.simulator.kite_wire import Malformation
+from brokerpool.simulator.zerodha.wire import Malformation
 
 _Positive = Annotated[int, Meta(ge=1)]
 _Text = Annotated[str, Meta(min_length=1)]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from brokerpool.simulator.fault_proxy.connection import close_with_reset
 from brokerpool.simulator.faults import BreakHttp
-from brokerpool.simulator.proxied import close_with_reset
 from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
 
 # A request that names 1,000 instruments has a far longer first line than aiohttp's 8 KiB.

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from brokerpool import signals
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.simulator.toxics import DOWN, parse_all
-from brokerpool.simulator.zerodha import KiteSimulator
+from brokerpool.simulator.fault_proxy.toxics import DOWN, parse_all
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 
 logger = logging.getLogger("brokerpool.simulator")
 

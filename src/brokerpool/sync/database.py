@@ -17,7 +17,7 @@ from brokerpool import arguments
 from brokerpool.db import pool as asynchronous
 from brokerpool.db.borrower import Borrower, call_site
 from brokerpool.db.loan import Loan
-from brokerpool.sync.twin import Twin
+from brokerpool.sync.draining import Twin
 
 T = TypeVar("T")
 

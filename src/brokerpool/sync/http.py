@@ -12,9 +12,9 @@ from brokerpool.http import client as asynchronous
 from brokerpool.http.call import Options, Params
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import RECONCILE_SECONDS
+from brokerpool.http.queue import Lane
 from brokerpool.http.response import Response
-from brokerpool.http.slots import Lane
-from brokerpool.sync.twin import Twin
+from brokerpool.sync.draining import Twin
 
 
 class BrokerClient(Twin):

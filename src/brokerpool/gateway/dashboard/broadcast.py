@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.gateway.dashboard.snapshot import Sources, journal, snapshot
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 
 logger = logging.getLogger("brokerpool.gateway")
 

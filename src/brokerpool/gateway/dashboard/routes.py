@@ -11,17 +11,17 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from brokerpool.db.keys import Scope
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.dashboard.broadcast import Broadcast, Stream
 from brokerpool.gateway.dashboard.pages import SECURITY_HEADERS, Pages
 from brokerpool.gateway.dashboard.snapshot import explained
 from brokerpool.gateway.gatekeeper import Caller
-from brokerpool.gateway.rest.door import Door
+from brokerpool.gateway.rest.access import Door
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.market import address
 from brokerpool.instruments import Instrument
+from brokerpool.store.keys import Scope
 
 logger = logging.getLogger("brokerpool.gateway")
 

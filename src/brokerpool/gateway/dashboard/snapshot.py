@@ -8,8 +8,6 @@ from itertools import islice
 from typing import Any
 
 from brokerpool.brokers.login import Login
-from brokerpool.db.key_book import LONGEST_NAME
-from brokerpool.db.keys import Key
 from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool import WebSocketPool
@@ -18,8 +16,10 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.health import told
+from brokerpool.journal import Entry
 from brokerpool.monitor.health import Status, Verdict
-from brokerpool.monitor.journal import Entry
+from brokerpool.store.key_book import LONGEST_NAME
+from brokerpool.store.keys import Key
 
 #: Keys, gaps, degraded and refused symbols that are named; the rest is counted.
 KEYS = 50

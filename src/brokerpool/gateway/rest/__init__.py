@@ -1,7 +1,7 @@
 """OpenAlgo's REST endpoints for market data, beside the statistics, the journal and a sign of life."""
 
+from brokerpool.gateway.rest.access import Door
 from brokerpool.gateway.rest.application import application
-from brokerpool.gateway.rest.door import Door
 from brokerpool.gateway.rest.listener import RestServer, serve_rest
 from brokerpool.gateway.rest.market import Market
 

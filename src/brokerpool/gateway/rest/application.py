@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.foreign import remembered
-from brokerpool.gateway.approach import Approach
+from brokerpool.gateway.request_origin import Approach
 from brokerpool.gateway.rest import reference
 from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.clients import ClientTold
@@ -35,7 +35,7 @@ from brokerpool.gateway.rest.operations import operations
 from brokerpool.gateway.rest.quotes import quotes
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.gateway.rest.symbols import symbols
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 
 logger = logging.getLogger("brokerpool.gateway")
 

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.gateway.rest.door import Door
+from brokerpool.gateway.rest.access import Door
 from brokerpool.gateway.rest.failures import FaultyRequestError, RequestRefusedError, failure, faulty
 from brokerpool.gateway.rest.stream import json_response
 

@@ -8,12 +8,12 @@ from http import HTTPStatus
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from brokerpool.db import keys
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
-from brokerpool.gateway.approach import Approach
-from brokerpool.gateway.rest.door import Door
+from brokerpool.gateway.request_origin import Approach
+from brokerpool.gateway.rest.access import Door
 from brokerpool.gateway.rest.failures import failure
 from brokerpool.gateway.rest.stream import json_response
+from brokerpool.store import keys
 
 #: Signs of life and the description of the endpoints show nothing of the account.
 _OPEN = ("/health", "/docs", "/openapi.json")

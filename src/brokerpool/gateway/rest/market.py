@@ -10,9 +10,9 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway.rest.directory import Directory
-from brokerpool.gateway.rest.door import Door
+from brokerpool.gateway.rest.access import Door
 from brokerpool.gateway.rest.failures import RequestRefusedError
+from brokerpool.gateway.rest.instrument_search import Directory
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
 

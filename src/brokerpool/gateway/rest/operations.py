@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.stream import sliced
-from brokerpool.monitor.journal import Journal
+from brokerpool.journal import Journal
 from brokerpool.monitor.metrics import CONTENT_TYPE, Exposition
 
 

@@ -1,0 +1,223 @@
+"""The demonstration: the simulator and the gateway as the commands that users run, and a sample client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import aiohttp
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from brokerpool import signals
+from brokerpool.commands.console import pool_line, statistics
+from brokerpool.settings import NAMES
+from brokerpool.transport import DialError, Link, LinkHandler, dial
+
+START_SECONDS = 30.0
+STOP_SECONDS = 12.0
+LINE_SECONDS = 2.0
+FRAME_SECONDS = 0.25
+
+#: What the sample client asks for, by mode: enough for three connections of five symbols.
+WANTED = {
+    1: ("RELIANCE", "INFY", "SBIN", "TCS", "HDFCBANK", "ICICIBANK"),
+    2: ("AXISBANK", "ITC", "KOTAKBANK", "LT"),
+    3: ("HINDUNILVR", "BHARTIARTL"),
+}
+SYMBOLS_PER_CONNECTION = 5
+#: Ten ticks a second for each symbol.
+MARKET = ("--symbols", "30", "--rate", "300")
+
+
+class Row(NamedTuple):
+    """The newest tick of one symbol, as the client got it."""
+
+    symbol: str
+    mode: int
+    data: Mapping[str, Any]
+    ticks: int
+    at: float
+
+
+class SampleClient(LinkHandler):
+    """A program as an OpenAlgo user would write it: authenticates, subscribes, keeps the newest ticks."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+        self.rows: dict[str, Row] = {}
+        self.ticks = 0
+        self.ended = asyncio.Event()
+
+    def opened(self, link: Link) -> None:
+        link.send_text(json.dumps({"action": "authenticate", "api_key": self._api_key}))
+        for mode, symbols in WANTED.items():
+            wanted = [{"symbol": symbol, "exchange": "NSE"} for symbol in symbols]
+            link.send_text(json.dumps({"action": "subscribe", "symbols": wanted, "mode": mode}))
+
+    def text(self, message: str) -> None:
+        frame = json.loads(message)
+        if frame.get("type") != "market_data":
+            return
+        symbol = frame["symbol"]
+        before = self.rows.get(symbol)
+        count = before.ticks + 1 if before else 1
+        self.rows[symbol] = Row(symbol, frame["mode"], frame["data"], count, time.monotonic())
+        self.ticks += 1
+
+    def closed(self, code: int, reason: str) -> None:
+        self.ended.set()
+
+
+async def run(seconds: float | None, console: Console) -> int:
+    """Show ticks for `seconds`, or until somebody interrupts; return the exit code, 0 when ticks arrived.
+
+    Everything that was started is stopped before this returns, also when a part of it fails.
+    """
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with (
+        signals.handled(dict.fromkeys(signals.STOP, over.set)),
+        # Windows lets nobody delete a file that a process which was killed has only just let go.
+        TemporaryDirectory(prefix="brokerpool-demo-", ignore_cleanup_errors=True) as folder,
+    ):
+        env_file = Path(folder) / "simulator.env"
+        api_key = secrets.token_hex(16)
+        clean = {name: value for name, value in os.environ.items() if name not in NAMES}
+        gateway_env = {
+            **clean,
+            "BROKERPOOL_API_KEY": api_key,
+            "WEBSOCKET_PORT": "0",
+            "BROKERPOOL_HTTP_PORT": "0",
+            "DATABASE_URL": f"sqlite:///{Path(folder) / 'demo.db'}",
+            "MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS_PER_CONNECTION),
+        }
+        simulate = ("simulate", "--broker", "zerodha", *MARKET, "--write-env", str(env_file))
+        serve = ("serve", "--env-file", str(env_file))
+        async with _command(simulate, clean, folder), _command(serve, gateway_env, folder) as gateway:
+            console.print(f"The gateway accepts clients at {gateway['ws_url']}")
+            console.print(f"Its statistics are at {gateway['http_url']}/stats")
+            console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
+            client = SampleClient(api_key)
+            try:
+                link = await dial(gateway["ws_url"], client)
+                if seconds is not None:
+                    loop.call_later(seconds, over.set)
+                async with aiohttp.ClientSession(gateway["http_url"]) as http:
+                    await _show(client, http, over, console)
+            except (DialError, aiohttp.ClientError) as error:
+                sys.exit(f"brokerpool: the gateway does not answer: {error}")
+            if client.ended.is_set():
+                sys.exit("brokerpool: the gateway closed the sample client's connection")
+            link.close()
+            await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
+    console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
+    return 0 if client.ticks else 1
+
+
+async def _show(
+    client: SampleClient, http: aiohttp.ClientSession, over: asyncio.Event, console: Console
+) -> None:
+    """Show what arrives, live on a terminal and else as a line now and then, until it is over."""
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    with live or contextlib.nullcontext():
+        while not (over.is_set() or client.ended.is_set()):
+            async with http.get("/stats") as response:
+                stats = await response.json()
+            if live is not None:
+                live.update(
+                    Group(_ticks_view(client), statistics(stats), "Ctrl-C ends the demo."), refresh=True
+                )
+            else:
+                _print_lines(client, stats, console)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FRAME_SECONDS if live else LINE_SECONDS):
+                    await over.wait()
+
+
+def _ticks_view(client: SampleClient) -> Table:
+    table = Table("symbol", "mode", "last price", "change", "volume", "best bid", "best ask", "ticks", "age")
+    now = time.monotonic()
+    for row in sorted(client.rows.values(), key=lambda row: (row.mode, row.symbol)):
+        table.add_row(
+            f"NSE:{row.symbol}",
+            ("", "LTP", "Quote", "Depth")[row.mode],
+            f"{row.data['ltp']:.2f}",
+            f"{row.data['change_percent']:+.2f} %" if "change_percent" in row.data else "",
+            str(row.data.get("volume", "")),
+            _best(row, "buy"),
+            _best(row, "sell"),
+            str(row.ticks),
+            f"{now - row.at:.1f} s",
+        )
+    return table
+
+
+def _best(row: Row, side: str) -> str:
+    levels = row.data.get("depth", {}).get(side, [])
+    return f"{levels[0]['quantity']} at {levels[0]['price']:.2f}" if levels else ""
+
+
+def _print_lines(client: SampleClient, stats: Mapping[str, Any], console: Console) -> None:
+    newest = sorted(client.rows.values(), key=lambda row: row.at)[-3:]
+    prices = ", ".join(f"NSE:{row.symbol} {row.data['ltp']:.2f}" for row in newest) or "no tick yet"
+    console.print(
+        f"{prices}; {client.ticks} ticks so far. {pool_line(stats)}", highlight=False, soft_wrap=True
+    )
+
+
+@contextlib.asynccontextmanager
+async def _command(
+    arguments: tuple[str, ...], env: Mapping[str, str], folder: str
+) -> AsyncIterator[dict[str, Any]]:
+    """Run one of our servers and yield the first line that it prints; stop it at the end."""
+    log = Path(folder) / f"{arguments[0]}.log"
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "brokerpool",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=env,
+            # Ctrl-C shall reach the demo alone, which then stops the gateway before the broker.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    assert process.stdout is not None
+    try:
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        except TimeoutError:
+            line = b""
+        if not line:
+            said = log.read_text("utf-8", "replace").strip()
+            sys.exit(f"brokerpool: {arguments[0]} did not start. It said: {said or 'nothing'}")
+        yield json.loads(line)
+    finally:
+        await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    # On Windows SIGTERM would end it there and then; Ctrl-Break it can hear.
+    process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,261 @@
+"""The desk that lends connections and takes them back, and knows who has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brokerpool.db.admission import Admission
+from brokerpool.db.borrower import Borrower
+from brokerpool.db.engine import Source
+from brokerpool.db.queue import Line, Ticket
+from brokerpool.db.refusals import Verdicts
+from brokerpool.db.role import Role
+from brokerpool.db.tally import Tally
+from brokerpool.fork_guard import ForkGuard
+
+logger = logging.getLogger(__name__)
+
+# A task that ended with its connection is looked for at least so often, in seconds.
+_LOOK_SECONDS = 1.0
+# Those whose connection was cut at the end of a drain have so many seconds to notice.
+_CUT_SECONDS = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class _Lent:
+    """A connection that somebody has; what the caller sees of it is only known by a weak reference."""
+
+    source: Source
+    connection: Connection
+    seen: weakref.ref[AsyncConnection]
+
+
+class Desk:
+    """Lends connections first come first served, in a bounded time, and takes every one of them back.
+
+    `long_hold` is the number of seconds after which the borrower of a connection is named in the log, as is
+    one whose task ended, or who dropped the connection, without returning it.
+    """
+
+    def __init__(
+        self, name: str, source: Source, *, pool_timeout: float, max_waiting: int, long_hold: float
+    ) -> None:
+        if pool_timeout <= 0 or long_hold <= 0:
+            raise ValueError("pool_timeout and long_hold are numbers of seconds above 0")
+        self._name = name
+        self.source = source
+        self.pool_timeout = pool_timeout
+        self.line = Line(capacity=source.capacity, max_waiting=max_waiting)
+        self.tally, self.role = Tally(), Role(name)
+        self._listen(source)
+        self._long_hold = long_hold
+        #: Whose process and loop it is.
+        self.guard = ForkGuard(self, f"pool {name}")
+        self._verdicts = Verdicts(name, line=self.line, tally=self.tally)
+        self._admission = Admission(self.line)
+        self._lent: dict[Ticket, _Lent] = {}
+        self._chores: set[asyncio.Task[None]] = set()
+        self._look: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self.closed = False
+
+    # -- lending ------------------------------------------------------------------------------------------
+
+    async def lend(self, borrower: Borrower, *, begin: bool) -> tuple[Ticket, AsyncConnection]:
+        """Return a connection that works, inside a transaction with `begin`; it has to be taken back.
+
+        Raises DatabaseUnavailableError within `pool_timeout` seconds, PoolClosedError and PoolForkedError.
+        """
+        self.guard.enter()
+        if self.closed:
+            raise self._verdicts.closed()
+        loop = asyncio.get_running_loop()
+        entered = loop.time()
+        ticket = Ticket(borrower, begin and self.source.one_writer, entered)
+        try:
+            waited = await self._admission.wait(ticket, self.pool_timeout)
+        except asyncio.QueueFull:
+            raise self._verdicts.queue_full(ticket) from None
+        except TimeoutError:
+            raise self._verdicts.waited(ticket, loop.time() - entered) from None
+        self.tally.waited += waited
+        self.tally.waits.observe(ticket.granted - entered)
+        source = self.source
+        try:
+            async with asyncio.timeout_at(entered + self.pool_timeout):
+                connection = await source.connect(writes=begin)
+        except (SQLAlchemyError, OSError) as error:  # OSError: a TimeoutError is one too
+            verdict = self._verdicts.unreachable(ticket, source, error, loop.time() - entered)
+            self._release(ticket)
+            raise verdict from None
+        except BaseException:
+            self._release(ticket)
+            raise
+        self._register(ticket, source, connection)
+        if self.closed and source.retired:  # a drain did not wait for this dial
+            await self.take_back(ticket, connection)
+            raise self._verdicts.closed()
+        if begin:
+            await self._begin(ticket, source, connection)
+        return ticket, connection
+
+    async def take_back(self, ticket: Ticket, connection: AsyncConnection) -> None:
+        """Roll back what is open and hand the connection on; ends well also when the caller is cancelled."""
+        lent = self._lent.pop(ticket, None)
+        if lent is None or self.guard.elsewhere:
+            return  # it was taken away at the end of a drain, or is the parent's
+        back = self._return(ticket, lent.source, connection)
+        if lent.source.can_be_cut:
+            await back  # whoever is cancelled here loses the connection, and a task for each return is saved
+        else:
+            await asyncio.shield(self._chore(back))
+
+    async def _begin(self, ticket: Ticket, source: Source, connection: AsyncConnection) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await connection.begin().start()
+        except BaseException as error:
+            await self.take_back(ticket, connection)
+            if isinstance(error, OperationalError) and source.one_writer and "locked" in str(error.orig):
+                raise self._verdicts.locked(ticket, source, loop.time() - began) from None
+            raise
+
+    def _register(self, ticket: Ticket, source: Source, connection: AsyncConnection) -> None:
+        inner = connection.sync_connection
+        assert inner is not None  # started
+        self.tally.checkouts += 1
+        # The garbage collector may run in any thread.
+        loop = asyncio.get_running_loop()
+        seen = weakref.ref(connection, partial(self._dropped, loop, ticket))
+        self._lent[ticket] = _Lent(source, inner, seen)
+        if self._look is None:
+            self._look = loop.call_later(min(self._long_hold, _LOOK_SECONDS), self._look_around)
+
+    async def _return(self, ticket: Ticket, source: Source, connection: AsyncConnection) -> None:
+        try:
+            source.coming_back(connection)
+            try:
+                await connection.close()
+            except Exception as error:
+                # The caller is done with it and has nothing to decide; the next one gets another.
+                logger.warning(
+                    "%s: a returned connection was of no use: %s", self._name, type(error).__name__
+                )
+                with contextlib.suppress(Exception):
+                    await connection.invalidate()
+                    await connection.close()
+            if source.retired:
+                await source.retire()
+        finally:
+            self.tally.holds.observe(asyncio.get_running_loop().time() - ticket.granted)
+            self._release(ticket)
+
+    def _release(self, ticket: Ticket) -> None:
+        self._admission.release(ticket)
+        if not self.line.held:
+            self._empty.set()
+
+    # -- those who do not return --------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """Name those who hold on for too long; comes again as long as anything is lent."""
+        self._look = None
+        loop = asyncio.get_running_loop()
+        now, next_look = loop.time(), min(self._long_hold, _LOOK_SECONDS)
+        for ticket in self.line.holders():
+            age = now - ticket.granted
+            if ticket.borrower.gone and not ticket.end_told:
+                ticket.end_told = True
+                self._leaked(ticket, f"its task has ended and not returned it, after {age:.1f} s")
+            elif age >= self._long_hold and not ticket.long_told:
+                ticket.long_told = True
+                self.tally.long_holds += 1
+                logger.warning("%s: %s holds a connection for %.1f s", self._name, ticket.borrower, age)
+            elif not ticket.long_told:
+                next_look = min(next_look, self._long_hold - age)
+        if self._lent:
+            self._look = loop.call_later(max(next_look, 0.01), self._look_around)
+
+    def _dropped(self, loop: asyncio.AbstractEventLoop, ticket: Ticket, _: object) -> None:
+        if ticket in self._lent:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and all is gone
+                loop.call_soon_threadsafe(self._take_away, ticket)
+
+    def _take_away(self, ticket: Ticket) -> None:
+        """Take back a connection that nobody refers to any more."""
+        lent = self._lent.pop(ticket, None)
+        if lent is not None:
+            self._leaked(ticket, "it was dropped without being returned; the pool has taken it back")
+            self._chore(self._return(ticket, lent.source, _anew(lent)))
+
+    def _leaked(self, ticket: Ticket, how: str) -> None:
+        self.tally.leaks += 1
+        logger.warning("%s: leak of the connection of %s: %s", self._name, ticket.borrower, how)
+
+    # -- changes and the end ------------------------------------------------------------------------------
+
+    def replace(self, source: Source) -> None:
+        """Lend from another source from now on; connections of the old one end when they are returned."""
+        self.guard.enter()
+        if self.closed:
+            raise self._verdicts.closed()
+        old, self.source = self.source, source
+        self._listen(source)
+        self.line.capacity = source.capacity
+        old.retired = True
+        if self.tally.connects:  # else no loop need be running
+            self._chore(old.retire())
+            self._admission.stir()
+
+    async def close(self, deadline: float) -> None:
+        """Refuse callers, give those with a connection `deadline` seconds, cut the others off, close all."""
+        if self.guard.elsewhere:
+            return  # all of it is the parent's
+        self.closed = True
+        self._admission.fail_all(self._verdicts.closed)
+        await self._emptied(deadline)
+        for lent in list(self._lent.values()):
+            await lent.source.sever(lent.connection)
+        await self._emptied(_CUT_SECONDS)
+        for ticket, lent in list(self._lent.items()):
+            del self._lent[ticket]
+            self._chore(self._return(ticket, lent.source, lent.seen() or _anew(lent)))
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if self._chores:
+            await asyncio.wait(self._chores, timeout=_CUT_SECONDS)
+        await self.source.retire()
+
+    def _listen(self, source: Source) -> None:
+        self.tally.listen(source.engine)
+        self.role.listen(source.engine)
+
+    async def _emptied(self, seconds: float) -> None:
+        if self.line.held:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"{self._name}-desk")
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+        return task
+
+
+def _anew(lent: _Lent) -> AsyncConnection:
+    return AsyncConnection(lent.source.engine, lent.connection)

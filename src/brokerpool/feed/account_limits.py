@@ -1,0 +1,168 @@
+"""What all sockets of one account share: the seats, the line in front of them, and the message budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from brokerpool.brokers.base import FeedLimits
+from brokerpool.brokers.login import Login
+from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, Seat
+from brokerpool.feed.pacing import Pacer
+from brokerpool.feed.renewal import Renewal
+from brokerpool.fence import Fence
+from brokerpool.journal import Event, Journal
+
+
+class Account:
+    """Hands out seats, first come first served, and none while the credentials are known to be dead."""
+
+    def __init__(
+        self,
+        login: Login,
+        limits: FeedLimits,
+        max_sockets: int,
+        random: Random,
+        journal: Journal,
+        wall_clock: Callable[[], float],
+        name: str = "account",
+    ) -> None:
+        self.login = login
+        #: Around what the account's adapter and listeners do, and the tasks of its sockets.
+        self.fence = Fence(name, lambda reason: journal.note(Event.FAULT, reason=reason))
+        #: Control messages over all sockets.
+        self.messages = Pacer(limits.account_messages)
+        self.budget = DialBudget(limits.dials, max_sockets, random)
+        self._journal = journal
+        self._loop = asyncio.get_running_loop()
+        self._line: deque[asyncio.Future[Seat | None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._follows: dict[int, asyncio.TimerHandle] = {}
+        self._usable = asyncio.Event()
+        self._usable.set()
+        self._version = login.version
+        self._ended = False
+        self._renewal = Renewal(login, wall_clock, self.fence)
+        login.watch(self._login_changed)
+        self._login_changed()
+
+    # -- seats --------------------------------------------------------------------------------------------
+
+    async def seat(self) -> Seat | None:
+        """Wait for a seat and the moment to dial; None when the credentials are dead.
+
+        The seat must be given back by exactly one of `failed`, `lost` and `withdraw`; to withdraw one that
+        was given back already does nothing.
+        """
+        if self.login.refused:
+            return None
+        waiter: asyncio.Future[Seat | None] = self._loop.create_future()
+        self._line.append(waiter)
+        self._admit()
+        try:
+            seat = await waiter
+        except asyncio.CancelledError:
+            if waiter in self._line:
+                self._line.remove(waiter)
+            elif not waiter.cancelled() and (seat := waiter.result()) is not None:
+                self.withdraw(seat)  # given in the very turn in which the caller was cancelled
+            raise
+        if seat is not None and self.login.refused:  # in the very turn in which it was given
+            self.withdraw(seat)
+            return None
+        return seat
+
+    def failed(self, seat: Seat, *, retry_after: float, busy: bool) -> None:
+        """No socket came of the dial; see `DialBudget.failed`."""
+        self.budget.failed(seat, self._loop.time(), retry_after=retry_after, busy=busy)
+        self._admit()
+
+    def opened(self, seat: Seat) -> None:
+        """A socket is open; when it has stood for a second, others may follow."""
+        self._follows[id(seat)] = self._loop.call_later(FOLLOW_SECONDS, self._trust, seat)
+
+    def lost(self, seat: Seat, lived: float) -> None:
+        """A socket is gone after `lived` seconds."""
+        self._forget(seat)
+        self.budget.ended(seat, self._loop.time(), lived=lived)
+        self._admit()
+
+    def withdraw(self, seat: Seat) -> None:
+        """The dial is not made, or we gave the socket up."""
+        if seat.given_back:
+            return
+        self._forget(seat)
+        self.budget.withdraw(seat)
+        self._admit()
+
+    def evicted(self, seat: Seat) -> None:
+        """A socket that still has its seat was thrown out for another one of the account."""
+        self.budget.evict(seat, self._loop.time())
+
+    def forgive(self) -> None:
+        """Dial as if nothing had happened: somebody says that all is well."""
+        self.budget.forgive()
+        self._admit()
+
+    # -- credentials --------------------------------------------------------------------------------------
+
+    async def usable(self) -> None:
+        """Return once there are credentials that the broker has not refused."""
+        await self._usable.wait()
+
+    def end(self) -> None:
+        """Give no seat any more and leave no timer behind; seats that are taken may still be given back."""
+        self._ended = True
+        self.login.unwatch(self._login_changed)
+        for timer in (self._timer, *self._follows.values()):
+            if timer is not None:
+                timer.cancel()
+        self._renewal.end()
+
+    async def ended(self) -> None:
+        """Return once no task is left."""
+        await self._renewal.ended()
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._line and not self._ended:
+            now = self._loop.time()
+            wait = self.budget.wait(now)
+            if wait:
+                self._timer = self._loop.call_later(wait, self._admit)
+            if wait != 0:
+                return
+            waiter = self._line.popleft()
+            if not waiter.done():
+                waiter.set_result(self.budget.take(now))
+
+    def _trust(self, seat: Seat) -> None:
+        del self._follows[id(seat)]
+        self.budget.trust(seat)
+        self._admit()
+
+    def _forget(self, seat: Seat) -> None:
+        timer = self._follows.pop(id(seat), None)
+        if timer is not None:
+            timer.cancel()
+
+    def _login_changed(self) -> None:
+        if self.login.refused:
+            self._usable.clear()
+            line, self._line = self._line, deque()
+            for waiter in line:
+                if not waiter.done():
+                    waiter.set_result(None)
+        else:
+            self._usable.set()
+        if self.login.version != self._version:
+            self._version = self.login.version
+            self._journal.note(Event.RENEWED, reason=f"credentials version {self._version}")
+            self.forgive()
+        self._renewal.look()

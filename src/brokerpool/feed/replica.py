@@ -1,0 +1,263 @@
+"""One copy of the demand: which connection carries which symbol, also while connections are out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.feed.connection import Connection
+from brokerpool.feed.connections import Fleet
+from brokerpool.feed.demand import Demand
+from brokerpool.feed.dial_budget import DialBudget
+from brokerpool.feed.explanation import Carrier
+from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
+from brokerpool.feed.placement import Placement, Plan
+from brokerpool.feed.rotation import Order, Rotation
+from brokerpool.feed.states import PROGRESS, SymbolState
+from brokerpool.instruments import Instrument, Token
+from brokerpool.journal import Event, Journal
+
+#: An evacuation that is not through after this long is given up; its connection goes on as it is.
+EVACUATION_SECONDS = 60.0
+#: For so many turns of the loop a look waits for the moves to be made: enough for 10,000 symbols.
+_TURNS = 200
+
+
+class Lane:
+    """Keeps every wanted symbol on a connection that works, as long as there is room.
+
+    A symbol's home is the connection that the placement gave it. When that is out for longer than `grace`
+    seconds the symbol becomes a guest of a connection that works, by priority; the home goes on wanting it,
+    and when it has been back for a while, and ticks, the guest's stay ends. An evacuation moves symbols off
+    a connection that still works in the same way, and makes the guests' places their homes. So each move is
+    made before it is broken.
+    """
+
+    def __init__(
+        self,
+        placement: Placement,
+        fleet: Fleet,
+        rotation: Rotation,
+        budget: DialBudget,
+        demand: Demand,
+        tokens: Mapping[Instrument, Token],
+        observer: MovesObserver,
+        journal: Journal,
+        *,
+        grace: float,
+    ) -> None:
+        self.placement = placement
+        self.connections: Mapping[str, Connection] = fleet.connections
+        self._fleet = fleet
+        self._rotation = rotation
+        self._budget = budget
+        self._demand = demand
+        self._tokens = tokens
+        self._journal = journal
+        self._grace = grace
+        self._loop = asyncio.get_running_loop()
+        self._leaving = Leaving()
+        self._moves = Moves(
+            placement,
+            fleet,
+            self._leaving,
+            budget,
+            demand,
+            tokens,
+            observer,
+            journal,
+            emptied=self._linger_if_empty,
+        )
+        #: Symbols without a connection that carries them, though their home has been out for the grace.
+        self.stranded: Mapping[Instrument, None] = self._moves.stranded
+
+    # -- demand -------------------------------------------------------------------------------------------
+
+    def evacuating(self, name: str) -> bool:
+        """Tell whether a connection is being emptied."""
+        return name in self._leaving.evacuations
+
+    def plan(self, instruments: list[Instrument]) -> Plan:
+        """Tell where a batch would go, without changing anything."""
+        return self.placement.plan(instruments, self._leaving, self._moves.promised())
+
+    def commit(self, plan: Plan) -> None:
+        """Give places to a batch that was planned since the last change, and that is wanted by now."""
+        self.placement.commit(plan)
+        for name in plan.assignments:
+            if self.placement.room(name) < 0:
+                self._moves.crowded(name)
+
+    def carry(self, instrument: Instrument) -> None:
+        """Bring the connections that carry a wanted symbol into line with its mode and priority."""
+        mode = self._demand.mode(instrument)
+        assert mode is not None  # only what is wanted is carried
+        for name in self.carriers(instrument):
+            self._fleet.take(name).want(self._tokens[instrument], instrument, mode)
+        if self._leaving or self.placement.has_guests:
+            self._moves.note(instrument)
+            self._moves.disturbed()
+
+    def drop(self, instrument: Instrument) -> None:
+        """Carry the symbol no more; its places are free at once."""
+        self._moves.drop(instrument)
+
+    def forget(self, instrument: Instrument) -> None:
+        """Let the connections drop the symbol's present token; its places are kept for another one."""
+        for name in self.carriers(instrument):
+            self.connections[name].drop(self._tokens[instrument])
+
+    def carriers(self, instrument: Instrument) -> list[str]:
+        """Return the connections that want the symbol: its home, and where it is a guest."""
+        names = (self.placement.slot(instrument), self.placement.guest(instrument))
+        return [name for name in names if name is not None]
+
+    def state(self, instrument: Instrument) -> SymbolState:
+        """Tell how far a wanted symbol has come on the connection that serves it best."""
+        token = self._tokens[instrument]
+        states = [self.connections[name].symbol_state(token) for name in self.carriers(instrument)]
+        best = max(states, key=PROGRESS.index)
+        # A home that is back is noticed at the next look; what it serves by then is degraded no more.
+        stranded = instrument in self.stranded and best is SymbolState.ACCEPTED
+        return SymbolState.DEGRADED if stranded else best
+
+    def serving(self, instrument: Instrument) -> list[str]:
+        """Return the live connections that have brought a tick of the symbol."""
+        serving = []
+        for name in (self.placement.slot(instrument), self.placement.guest(instrument)):
+            # Asked for every symbol of a connection that is lost: most answers end at the first question.
+            if name is None or not (connection := self.connections[name]).live:
+                continue
+            if connection.symbol_state(self._tokens[instrument]) is SymbolState.LIVE:
+                serving.append(name)
+        return serving
+
+    def stats(self, name: str) -> dict[str, Any]:
+        """Return one connection's numbers."""
+        return {**self.connections[name].stats(), "guests": len(self.placement.guests(name))}
+
+    def without(self, fails: Callable[[Connection], bool]) -> int:
+        """Return how many symbols have a home that fails, and no live connection for another place."""
+        homes = [name for name, connection in self.connections.items() if fails(connection)]
+        live = [name for name, connection in self.connections.items() if connection.live]
+        served = sum(self.placement.away(home, host) for home in homes for host in live)
+        return sum(len(self.placement.homes(home)) for home in homes) - served
+
+    def lacks(self, instrument: Instrument, fails: Callable[[Connection], bool]) -> bool:
+        """Tell whether a symbol is one of these."""
+        home, host = self.placement.slot(instrument), self.placement.guest(instrument)
+        if home is None or not fails(self.connections[home]):
+            return False
+        return host is None or not self.connections[host].live
+
+    def carried_by(self, instrument: Instrument) -> list[Carrier]:
+        """Tell of each connection that wants the symbol."""
+        token = self._tokens[instrument]
+        home = self.placement.slot(instrument)
+        return [
+            Carrier(name, "home" if name == home else "guest", c.state, c.symbol_state(token), c.last_fault)
+            for name, c in ((name, self.connections[name]) for name in self.carriers(instrument))
+        ]
+
+    # -- moving -------------------------------------------------------------------------------------------
+
+    def order_out(self, name: str, reason: str, *, opens: bool) -> int:
+        """Evacuate a connection because an operator wants it, and return how many symbols are to move.
+
+        Raises BrokerpoolError with CONNECTION_NOT_MOVABLE, and changes nothing, when the symbols could not
+        all move without a hole.
+        """
+        placement, budget = self.placement, self._budget
+        if not self.connections[name].live:
+            raise _not_movable(
+                f"{name} is {self.connections[name].state.value}, and only a live one is emptied."
+            )
+        if self._leaving or placement.has_guests:
+            busy = ", ".join(self._leaving.names()) or "guests"
+            raise _not_movable(f"Symbols are away from home or being moved already ({busy}).")
+        hosts = [n for n, c in self.connections.items() if n != name and c.live and not c.fading]
+        room = sum(placement.room(host) for host in hosts)
+        if opens:
+            seats = max(0, budget.cap - budget.sockets)
+            room += sum(places for _, places in placement.new_slots()[:seats])
+        symbols = len(placement.homes(name))
+        if symbols > room:
+            raise _not_movable(
+                f"{name} carries {symbols} symbols, and other connections have room for {room}"
+                f" ({budget.sockets} of {budget.cap} are open{'' if opens else '; none is opened for this'})."
+            )
+        self._journal.note(Event.ORDERED, connection=name, symbols=symbols, reason=reason)
+        self._evacuate(Order(name, reason, opens))
+        return symbols
+
+    def watch(self, now: float) -> Iterator[None]:
+        """Move what is due to be moved, a share at each step; to be called every second or so."""
+        leaving = self._leaving
+        for name, connection in self.connections.items():
+            since = connection.out_since
+            out = since is not None and now - since >= self._grace
+            if out is not (name in leaving.out) and (out or since is None):
+                if out:
+                    leaving.out[name] = None
+                else:
+                    del leaving.out[name]
+                self._moves.reconsider(name)
+        for name in [n for n in leaving.evacuations if not self.connections[n].live]:
+            del leaving.evacuations[name]
+            self._moves.reconsider(name)
+        yield from self._moves.take_over(now)
+        if not leaving:  # a guest could not be moved without a hole
+            order = self._rotation.due(self.connections, now)
+            if order is not None:
+                self._evacuate(order)
+        self._moves.disturbed()
+        for _ in range(_TURNS):
+            if not self._moves.going_on:
+                break
+            yield
+        for name, (order, since) in list(leaving.evacuations.items()):
+            if not self.placement.away(name) or now - since >= EVACUATION_SECONDS:
+                self._finish(order)
+
+    def _evacuate(self, order: Order) -> None:
+        """Move the symbols off a live connection, as far as there is room, and close it when it is empty."""
+        self._leaving.evacuations[order.connection] = Evacuation(order, self._loop.time())
+        self._moves.reconsider(order.connection)
+
+    def _finish(self, order: Order) -> None:
+        name, reason = order.connection, order.reason
+        del self._leaving.evacuations[name]
+        self._moves.reconsider(name)
+        left = len(self.placement.homes(name))
+        if left:
+            reason += f"; {left} symbols had no other place"
+        self._journal.note(Event.ROTATED, connection=name, symbols=left, reason=reason)
+        if not self.placement.carried(name):
+            self._close_empty(name)
+
+    # -- connections --------------------------------------------------------------------------------------
+
+    def _linger_if_empty(self, name: str) -> None:
+        if not self.placement.carried(name):
+            self._fleet.linger(name, self._close_empty)
+
+    def _close_empty(self, name: str) -> None:
+        self._moves.close(name)
+        self._leaving.forget(name)
+        self._rotation.forget(name)
+        self._fleet.close(name, "it carries nothing")
+
+    def end(self) -> None:
+        """Begin to close every connection; `ended` waits for it, and it goes on though nobody waits."""
+        self._moves.end()
+        self._fleet.end()
+
+    async def ended(self) -> None:
+        """Return once every connection that was closed is gone; takes a few seconds at most."""
+        await self._fleet.ended()
+
+
+def _not_movable(text: str) -> BrokerpoolError:
+    return BrokerpoolError(text, code=ErrorCode.CONNECTION_NOT_MOVABLE)

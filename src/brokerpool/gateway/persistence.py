@@ -1,0 +1,247 @@
+"""The gateway's side of its database: opened at the start or later, and fed as the gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator
+
+from brokerpool.brokers.login import Credentials, Provider
+from brokerpool.db.url import shown
+from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode, StoreError
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
+from brokerpool.settings import Settings
+from brokerpool.store.keys import Key
+from brokerpool.store.store import Store
+
+logger = logging.getLogger("brokerpool.gateway")
+
+#: Between two tries to open a database that was away at the start.
+RETRY_SECONDS = 5.0
+#: Between two entries of the pool's statistics.
+STATISTICS_SECONDS = 60.0
+#: What the last entries have left when the gateway stops; the whole end takes less than 10 s.
+CLOSE_SECONDS = 2.0
+
+
+class Records:
+    """What the gateway keeps and is told by its database; ticks and known keys never wait for it.
+
+    A database that cannot be opened at the start ends the start, unless BROKERPOOL_API_KEY and
+    BROKERPOOL_BROKER_ACCESS_TOKEN say what it would be asked for: then the gateway runs without it, and
+    opens it as soon as it is there.
+    """
+
+    def __init__(self, settings: Settings, *, grace: float = GRACE_SECONDS) -> None:
+        """`grace` is how many seconds the demand of the last run is held."""
+        self._settings = settings
+        self._grace = grace
+        self._store: Store | None = None
+        self._fault = ErrorCode.DB_UNREACHABLE
+        self._opened = asyncio.Event()
+        #: The login that was stored when the gateway started; `_login_known` says whether that was asked.
+        self._stored_at_start: Credentials | None = None
+        self._login_known = False
+        self._demand: SavedDemand | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Open the database, or go without it for now.
+
+        Raises StoreError where that is not possible, and BrokerpoolError with NO_API_KEY.
+        """
+        settings = self._settings
+        try:
+            await self._open()
+        except StoreError as error:
+            if not settings.api_key.get_secret_value() or not settings.broker_access_token.get_secret_value():
+                logger.error(
+                    "the database is needed: BROKERPOOL_API_KEY and BROKERPOOL_BROKER_ACCESS_TOKEN are not"
+                    " both set, and with them the gateway could start without it"
+                )
+                raise
+            # What that means, and what to do, is told with the other conditions.
+            logger.error("the gateway starts WITHOUT its database: %s", error)
+            return
+        logger.info("the database is %s", shown(settings.database_url.get_secret_value()))
+        if not settings.api_key.get_secret_value() and not self.keys:
+            text = "BROKERPOOL_API_KEY is not set, and no valid key is in the database."
+            raise BrokerpoolError(text, code=ErrorCode.NO_API_KEY)
+
+    @property
+    def keys(self) -> int:
+        """How many keys of the database are valid."""
+        return len(self._store.keys) if self._store is not None else 0
+
+    def stored_keys(self) -> Iterator[Key]:
+        """Yield all but the keys themselves of those in the database that are valid, the oldest first."""
+        return iter(self._store.keys) if self._store is not None else iter(())
+
+    def check_key(self, text: str) -> Key | None:
+        """Return the valid key of the database that the text is. Never waits.
+
+        Raises AccessError (KEYS_NOT_READ) while the database has not been open since the start.
+        """
+        if self._store is None:
+            text = "The database has not been open since the start, so no stored API key is known."
+            raise AccessError(text, code=ErrorCode.KEYS_NOT_READ, retry_after=RETRY_SECONDS)
+        return self._store.check_key(text)
+
+    def note_call(self, call: str, status: int | None, seconds: float, attempts: int) -> None:
+        """Keep that a call to the broker was made. Never waits."""
+        if self._store is not None:
+            self._store.note_call(call, status=status, seconds=seconds, attempts=attempts)
+
+    # -- the login at the broker --------------------------------------------------------------------------
+
+    @property
+    def provider(self) -> Provider | None:
+        """What to ask for newer credentials; None where no login can be stored."""
+        return self._newer_login if self._settings.secret_key.get_secret_value() else None
+
+    async def first_credentials(self) -> Credentials:
+        """Return those of the settings, else those of the stored login.
+
+        Raises StoreError: NO_CREDENTIALS where there are neither, and others where a stored login cannot be
+        read.
+        """
+        token = self._settings.broker_access_token.get_secret_value()
+        if self._store is not None and self.provider is not None:
+            try:
+                self._stored_at_start = await self._login()
+                self._login_known = True
+            except StoreError as error:
+                if not token:
+                    raise
+                self._login_known = error.code is ErrorCode.NO_CREDENTIALS
+        if token:
+            return Credentials(token)
+        if self._stored_at_start is None:
+            text = "Neither BROKERPOOL_BROKER_ACCESS_TOKEN nor BROKERPOOL_SECRET_KEY is set."
+            raise StoreError(text, code=ErrorCode.NO_CREDENTIALS)
+        return self._stored_at_start
+
+    async def logins(self) -> AsyncGenerator[Credentials, None]:
+        """Yield each login that is stored after the start, within about a second, without an end."""
+        await self._opened.wait()
+        if self.provider is None or self._store is None:
+            return
+        async for credentials in self._store.logins(self._settings.broker):
+            # What was stored at the start was used then, or the setting's was preferred: an old login must
+            # not take the place of a good token. The provider has it when that token is refused.
+            if not self._login_known:
+                self._stored_at_start, self._login_known = credentials, True
+            if credentials != self._stored_at_start:
+                yield credentials
+
+    # -- while the gateway serves -------------------------------------------------------------------------
+
+    def serve(self, pool: WebSocketPool, revoked: Callable[[frozenset[int]], None]) -> None:
+        """Restore the demand of the last run, and keep what happens from now on.
+
+        `revoked` is told the ids of keys that are not valid any more.
+        """
+        self._demand = SavedDemand(pool, grace=self._grace)
+        self._tasks = [asyncio.create_task(self._keep(pool, revoked), name="brokerpool records")]
+
+    def make_room(self) -> bool:
+        """Give up what the last run left behind and no client has asked for; tell whether there was any."""
+        return self._demand.make_room() if self._demand is not None else False
+
+    def settle(self) -> None:
+        """Keep the demand as it is now, whatever happens to it afterwards; before clients are sent away."""
+        last = self._demand.last() if self._demand is not None else None
+        self._demand = None
+        if last is not None and self._store is not None:
+            self._store.save_demand(self._settings.broker, last)
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Write what waits, and close the database; takes less than 5 s."""
+        self.settle()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._store is not None:
+            await self._store.close(CLOSE_SECONDS)
+
+    @property
+    def opened(self) -> bool:
+        """Whether the database has been open since the start."""
+        return self._store is not None
+
+    @property
+    def fault(self) -> str:
+        """The error code for which the database is not open, not read or not written; empty while it is."""
+        return self._store.fault if self._store is not None else self._fault.name
+
+    def stats(self) -> dict[str, object]:
+        """Return the database's figures; `available` tells whether it was opened, `fault` what is wrong."""
+        if self._store is None:
+            return {"available": False, "fault": self.fault}
+        return {"available": True, "fault": self.fault, **self._store.stats()}
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        store = Store.of(self._settings)  # a new one each time: one that failed is closed
+        try:
+            await store.open()
+        except StoreError as error:
+            self._fault = error.code
+            raise
+        self._store = store
+        self._opened.set()
+
+    async def _login(self) -> Credentials:
+        if self._store is None:
+            raise StoreError("The database is not open.", code=ErrorCode.DB_UNREACHABLE)
+        return await self._store.login(self._settings.broker)
+
+    async def _newer_login(self) -> Credentials | None:
+        """Return the stored login; None where there is none, or the database is away, which is told."""
+        try:
+            return await self._login()
+        except StoreError as error:
+            if error.code is ErrorCode.NO_CREDENTIALS or self.fault:
+                return None
+            raise
+
+    async def _keep(self, pool: WebSocketPool, revoked: Callable[[frozenset[int]], None]) -> None:
+        while self._store is None:
+            await asyncio.sleep(RETRY_SECONDS)
+            try:
+                await self._open()
+            except StoreError:
+                continue
+            logger.info("the database is open now; its %d keys are valid", self.keys)
+        store = self._store
+        store.keys.watch(revoked)
+        store.follow(pool.journal)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_demand(store), name="brokerpool saved demand")
+            tasks.create_task(self._keep_statistics(store, pool), name="brokerpool kept statistics")
+
+    async def _keep_demand(self, store: Store) -> None:
+        demand = self._demand
+        assert demand is not None  # made by `serve`
+        broker, told = self._settings.broker, False
+        while True:
+            try:
+                wanted = await store.saved_demand(broker)
+                break
+            except StoreError as error:
+                if not told:
+                    logger.warning("what the last run left is not known yet: %s", error)
+                told = True
+                await asyncio.sleep(RETRY_SECONDS)
+        await demand.restore(wanted)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(demand.let_go())
+            tasks.create_task(demand.watch(lambda now: store.save_demand(broker, now)))
+
+    async def _keep_statistics(self, store: Store, pool: WebSocketPool) -> None:
+        while True:
+            await asyncio.sleep(STATISTICS_SECONDS)
+            store.note_statistics(pool.get_pool_stats())

@@ -1,0 +1,231 @@
+"""Kite's HTTP API: login, instruments, quotes, candles, orders and the profile, at the published rates.
+
+What the broker does not document is assumed: credentials are checked before rates, so a call without
+them does not count; placing, modifying and cancelling orders count together, and reading them as any
+other call; the instrument list, which needs no login, counts for the account all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.faults import Faults, Refuse
+from brokerpool.simulator.history import History
+from brokerpool.simulator.http_listener import break_off
+from brokerpool.simulator.ledger import Ledger
+from brokerpool.simulator.listings import Listing, instruments_csv
+from brokerpool.simulator.orders import OrderBook
+from brokerpool.simulator.rates import RequestRates
+from brokerpool.simulator.zerodha import shapes
+from brokerpool.simulator.zerodha.login import KiteLogin
+from brokerpool.simulator.zerodha.order_routes import OrderDesk
+from brokerpool.simulator.zerodha.shapes import failure, success
+
+#: Instruments that one request may name (the broker's documentation).
+MAX_QUOTES, MAX_OHLC, MAX_LTP = 500, 1000, 1000
+
+_FLAGS = {"0": False, "1": True}
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Shape = Callable[[Quote], dict[str, Any]]
+
+
+class KiteApi:
+    """Answers `/instruments` and the login to everybody, and everything else to the account's owner."""
+
+    def __init__(
+        self,
+        listings: Sequence[Listing],
+        quotes: Mapping[int, Quote],
+        *,
+        history: History,
+        orders: OrderBook,
+        rates: RequestRates,
+        faults: Faults,
+        ledger: Ledger,
+        accepts: Callable[[str, str], bool],
+        login: KiteLogin,
+    ) -> None:
+        self._listings = listings
+        self._by_key = {listing.key: quotes[listing.token] for listing in listings}
+        self._history = history
+        self._desk = OrderDesk(orders, listings, quotes)
+        self._rates = rates
+        self._faults = faults
+        self._ledger = ledger
+        self._accepts = accepts
+        self._login = login
+        self._files: dict[str | None, bytes] = {}
+
+    def app(self) -> web.Application:
+        """Return the application with its routes."""
+        app = web.Application(middlewares=[self._failing])
+        router, own, desk = app.router, self._own, self._desk
+        router.add_get("/instruments", self._limited("other", self._instruments))
+        router.add_get("/instruments/{exchange}", self._limited("other", self._instruments))
+        router.add_get(
+            "/instruments/historical/{token:[0-9]+}/{interval}", own("historical", self._historical)
+        )
+        router.add_get("/quote", own("quote", self._quoting(shapes.full, MAX_QUOTES)))
+        router.add_get("/quote/ohlc", own("quote", self._quoting(shapes.ohlc, MAX_OHLC)))
+        router.add_get("/quote/ltp", own("quote", self._quoting(shapes.ltp, MAX_LTP)))
+        router.add_get("/orders", own("other", desk.orders))
+        router.add_get("/orders/{order_id}", own("other", desk.order))
+        router.add_post("/orders/{variety}", own("order", desk.place))
+        router.add_put("/orders/{variety}/{order_id}", own("order", desk.modify))
+        router.add_delete("/orders/{variety}/{order_id}", own("order", desk.cancel))
+        router.add_get("/user/profile", own("other", self._profile))
+        router.add_get("/connect/login", self._login.page)
+        router.add_post("/connect/login", self._login.log_in)
+        router.add_get("/connect/finished", self._login.finished)
+        router.add_post("/session/token", self._limited("other", self._login.exchange))
+        router.add_delete("/session/token", self._limited("other", self._login.log_out))
+        return app
+
+    # -- what every request goes through ------------------------------------------------------------------
+
+    @web.middleware
+    async def _failing(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Count the request, and let it meet the faults that are on."""
+        resource = request.match_info.route.resource
+        endpoint = resource.canonical if resource else "unknown"
+        self._ledger.http_requests[
+            endpoint if request.method == "GET" else f"{request.method} {endpoint}"
+        ] += 1
+        if self._faults.latency_ms:
+            await asyncio.sleep(self._faults.latency_ms / 1000.0)
+        answer = await self._met(request, handler)
+        self._ledger.http_answers[answer.status] += 1
+        broken = self._faults.broken_answer(request.method, request.path)
+        if broken is not None:
+            self._ledger.http_broken += 1
+            return await break_off(broken, request, answer)
+        return answer
+
+    async def _met(self, request: web.Request, handler: _Handler) -> web.Response:
+        if self._faults.down:
+            return failure(503, "The simulated broker is down.")
+        refuse = self._faults.http_refusal(request.method, request.path)
+        if refuse is None:
+            return await _answered(request, handler)
+        if refuse.carried_out:
+            await _answered(request, handler)
+        return _refused(refuse)
+
+    def _own(self, group: str, handler: _Handler) -> _Handler:
+        """Let only the account's owner through, and not too often."""
+        limited = self._limited(group, handler)
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+            api_key, _, access_token = given.partition(":")
+            if scheme != "token" or not self._accepts(api_key, access_token):
+                return failure(403, "Incorrect `api_key` or `access_token`.")
+            return await limited(request)
+
+        return guarded
+
+    def _limited(self, group: str, handler: _Handler) -> _Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if not self._rates.admit(group):
+                self._ledger.too_fast[group] += 1
+                return failure(429, "Too many requests")
+            return await handler(request)
+
+        return guarded
+
+    # -- endpoints ----------------------------------------------------------------------------------------
+
+    async def _instruments(self, request: web.Request) -> web.Response:
+        exchange = request.match_info.get("exchange")
+        if exchange not in self._files:
+            rows = [row for row in self._listings if exchange is None or row.exchange == exchange]
+            if not rows:
+                return failure(400, f"Invalid exchange: {exchange!r}.")
+            self._files[exchange] = await asyncio.to_thread(_instrument_file, rows)
+        # The broker sends this file compressed, whatever the client accepts.
+        return web.Response(
+            body=self._files[exchange],
+            content_type="text/csv",
+            charset="utf-8",
+            headers={"Content-Encoding": "gzip"},
+        )
+
+    async def _historical(self, request: web.Request) -> web.Response:
+        query = request.query
+        try:
+            token = int(request.match_info["token"])
+            begin, end = _time(query, "from"), _time(query, "to")
+            with_oi = _flag(query, "oi")
+            # Continuous data is that of a contract's predecessors; the simulator's contracts have none.
+            _flag(query, "continuous")
+            # Years of candles take a while.
+            found = await asyncio.to_thread(
+                self._history.candles, token, request.match_info["interval"], begin, end
+            )
+        except ValueError as error:
+            return failure(400, str(error))
+        return success(shapes.candles(found, token, with_oi))
+
+    async def _profile(self, request: web.Request) -> web.Response:
+        return success(shapes.profile(sorted({listing.exchange for listing in self._listings})))
+
+    def _quoting(self, shape: _Shape, most: int) -> _Handler:
+        async def quote(request: web.Request) -> web.Response:
+            keys = request.query.getall("i", [])
+            if not keys:
+                return failure(400, "No instruments given: use i=EXCHANGE:SYMBOL.")
+            if len(keys) > most:
+                return failure(400, f"{len(keys)} instruments given, at most {most} taken.")
+            return success({key: shape(self._by_key[key]) for key in keys if key in self._by_key})
+
+        return quote
+
+
+async def _answered(request: web.Request, handler: _Handler) -> web.Response:
+    try:
+        answer = await handler(request)
+    except web.HTTPException as error:
+        # No such route, or not with this method, or a body that is too long.
+        return failure(error.status, error.reason)
+    assert isinstance(answer, web.Response)
+    return answer
+
+
+def _refused(refuse: Refuse) -> web.Response:
+    if refuse.text is not None:
+        answer = web.Response(status=refuse.status, text=refuse.text)
+    else:
+        answer = failure(refuse.status, "Refused on command.")
+    if refuse.retry_after is not None:
+        answer.headers["Retry-After"] = str(refuse.retry_after)
+    return answer
+
+
+def _instrument_file(rows: Sequence[Listing]) -> bytes:
+    # A fixed time in the header keeps the file the same for the same market.
+    return gzip.compress(instruments_csv(rows), compresslevel=5, mtime=0)
+
+
+def _time(query: Mapping[str, str], name: str) -> datetime:
+    given = query.get(name, "")
+    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d"):
+        try:
+            return datetime.strptime(given, form)
+        except ValueError:
+            continue
+    raise ValueError(f"invalid {name}: {given!r} is not yyyy-mm-dd hh:mm:ss")
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    given = query.get(name, "0")
+    if given not in _FLAGS:
+        raise ValueError(f"invalid {name}: {given!r} is neither 0 nor 1")
+    return _FLAGS[given]

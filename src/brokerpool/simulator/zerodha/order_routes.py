@@ -1,0 +1,93 @@
+"""Kite's order endpoints over the account's book of orders."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.listings import Listing, divisor
+from brokerpool.simulator.orders import OrderBook, OrderChange, OrderError, OrderRequest
+from brokerpool.simulator.zerodha import shapes
+from brokerpool.simulator.zerodha.shapes import failure, success
+
+_Form = TypeVar("_Form", OrderRequest, OrderChange)
+_Endpoint = Callable[["OrderDesk", web.Request], Awaitable[web.Response]]
+
+
+def _telling_errors(endpoint: _Endpoint) -> _Endpoint:
+    @wraps(endpoint)
+    async def told(desk: OrderDesk, request: web.Request) -> web.Response:
+        try:
+            return await endpoint(desk, request)
+        except LookupError as error:
+            return failure(404, str(error.args[0]), "OrderException")
+        except (ValueError, msgspec.ValidationError) as error:
+            return failure(400, str(error))
+        except OrderError as error:
+            return failure(400, str(error), "OrderException")
+
+    return told
+
+
+class OrderDesk:
+    """Takes, changes, cancels and shows orders; nothing is awaited between understanding and doing."""
+
+    def __init__(self, book: OrderBook, listings: Sequence[Listing], quotes: Mapping[int, Quote]) -> None:
+        self._book = book
+        self._listings = {listing.key: listing for listing in listings}
+        self._quotes = quotes
+
+    @_telling_errors
+    async def orders(self, request: web.Request) -> web.Response:
+        """Answer with every order as it stands."""
+        return success([shapes.order(order) for order in self._book.latest()])
+
+    @_telling_errors
+    async def order(self, request: web.Request) -> web.Response:
+        """Answer with every state of one order."""
+        states = self._book.states(request.match_info["order_id"])
+        return success([shapes.order(state) for state in states])
+
+    @_telling_errors
+    async def place(self, request: web.Request) -> web.Response:
+        """Make one order."""
+        wanted = await _form(request, OrderRequest)
+        listing, last_price = self._listing(wanted)
+        order = self._book.place(request.match_info["variety"], wanted, listing, last_price)
+        return success({"order_id": order.order_id})
+
+    @_telling_errors
+    async def modify(self, request: web.Request) -> web.Response:
+        """Change one order."""
+        change = await _form(request, OrderChange)
+        variety, order_id = request.match_info["variety"], request.match_info["order_id"]
+        listing, last_price = self._listing(self._book.states(order_id)[-1].request)
+        self._book.modify(variety, order_id, change, listing, last_price)
+        return success({"order_id": order_id})
+
+    @_telling_errors
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Cancel one order."""
+        order_id = request.match_info["order_id"]
+        self._book.cancel(request.match_info["variety"], order_id)
+        return success({"order_id": order_id})
+
+    def _listing(self, wanted: OrderRequest) -> tuple[Listing, float]:
+        listing = self._listings.get(f"{wanted.exchange}:{wanted.tradingsymbol}")
+        if listing is None:
+            raise ValueError(f"Invalid tradingsymbol: {wanted.exchange}:{wanted.tradingsymbol}")
+        return listing, self._quotes[listing.token].ltp / divisor(listing.token)
+
+
+async def _form(request: web.Request, kind: type[_Form]) -> _Form:
+    try:
+        fields = await request.post()
+    except LookupError as error:
+        raise ValueError(f"the form cannot be read: {error}") from None
+    # Every value of a form is text: "10" is a quantity here.
+    return msgspec.convert(dict(fields), kind, strict=False)

@@ -1,0 +1,286 @@
+"""One client's WebSocket at the simulated Kite: its requests, its ticks, its heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from brokerpool.simulator.audience import Audience
+from brokerpool.simulator.faults import Faults
+from brokerpool.simulator.ledger import Ledger
+from brokerpool.simulator.subscriptions import MODE_NAMES, Outcome, Subscriptions
+from brokerpool.simulator.zerodha.wire import HEARTBEAT, PACKETS_PER_FRAME, frame, malformed
+from brokerpool.ticks import Mode
+from brokerpool.transport import Link, LinkHandler
+
+#: A client that does not read gets nothing more once this much waits for it.
+HIGH_WATER_BYTES = 1024 * 1024
+
+#: Requests that may wait for the simulated latency.
+_INBOX_LIMIT = 10_000
+_POLICY_VIOLATION = 1008
+_GOING_AWAY = 1001
+
+
+class Source(Protocol):
+    """Where the ticks come from."""
+
+    def lists(self, token: int) -> bool:
+        """Tell whether the broker knows a token."""
+        ...
+
+    def last_record(self, token: int, mode: Mode) -> bytes | None:
+        """Return the last known packet of a token in a mode, None when there is none yet."""
+        ...
+
+
+@dataclass(slots=True)
+class Venue:
+    """What all sockets of the simulated account share."""
+
+    source: Source
+    faults: Faults
+    ledger: Ledger
+    max_tokens: int
+    #: Whether a subscribe is answered at once with the last known packet.
+    snapshot: bool
+    audience: Audience[KiteSocket] = field(default_factory=Audience)
+    sockets: dict[int, KiteSocket] = field(default_factory=dict)
+    #: Sockets whose client has more to read than is kept for it.
+    full: set[KiteSocket] = field(default_factory=set)
+    #: Set while every socket can take more.
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def beat(self, interval: float) -> None:
+        """Send each socket a heartbeat when it was idle for `interval` seconds, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            due = [socket.beat(now, interval) for socket in list(self.sockets.values())]
+            await asyncio.sleep(min([now + interval, *due]) - now)
+
+
+class KiteSocket(LinkHandler):
+    """Serves one client; what it cannot take is dropped and counted, never stored."""
+
+    def __init__(self, number: int, venue: Venue, opened_at: float) -> None:
+        self.number = number
+        self.opened_at = opened_at
+        self.link: Link | None = None
+        self._venue = venue
+        self._subscriptions = Subscriptions(venue.max_tokens, venue.source.lists)
+        self._loop = asyncio.get_running_loop()
+        self._last_sent = self._loop.time()
+        self._end: asyncio.TimerHandle | None = None
+        self._paused = False
+        self._pending: list[bytes] = []
+        # Tokens whose last known packet is to be sent: never more than are subscribed to.
+        self._owed: dict[int, None] = {}
+        self._inbox: deque[str] = deque()
+        self._recent: deque[float] = deque(maxlen=_INBOX_LIMIT)
+        self._control_messages = 0
+        self._frames_sent = 0
+        self._ticks_sent = 0
+        self._frames_dropped = 0
+        self._ticks_dropped = 0
+        self._ticks_muted = 0
+        self._violations = 0
+
+    # -- what the client does -----------------------------------------------------------------------------
+
+    def opened(self, link: Link) -> None:
+        link.limit_buffer(HIGH_WATER_BYTES)
+        self.link = link
+        sockets = self._venue.sockets
+        sockets[self.number] = self
+        self._venue.ledger.peak_sockets = max(self._venue.ledger.peak_sockets, len(sockets))
+        life_ms = self._venue.faults.life_ms
+        if life_ms is not None:
+            self._end = self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY)
+
+    def text(self, message: str) -> None:
+        self._count_request()
+        latency = self._venue.faults.latency_ms / 1000.0
+        if not latency and not self._inbox:
+            self._carry_out(message)
+        elif len(self._inbox) < _INBOX_LIMIT:
+            self._inbox.append(message)
+            self._loop.call_later(latency, self._carry_out_first)
+        elif self.link is not None:
+            self.link.close(_POLICY_VIOLATION, f"more than {_INBOX_LIMIT} requests waiting")
+
+    def binary(self, message: bytes | memoryview) -> None:
+        self._count_request()
+        self._venue.ledger.malformed_requests += 1
+        self._send_error("Requests are text messages.")
+
+    def paused(self) -> None:
+        self._paused = True
+        self._venue.full.add(self)
+        self._venue.room.clear()
+
+    def resumed(self) -> None:
+        self._paused = False
+        self._make_room()
+        self._send_owed()
+
+    def closed(self, code: int, reason: str) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        self._venue.sockets.pop(self.number, None)
+        self._make_room()
+        for token in self._subscriptions.modes:
+            self._venue.audience.remove(token, self)
+        self._inbox.clear()
+        self._owed.clear()
+        self._pending.clear()
+
+    # -- what the broker does -----------------------------------------------------------------------------
+
+    def put(self, token: int, record: bytes) -> None:
+        """Keep a packet for the next flush."""
+        if self._owed:
+            self._owed.pop(token, None)
+        if self._venue.faults.mute is not None and token in self._venue.faults.muted_tokens(self.number):
+            self._ticks_muted += 1
+            self._venue.ledger.ticks_muted += 1
+            return
+        self._pending.append(record)
+
+    def flush(self) -> None:
+        """Send the kept packets in one frame (in several above 500 packets)."""
+        records = self._pending
+        if not records:
+            return
+        self._pending = []
+        ledger = self._venue.ledger
+        if self.link is None or self.link.closed:
+            return
+        if self._venue.faults.muted(self.number):
+            self._ticks_muted += len(records)
+            ledger.ticks_muted += len(records)
+            return
+        for start in range(0, len(records), PACKETS_PER_FRAME):
+            chunk = records[start : start + PACKETS_PER_FRAME]
+            if self._paused:
+                self._frames_dropped += 1
+                self._ticks_dropped += len(chunk)
+                ledger.frames_dropped += 1
+                ledger.ticks_dropped += len(chunk)
+                continue
+            kind = self._venue.faults.malformation()
+            self._send(frame(chunk) if kind is None else malformed(kind, chunk))
+            self._ticks_sent += len(chunk)
+            ledger.ticks_sent += len(chunk)
+
+    def beat(self, now: float, interval: float) -> float:
+        """Send a heartbeat when nothing was sent for `interval` seconds; return when to ask again."""
+        if now - self._last_sent < interval:
+            return self._last_sent + interval
+        if not self._paused and not self._venue.faults.silent(self.number):
+            self._send(HEARTBEAT)
+        return now + interval
+
+    def report(self) -> dict[str, Any]:
+        """Return what this socket carries and has done, ready for JSON."""
+        return {
+            "id": self.number,
+            "peer": self.link.peer if self.link else None,
+            "opened": self.opened_at,
+            "tokens": {str(token): MODE_NAMES[mode] for token, mode in self._subscriptions.modes.items()},
+            "entries": self._subscriptions.entries,
+            "control_messages": self._control_messages,
+            "violations": self._violations,
+            "ticks_sent": self._ticks_sent,
+            "frames_sent": self._frames_sent,
+            "ticks_dropped": self._ticks_dropped,
+            "frames_dropped": self._frames_dropped,
+            "ticks_muted": self._ticks_muted,
+            "buffered_bytes": self.link.buffered if self.link else 0,
+            "muted": self._venue.faults.muted(self.number),
+        }
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        self._venue.full.discard(self)
+        if not self._venue.full:
+            self._venue.room.set()
+
+    def _count_request(self) -> None:
+        now = self._loop.time()
+        recent, ledger = self._recent, self._venue.ledger
+        recent.append(now)
+        while recent[0] < now - 1.0:
+            recent.popleft()
+        self._control_messages += 1
+        ledger.control_messages += 1
+        ledger.peak_control_messages_per_second = max(ledger.peak_control_messages_per_second, len(recent))
+
+    def _carry_out_first(self) -> None:
+        if self._inbox:
+            self._carry_out(self._inbox.popleft())
+
+    def _carry_out(self, message: str) -> None:
+        if self.link is None or self.link.closed:
+            return
+        outcome = self._subscriptions.handle(message)
+        ledger, audience = self._venue.ledger, self._venue.audience
+        ledger.largest_batch = max(ledger.largest_batch, self._subscriptions.largest_batch)
+        if outcome.error is not None:
+            self._refuse(outcome)
+            return
+        for token in outcome.removed:
+            audience.remove(token, self)
+            self._owed.pop(token, None)
+        for token in itertools.chain(outcome.added, outcome.remoded):
+            audience.put(token, self, self._subscriptions.modes[token])
+            if self._venue.snapshot:
+                self._owed[token] = None
+        ledger.peak_tokens_per_socket = max(ledger.peak_tokens_per_socket, len(self._subscriptions.modes))
+        if self._owed:
+            # After the requests that have arrived together: a subscribe and its mode give one packet.
+            self._loop.call_soon(self._send_owed)
+
+    def _refuse(self, outcome: Outcome) -> None:
+        if outcome.over_limit:
+            self._violations += 1
+            self._venue.ledger.violations["tokens"] += 1
+        else:
+            self._venue.ledger.malformed_requests += 1
+        self._send_error(outcome.error or "")
+
+    def _send_error(self, text: str) -> None:
+        # Also answers are not stored for a client that sends and never reads.
+        if not self._paused and self.link is not None:
+            self.link.send_text(msgspec.json.encode({"type": "error", "data": text}))
+            self._last_sent = self._loop.time()
+
+    def _send_owed(self) -> None:
+        if self._venue.faults.muted(self.number):
+            self._owed.clear()
+        for token in self._venue.faults.muted_tokens(self.number):
+            self._owed.pop(token, None)
+        while self._owed and not self._paused:
+            tokens = list(itertools.islice(self._owed, PACKETS_PER_FRAME))
+            records = []
+            for token in tokens:
+                del self._owed[token]
+                record = self._venue.source.last_record(token, self._subscriptions.modes[token])
+                if record is not None:
+                    records.append(record)
+            if records:
+                self._venue.ledger.snapshots_sent += len(records)
+                self._send(frame(records))
+
+    def _send(self, message: bytes) -> None:
+        if self.link is not None:
+            self.link.send_binary(message)
+            self._last_sent = self._loop.time()
+            self._frames_sent += 1
+            self._venue.ledger.frames_sent += 1
