@@ -11,7 +11,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.gateway.persistence import Records
+from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator
@@ -35,7 +35,7 @@ async def gateway(
             **environ,
         }
         settings = Settings.load(environ={k: v for k, v in environ.items() if v})
-        records = Records(settings, grace=grace) if "DATABASE_URL" in environ else None
+        records = Persistence(settings, grace=grace) if "DATABASE_URL" in environ else None
         if records is not None:
             await records.open()
         certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)

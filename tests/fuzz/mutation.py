@@ -86,7 +86,7 @@ class Fuzzer:
         self._report = report
         self._process = psutil.Process()
         self._memory = self._process.memory_info().rss
-        self._line: Line | None = None
+        self._queue: Line | None = None
         self._conversation: Conversation
         #: Numbers of frames: the one that was sent last, and the highest.
         self._last = self._newest = first - 1
@@ -129,13 +129,13 @@ class Fuzzer:
                 self._sent(mutant.number)
                 self._judge()
             await settle()
-            if self._line is not None and conversation.target is not Target.BROKER:
-                self._line.end(politely=conversation.politely)
+            if self._queue is not None and conversation.target is not Target.BROKER:
+                self._queue.end(politely=conversation.politely)
                 await turns(1)
         finally:
-            if self._line is not None:
-                self._line.end()
-                self._line = None
+            if self._queue is not None:
+                self._queue.end()
+                self._queue = None
             await turns(2)
         self._sent(self._last)
 
@@ -150,11 +150,11 @@ class Fuzzer:
 
     async def _connected(self, conversation: Conversation) -> Line:
         """Return the conversation's connection, a new one when it is closed."""
-        if self._line is not None and not self._line.closed:
-            return self._line
+        if self._queue is not None and not self._queue.closed:
+            return self._queue
         self._report.connections += 1
-        self._line = await self._trial.connect(conversation.target, reads=conversation.reads)
-        return self._line
+        self._queue = await self._trial.connect(conversation.target, reads=conversation.reads)
+        return self._queue
 
     def _judge(self) -> None:
         """Look for what was logged or died since the last time."""

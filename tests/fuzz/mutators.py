@@ -237,7 +237,7 @@ def _length(frame: bytes, others: Sequence[bytes], random: Random) -> bytes:
     return re.sub(rb"\r\n[0-9a-f]{1,4}\r\n", lambda found: b"\r\n" + said + b"\r\n", frame, count=2)
 
 
-def _line(frame: bytes, others: Sequence[bytes], random: Random) -> bytes:
+def _queue(frame: bytes, others: Sequence[bytes], random: Random) -> bytes:
     """Insert a line into the head of a request, or twist one that is there."""
     head, end, rest = frame.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
@@ -251,7 +251,7 @@ def _line(frame: bytes, others: Sequence[bytes], random: Random) -> bytes:
     return random.choice((b"\r\n", b"\r\n", b"\r\n", b"\n")).join(lines) + end + rest
 
 
-_OF_HTTP: tuple[_Mutator, ...] = (_length, _length, _line, _line)
+_OF_HTTP: tuple[_Mutator, ...] = (_length, _length, _queue, _queue)
 
 
 @dataclass

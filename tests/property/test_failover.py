@@ -35,7 +35,7 @@ class Leaving:
 
 
 class FailoverMachine(RuleBasedStateMachine):
-    """Does what a lane does, and looks at every intermediate step."""
+    """Does what a replica does, and looks at every intermediate step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class FailoverMachine(RuleBasedStateMachine):
         self.failover = Failover(self.placement, Leaving(self.where), self._urgency)
         self.opens = extra
 
-    # -- what a lane does ---------------------------------------------------------------------------------
+    # -- what a replica does ---------------------------------------------------------------------------------
 
     @property
     def leaving(self) -> list[str]:
@@ -62,7 +62,7 @@ class FailoverMachine(RuleBasedStateMachine):
         return self._priority(instrument) if home in Leaving(self.where) else AT_HOME
 
     def _settle(self) -> None:
-        before = {name: set(self.placement.guests(name)) for name in self.where}
+        before = {name: set(self.placement.hosted(name)) for name in self.where}
         displaced = {i for name in self.leaving for i in self.placement.homes(name)}
         opened: list[str] = []
         moved: list[Instrument] = []
@@ -75,15 +75,17 @@ class FailoverMachine(RuleBasedStateMachine):
                 break
             instrument, name = move
             if name is None:
-                assert self.placement.guest(instrument) is not None, "only guests are sent away"
+                assert self.placement.host(instrument) is not None, "only hosted symbols are sent away"
                 self.failover.leave(instrument)
                 self.failover.note(instrument)
                 continue
             moved.append(instrument)
-            assert self.where.get(name, Where.LIVE) == Where.LIVE or name in opened, "guests go to what works"
+            assert self.where.get(name, Where.LIVE) == Where.LIVE or name in opened, (
+                "hosted symbols go to what works"
+            )
             assert instrument in displaced, "who is at home in what works is never moved"
             assert self.placement.slot(instrument) != name
-            self.failover.lodge(instrument, name)
+            self.failover.take_in(instrument, name)
             self._check_sizes("with one more guest taken in")
             if name not in self.where:
                 self.where[name] = Where.DIALLING
@@ -96,22 +98,24 @@ class FailoverMachine(RuleBasedStateMachine):
     def _check_carried(
         self, displaced: set[Instrument], before: dict[str, set[Instrument]], opened: list[str]
     ) -> None:
-        carried = {i for i in displaced if self.placement.guest(i) is not None}
-        stranded = displaced - carried
-        assert {i for i in universe if self.failover.waits(i)} == stranded
+        carried = {i for i in displaced if self.placement.host(i) is not None}
+        unplaced = displaced - carried
+        assert {i for i in universe if self.failover.waits(i)} == unplaced
         working = [name for name, where in self.where.items() if where == Where.LIVE]
-        if stranded:
+        if unplaced:
             assert not any(self.placement.room(name) for name in [*working, *opened]), "there is room"
-            best = max(map(self._priority, stranded))
+            best = max(map(self._priority, unplaced))
             for name in working:
-                for guest in self.placement.guests(name):
-                    if guest in displaced:
-                        assert self._priority(guest) >= best, "a more important one is left out"
+                for instrument in self.placement.hosted(name):
+                    if instrument in displaced:
+                        assert self._priority(instrument) >= best, "a more important one is left out"
         for name in before:
             if self.where[name] == Where.DIALLING:
-                assert set(self.placement.guests(name)) <= before[name], "no new guests while it dials"
+                assert set(self.placement.hosted(name)) <= before[name], (
+                    "no new hosted symbols while it dials"
+                )
             if name in self.leaving:
-                assert not displaced & set(self.placement.guests(name)), "a guest of what is out"
+                assert not displaced & set(self.placement.hosted(name)), "hosted by what is out"
 
     def _check_sizes(self, when: str) -> None:
         for name in self.placement.loads:
@@ -133,17 +137,19 @@ class FailoverMachine(RuleBasedStateMachine):
         assert len(later) <= max(0, len(fresh[:places]) - up), "slots that are up are filled first"
         pushed = {n: len(plan.assignments.get(n, ())) - self.placement.room(n) for n in free if n not in out}
         if any(over > 0 for over in pushed.values()):
-            assert all(len(plan.assignments.get(n, ())) == free[n] for n in out), "guests' places come last"
+            assert all(len(plan.assignments.get(n, ())) == free[n] for n in out), (
+                "places of hosted symbols come last"
+            )
         self.placement.commit(plan)
         for name in plan.assignments:
             self.where.setdefault(name, Where.DIALLING)
-            guests = set(self.placement.guests(name))
+            hosted = set(self.placement.hosted(name))
             gone = self.failover.surplus(name)
             for instrument in gone:
                 self.failover.leave(instrument)
                 self.failover.note(instrument)
             if gone:
-                stay = min(map(self._urgency, guests - set(gone)), default=AT_HOME)
+                stay = min(map(self._urgency, hosted - set(gone)), default=AT_HOME)
                 assert max(map(self._urgency, gone)) <= stay, "the least important one makes room"
         self._check_sizes("at once")
         for instrument in fresh[:places]:
@@ -163,7 +169,7 @@ class FailoverMachine(RuleBasedStateMachine):
         if self.where:
             name = data.draw(st.sampled_from(list(self.where)))
             self.where[name] = where
-            for instrument in [*self.placement.guests(name), *self.placement.homes(name)]:
+            for instrument in [*self.placement.hosted(name), *self.placement.homes(name)]:
                 self.failover.note(instrument)
             self._settle()
 
@@ -175,25 +181,25 @@ class FailoverMachine(RuleBasedStateMachine):
         self._settle()
 
     @rule(data=st.data())
-    def a_guest_goes_home(self, data: st.DataObject) -> None:
-        guests = [i for i in universe if (home := self.placement.slot(i)) and self.where[home] == Where.LIVE]
-        guests = [i for i in guests if self.placement.guest(i) is not None]
-        if guests:
-            guest = data.draw(st.sampled_from(guests))
-            self.failover.leave(guest)
-            self.failover.note(guest)
+    def a_hosted_symbol_goes_home(self, data: st.DataObject) -> None:
+        hosted = [i for i in universe if (home := self.placement.slot(i)) and self.where[home] == Where.LIVE]
+        hosted = [i for i in hosted if self.placement.host(i) is not None]
+        if hosted:
+            instrument = data.draw(st.sampled_from(hosted))
+            self.failover.leave(instrument)
+            self.failover.note(instrument)
             self._settle()
 
     @rule(data=st.data())
-    def a_guest_is_adopted(self, data: st.DataObject) -> None:
-        guests = [i for i in universe if self.placement.guest(i) is not None]
-        if guests:
-            guest = data.draw(st.sampled_from(guests))
-            home, host = self.placement.slot(guest), self.placement.guest(guest)
-            assert self.failover.adopt(guest) == home
-            self.failover.note(guest)
-            assert self.placement.slot(guest) == host
-            assert self.placement.guest(guest) is None
+    def a_hosted_symbol_gets_its_home_there(self, data: st.DataObject) -> None:
+        hosted = [i for i in universe if self.placement.host(i) is not None]
+        if hosted:
+            instrument = data.draw(st.sampled_from(hosted))
+            home, host = self.placement.slot(instrument), self.placement.host(instrument)
+            assert self.failover.make_home(instrument) == home
+            self.failover.note(instrument)
+            assert self.placement.slot(instrument) == host
+            assert self.placement.host(instrument) is None
             self._settle()
 
     @rule(data=st.data())
@@ -219,16 +225,16 @@ class FailoverMachine(RuleBasedStateMachine):
             return
         placement = self.placement
         homes = [i for name in placement.loads for i in placement.homes(name)]
-        guests = [i for name in placement.loads for i in placement.guests(name)]
+        hosted = [i for name in placement.loads for i in placement.hosted(name)]
         assert len(homes) == len(set(homes)) == len(placement)
-        assert len(guests) == len(set(guests))
-        assert set(guests) <= set(homes), "a guest has a home"
-        assert placement.has_guests is bool(guests)
+        assert len(hosted) == len(set(hosted))
+        assert set(hosted) <= set(homes), "a hosted symbol has a home"
+        assert placement.has_hosted is bool(hosted)
         for name in placement.loads:
             assert all(placement.slot(i) == name for i in placement.homes(name))
-            assert all(placement.guest(i) == name for i in placement.guests(name))
-            assert not set(placement.homes(name)) & set(placement.guests(name))
-            away = [placement.guest(i) for i in placement.homes(name)]
+            assert all(placement.host(i) == name for i in placement.hosted(name))
+            assert not set(placement.homes(name)) & set(placement.hosted(name))
+            away = [placement.host(i) for i in placement.homes(name)]
             assert placement.away(name) == len(away) - away.count(None)
             assert all(placement.away(name, other) == away.count(other) for other in placement.loads)
 
@@ -260,7 +266,7 @@ class Story:
     def told(self, hosts: list[str], spare: str | None = None) -> list[tuple[Instrument, str | None]]:
         """Look at every symbol anew, and make all moves."""
         for name in self.placement.loads:
-            for instrument in [*self.placement.guests(name), *self.placement.homes(name)]:
+            for instrument in [*self.placement.hosted(name), *self.placement.homes(name)]:
                 self.failover.note(instrument)
         moves: list[tuple[Instrument, str | None]] = []
         while (move := self.failover.step(hosts, spare)) is not None:
@@ -269,7 +275,7 @@ class Story:
                 self.failover.leave(move.instrument)
                 self.failover.note(move.instrument)
             else:
-                self.failover.lodge(move.instrument, move.to)
+                self.failover.take_in(move.instrument, move.to)
                 hosts = [*dict.fromkeys([*hosts, move.to])]
         return moves
 
@@ -277,31 +283,31 @@ class Story:
 def test_among_equals_those_stay_that_have_a_place_already() -> None:
     a = numbered("A", 3)
     s = Story("a", {}, a=a, b=numbered("B", 2))
-    s.failover.lodge(a[2], "b")
+    s.failover.take_in(a[2], "b")
     assert s.told(["b"]) == []
     assert [i for i in a if s.failover.waits(i)] == a[:2]
 
 
-def test_a_more_important_symbol_takes_the_place_of_a_guest_but_never_of_one_at_home() -> None:
+def test_a_more_important_symbol_takes_the_place_of_a_hosted_symbol_but_never_of_one_at_home() -> None:
     a, b = numbered("A", 3), numbered("B", 2)
     s = Story("a", {a[1]: 9}, a=a, b=b)
-    s.failover.lodge(a[2], "b")
+    s.failover.take_in(a[2], "b")
     assert s.told(["b"]) == [(a[2], None), (a[1], "b")]
 
 
-def test_a_connection_that_dials_keeps_its_guests_and_gives_their_places_to_nobody_else() -> None:
+def test_a_connection_that_dials_keeps_its_hosted_symbols_and_gives_their_places_to_nobody_else() -> None:
     a, b = numbered("A", 2), numbered("B", 2)
     s = Story("a", {a[0]: 9}, a=a, b=b)
-    s.failover.lodge(a[1], "b")
+    s.failover.take_in(a[1], "b")
     assert s.told([]) == []
     assert s.failover.waits(a[0])
 
 
-def test_a_connection_that_has_become_too_full_keeps_the_more_important_guest() -> None:
+def test_a_connection_that_has_become_too_full_keeps_the_more_important_hosted_symbol() -> None:
     a, b, fresh = numbered("A", 2), numbered("B", 1), numbered("N", 1)
     s = Story("a", {a[1]: 9}, a=a, b=b)
     for instrument in a:
-        s.failover.lodge(instrument, "b")
+        s.failover.take_in(instrument, "b")
     s.placement._homes["b"].update(dict.fromkeys(fresh))
     s.placement._home.update(dict.fromkeys(fresh, "b"))
     assert s.failover.surplus("b") == [a[0]]
@@ -311,7 +317,7 @@ def test_a_slot_that_is_out_itself_carries_no_more_than_it_may_when_it_comes_bac
     a, b, fresh = numbered("A", 2), numbered("B", 1), numbered("N", 2)
     s = Story("b", {}, a=a, b=b)
     for instrument in a:
-        s.failover.lodge(instrument, "b")  # a was out; it is back, and has not proven itself yet
+        s.failover.take_in(instrument, "b")  # a was out; it is back, and has not proven itself yet
     s.placement._homes["b"].update(dict.fromkeys(fresh))
     s.placement._home.update(dict.fromkeys(fresh, "b"))
     assert set(s.failover.surplus("b")) == set(a)
@@ -326,6 +332,6 @@ def test_symbols_go_to_slots_that_work_before_another_one_is_opened() -> None:
 def test_who_has_been_away_for_longer_comes_first_when_its_host_is_lost_too() -> None:
     a, b, c = numbered("A", 1), numbered("B", 2), numbered("C", 2)
     s = Story("a", {}, a=a, b=b, c=c)
-    s.failover.lodge(a[0], "b")
+    s.failover.take_in(a[0], "b")
     s.out.add("b")
     assert s.told(["c"]) == [(a[0], None), (a[0], "c")]

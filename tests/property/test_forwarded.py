@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from starlette.datastructures import Headers
 
-from brokerpool.gateway.request_origin import Approach
+from brokerpool.gateway.request_origin import RequestOrigin
 
 PROXIES = ("10.0.0.0/8", "fd00::/8", "192.0.2.1")
-APPROACH = Approach("127.0.0.1", proxies=PROXIES)
+APPROACH = RequestOrigin("127.0.0.1", proxies=PROXIES)
 
 Line = tuple[str, str]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from brokerpool.commands.connection_table import Ranking
+from brokerpool.commands.connection_table import ConnectionTable
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, received
@@ -140,7 +140,7 @@ class Day:
         for name in ("name", "dials", "ticks", "symbols"):
             theirs = [c[name] for c in shown["stats"]["websocket"]["per_connection"]]
             assert theirs == [c[name] for c in ours["websocket"]["per_connection"]]
-        ranking, paper = Ranking(), io.StringIO()
+        ranking, paper = ConnectionTable(), io.StringIO()
         ranking.take(ours, 0.0)
         Console(file=paper, width=200).print(ranking.view())
         printed = paper.getvalue()

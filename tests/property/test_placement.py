@@ -20,7 +20,7 @@ class PlacementMachine(RuleBasedStateMachine):
         super().__init__()
         self.placement = Placement("ws", SIZE, SLOTS, self.policy)
         self.placed: dict[Instrument, str] = {}
-        self.lodged: dict[Instrument, str] = {}
+        self.hosted: dict[Instrument, str] = {}
         self.names: set[str] = set()
         self.closed: set[str] = set()
 
@@ -43,10 +43,10 @@ class PlacementMachine(RuleBasedStateMachine):
         assert late <= max(0, len(fresh[:room]) - places), "slots that are out come after those that are up"
         self.placement.commit(plan)
         for name in before:
-            # What a lane does next: a slot's own symbols come before its guests.
-            for guest in list(self.placement.guests(name))[max(0, SIZE - self.placement.loads[name]) :]:
-                self.placement.leave(guest)
-                del self.lodged[guest]
+            # What a replica does next: a slot's own symbols come before its hosted symbols.
+            for instrument in list(self.placement.hosted(name))[max(0, SIZE - self.placement.loads[name]) :]:
+                self.placement.leave(instrument)
+                del self.hosted[instrument]
         for name, instruments in plan.assignments.items():
             self.placed.update(dict.fromkeys(instruments, name))
 
@@ -55,32 +55,34 @@ class PlacementMachine(RuleBasedStateMachine):
     def remove(self, data: st.DataObject) -> None:
         instrument = data.draw(st.sampled_from(sorted(self.placed)))
         assert self.placement.remove(instrument) == self.placed.pop(instrument)
-        self.lodged.pop(instrument, None)
+        self.hosted.pop(instrument, None)
 
     @precondition(lambda self: self.placed)
     @rule(data=st.data())
-    def lodge(self, data: st.DataObject) -> None:
-        guest = data.draw(st.sampled_from(sorted(self.placed)))
-        hosts = [n for n in self.placement.loads if self.placement.room(n) > 0 and n != self.placed[guest]]
+    def take_in(self, data: st.DataObject) -> None:
+        instrument = data.draw(st.sampled_from(sorted(self.placed)))
+        hosts = [
+            n for n in self.placement.loads if self.placement.room(n) > 0 and n != self.placed[instrument]
+        ]
         if hosts:
             name = data.draw(st.sampled_from(hosts))
-            self.placement.lodge(guest, name)
-            self.lodged[guest] = name
+            self.placement.take_in(instrument, name)
+            self.hosted[instrument] = name
 
-    @precondition(lambda self: self.lodged)
+    @precondition(lambda self: self.hosted)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        guest = data.draw(st.sampled_from(sorted(self.lodged)))
-        self.placement.leave(guest)
-        self.placement.leave(guest)
-        del self.lodged[guest]
+        instrument = data.draw(st.sampled_from(sorted(self.hosted)))
+        self.placement.leave(instrument)
+        self.placement.leave(instrument)
+        del self.hosted[instrument]
 
-    @precondition(lambda self: self.lodged)
+    @precondition(lambda self: self.hosted)
     @rule(data=st.data())
-    def adopt(self, data: st.DataObject) -> None:
-        guest = data.draw(st.sampled_from(sorted(self.lodged)))
-        assert self.placement.adopt(guest) == self.placed[guest], "the home that it leaves"
-        self.placed[guest] = self.lodged.pop(guest)
+    def make_home(self, data: st.DataObject) -> None:
+        instrument = data.draw(st.sampled_from(sorted(self.hosted)))
+        assert self.placement.make_home(instrument) == self.placed[instrument], "the home that it leaves"
+        self.placed[instrument] = self.hosted.pop(instrument)
 
     @precondition(lambda self: any(not self.placement.carried(name) for name in self.placement.loads))
     @rule()
@@ -94,11 +96,11 @@ class PlacementMachine(RuleBasedStateMachine):
         assert len(self.placement) == len(self.placed)
         for instrument in universe:
             assert self.placement.slot(instrument) == self.placed.get(instrument)
-            assert self.placement.guest(instrument) == self.lodged.get(instrument)
-        assert self.placement.has_guests is bool(self.lodged)
+            assert self.placement.host(instrument) == self.hosted.get(instrument)
+        assert self.placement.has_hosted is bool(self.hosted)
         for name in self.placement.loads:
             assert set(self.placement.homes(name)) == {i for i, n in self.placed.items() if n == name}
-            assert set(self.placement.guests(name)) == {i for i, n in self.lodged.items() if n == name}
+            assert set(self.placement.hosted(name)) == {i for i, n in self.hosted.items() if n == name}
 
     @invariant()
     def no_limit_is_ever_exceeded(self) -> None:
@@ -139,22 +141,24 @@ def test_a_slot_that_carries_something_cannot_be_closed() -> None:
         placement.close("ws-1")
 
 
-def test_a_slot_with_a_guest_cannot_be_closed() -> None:
+def test_a_slot_with_a_hosted_symbol_cannot_be_closed() -> None:
     placement = Placement("ws", 2, 2)
     placement.commit(placement.plan(universe[:3]))
     placement.remove(universe[2])
-    placement.lodge(universe[0], "ws-2")
+    placement.take_in(universe[0], "ws-2")
     with pytest.raises(ValueError, match="ws-2 still carries 1"):
         placement.close("ws-2")
 
 
-def test_new_symbols_go_to_a_new_slot_before_one_that_is_out_and_take_the_places_of_guests_last() -> None:
+def test_new_symbols_go_to_a_new_slot_before_one_that_is_out_and_take_the_places_of_hosted_symbols_last() -> (
+    None
+):
     placement = Placement("ws", 2, 3)
     placement.commit(placement.plan(universe[:2]))
     placement.remove(universe[1])
     assert placement.plan(universe[5:7], out=["ws-1"]).assignments == {"ws-2": universe[5:7]}
     placement.commit(placement.plan(universe[5:8], out=["ws-1"]))
-    placement.lodge(universe[0], "ws-3")
+    placement.take_in(universe[0], "ws-3")
     assert placement.plan(universe[10:12], out=["ws-1"]).assignments == {
         "ws-1": universe[10:11],
         "ws-3": universe[11:12],
@@ -172,8 +176,8 @@ def test_a_slot_is_spare_only_if_the_others_could_carry_all_and_keep_a_fifth_fre
     assert placement.spare() is None, "17 of 20 places would be taken"
     placement.remove(many[16])
     assert placement.spare() == "ws-3"
-    placement.lodge(many[0], "ws-2")
-    assert placement.spare() is None, "not while anybody is a guest"
+    placement.take_in(many[0], "ws-2")
+    assert placement.spare() is None, "not while anybody is hosted"
 
 
 def test_least_loaded_wants_as_many_slots_as_there_are() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brokerpool import BrokerpoolError, Instrument, Mode
 from tests.simulation.virtual_loop import run
-from tests.unit.lane_stage import SYMBOLS, Stage, stage, until
+from tests.unit.replica_stage import SYMBOLS, Stage, stage, until
 
 
 class HalfwayError(Exception):
@@ -57,7 +57,7 @@ def state_of(s: Stage) -> Any:
         demand.changes,
         {i: (demand.owners(i), demand.priority(i)) for i in demand.instruments()},
         {name: list(s.placement.homes(name)) for name in s.placement.loads},
-        {name: c.stats()["symbols"] for name, c in s.lane.connections.items()},
+        {name: c.stats()["symbols"] for name, c in s.replica.connections.items()},
         dict(s.pool._tokens),
     )
 

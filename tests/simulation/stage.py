@@ -54,7 +54,7 @@ class Stage:
         return self.loop.time() - begun
 
     def taken(self) -> int:
-        """Return how many of the account's seats are taken: sockets that the pool dials, has, or closes."""
+        """Return how many of the account's permits are taken: sockets that the pool dials, has, or closes."""
         return self.pool._account.budget.sockets
 
 
@@ -96,5 +96,5 @@ async def stage(
     finally:
         await subject.close()
         await scripted.close()
-    assert scene.taken() == 0, "a seat is taken by nobody"
+    assert scene.taken() == 0, "a permit is taken by nobody"
     assert scripted.ledger.violations == []

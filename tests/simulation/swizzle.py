@@ -271,7 +271,7 @@ class _Rehearsal:
         if loop.time() - begun > CLOSE_SECONDS:
             problems.append(f"the close took {loop.time() - begun:.1f} s")
         if taken := pool._account.budget.sockets:
-            problems.append(f"{taken} seats are taken after the close")
+            problems.append(f"{taken} permits are taken after the close")
         try:
             await self.broker.close()
         except AssertionError as error:
@@ -281,7 +281,7 @@ class _Rehearsal:
 def _rest_seconds(evictions: int, sockets: int) -> float:
     """Return for how long the pool may do without sockets that were thrown out, counted from the last time.
 
-    Each eviction doubles the rest; of several seats one comes back after it, the next after another rest.
+    Each eviction doubles the rest; of several permits one comes back after it, the next after another rest.
     """
     if not evictions:
         return 0.0

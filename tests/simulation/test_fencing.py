@@ -227,9 +227,8 @@ def test_a_dial_that_breaks_its_time_out_is_given_up_with_its_permit() -> None:
             dials += 1
             return await (asyncio.sleep(1e6) if dials == 1 else good(*args, **options))
 
-        fleets = [lane._fleet for lane in scene.pool._lanes]
-        for fleet in fleets:
-            fleet._dial = flaky
+        for replica in scene.pool._replicas:
+            replica._sockets._dial = flaky
         scene.pool.subscribe(scene.feed.instruments)
         assert await scene.until(scene.all_live, 60) < 2 * DIAL_SECONDS + 10
         assert faults(scene) == {"dial": 1}

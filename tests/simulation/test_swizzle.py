@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brokerpool import Instrument, WebSocketPool
-from brokerpool.feed.delivery import Intake
+from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.instruments import Token
 from tests.simulation.swizzle import Report, rehearse
@@ -52,17 +52,17 @@ def caught(message: str, seeds: int = 40) -> Report:
 
 
 def test_a_pool_that_keeps_its_gaps_to_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(self: Intake, instruments: list[Instrument], reason: str) -> None:
+    def silent(self: Delivery, instruments: list[Instrument], reason: str) -> None:
         pass
 
-    monkeypatch.setattr(Intake, "symbols_lost", silent)
-    monkeypatch.setattr(Intake, "_open_gaps", silent)
+    monkeypatch.setattr(Delivery, "symbols_lost", silent)
+    monkeypatch.setattr(Delivery, "_open_gaps", silent)
     report = caught("outside of any gap")
     assert f"--seed {report.seed}" in str(report)
 
 
 def test_a_pool_that_forgets_to_close_a_gap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Intake, "_close_gaps", lambda self, instruments: None)
+    monkeypatch.setattr(Delivery, "_close_gaps", lambda self, instruments: None)
     caught("inside a gap that is open")
 
 
@@ -88,14 +88,14 @@ def test_a_pool_that_subscribes_before_it_drops_is_caught(monkeypatch: pytest.Mo
 
 
 def test_a_pool_that_passes_every_copy_of_a_tick_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Intake, "_deduplicated", lambda self, source, ticks: ticks)
+    monkeypatch.setattr(Delivery, "_deduplicated", lambda self, source, ticks: ticks)
     caught("comes twice")
 
 
 def test_a_pool_that_covers_up_the_holes_between_two_sockets_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Intake, "_tell_holes", lambda self, instruments, reason: None)
+    monkeypatch.setattr(Delivery, "_tell_holes", lambda self, instruments, reason: None)
     caught("outside of any gap", seeds=200)
 
 
@@ -110,13 +110,13 @@ def test_a_pool_that_leaves_a_timer_behind_is_caught(monkeypatch: pytest.MonkeyP
 
 
 def test_a_gap_with_a_wrong_edge_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Intake._open_gaps
+    opened = Delivery._open_gaps
 
-    def late(self: Intake, instruments: list[Instrument], reason: str) -> None:
+    def late(self: Delivery, instruments: list[Instrument], reason: str) -> None:
         clock = self._wall_clock
         self._wall_clock = lambda: clock() + 0.5
         opened(self, instruments, reason)
         self._wall_clock = clock
 
-    monkeypatch.setattr(Intake, "_open_gaps", late)
+    monkeypatch.setattr(Delivery, "_open_gaps", late)
     caught("does not begin at the last tick")

@@ -27,7 +27,7 @@ from brokerpool import (
 from brokerpool.brokers.login import Credentials, Login
 from tests.http_server import ScriptedBroker
 from tests.simulation.virtual_loop import run
-from tests.unit.lane_stage import SYMBOLS, Feed, now, stage
+from tests.unit.replica_stage import SYMBOLS, Feed, now, stage
 
 NAN, INFINITY = math.nan, math.inf
 INFY = Instrument("NSE", "INFY")

@@ -9,11 +9,11 @@ import pytest
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.journal import Event
 from tests.simulation.virtual_loop import run
-from tests.unit.lane_stage import SYMBOLS, Stage, stage, until
+from tests.unit.replica_stage import SYMBOLS, Stage, stage, until
 
 
 def names(s: Stage) -> list[str]:
-    return list(s.lane.connections)
+    return list(s.replica.connections)
 
 
 def refused(s: Stage, order: str, name: str) -> BrokerpoolError:
@@ -100,7 +100,7 @@ def test_one_order_at_a_time_and_only_for_a_connection_that_is_live() -> None:
             await until(lambda: "ws-1" not in names(s))
             await s.live()
             s.broker.kill("ws-2")
-            await until(lambda: not s.lane.connections["ws-2"].live)
+            await until(lambda: not s.replica.connections["ws-2"].live)
             assert "ws-2 is " in str(refused(s, "rotate", "ws-2"))
 
     run(main)

@@ -109,11 +109,11 @@ def test_a_caller_cancelled_at_any_step_leaves_nothing_behind(
         assert task.done()
         if not task.cancelled():
             task.result()
-        await until(lambda: not pool._desk._chores and not pool.stats()["checked_out"], 3)
+        await until(lambda: not pool._checkout._chores and not pool.stats()["checked_out"], 3)
         stats = pool.stats()
         assert (stats["checked_out"], stats["waiting"]) == (0, 0)
         assert stats["open"] == stats["checked_in"] <= stats["pool_size"]
-        assert not pool._desk._lent
+        assert not pool._checkout._lent
         return call.reached
 
     async def main() -> None:

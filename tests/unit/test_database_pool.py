@@ -99,15 +99,15 @@ def test_two_hundred_tasks_on_fifteen_connections_are_served_in_the_order_in_whi
         options = {"pool_size": 15, "max_overflow": 0, "max_waiting": 185, "pool_pre_ping": False}
         async with no_task_dies(), DatabasePool(database_url, **options) as pool:  # type: ignore[arg-type]
             granted: list[int] = []
-            release = pool._desk.line.grant
+            release = pool._checkout.queue.grant
 
             def noting(now: float) -> Any:
                 tickets = release(now)
                 granted.extend(ticket.number for ticket in tickets)
                 return tickets
 
-            pool._desk.line.grant = noting  # type: ignore[method-assign]
-            first = pool._desk.line._numbered
+            pool._checkout.queue.grant = noting  # type: ignore[method-assign]
+            first = pool._checkout.queue._numbered
             await asyncio.gather(*(caller(pool, number) for number in range(200)))
             assert [number - first - 1 for number in granted] == list(range(200))
             assert sorted(served) == list(range(200))
@@ -189,7 +189,7 @@ def test_a_larger_pool_serves_who_waits_at_once_and_a_smaller_one_shrinks_by_the
             assert (pool.stats()["checked_out"], pool.stats()["waiting"]) == (3, 1)
             go_on.set()
             await asyncio.gather(*callers)
-            await until(lambda: not pool._desk._chores)
+            await until(lambda: not pool._checkout._chores)
             assert quiet(pool)["open"] == 1
             with pytest.raises(ValueError, match="at least one"):
                 await pool.resize(0, 5)
@@ -322,7 +322,7 @@ def test_the_password_is_in_no_error_log_statistic_or_repr(
     async def main() -> None:
         async with DatabasePool(postgres.url, long_hold=0.01) as pool, pool.connection() as connection:
             await until(lambda: pool.stats()["long_holds"])
-            texts.extend([repr(pool), pool.stats(), repr(pool._desk.source.engine), repr(connection)])
+            texts.extend([repr(pool), pool.stats(), repr(pool._checkout.source.engine), repr(connection)])
         with pytest.raises(PoolClosedError) as closed:
             await pool.connection().__aenter__()
         texts.append(closed.value)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from brokerpool.simulator import FaultProxy, Latency
-from brokerpool.simulator.fault_proxy.connection import Proxied
+from brokerpool.simulator.fault_proxy.connection import ProxiedConnection
 from tests.rehearsal import until
 from tests.unit.proxied_server import DEADLINE, Place, descriptors, place, run, stalled
 
@@ -225,7 +225,7 @@ def test_what_a_connection_waited_for_does_not_keep_it_in_memory() -> None:
             await until(lambda: at.proxy.report()["connections"] == 0)
             writer.close()
             gc.collect()
-            assert not [one for one in gc.get_objects() if isinstance(one, Proxied)]
+            assert not [one for one in gc.get_objects() if isinstance(one, ProxiedConnection)]
 
     run(scenario)
 

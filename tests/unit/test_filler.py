@@ -11,7 +11,7 @@ import pytest
 from brokerpool.brokers.base import RateWindow
 from brokerpool.feed import filler as module
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.delivery import Intake
+from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
@@ -58,17 +58,17 @@ class Told(PoolListener):
 
 
 class Stage:
-    """An intake without connections, a source, and the filling between them."""
+    """An delivery without connections, a source, and the filling between them."""
 
     def __init__(self, *, batch: int = 500, calls: tuple[RateWindow, ...] = (), base: float = 0.01) -> None:
         self.source, self.told = Source(), Told()
-        self.intake = Intake([], Journal(), lambda: NOW_MS / 1000)
-        self.intake.listen(self.told)
+        self.delivery = Delivery([], Journal(), lambda: NOW_MS / 1000)
+        self.delivery.listen(self.told)
         backoff = Backoff(Latest(), base=base)
-        self.filling = Filling(Filler(self.source, batch, calls), self.intake, backoff)
+        self.filling = Filling(Filler(self.source, batch, calls), self.delivery, backoff)
 
     def lose(self, *instruments: Instrument, ago_ms: int = 5000) -> None:
-        self.intake.gaps.open(dict.fromkeys(instruments, NOW_MS - ago_ms), "lost")
+        self.delivery.gaps.open(dict.fromkeys(instruments, NOW_MS - ago_ms), "lost")
 
     async def look(self) -> None:
         """Look, and let what follows from it come to its end."""
@@ -87,7 +87,7 @@ def test_each_hole_that_is_two_seconds_old_is_asked_for_once_also_if_the_source_
                 await stage.look()
             assert stage.source.asked == [INSTRUMENTS[:2]]
             assert stage.told.snapshots == INSTRUMENTS[:1]
-            assert [gap.filled for gap in stage.intake.gaps.close(INSTRUMENTS, NOW_MS)] == [
+            assert [gap.filled for gap in stage.delivery.gaps.close(INSTRUMENTS, NOW_MS)] == [
                 True,
                 False,
                 False,
@@ -103,7 +103,7 @@ def test_the_next_hole_of_a_symbol_is_asked_for_again() -> None:
         stage.lose(INSTRUMENTS[0], ago_ms=9000)
         stage.lose(INSTRUMENTS[1], ago_ms=9000)
         await stage.look()
-        stage.intake.gaps.close(INSTRUMENTS[:1], NOW_MS)
+        stage.delivery.gaps.close(INSTRUMENTS[:1], NOW_MS)
         stage.lose(INSTRUMENTS[0], ago_ms=3000)
         await stage.look()
         assert stage.source.asked == [INSTRUMENTS[:2], INSTRUMENTS[:1]]
@@ -228,7 +228,7 @@ def test_a_snapshot_that_comes_after_the_data_has_gone_on_is_not_passed_on() -> 
         stage = Stage()
 
         async def too_late(instruments: Sequence[Instrument]) -> object:
-            stage.intake.gaps.close(instruments, NOW_MS)
+            stage.delivery.gaps.close(instruments, NOW_MS)
             return [Tick(instrument=i, ltp=1.0, timestamp=0) for i in instruments]
 
         stage.source.answer = too_late

@@ -112,11 +112,11 @@ def test_a_call_cancelled_at_any_step_leaves_nothing_behind(scenario: Scenario, 
         await asyncio.wait([task], timeout=5)
         assert task.done()
         # A call whose last caller was cancelled ends in a task of its own.
-        await until(lambda: not len(client._courier._running))
+        await until(lambda: not len(client._attempts._running))
         stats = client.stats()
         assert stats["active_connections"] == 0
         assert not any(stats["queued"].values())
-        pending = client._courier.limiter._group("quote").pending
+        pending = client._attempts.limiter._group("quote").pending
         assert pending == 0, "a reservation that was not used came back"
         login.ask_again()  # a provider that was not waited for rests
         if scenario is not drained:

@@ -40,7 +40,7 @@ from brokerpool import (
 )
 from tests.http_server import ScriptedBroker
 from tests.simulation.virtual_loop import run
-from tests.unit.lane_stage import SYMBOLS, Feed, stage
+from tests.unit.replica_stage import SYMBOLS, Feed, stage
 
 INFY = Instrument("NSE", "INFY")
 TICK = DepthTick(INFY, 1500.5, 1_700_000_000_000, volume=7, buy=(DepthLevel(1500.0, 20, 3),))

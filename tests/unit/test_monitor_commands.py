@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 
 from brokerpool import cli
-from brokerpool.commands.connection_table import ORDERS, Ranking
+from brokerpool.commands.connection_table import ORDERS, ConnectionTable
 from brokerpool.commands.console import statistics
 from brokerpool.errors import ErrorCode
 from tests import processes
@@ -223,7 +223,7 @@ def test_on_80_columns_no_name_number_or_fault_is_cut() -> None:
 
 
 def test_rates_come_from_two_looks_and_survive_a_restart_of_the_gateway() -> None:
-    ranking = Ranking()
+    ranking = ConnectionTable()
     ranking.take(answers(("a-1", 100, 1.0)), 10.0)
     assert ranking.rows()[0].rate == 0
     ranking.take(answers(("a-1", 150, 1.0)), 12.0)
@@ -233,7 +233,7 @@ def test_rates_come_from_two_looks_and_survive_a_restart_of_the_gateway() -> Non
 
 
 def test_each_order_puts_what_matters_on_top_and_c_comes_round() -> None:
-    ranking = Ranking()
+    ranking = ConnectionTable()
     ranking.take(answers(("a-1", 0, 9.0), ("a-2", 0, None), ("a-10", 0, 1.0)), 0.0)
     ranking.take(answers(("a-1", 10, 9.0), ("a-2", 30, None), ("a-10", 20, 1.0)), 1.0)
     seen = {}

@@ -137,8 +137,8 @@ class Scene:
         for socket in self.sockets.values():
             socket.mute = True
 
-    def guests(self) -> int:
-        return sum(c["guests"] for c in self.pool.get_pool_stats()["websocket"]["per_connection"])
+    def hosted(self) -> int:
+        return sum(c["hosted"] for c in self.pool.get_pool_stats()["websocket"]["per_connection"])
 
 
 @asynccontextmanager
@@ -232,20 +232,20 @@ def test_the_moves_of_3000_symbols_are_made_in_short_turns_and_told_once() -> No
     async def main() -> None:
         async with scene(SIZE + 100, out=False) as s:
             s.lose("ws-1")
-            lane, most, turns = s.pool._lanes[0], 0, 0
-            placement = lane.placement
+            replica, most, turns = s.pool._replicas[0], 0, 0
+            placement = replica.placement
             loop = asyncio.get_running_loop()
-            while not lane._leaving:
+            while not replica._leaving:
                 await asyncio.sleep(s.pool._watch._due - loop.time())
                 await asyncio.sleep(0)
-            while (before := s.guests()) < SIZE - 100:
+            while (before := s.hosted()) < SIZE - 100:
                 await asyncio.sleep(0)
-                most, turns = max(most, s.guests() - before), turns + 1
+                most, turns = max(most, s.hosted() - before), turns + 1
                 assert turns < 1000
             assert most <= 100
             assert turns >= 29
             await asyncio.sleep(0.1)
-            assert len(lane.stranded) == SIZE - placement.away("ws-1")
+            assert len(replica.unplaced) == SIZE - placement.away("ws-1")
             moved = [e.symbols for e in s.pool.journal.entries() if e.event is Event.MOVED]
             assert moved == [SIZE - 100], "one entry, however many turns it takes"
 
@@ -257,12 +257,12 @@ def test_any_number_of_calls_in_one_turn_makes_one_entry_for_what_they_move() ->
         async with scene(2 * SIZE, out=True) as s:
             s.pool.subscribe(SYMBOLS[2 * SIZE :][:50], Mode.LTP)
             await asyncio.sleep(5.0)
-            assert s.guests() == SIZE - 50
+            assert s.hosted() == SIZE - 50
             before = len(s.pool.journal.entries())
             for instrument in SYMBOLS[2 * SIZE :][:50]:
                 s.pool.unsubscribe(instrument)
             await asyncio.sleep(0.1)
-            assert s.guests() == SIZE
+            assert s.hosted() == SIZE
             fresh = s.pool.journal.entries()[before:]
             told = [(e.event, e.symbols) for e in fresh if e.event in (Event.MOVED, Event.DEGRADED)]
             assert told == [(Event.MOVED, 50), (Event.DEGRADED, 0)]

@@ -78,7 +78,7 @@ def test_symbols_of_a_connection_that_stays_out_move_by_priority_and_go_home_aga
             broker.faults.refuse = Refuse(503)
             broker.kill(carrier(broker, pool, first[0]))
             await until(lambda: len(witness.degraded) == 3)
-            assert connections(pool)["zerodha-3"]["guests"] == 2
+            assert connections(pool)["zerodha-3"]["hosted"] == 2
             assert witness.degraded == first[:3], "what has the lower priority waits"
             assert {pool.state(i) for i in first[:3]} == {SymbolState.DEGRADED}
             await pool.wait_live(first[3:])
@@ -90,7 +90,7 @@ def test_symbols_of_a_connection_that_stays_out_move_by_priority_and_go_home_aga
             pool.renew()
             await pool.wait_live(first)
             holes = len(witness.opened)
-            await until(lambda: connections(pool)["zerodha-3"]["guests"] == 0)
+            await until(lambda: connections(pool)["zerodha-3"]["hosted"] == 0)
             await until(lambda: served(broker) == demanded(pool))
             await until(lambda: broker.stats()["duplicate_tokens"] == 0)
             assert len(witness.opened) == holes, "going home makes no hole"
@@ -105,7 +105,7 @@ def test_symbols_of_a_connection_that_stays_out_move_by_priority_and_go_home_aga
     asyncio.run(main())
 
 
-def test_new_symbols_go_to_connections_that_work_and_guests_make_room_for_a_hosts_own() -> None:
+def test_new_symbols_go_to_connections_that_work_and_hosted_symbols_make_room_for_a_hosts_own() -> None:
     async def main() -> None:
         async with rehearsal(
             symbols=12, rate=200, max_symbols=4, max_connections=2, grace=0.2, limits={"silence_seconds": 1.0}
@@ -116,12 +116,12 @@ def test_new_symbols_go_to_connections_that_work_and_guests_make_room_for_a_host
             broker.faults.refuse = Refuse(503)
             home = next(s for s in broker.sockets() if len(s["tokens"]) == 4)
             broker.kill(home["id"])
-            await until(lambda: connections(pool)["zerodha-2"]["guests"] == 3)
+            await until(lambda: connections(pool)["zerodha-2"]["hosted"] == 3)
             pool.subscribe(every[5], priority=9)  # the pool has places left: at the connection that is out
             pool.subscribe(every[6:8])
             await until(lambda: len(served(broker)) == 4)
             assert pool.get_pool_stats()["websocket"]["total_symbols"] == 8
-            assert connections(pool)["zerodha-2"]["guests"] == 0
+            assert connections(pool)["zerodha-2"]["hosted"] == 0
             broker.faults.refuse = None
             pool.renew()
             await until(lambda: served(broker) == demanded(pool))
@@ -257,7 +257,7 @@ def test_an_eviction_is_never_answered_by_a_dial_and_the_symbols_move_to_the_soc
                 await until(lambda: events(pool, "evicted") == [("zerodha-1", 0)])
                 dials = broker.stats()["dials"]
                 assert pool.get_pool_stats()["websocket"]["allowed_connections"] == 2
-                await until(lambda: sum(c["guests"] for c in connections(pool).values()) == 5)
+                await until(lambda: sum(c["hosted"] for c in connections(pool).values()) == 5)
                 await asyncio.sleep(0.4)
                 assert broker.stats()["dials"] == dials, "the pool makes do with what it has"
                 await stranger.close()
@@ -287,7 +287,7 @@ def test_symbols_left_over_on_many_sockets_are_brought_together_when_they_fit_on
     asyncio.run(main())
 
 
-def test_a_mode_change_reaches_a_symbol_also_where_it_is_a_guest() -> None:
+def test_a_mode_change_reaches_a_symbol_also_where_it_is_hosted() -> None:
     async def main() -> None:
         async with rehearsal(
             symbols=8,
@@ -304,9 +304,9 @@ def test_a_mode_change_reaches_a_symbol_also_where_it_is_a_guest() -> None:
             home = next(s for s in broker.sockets() if len(s["tokens"]) == 4)
             broker.kill(home["id"])
             await until(lambda: len(served(broker)) == 4)
-            guest = next(i for i in every[:4] if pool.feed.book.token(i) in served(broker))
-            pool.subscribe(guest, Mode.DEPTH, owner="another")
-            token = pool.feed.book.token(guest)
+            instrument = next(i for i in every[:4] if pool.feed.book.token(i) in served(broker))
+            pool.subscribe(instrument, Mode.DEPTH, owner="another")
+            token = pool.feed.book.token(instrument)
             await until(lambda: (token, Mode.DEPTH) in served(broker).items())
             pool.release("another")
             await until(lambda: (token, Mode.LTP) in served(broker).items())

@@ -39,7 +39,7 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
 }
 
 
-class Ranking:
+class ConnectionTable:
     """Turns one answer of /stats after the other into rows; rates come from two of them."""
 
     def __init__(self) -> None:

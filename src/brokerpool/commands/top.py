@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from brokerpool.commands.connection_table import Ranking
+from brokerpool.commands.connection_table import ConnectionTable
 from brokerpool.commands.keyboard import NextKey, keys
 from brokerpool.commands.running import RefusedByGateway, answer
 from brokerpool.commands.target import Target, Url, target
@@ -29,7 +29,7 @@ def top(
     Where stdout is no terminal, or one that cannot be redrawn, it prints once.
     """
     console, asked = Console(), target(url)
-    ranking = Ranking()
+    ranking = ConnectionTable()
     ranking.take(answer(asked, "stats", needs=_NEEDS), time.monotonic())
     if not console.is_terminal or console.is_dumb_terminal or not sys.stdin.isatty():
         console.print(ranking.view())
@@ -38,7 +38,7 @@ def top(
         _watch(asked, interval, ranking, live, next_key)
 
 
-def _watch(asked: Target, interval: float, ranking: Ranking, live: Live, next_key: NextKey) -> None:
+def _watch(asked: Target, interval: float, ranking: ConnectionTable, live: Live, next_key: NextKey) -> None:
     """Draw until somebody quits; a gateway that is away is told, and looked for again."""
     note = _KEYS
     while True:

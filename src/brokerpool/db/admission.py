@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from brokerpool.db.queue import Line, Ticket
+from brokerpool.db.queue import Queue, Ticket
 
 
 class Admission:
     """Wakes the callers that the line lets go."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
 
     async def wait(self, ticket: Ticket, seconds: float) -> bool:
@@ -23,12 +23,12 @@ class Admission:
         next in line has not lost its turn.
         """
         loop = asyncio.get_running_loop()
-        self._line.enter(ticket)
+        self._queue.enter(ticket)
         self.stir()
         if ticket.held:
             return False
-        if self._line.queued > self._line.max_waiting:
-            self._line.withdraw(ticket)
+        if self._queue.queued > self._queue.max_waiting:
+            self._queue.withdraw(ticket)
             raise asyncio.QueueFull
         turn = self._waiting[ticket] = loop.create_future()
         try:
@@ -36,7 +36,7 @@ class Admission:
                 await turn
         except BaseException as error:
             if self._waiting.pop(ticket, None) is not None:
-                self._line.withdraw(ticket)
+                self._queue.withdraw(ticket)
             elif not ticket.held:
                 # `fail_all` took it out of the line; its error counts as seen, also by who was cancelled.
                 if not turn.cancelled():
@@ -50,20 +50,20 @@ class Admission:
 
     def release(self, ticket: Ticket) -> None:
         """Take the permit back and hand it on."""
-        self._line.release(ticket)
+        self._queue.release(ticket)
         self.stir()
 
     def stir(self) -> None:
         """Let go who can go; to be called after every change."""
-        for ticket in self._line.grant(asyncio.get_running_loop().time()):
+        for ticket in self._queue.grant(asyncio.get_running_loop().time()):
             turn = self._waiting.pop(ticket, None)
             if turn is not None and not turn.done():
                 turn.set_result(None)
 
     def fail_all(self, error: Callable[[], Exception]) -> None:
         """Let every waiting caller end with an error of its own."""
-        for ticket in self._line.waiting():
-            self._line.withdraw(ticket)
+        for ticket in self._queue.waiting():
+            self._queue.withdraw(ticket)
             turn = self._waiting.pop(ticket)
             if not turn.done():
                 turn.set_exception(error())

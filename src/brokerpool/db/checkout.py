@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brokerpool.db.admission import Admission
 from brokerpool.db.borrower import Borrower
-from brokerpool.db.engine import Source
-from brokerpool.db.queue import Line, Ticket
-from brokerpool.db.refusals import Verdicts
+from brokerpool.db.engine import DatabaseEngine
+from brokerpool.db.queue import Queue, Ticket
+from brokerpool.db.refusals import Refusals
 from brokerpool.db.role import Role
 from brokerpool.db.tally import Tally
 from brokerpool.fork_guard import ForkGuard
@@ -36,12 +36,12 @@ _CUT_SECONDS = 1.0
 class _Lent:
     """A connection that somebody has; what the caller sees of it is only known by a weak reference."""
 
-    source: Source
+    source: DatabaseEngine
     connection: Connection
     seen: weakref.ref[AsyncConnection]
 
 
-class Desk:
+class Checkout:
     """Lends connections first come first served, in a bounded time, and takes every one of them back.
 
     `long_hold` is the number of seconds after which the borrower of a connection is named in the log, as is
@@ -49,21 +49,21 @@ class Desk:
     """
 
     def __init__(
-        self, name: str, source: Source, *, pool_timeout: float, max_waiting: int, long_hold: float
+        self, name: str, source: DatabaseEngine, *, pool_timeout: float, max_waiting: int, long_hold: float
     ) -> None:
         if pool_timeout <= 0 or long_hold <= 0:
             raise ValueError("pool_timeout and long_hold are numbers of seconds above 0")
         self._name = name
         self.source = source
         self.pool_timeout = pool_timeout
-        self.line = Line(capacity=source.capacity, max_waiting=max_waiting)
+        self.queue = Queue(capacity=source.capacity, max_waiting=max_waiting)
         self.tally, self.role = Tally(), Role(name)
         self._listen(source)
         self._long_hold = long_hold
         #: Whose process and loop it is.
         self.guard = ForkGuard(self, f"pool {name}")
-        self._verdicts = Verdicts(name, line=self.line, tally=self.tally)
-        self._admission = Admission(self.line)
+        self._refusals = Refusals(name, queue=self.queue, tally=self.tally)
+        self._admission = Admission(self.queue)
         self._lent: dict[Ticket, _Lent] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._look: asyncio.TimerHandle | None = None
@@ -79,16 +79,16 @@ class Desk:
         """
         self.guard.enter()
         if self.closed:
-            raise self._verdicts.closed()
+            raise self._refusals.closed()
         loop = asyncio.get_running_loop()
         entered = loop.time()
         ticket = Ticket(borrower, begin and self.source.one_writer, entered)
         try:
             waited = await self._admission.wait(ticket, self.pool_timeout)
         except asyncio.QueueFull:
-            raise self._verdicts.queue_full(ticket) from None
+            raise self._refusals.queue_full(ticket) from None
         except TimeoutError:
-            raise self._verdicts.waited(ticket, loop.time() - entered) from None
+            raise self._refusals.waited(ticket, loop.time() - entered) from None
         self.tally.waited += waited
         self.tally.waits.observe(ticket.granted - entered)
         source = self.source
@@ -96,7 +96,7 @@ class Desk:
             async with asyncio.timeout_at(entered + self.pool_timeout):
                 connection = await source.connect(writes=begin)
         except (SQLAlchemyError, OSError) as error:  # OSError: a TimeoutError is one too
-            verdict = self._verdicts.unreachable(ticket, source, error, loop.time() - entered)
+            verdict = self._refusals.unreachable(ticket, source, error, loop.time() - entered)
             self._release(ticket)
             raise verdict from None
         except BaseException:
@@ -105,7 +105,7 @@ class Desk:
         self._register(ticket, source, connection)
         if self.closed and source.retired:  # a drain did not wait for this dial
             await self.take_back(ticket, connection)
-            raise self._verdicts.closed()
+            raise self._refusals.closed()
         if begin:
             await self._begin(ticket, source, connection)
         return ticket, connection
@@ -121,7 +121,7 @@ class Desk:
         else:
             await asyncio.shield(self._chore(back))
 
-    async def _begin(self, ticket: Ticket, source: Source, connection: AsyncConnection) -> None:
+    async def _begin(self, ticket: Ticket, source: DatabaseEngine, connection: AsyncConnection) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -129,10 +129,10 @@ class Desk:
         except BaseException as error:
             await self.take_back(ticket, connection)
             if isinstance(error, OperationalError) and source.one_writer and "locked" in str(error.orig):
-                raise self._verdicts.locked(ticket, source, loop.time() - began) from None
+                raise self._refusals.locked(ticket, source, loop.time() - began) from None
             raise
 
-    def _register(self, ticket: Ticket, source: Source, connection: AsyncConnection) -> None:
+    def _register(self, ticket: Ticket, source: DatabaseEngine, connection: AsyncConnection) -> None:
         inner = connection.sync_connection
         assert inner is not None  # started
         self.tally.checkouts += 1
@@ -143,7 +143,7 @@ class Desk:
         if self._look is None:
             self._look = loop.call_later(min(self._long_hold, _LOOK_SECONDS), self._look_around)
 
-    async def _return(self, ticket: Ticket, source: Source, connection: AsyncConnection) -> None:
+    async def _return(self, ticket: Ticket, source: DatabaseEngine, connection: AsyncConnection) -> None:
         try:
             source.coming_back(connection)
             try:
@@ -164,7 +164,7 @@ class Desk:
 
     def _release(self, ticket: Ticket) -> None:
         self._admission.release(ticket)
-        if not self.line.held:
+        if not self.queue.held:
             self._empty.set()
 
     # -- those who do not return --------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Desk:
         self._look = None
         loop = asyncio.get_running_loop()
         now, next_look = loop.time(), min(self._long_hold, _LOOK_SECONDS)
-        for ticket in self.line.holders():
+        for ticket in self.queue.holders():
             age = now - ticket.granted
             if ticket.borrower.gone and not ticket.end_told:
                 ticket.end_told = True
@@ -206,14 +206,14 @@ class Desk:
 
     # -- changes and the end ------------------------------------------------------------------------------
 
-    def replace(self, source: Source) -> None:
+    def replace(self, source: DatabaseEngine) -> None:
         """Lend from another source from now on; connections of the old one end when they are returned."""
         self.guard.enter()
         if self.closed:
-            raise self._verdicts.closed()
+            raise self._refusals.closed()
         old, self.source = self.source, source
         self._listen(source)
-        self.line.capacity = source.capacity
+        self.queue.capacity = source.capacity
         old.retired = True
         if self.tally.connects:  # else no loop need be running
             self._chore(old.retire())
@@ -224,7 +224,7 @@ class Desk:
         if self.guard.elsewhere:
             return  # all of it is the parent's
         self.closed = True
-        self._admission.fail_all(self._verdicts.closed)
+        self._admission.fail_all(self._refusals.closed)
         await self._emptied(deadline)
         for lent in list(self._lent.values()):
             await lent.source.sever(lent.connection)
@@ -239,12 +239,12 @@ class Desk:
             await asyncio.wait(self._chores, timeout=_CUT_SECONDS)
         await self.source.retire()
 
-    def _listen(self, source: Source) -> None:
+    def _listen(self, source: DatabaseEngine) -> None:
         self.tally.listen(source.engine)
         self.role.listen(source.engine)
 
     async def _emptied(self, seconds: float) -> None:
-        if self.line.held:
+        if self.queue.held:
             self._empty.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

@@ -16,7 +16,7 @@ from brokerpool.db.url import parse, shown
 Dialect = Literal["sqlite", "postgresql"]
 
 
-class Source:
+class DatabaseEngine:
     """An engine of SQLAlchemy with `pool_size` kept and `max_overflow` further connections.
 
     Its own queue is never waited in, because no more callers come than there are connections. Raises

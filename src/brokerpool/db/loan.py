@@ -9,7 +9,7 @@ from types import CodeType, TracebackType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brokerpool.db.borrower import Borrower
-from brokerpool.db.checkout import Desk
+from brokerpool.db.checkout import Checkout
 from brokerpool.db.queue import Ticket
 
 
@@ -19,10 +19,10 @@ class Loan(AbstractAsyncContextManager[AsyncConnection]):
     With `begin` the block is a transaction, committed when the block ends well.
     """
 
-    __slots__ = ("_begin", "_connection", "_desk", "_site", "_ticket")
+    __slots__ = ("_begin", "_checkout", "_connection", "_site", "_ticket")
 
-    def __init__(self, desk: Desk, site: tuple[CodeType, int], *, begin: bool) -> None:
-        self._desk = desk
+    def __init__(self, checkout: Checkout, site: tuple[CodeType, int], *, begin: bool) -> None:
+        self._checkout = checkout
         self._site = site
         self._begin = begin
         self._ticket: Ticket | None = None
@@ -36,7 +36,7 @@ class Loan(AbstractAsyncContextManager[AsyncConnection]):
         """Enter the block for a borrower that is not the running task."""
         if self._ticket is not None:
             raise RuntimeError("a connection is asked for anew for each block")
-        self._ticket, self._connection = await self._desk.lend(borrower, begin=self._begin)
+        self._ticket, self._connection = await self._checkout.lend(borrower, begin=self._begin)
         return self._connection
 
     async def __aexit__(
@@ -48,4 +48,4 @@ class Loan(AbstractAsyncContextManager[AsyncConnection]):
             if self._begin and kind is None:
                 await self._connection.commit()
         finally:
-            await self._desk.take_back(self._ticket, self._connection)
+            await self._checkout.take_back(self._ticket, self._connection)

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from brokerpool import arguments, open_pools
 from brokerpool.db.borrower import call_site
-from brokerpool.db.checkout import Desk
-from brokerpool.db.engine import Dialect, Source
+from brokerpool.db.checkout import Checkout
+from brokerpool.db.engine import DatabaseEngine, Dialect
 from brokerpool.db.loan import Loan
 from brokerpool.loops import clock
 
@@ -44,15 +44,15 @@ class DatabasePool:
         self._pre_ping = arguments.instance("pool_pre_ping", pool_pre_ping, bool)
         self._patience = connect_timeout
         source = self._source(url, pool_size, max_overflow)
-        self._desk = Desk(
+        self._checkout = Checkout(
             name, source, pool_timeout=pool_timeout, max_waiting=max_waiting, long_hold=long_hold
         )
-        open_pools.add("database", self, self.stats, self._desk.guard)
+        open_pools.add("database", self, self.stats, self._checkout.guard)
 
     @property
     def dialect(self) -> Dialect:
         """Which database it is."""
-        return self._desk.source.dialect
+        return self._checkout.source.dialect
 
     # -- connections --------------------------------------------------------------------------------------
 
@@ -63,7 +63,11 @@ class DatabasePool:
         cannot be reached.
         """
         async with AsyncExitStack() as stack:
-            for _ in range(min(self._desk.source.pool_size, self._desk.line.capacity - self._desk.line.held)):
+            for _ in range(
+                min(
+                    self._checkout.source.pool_size, self._checkout.queue.capacity - self._checkout.queue.held
+                )
+            ):
                 await stack.enter_async_context(self.connection())
 
     def connection(self) -> Loan:
@@ -72,14 +76,14 @@ class DatabasePool:
         Raises DatabaseUnavailableError within `pool_timeout`, and PoolClosedError. On SQLite write with
         `begin`, which waits for other writers where this would fail.
         """
-        return Loan(self._desk, call_site(), begin=False)
+        return Loan(self._checkout, call_site(), begin=False)
 
     def begin(self) -> Loan:
         """Lend a connection inside a transaction, committed at the end of the block unless it raises.
 
         On SQLite there is one such block at a time, first come first served. Raises as `connection` does.
         """
-        return Loan(self._desk, call_site(), begin=True)
+        return Loan(self._checkout, call_site(), begin=True)
 
     # -- changes ------------------------------------------------------------------------------------------
 
@@ -89,11 +93,11 @@ class DatabasePool:
         Connections with the old one end when they are returned. Raises ValueError when it is another kind of
         database, and PoolClosedError.
         """
-        source = self._desk.source
+        source = self._checkout.source
         fresh = self._source(url, source.pool_size, source.max_overflow)
         if fresh.dialect != self.dialect or fresh.in_memory or source.in_memory:
             raise ValueError("a pool stays with its kind of database, and in memory with its data")
-        self._desk.replace(fresh)
+        self._checkout.replace(fresh)
 
     async def resize(self, pool_size: int, max_overflow: int) -> None:
         """Keep and allow another number of connections from now on; waiting callers profit at once.
@@ -101,30 +105,30 @@ class DatabasePool:
         Connections that are lent stay with their borrowers and count; idle ones are opened anew when needed.
         Raises ValueError for impossible numbers and for a database in memory, and PoolClosedError.
         """
-        source = self._desk.source
+        source = self._checkout.source
         if source.in_memory:
             raise ValueError("a database in memory has one connection")
-        self._desk.replace(self._source(source.url, pool_size, max_overflow))
+        self._checkout.replace(self._source(source.url, pool_size, max_overflow))
 
     # -- numbers and end ----------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the pool; the seed's members first."""
-        desk, now = self._desk, clock()
-        source, line = desk.source, desk.line
+        checkout, now = self._checkout, clock()
+        source, queue = checkout.source, checkout.queue
         return {
             "pool_size": source.pool_size,
-            "checked_out": line.held,
-            "overflow": max(0, desk.tally.open - source.pool_size),
-            "checked_in": max(0, desk.tally.open - line.held),
+            "checked_out": queue.held,
+            "overflow": max(0, checkout.tally.open - source.pool_size),
+            "checked_in": max(0, checkout.tally.open - queue.held),
             "max_overflow": source.max_overflow,
-            "pool_timeout": desk.pool_timeout,
+            "pool_timeout": checkout.pool_timeout,
             "name": self.name,
             "dialect": source.dialect,
-            "open": desk.tally.open,
-            "waiting": line.queued,
-            "max_waiting": line.max_waiting,
-            "oldest_wait_seconds": line.oldest_wait(now),
+            "open": checkout.tally.open,
+            "waiting": queue.queued,
+            "max_waiting": queue.max_waiting,
+            "oldest_wait_seconds": queue.oldest_wait(now),
             "holders": [
                 {
                     "task": ticket.borrower.holder,
@@ -132,11 +136,11 @@ class DatabasePool:
                     "writer": ticket.alone,
                     "seconds": now - ticket.granted,
                 }
-                for ticket in line.holders()
+                for ticket in queue.holders()
             ],
-            "read_only": desk.role.read_only,
-            "evictions": desk.role.evictions,
-            **desk.tally.stats(),
+            "read_only": checkout.role.read_only,
+            "evictions": checkout.role.evictions,
+            **checkout.tally.stats(),
         }
 
     async def drain(self, deadline: float = 10.0) -> None:
@@ -146,7 +150,7 @@ class DatabasePool:
         """
         arguments.seconds("deadline", deadline)
         open_pools.remove(self)
-        await self._desk.close(deadline)
+        await self._checkout.close(deadline)
 
     async def close(self) -> None:
         """Drain without waiting for those who have a connection."""
@@ -166,12 +170,12 @@ class DatabasePool:
         await self.drain()
 
     def __repr__(self) -> str:
-        return f"<DatabasePool {self.name}: {self._desk.source.address}, {self._desk.line!r}>"
+        return f"<DatabasePool {self.name}: {self._checkout.source.address}, {self._checkout.queue!r}>"
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _source(self, url: str, pool_size: int, max_overflow: int) -> Source:
-        return Source(
+    def _source(self, url: str, pool_size: int, max_overflow: int) -> DatabaseEngine:
+        return DatabaseEngine(
             arguments.text("url", url),
             pool_size=arguments.whole("pool_size", pool_size),
             max_overflow=arguments.whole("max_overflow", max_overflow),

@@ -30,7 +30,7 @@ class Ticket:
         return not math.isnan(self.granted)
 
 
-class Line:
+class Queue:
     """Hands `capacity` permits to tickets, first come first served, and to one writer at a time.
 
     A permit goes from hand to hand: a newcomer gets one only when nobody before it could use it. A writer
@@ -127,4 +127,4 @@ class Line:
         return min(anyone, writer, key=lambda ticket: ticket.number)
 
     def __repr__(self) -> str:
-        return f"<Line {self.held} of {self.capacity} held, {self.queued} waiting>"
+        return f"<Queue {self.held} of {self.capacity} held, {self.queued} waiting>"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from brokerpool.db.engine import Source
-from brokerpool.db.queue import Line, Ticket
+from brokerpool.db.engine import DatabaseEngine
+from brokerpool.db.queue import Queue, Ticket
 from brokerpool.db.tally import Tally
 from brokerpool.errors import DatabaseUnavailableError, ErrorCode, PoolClosedError
 
 
-class Verdicts:
+class Refusals:
     """Makes the errors of one pool and counts them; no text has the URL, a statement or its values."""
 
-    def __init__(self, name: str, *, line: Line, tally: Tally) -> None:
+    def __init__(self, name: str, *, queue: Queue, tally: Tally) -> None:
         self._name = name
-        self._line = line
+        self._queue = queue
         self._tally = tally
 
     def closed(self) -> PoolClosedError:
@@ -24,7 +24,7 @@ class Verdicts:
 
     def queue_full(self, ticket: Ticket) -> DatabaseUnavailableError:
         """The line holds no more."""
-        text = f"{ticket.borrower} was refused: {self._line.queued} callers wait."
+        text = f"{ticket.borrower} was refused: {self._queue.queued} callers wait."
         return self._refused(text, ErrorCode.DB_QUEUE_FULL)
 
     def waited(self, ticket: Ticket, seconds: float) -> DatabaseUnavailableError:
@@ -34,7 +34,7 @@ class Verdicts:
         )
 
     def unreachable(
-        self, ticket: Ticket, source: Source, error: BaseException, seconds: float
+        self, ticket: Ticket, source: DatabaseEngine, error: BaseException, seconds: float
     ) -> DatabaseUnavailableError:
         """The caller's turn came, and the database gave no connection."""
         if isinstance(error, TimeoutError):
@@ -46,12 +46,12 @@ class Verdicts:
         pooler = "unsupported startup parameter" in why
         return self._refused(text, ErrorCode.DB_POOLER_REFUSES if pooler else ErrorCode.DB_UNREACHABLE)
 
-    def locked(self, ticket: Ticket, source: Source, seconds: float) -> DatabaseUnavailableError:
+    def locked(self, ticket: Ticket, source: DatabaseEngine, seconds: float) -> DatabaseUnavailableError:
         """Another program writes to the SQLite file for longer than a writer waits."""
         text = f"{ticket.borrower} waited {seconds:.3f} s: another program is writing to {source.address}."
         return self._refused(text, ErrorCode.DB_WAIT_TOO_LONG)
 
     def _refused(self, text: str, code: ErrorCode) -> DatabaseUnavailableError:
         self._tally.refused[code.name] += 1
-        state = self._line.describe(asyncio.get_running_loop().time())
+        state = self._queue.describe(asyncio.get_running_loop().time())
         return DatabaseUnavailableError(f"{self._name}: {text} {state}", code=code)

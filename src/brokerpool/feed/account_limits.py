@@ -1,4 +1,4 @@
-"""What all sockets of one account share: the seats, the line in front of them, and the message budget."""
+"""What all sockets of one account share: the permits, the line in front of them, and the message budget."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from random import Random
 
 from brokerpool.brokers.base import FeedLimits
 from brokerpool.brokers.login import Login
-from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, Seat
+from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, DialPermit
 from brokerpool.feed.pacing import Pacer
 from brokerpool.feed.renewal import Renewal
 from brokerpool.fence import Fence
 from brokerpool.journal import Event, Journal
 
 
-class Account:
-    """Hands out seats, first come first served, and none while the credentials are known to be dead."""
+class AccountLimits:
+    """Hands out permits, first come first served, and none while the credentials are known to be dead."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Account:
         self.budget = DialBudget(limits.dials, max_sockets, random)
         self._journal = journal
         self._loop = asyncio.get_running_loop()
-        self._line: deque[asyncio.Future[Seat | None]] = deque()
+        self._line: deque[asyncio.Future[DialPermit | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._follows: dict[int, asyncio.TimerHandle] = {}
         self._usable = asyncio.Event()
@@ -48,58 +48,58 @@ class Account:
         login.watch(self._login_changed)
         self._login_changed()
 
-    # -- seats --------------------------------------------------------------------------------------------
+    # -- permits --------------------------------------------------------------------------------------------
 
-    async def seat(self) -> Seat | None:
-        """Wait for a seat and the moment to dial; None when the credentials are dead.
+    async def permit(self) -> DialPermit | None:
+        """Wait for a permit and the moment to dial; None when the credentials are dead.
 
-        The seat must be given back by exactly one of `failed`, `lost` and `withdraw`; to withdraw one that
+        The permit must be given back by exactly one of `failed`, `lost` and `withdraw`; to withdraw one that
         was given back already does nothing.
         """
         if self.login.refused:
             return None
-        waiter: asyncio.Future[Seat | None] = self._loop.create_future()
+        waiter: asyncio.Future[DialPermit | None] = self._loop.create_future()
         self._line.append(waiter)
         self._admit()
         try:
-            seat = await waiter
+            permit = await waiter
         except asyncio.CancelledError:
             if waiter in self._line:
                 self._line.remove(waiter)
-            elif not waiter.cancelled() and (seat := waiter.result()) is not None:
-                self.withdraw(seat)  # given in the very turn in which the caller was cancelled
+            elif not waiter.cancelled() and (permit := waiter.result()) is not None:
+                self.withdraw(permit)  # given in the very turn in which the caller was cancelled
             raise
-        if seat is not None and self.login.refused:  # in the very turn in which it was given
-            self.withdraw(seat)
+        if permit is not None and self.login.refused:  # in the very turn in which it was given
+            self.withdraw(permit)
             return None
-        return seat
+        return permit
 
-    def failed(self, seat: Seat, *, retry_after: float, busy: bool) -> None:
+    def failed(self, permit: DialPermit, *, retry_after: float, busy: bool) -> None:
         """No socket came of the dial; see `DialBudget.failed`."""
-        self.budget.failed(seat, self._loop.time(), retry_after=retry_after, busy=busy)
+        self.budget.failed(permit, self._loop.time(), retry_after=retry_after, busy=busy)
         self._admit()
 
-    def opened(self, seat: Seat) -> None:
+    def opened(self, permit: DialPermit) -> None:
         """A socket is open; when it has stood for a second, others may follow."""
-        self._follows[id(seat)] = self._loop.call_later(FOLLOW_SECONDS, self._trust, seat)
+        self._follows[id(permit)] = self._loop.call_later(FOLLOW_SECONDS, self._trust, permit)
 
-    def lost(self, seat: Seat, lived: float) -> None:
+    def lost(self, permit: DialPermit, lived: float) -> None:
         """A socket is gone after `lived` seconds."""
-        self._forget(seat)
-        self.budget.ended(seat, self._loop.time(), lived=lived)
+        self._forget(permit)
+        self.budget.ended(permit, self._loop.time(), lived=lived)
         self._admit()
 
-    def withdraw(self, seat: Seat) -> None:
+    def withdraw(self, permit: DialPermit) -> None:
         """The dial is not made, or we gave the socket up."""
-        if seat.given_back:
+        if permit.given_back:
             return
-        self._forget(seat)
-        self.budget.withdraw(seat)
+        self._forget(permit)
+        self.budget.withdraw(permit)
         self._admit()
 
-    def evicted(self, seat: Seat) -> None:
-        """A socket that still has its seat was thrown out for another one of the account."""
-        self.budget.evict(seat, self._loop.time())
+    def evicted(self, permit: DialPermit) -> None:
+        """A socket that still has its permit was thrown out for another one of the account."""
+        self.budget.evict(permit, self._loop.time())
 
     def forgive(self) -> None:
         """Dial as if nothing had happened: somebody says that all is well."""
@@ -113,7 +113,7 @@ class Account:
         await self._usable.wait()
 
     def end(self) -> None:
-        """Give no seat any more and leave no timer behind; seats that are taken may still be given back."""
+        """Give no permit any more and leave no timer behind; those that are taken may still be given back."""
         self._ended = True
         self.login.unwatch(self._login_changed)
         for timer in (self._timer, *self._follows.values()):
@@ -142,13 +142,13 @@ class Account:
             if not waiter.done():
                 waiter.set_result(self.budget.take(now))
 
-    def _trust(self, seat: Seat) -> None:
-        del self._follows[id(seat)]
-        self.budget.trust(seat)
+    def _trust(self, permit: DialPermit) -> None:
+        del self._follows[id(permit)]
+        self.budget.trust(permit)
         self._admit()
 
-    def _forget(self, seat: Seat) -> None:
-        timer = self._follows.pop(id(seat), None)
+    def _forget(self, permit: DialPermit) -> None:
+        timer = self._follows.pop(id(permit), None)
         if timer is not None:
             timer.cancel()
 

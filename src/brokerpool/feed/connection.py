@@ -1,4 +1,4 @@
-"""One broker socket: dials, restores, reports, and dials again; what it must carry is given by its lane."""
+"""One broker socket: dials, restores, reports, and dials again; its replica says what it must carry."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, Notice, NoticeKind
 from brokerpool.complaints import Complaints
-from brokerpool.feed.account_limits import Account
+from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backlog import Backlog
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import Dial, Failure, attempt
-from brokerpool.feed.dial_budget import Seat
+from brokerpool.feed.dial_budget import DialPermit
 from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Allowance
 from brokerpool.feed.states import ConnectionState, SymbolState
-from brokerpool.feed.subscriptions import Cargo
+from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.feed.traffic import Traffic
 from brokerpool.fence import name_of
 from brokerpool.foreign import remembered
@@ -35,7 +35,7 @@ _UNKNOWN = Notice(NoticeKind.UNKNOWN, "")
 
 
 class ConnectionObserver(Protocol):
-    """Whom a connection tells: its lane."""
+    """Whom a connection tells: its replica."""
 
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None: ...
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None: ...
@@ -51,7 +51,7 @@ class Connection(LinkHandler):
         self,
         name: str,
         feed: BrokerFeed,
-        account: Account,
+        account: AccountLimits,
         observer: ConnectionObserver,
         *,
         dial: Dial,
@@ -78,7 +78,7 @@ class Connection(LinkHandler):
         self.opened_at = 0.0
         #: The version of the credentials with which it was opened.
         self.version = 0
-        self._cargo = Cargo()
+        self._subscriptions = Subscriptions()
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
         self._allowance = Allowance(feed.limits, account.messages)
         self._codec: FeedCodec  # a new one for each socket, made at the dial
@@ -86,13 +86,13 @@ class Connection(LinkHandler):
         self._backlog = Backlog(self._read, account.fence)
         self._complaints = Complaints()
         self._link: Link | None = None
-        self._seat: Seat | None = None
+        self._permit: DialPermit | None = None
         self._changed = asyncio.Event()
         self._down = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    # -- for the lane -------------------------------------------------------------------------------------
+    # -- for the replica -------------------------------------------------------------------------------------
 
     @property
     def live(self) -> bool:
@@ -111,7 +111,7 @@ class Connection(LinkHandler):
 
     def want(self, token: Token, instrument: Instrument, mode: Mode) -> None:
         """Carry the instrument in this mode from now on; returns at once."""
-        self._expected(self._cargo.want(token, instrument, mode, self._monotonic()))
+        self._expected(self._subscriptions.want(token, instrument, mode, self._monotonic()))
         self._changed.set()
         if self._task is None:
             kept = self._account.fence.supervise(self._run, self._backoff.next, name="connection")
@@ -119,20 +119,20 @@ class Connection(LinkHandler):
 
     def drop(self, token: Token) -> None:
         """Stop carrying the token; ticks that are still under way are not passed on."""
-        self._cargo.drop(token)
+        self._subscriptions.drop(token)
         self._changed.set()
 
     def symbol_state(self, token: Token) -> SymbolState:
         """Tell how far a carried token has come on the present socket."""
-        return self._cargo.state(token, self._monotonic())
+        return self._subscriptions.state(token, self._monotonic())
 
     def sent_at(self, token: Token) -> float:
         """Return when the broker was asked for a token that has not ticked yet; raises KeyError otherwise."""
-        return self._cargo.arrivals.sent_at(self._cargo.routes[token])
+        return self._subscriptions.arrivals.sent_at(self._subscriptions.routes[token])
 
     def carried(self) -> list[Instrument]:
         """Return the instruments that the broker has been asked for on the present socket."""
-        return list(self._cargo.routes.values())
+        return list(self._subscriptions.routes.values())
 
     def watch(self, now: float, *, trading: bool) -> None:
         """Judge the socket's silence, and say what it refused; to be called every second or so."""
@@ -140,10 +140,10 @@ class Connection(LinkHandler):
             self._complain(refusals)
         if self._link is None or not self.live:
             return
-        silent = self._cargo.arrivals.overdue(now)
+        silent = self._subscriptions.arrivals.overdue(now)
         if silent:
             self._observer.symbols_changed(silent, SymbolState.SILENT)
-        match self._liveness.verdict(now, trading=trading and bool(self._cargo.sent)):
+        match self._liveness.verdict(now, trading=trading and bool(self._subscriptions.sent)):
             case Verdict.PROBE if self._allowance.may_ping(self._monotonic()):
                 self._link.ping()
                 self._liveness.probed()
@@ -165,8 +165,8 @@ class Connection(LinkHandler):
         return {
             "name": self.name,
             "state": self.state.value,
-            "symbols": len(self._cargo),
-            "sent": self._cargo.sent,
+            "symbols": len(self._subscriptions),
+            "sent": self._subscriptions.sent,
             **self.traffic.stats(self._monotonic()),
             "skipped_packets": dict(self._skipped),
             "last_fault": self.last_fault,
@@ -194,26 +194,26 @@ class Connection(LinkHandler):
 
     async def _run(self) -> None:
         while True:
-            seat = await self._account.seat()
-            if seat is None:
+            permit = await self._account.permit()
+            if permit is None:
                 self._become(ConnectionState.PARKED, Event.PARKED, "no dial until there are new credentials")
                 await self._account.usable()
                 continue
             try:
-                link = await self._dial_once(seat)
+                link = await self._dial_once(permit)
                 if link is not None:
-                    await self._serve(link, seat)
+                    await self._serve(link, permit)
             except Exception:  # told by the supervisor, which begins anew after a rest
                 self._went_down("unexpected error, see the log")
                 self._become(ConnectionState.WAITING, None, self.last_fault)
                 raise
             finally:
-                self._account.withdraw(seat)
+                self._account.withdraw(permit)
             # In doubt the account spaces the dials, one at a time for all of its connections.
             if not (self._account.budget.doubt or self._account.login.refused):
                 await asyncio.sleep(self._backoff.next())
 
-    async def _dial_once(self, seat: Seat) -> Link | None:
+    async def _dial_once(self, permit: DialPermit) -> Link | None:
         """Dial, and return the socket that is open now; without one the account is told why."""
         self._become(ConnectionState.DIALLING, Event.DIALLED, "")
         self._codec = self._feed.codec()
@@ -235,39 +235,39 @@ class Connection(LinkHandler):
         if failure.parks:
             self._account.login.refuse(self.version)
         else:
-            self._account.failed(seat, retry_after=failure.retry_after, busy=failure.busy)
+            self._account.failed(permit, retry_after=failure.retry_after, busy=failure.busy)
         return None
 
-    def _opened(self, link: Link, seat: Seat) -> None:
+    def _opened(self, link: Link, permit: DialPermit) -> None:
         now = self._monotonic()
-        self._link, self._seat = link, seat
+        self._link, self._permit = link, permit
         self.opened_at = now
         self.out_since = None
         self.down = False
         self._liveness.opened(now)
-        self._account.opened(seat)
+        self._account.opened(permit)
         self._become(ConnectionState.LIVE, Event.LIVE, f"connected to {link.peer}")
 
-    async def _serve(self, link: Link, seat: Seat) -> None:
-        """Keep the open socket until it ends; the seat is given back when it is really gone."""
+    async def _serve(self, link: Link, permit: DialPermit) -> None:
+        """Keep the open socket until it ends; the permit is given back when it is really gone."""
         try:
-            self._opened(link, seat)
+            self._opened(link, permit)
             await self._write(link)
         finally:
             link.close()
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
-            self._link = self._seat = None
+            self._link = self._permit = None
             lived = self._monotonic() - self.opened_at
             if lived >= PROVEN_SECONDS:
                 self._backoff.reset()
             if not self._closing:
-                self._account.lost(seat, lived)
+                self._account.lost(permit, lived)
 
     async def _write(self, link: Link) -> None:
         """Send what the broker must be told, in batches and at its pace, until the link is down."""
         while not self._down.is_set():
             self._changed.clear()
-            batch = self._cargo.next_batch(self._feed.limits.batch_size)
+            batch = self._subscriptions.next_batch(self._feed.limits.batch_size)
             if batch is None:
                 await self._changed.wait()
                 continue
@@ -276,7 +276,7 @@ class Connection(LinkHandler):
                 if self._down.is_set():
                     return
                 if number == 0:
-                    self._expected(self._cargo.told(batch, self._monotonic()))
+                    self._expected(self._subscriptions.told(batch, self._monotonic()))
                 link.send_text(message)
                 self.traffic.control_messages += 1
             await asyncio.sleep(0)  # where the broker sets no pace, ticks pass between two batches still
@@ -329,7 +329,7 @@ class Connection(LinkHandler):
     def _read(self, message: bytes | memoryview) -> None:
         now = self._monotonic()
         try:
-            ticks = self._codec.decode(message, self._cargo.routes, int(self._wall_clock() * 1000))
+            ticks = self._codec.decode(message, self._subscriptions.routes, int(self._wall_clock() * 1000))
             if not ticks:
                 self._liveness.heard(now)
                 self.traffic.heartbeats += 1
@@ -337,7 +337,7 @@ class Connection(LinkHandler):
             self._liveness.ticked(now)
             self.traffic.ticks += len(ticks)
             self.traffic.last_tick_at = now
-            if first := self._cargo.arrivals.arrived(ticks):
+            if first := self._subscriptions.arrivals.arrived(ticks):
                 self._observer.arrived(self, first)
             self._observer.ticked(self, ticks)
         except BaseException as error:  # it costs this message, and not the socket
@@ -361,7 +361,7 @@ class Connection(LinkHandler):
     def closed(self, code: int, reason: str) -> None:
         carried = self.carried()
         self._backlog.clear()
-        self._cargo.reset()
+        self._subscriptions.reset()
         self._down.set()
         self._changed.set()
         if self._closing:
@@ -372,12 +372,12 @@ class Connection(LinkHandler):
         match self._account.fence.call(self._codec.farewell, code, reason, otherwise=Farewell.LOST):
             case Farewell.EVICTED:
                 event = Event.EVICTED
-                if self._seat is not None:
-                    self._account.evicted(self._seat)
+                if self._permit is not None:
+                    self._account.evicted(self._permit)
             case Farewell.CREDENTIALS:
                 self._account.login.refuse(self.version)
         self._become(ConnectionState.WAITING, event, self.last_fault)
-        self._observer.symbols_changed(self._cargo.wanted(), SymbolState.ACCEPTED)
+        self._observer.symbols_changed(self._subscriptions.wanted(), SymbolState.ACCEPTED)
         self._observer.symbols_lost(carried, self.last_fault, self)
 
 

@@ -1,4 +1,4 @@
-"""The connections of a lane: made when something is to be carried, closed when they stay empty, all ended."""
+"""The connections of a replica: made when needed, closed when they stay empty."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from random import Random
 
 from brokerpool.brokers.base import BrokerFeed
-from brokerpool.feed.account_limits import Account
+from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection, ConnectionObserver
 from brokerpool.feed.dial import Dial
 
 
-class Fleet:
+class Connections:
     """Has a connection for each name that is taken, and forgets none that is still closing."""
 
     def __init__(
         self,
         feed: BrokerFeed,
-        account: Account,
+        account: AccountLimits,
         observer: ConnectionObserver,
         linger: float,
         random: Random,

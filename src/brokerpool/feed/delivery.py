@@ -13,7 +13,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners
-from brokerpool.feed.replica import Lane
+from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.fence import Fence
@@ -30,7 +30,7 @@ OVERLAP_SECONDS = 10.0
 _SHARE = 300
 
 
-class Intake:
+class Delivery:
     """Takes ticks and news from all connections of a pool and tells its listeners, each thing once.
 
     A gap is told as open before anything else is heard of its symbol, and as closed before the tick that
@@ -39,17 +39,17 @@ class Intake:
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
+        replicas: Sequence[Replica],
         journal: Journal,
         wall_clock: Callable[[], float],
         fence: Fence | None = None,
     ) -> None:
-        """`lanes` may be filled later; the lanes tell this object. The `fence` is that of the account."""
+        """`replicas` may be filled later; they tell this object. The `fence` is that of the account."""
         self.cadence = Cadence()
         self.gaps = GapBook()
         #: Gaps since the start.
         self.gaps_total = 0
-        self._lanes = lanes
+        self._replicas = replicas
         self._journal = journal
         self._wall_clock = wall_clock
         self._monotonic = asyncio.get_running_loop().time
@@ -91,7 +91,7 @@ class Intake:
         for instrument in instruments:
             if (copies := self._contested.get(instrument)) is not None:
                 copies.lost(connection.name)
-            if not any(lane.serving(instrument) for lane in self._lanes):
+            if not any(replica.serving(instrument) for replica in self._replicas):
                 dark.append(instrument)
         self._open_gaps(dark, reason)
         self.cadence.forgive(dark, self._monotonic())
@@ -124,12 +124,12 @@ class Intake:
 
     def carriers_changed(self, instrument: Instrument) -> None:
         """Expect copies of a symbol's ticks while more than one connection carries it."""
-        carriers = [name for lane in self._lanes for name in lane.carriers(instrument)]
+        carriers = [name for replica in self._replicas for name in replica.carriers(instrument)]
         copies = self._contested.get(instrument)
         if copies is None:
             if len(carriers) < 2:
                 return
-            serving = [name for lane in self._lanes for name in lane.serving(instrument)]
+            serving = [name for replica in self._replicas for name in replica.serving(instrument)]
             last, seen = self.cadence.last(instrument), self.cadence.seen(instrument)
             copies = self._contested[instrument] = Deduplication(self._agreement, last, seen or 0.0, serving)
             if instrument in self.gaps:
@@ -172,7 +172,7 @@ class Intake:
                 del self._contested[instrument]
             else:
                 self._release_overdue(instrument, copies, now)
-        self._agreement.keep({name for lane in self._lanes for name in lane.connections})
+        self._agreement.keep({name for replica in self._replicas for name in replica.connections})
 
     def delisted(self, instruments: list[Instrument]) -> None:
         """Tell of symbols that are given up because the broker has given their tokens to others."""
@@ -194,7 +194,11 @@ class Intake:
         self._listeners.filled(inside)
         served = (SymbolState.SENT, SymbolState.SILENT)
         self._close_gaps(
-            [t.instrument for t in inside if any(lane.state(t.instrument) in served for lane in self._lanes)]
+            [
+                t.instrument
+                for t in inside
+                if any(replica.state(t.instrument) in served for replica in self._replicas)
+            ]
         )
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.fence import Fence, HookFailed, name_of
 from brokerpool.transport import DialError, Link, LinkHandler
 
-#: What one dial may take, the question where to included: it has one of the account's few seats meanwhile.
+#: What one dial may take, the question where to included: it has one of the account's few permits meanwhile.
 DIAL_SECONDS = 10.0
 #: A stand-in for `transport.dial` that does not keep to its time-out is given up after so many more seconds.
 _LATE_SECONDS = 1.0

@@ -25,7 +25,7 @@ MOST_RETRY_AFTER_SECONDS = 3_600.0
 
 
 @dataclass(slots=True)
-class Seat:
+class DialPermit:
     """One socket's place in the account, from the dial until the socket is really gone."""
 
     #: True when it dials on behalf of all, because the account is in doubt.
@@ -42,18 +42,18 @@ class DialBudget:
     """The account's one budget for dials and sockets; times are monotonic seconds.
 
     - `windows` hold for all dials together, and a broker's Retry-After holds every dial.
-    - A socket has its seat from the dial until it is really gone, so that the broker never counts one too
+    - A socket has its permit from the dial until it is really gone, so that the broker never counts one too
       many.
     - After a failure with nothing live the account is in doubt: one dial at a time, with a back-off of its
       own, until a socket has stood for a second.
-    - An eviction takes the seat away; it is tried again only after a rest.
+    - An eviction takes the permit away; it is tried again only after a rest.
     """
 
     def __init__(self, windows: Iterable[RateWindow], max_sockets: int, random: Random) -> None:
         self.max_sockets = max_sockets
         #: Sockets that may be open now: `max_sockets` less what evictions took away.
         self.cap = max_sockets
-        #: Seats in use: dialling, open, and closing.
+        #: Permits in use: dialling, open, and closing.
         self.sockets = 0
         #: True while nothing is live and the last dial or socket failed.
         self.doubt = False
@@ -61,7 +61,7 @@ class DialBudget:
         self._backoff = Backoff(random)
         self._trusted = 0
         self._evicted = 0
-        self._scout: Seat | None = None
+        self._scout: DialPermit | None = None
         self._held_until = 0.0
         self._doubt_until = 0.0
         self._cap_grows_at = 0.0
@@ -82,46 +82,46 @@ class DialBudget:
             wait = max(wait, self._doubt_until - now)
         return max(0.0, wait)
 
-    def take(self, now: float) -> Seat:
+    def take(self, now: float) -> DialPermit:
         """Count a dial that leaves now."""
         self._pacer.spend(now)
         self.sockets += 1
-        seat = Seat(scout=self.doubt)
-        if seat.scout:
-            self._scout = seat
-        return seat
+        permit = DialPermit(scout=self.doubt)
+        if permit.scout:
+            self._scout = permit
+        return permit
 
-    def failed(self, seat: Seat, now: float, *, retry_after: float = 0.0, busy: bool = False) -> None:
+    def failed(self, permit: DialPermit, now: float, *, retry_after: float = 0.0, busy: bool = False) -> None:
         """Note that no socket came of a dial; `busy` when the broker asked for fewer (HTTP 429)."""
-        self._free(seat)
+        self._free(permit)
         self._held_until = max(self._held_until, now + min(retry_after, MOST_RETRY_AFTER_SECONDS))
         self._lost_hope(now, busy=busy)
 
-    def trust(self, seat: Seat) -> None:
+    def trust(self, permit: DialPermit) -> None:
         """Note that a socket has stood for a second: the others may follow."""
-        seat.trusted = True
+        permit.trusted = True
         self._trusted += 1
         self.doubt = False
         self._scout = None
 
-    def ended(self, seat: Seat, now: float, *, lived: float) -> None:
+    def ended(self, permit: DialPermit, now: float, *, lived: float) -> None:
         """Note that a socket is gone after `lived` seconds."""
-        self._free(seat)
+        self._free(permit)
         if lived >= PROVEN_SECONDS:
             self._backoff.reset()
         else:
             self._lost_hope(now, busy=True)
 
-    def withdraw(self, seat: Seat) -> None:
+    def withdraw(self, permit: DialPermit) -> None:
         """Note that a dial is not made, or that the socket was given up by us."""
-        self._free(seat)
+        self._free(permit)
 
-    def evict(self, seat: Seat, now: float) -> None:
-        """Note that another socket of the account took the place of one that still has its seat.
+    def evict(self, permit: DialPermit, now: float) -> None:
+        """Note that another socket of the account took the place of one that still has its permit.
 
         To dial again at once would throw that one out, round and round.
         """
-        seat.evicted = True
+        permit.evicted = True
         self._evicted += 1
         self.cap = max(0, min(self.cap, self.sockets - self._evicted))
         if now - self._evicted_at > FORGOTTEN_SECONDS:
@@ -138,12 +138,12 @@ class DialBudget:
         self._scout = None
         self._backoff.reset()
 
-    def _free(self, seat: Seat) -> None:
-        seat.given_back = True
+    def _free(self, permit: DialPermit) -> None:
+        permit.given_back = True
         self.sockets -= 1
-        self._trusted -= seat.trusted
-        self._evicted -= seat.evicted
-        if seat is self._scout:
+        self._trusted -= permit.trusted
+        self._evicted -= permit.evicted
+        if permit is self._scout:
             self._scout = None
 
     def _lost_hope(self, now: float, *, busy: bool) -> None:

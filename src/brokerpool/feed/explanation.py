@@ -22,7 +22,7 @@ class Carrier(NamedTuple):
     """One connection that is to carry the symbol."""
 
     name: str
-    #: "home", or "guest" while another connection is out or emptied.
+    #: "home", or "hosted" while another connection is out or emptied.
     role: str
     connection: ConnectionState
     symbol: SymbolState

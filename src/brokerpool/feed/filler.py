@@ -13,7 +13,7 @@ from brokerpool import arguments
 from brokerpool.brokers.base import RateWindow
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.delivery import Intake
+from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.pacing import Pacer
 from brokerpool.fence import HookFailed, name_of
 from brokerpool.instruments import Instrument
@@ -51,9 +51,9 @@ class Filler:
 class Filling:
     """Asks for a snapshot of each symbol whose gap is open for two seconds, once a gap."""
 
-    def __init__(self, filler: Filler, intake: Intake, backoff: Backoff) -> None:
+    def __init__(self, filler: Filler, delivery: Delivery, backoff: Backoff) -> None:
         self._filler = filler
-        self._intake = intake
+        self._delivery = delivery
         self._backoff = backoff
         self._pacer = Pacer(filler.calls)
         self._loop = asyncio.get_running_loop()
@@ -64,7 +64,7 @@ class Filling:
 
     def look(self, now_ms: int) -> None:
         """Begin to fill if there is something to fill; to be called every second or so."""
-        gaps = self._intake.gaps.unfilled(now_ms - int(YOUNG_SECONDS * 1000))
+        gaps = self._delivery.gaps.unfilled(now_ms - int(YOUNG_SECONDS * 1000))
         if not gaps:
             self._asked.clear()
             return
@@ -90,7 +90,7 @@ class Filling:
             # One task spends this budget, so after the delay there is room.
             await asyncio.sleep(self._pacer.delay(self._loop.time()))
             try:
-                ticks = await self._intake.fence.ask(
+                ticks = await self._delivery.fence.ask(
                     partial(self._snapshots, batch),
                     name=name_of(self._filler.snapshots),
                     seconds=CALL_SECONDS,
@@ -110,7 +110,7 @@ class Filling:
                 logger.warning("snapshots can be had again")
             self._failing = False
             self._backoff.reset()
-            self._intake.fill(ticks)
+            self._delivery.fill(ticks)
 
     async def _snapshots(self, batch: list[Instrument]) -> list[Tick]:
         self._pacer.spend(self._loop.time())
@@ -122,4 +122,4 @@ class Filling:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._intake.fence.caught("filler", error)  # the next look begins anew
+            self._delivery.fence.caught("filler", error)  # the next look begins anew

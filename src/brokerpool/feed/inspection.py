@@ -10,12 +10,12 @@ from typing import Any
 from brokerpool import arguments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.feed.connection import Connection
-from brokerpool.feed.delivery import Intake
+from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.explanation import Explanation, Owner
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.replica import Lane
+from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 
@@ -26,14 +26,14 @@ class Inspection:
     def __init__(
         self,
         feed: BrokerFeed,
-        lanes: Sequence[Lane],
-        intake: Intake,
+        replicas: Sequence[Replica],
+        delivery: Delivery,
         demand: Demand,
         budget: DialBudget,
     ) -> None:
         self._feed = feed
-        self._lanes = lanes
-        self._intake = intake
+        self._replicas = replicas
+        self._delivery = delivery
         self._demand = demand
         self._budget = budget
         self._monotonic = asyncio.get_running_loop().time
@@ -45,17 +45,17 @@ class Inspection:
         instrument = arguments.instrument(instrument)
         if self._demand.mode(instrument) is None:
             return None
-        state = max((lane.state(instrument) for lane in self._lanes), key=PROGRESS.index)
-        mute = state is SymbolState.LIVE and self._intake.cadence.mute(instrument)
+        state = max((replica.state(instrument) for replica in self._replicas), key=PROGRESS.index)
+        mute = state is SymbolState.LIVE and self._delivery.cadence.mute(instrument)
         return SymbolState.STALE if mute else state
 
     def explain(self, instrument: Instrument | str) -> Explanation:
         """Tell all that is known of one instrument, wanted or not."""
         instrument = arguments.instrument(instrument)
-        first = self._lanes[0]
+        first = self._replicas[0]
         owners = self._demand.owners(instrument)
-        seen = self._intake.cadence.seen(instrument)
-        carriers = [c for lane in self._lanes for c in lane.carried_by(instrument)] if owners else []
+        seen = self._delivery.cadence.seen(instrument)
+        carriers = [c for replica in self._replicas for c in replica.carried_by(instrument)] if owners else []
         return Explanation(
             instrument,
             listed=self._feed.book.token(instrument) is not None,
@@ -65,32 +65,34 @@ class Inspection:
             priority=self._demand.priority(instrument),
             state=self.state(instrument),
             carriers=tuple(carriers),
-            last=self._intake.cadence.last(instrument),
+            last=self._delivery.cadence.last(instrument),
             last_tick_age=None if seen is None else self._monotonic() - seen,
-            usual_pause=self._intake.cadence.usual(instrument),
-            gap=self._intake.gaps.get(instrument),
+            usual_pause=self._delivery.cadence.usual(instrument),
+            gap=self._delivery.gaps.get(instrument),
         )
 
     # -- the pool -----------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the pool: the seed's three members first, one entry per connection last."""
-        placement, budget = self._lanes[0].placement, self._budget
-        last = self._lanes[-1].stranded
+        placement, budget = self._replicas[0].placement, self._budget
+        last = self._replicas[-1].unplaced
         return {
-            "connections": sum(len(lane.connections) for lane in self._lanes),
+            "connections": sum(len(replica.connections) for replica in self._replicas),
             "total_symbols": len(placement),
             "capacity_used": len(placement) / placement.capacity,
             "max_connections": budget.max_sockets,
             "allowed_connections": budget.cap,
             "max_symbols_per_connection": placement.slot_size,
             "symbols_down": self.cut_off(),
-            "symbols_degraded": sum(i in last for i in self._lanes[0].stranded),
-            "symbols_mute": self._intake.cadence.mute_symbols,
-            "gaps_open": len(self._intake.gaps),
-            "gaps_total": self._intake.gaps_total,
-            "faults": dict(self._intake.fence.faults + self._feed.login.fence.faults),
-            "per_connection": [lane.stats(name) for lane in self._lanes for name in lane.connections],
+            "symbols_degraded": sum(i in last for i in self._replicas[0].unplaced),
+            "symbols_mute": self._delivery.cadence.mute_symbols,
+            "gaps_open": len(self._delivery.gaps),
+            "gaps_total": self._delivery.gaps_total,
+            "faults": dict(self._delivery.fence.faults + self._feed.login.fence.faults),
+            "per_connection": [
+                replica.stats(name) for replica in self._replicas for name in replica.connections
+            ],
         }
 
     def cut_off(self) -> int:
@@ -103,13 +105,13 @@ class Inspection:
 
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection carries, though they are wanted."""
-        last = self._lanes[-1].stranded
-        stranded: Iterator[Instrument] = (i for i in self._lanes[0].stranded if i in last)
-        return list(islice(stranded, most))
+        last = self._replicas[-1].unplaced
+        unplaced: Iterator[Instrument] = (i for i in self._replicas[0].unplaced if i in last)
+        return list(islice(unplaced, most))
 
     def gaps(self, most: int) -> list[Gap]:
         """Return open gaps, in the order in which they were opened."""
-        return self._intake.gaps.first(most)
+        return self._delivery.gaps.first(most)
 
     def search(self, text: str, most: int) -> list[Instrument]:
         """Return wanted symbols that contain the text in any case, those that begin with it first."""
@@ -122,21 +124,23 @@ class Inspection:
 
     def some(self, name: str, most: int) -> list[Instrument]:
         """Return a few of the symbols at home on a connection, the eldest first."""
-        lane = next((lane for lane in self._lanes if name in lane.connections), None)
-        return list(islice(lane.placement.homes(name), most)) if lane else []
+        replica = next((replica for replica in self._replicas if name in replica.connections), None)
+        return list(islice(replica.placement.homes(name), most)) if replica else []
 
     def evacuating(self) -> list[str]:
         """Return the connections that are being emptied."""
-        return [name for lane in self._lanes for name in lane.connections if lane.evacuating(name)]
+        return [
+            name for replica in self._replicas for name in replica.connections if replica.evacuating(name)
+        ]
 
     # -- inside -------------------------------------------------------------------------------------------
 
     def _without(self, fails: Callable[[Connection], bool]) -> int:
-        """Return how many symbols lack a connection in every lane; counted where one lane tells it all."""
-        first, *others = self._lanes
-        fewest = min(lane.without(fails) for lane in self._lanes)
+        """Return how many symbols lack a connection in every replica; counted where one tells it all."""
+        first, *others = self._replicas
+        fewest = min(replica.without(fails) for replica in self._replicas)
         if not fewest or not others:
             return fewest
         homes = [name for name, connection in first.connections.items() if fails(connection)]
         symbols = (i for name in homes for i in first.placement.homes(name))
-        return sum(all(lane.lacks(i, fails) for lane in self._lanes) for i in symbols)
+        return sum(all(replica.lacks(i, fails) for replica in self._replicas) for i in symbols)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from brokerpool.feed.backoff import PROVEN_SECONDS
 from brokerpool.feed.connection import Connection, ConnectionObserver
-from brokerpool.feed.connections import Fleet
+from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.failover import AT_HOME, Failover
@@ -26,7 +26,7 @@ _LOOKS = 500
 
 
 class MovesObserver(ConnectionObserver, Protocol):
-    """Whom a lane tells: the pool."""
+    """Whom a replica tells: the pool."""
 
     def carriers_changed(self, instrument: Instrument) -> None: ...
     def overlaps(self, instrument: Instrument, new: Connection, old: Connection) -> bool: ...
@@ -69,13 +69,13 @@ class Moves:
 
     What a call to the pool changes is only noted, whatever the number of calls; the moves that follow are
     made once a turn of the loop, up to a share of it. Where a connection's own symbols need the places of
-    guests these leave at once, so that it never carries more than it may.
+    hosted symbols these leave at once, so that it never carries more than it may.
     """
 
     def __init__(
         self,
         placement: Placement,
-        fleet: Fleet,
+        sockets: Connections,
         leaving: Leaving,
         budget: DialBudget,
         demand: Demand,
@@ -87,10 +87,10 @@ class Moves:
     ) -> None:
         """`emptied` is told of each connection that may carry nothing any more."""
         #: Symbols without a connection that carries them, though their home has been out for the grace.
-        self.stranded: dict[Instrument, None] = {}
+        self.unplaced: dict[Instrument, None] = {}
         self._placement = placement
-        self._connections = fleet.connections
-        self._fleet = fleet
+        self._connections = sockets.connections
+        self._sockets = sockets
         self._leaving = leaving
         self._budget = budget
         self._demand = demand
@@ -104,12 +104,12 @@ class Moves:
         #: Symbols that are to be looked at again, because a connection's standing changed.
         self._unsorted: deque[Instrument] = deque()
         #: Displaced symbols of which it is to be told that they have no place, if that is still so.
-        self._unplaced: deque[Instrument] = deque()
-        #: Guests that lost their places, of which it is still to be told, and who carried them.
+        self._untold: deque[Instrument] = deque()
+        #: Hosted symbols that lost their places, of which it is still to be told, and who carried them.
         self._lost: dict[Instrument, Connection] = {}
-        #: Guests taken in since the last entry of the journal, by connection.
+        #: Hosted symbols taken in since the last entry of the journal, by connection.
         self._moved: Counter[str] = Counter()
-        self._noted = 0  # stranded symbols, by the journal's last entry
+        self._noted = 0  # unplaced symbols, by the journal's last entry
         self._opened: list[str] = []  # for the evacuation that goes on
 
     # -- changes ------------------------------------------------------------------------------------------
@@ -118,19 +118,19 @@ class Moves:
         """Look again at a symbol whose priority, or whose home, has changed."""
         self._failover.note(instrument)
         if self._failover.waits(instrument) and self._placement.slot(instrument) in self._leaving.out:
-            if instrument not in self.stranded:
-                self._unplaced.append(instrument)
+            if instrument not in self.unplaced:
+                self._untold.append(instrument)
         else:
-            self.stranded.pop(instrument, None)
+            self.unplaced.pop(instrument, None)
 
     def reconsider(self, name: str) -> None:
-        """Look again at all symbols of a connection whose standing has changed, its guests included."""
-        self._unsorted += self._placement.guests(name)  # first, for they have been away for longer
+        """Look again at all symbols of a connection whose standing has changed, the hosted ones included."""
+        self._unsorted += self._placement.hosted(name)  # first, for they have been away for longer
         self._unsorted += self._placement.homes(name)
         self.disturbed()
 
     def crowded(self, name: str) -> None:
-        """Let guests leave at once where a connection's own symbols need their places."""
+        """Let hosted symbols leave at once where a connection's own symbols need their places."""
         for instrument in self._failover.surplus(name):
             self._evict(instrument)
         self.disturbed()
@@ -139,7 +139,7 @@ class Moves:
         """Carry a symbol no more; its places are free at once."""
         self._end_stay(instrument)
         self._lost.pop(instrument, None)
-        self.stranded.pop(instrument, None)
+        self.unplaced.pop(instrument, None)
         name = self._failover.remove(instrument)
         self._connections[name].drop(self._tokens[instrument])
         self._emptied(name)
@@ -176,16 +176,16 @@ class Moves:
         return self._turn is not None
 
     def take_over(self, now: float) -> Iterator[None]:
-        """End the stays of guests whose home serves them again, and make homes of places that are to stay.
+        """End hosting where the home serves again, and make homes of places that are to stay.
 
         Does a share at each step.
         """
         home_again: Counter[str] = Counter()
         for name in list(self._connections):
-            for n, instrument in enumerate(list(self._placement.guests(name)), 1):
+            for n, instrument in enumerate(list(self._placement.hosted(name)), 1):
                 if n % _LOOKS == 0:
                     yield
-                if self._placement.guest(instrument) == name:
+                if self._placement.host(instrument) == name:
                     self._look_home(name, instrument, now, home_again)
         for home, count in home_again.items():
             self._journal.note(Event.MOVED, connection=home, symbols=count, reason="home again")
@@ -208,15 +208,15 @@ class Moves:
             return True
         if self._move():
             return True
-        self._tell_stranded()
-        if self._unplaced:
+        self._tell_unplaced()
+        if self._untold:
             return True
         self._write_down()
         return False
 
     def _pending(self) -> bool:
-        stranded_changed = len(self.stranded) != self._noted
-        return bool(self._unsorted or self._lost or self._failover.busy or stranded_changed)
+        unplaced_changed = len(self.unplaced) != self._noted
+        return bool(self._unsorted or self._lost or self._failover.busy or unplaced_changed)
 
     def _move(self) -> bool:
         """Make moves up to a share, and tell whether there may be more."""
@@ -236,15 +236,15 @@ class Moves:
                 hosts.append(name)
             if instrument in self._lost:
                 self._tell_lost()
-            self._lodge(instrument, name)
+            self._take_in(instrument, name)
         self._tell_lost()
         return move is not None
 
     def _hosts(self) -> list[str]:
-        """Return the connections that take guests in.
+        """Return the connections that take symbols in.
 
-        One that is dialling, or may be dead, keeps the guests that it has and gets no more, but for one that
-        is opened to take them in.
+        One that is dialling, or may be dead, keeps the hosted symbols that it has and gets no more, but for
+        one that is opened to take them in.
         """
         if not self._leaving.evacuations:
             self._opened.clear()
@@ -266,18 +266,18 @@ class Moves:
         queued = sum(connection.state is ConnectionState.IDLE for connection in opened)
         return slots[0][0] if slots and self._budget.sockets + queued < cap else None
 
-    def _lodge(self, instrument: Instrument, name: str) -> None:
-        self._failover.lodge(instrument, name)
-        self.stranded.pop(instrument, None)
+    def _take_in(self, instrument: Instrument, name: str) -> None:
+        self._failover.take_in(instrument, name)
+        self.unplaced.pop(instrument, None)
         mode = self._demand.mode(instrument)
         assert mode is not None  # only what is wanted has a home
-        self._fleet.take(name).want(self._tokens[instrument], instrument, mode)
+        self._sockets.take(name).want(self._tokens[instrument], instrument, mode)
         self._observer.carriers_changed(instrument)
         self._moved[name] += 1
 
     def _evict(self, instrument: Instrument) -> None:
-        """Take a guest's place away before its home serves it again."""
-        name = self._placement.guest(instrument)
+        """Take a place as hosted away before its home serves it again."""
+        name = self._placement.host(instrument)
         assert name is not None
         connection = self._lost[instrument] = self._connections[name]
         self._failover.leave(instrument)
@@ -286,7 +286,7 @@ class Moves:
         self._emptied(name)
 
     def _end_stay(self, instrument: Instrument) -> None:
-        name = self._placement.guest(instrument)
+        name = self._placement.host(instrument)
         if name is not None:
             self._failover.leave(instrument)
             self._connections[name].drop(self._tokens[instrument])
@@ -295,11 +295,11 @@ class Moves:
 
     def _look_home(self, name: str, instrument: Instrument, now: float, home_again: Counter[str]) -> None:
         home = self._placement.slot(instrument)
-        assert home is not None  # a guest has a home
+        assert home is not None  # a hosted symbol has a home
         host, own = self._connections[name], self._connections[home]
         if home in self._leaving.evacuations:
             if self._settled(host, instrument) and self._observer.overlaps(instrument, host, own):
-                self._failover.adopt(instrument)
+                self._failover.make_home(instrument)
                 own.drop(self._tokens[instrument])
                 self.note(instrument)
                 self._observer.carriers_changed(instrument)
@@ -340,25 +340,25 @@ class Moves:
         for instrument in lost:
             self._observer.carriers_changed(instrument)
 
-    def _tell_stranded(self) -> None:
+    def _tell_unplaced(self) -> None:
         fresh: dict[Instrument, None] = {}
-        for _ in range(min(_LOOKS, len(self._unplaced))):
-            instrument = self._unplaced.popleft()
+        for _ in range(min(_LOOKS, len(self._untold))):
+            instrument = self._untold.popleft()
             # What is evacuated is still served where it is.
             out = self._placement.slot(instrument) in self._leaving.out
-            if out and self._failover.waits(instrument) and instrument not in self.stranded:
+            if out and self._failover.waits(instrument) and instrument not in self.unplaced:
                 fresh[instrument] = None
         if fresh:
-            self.stranded |= fresh
+            self.unplaced |= fresh
             self._observer.symbols_changed(list(fresh), SymbolState.DEGRADED)
 
     def _write_down(self) -> None:
         for name, count in self._moved.items():
-            reason = f"guests, while {', '.join(self._leaving.names())} cannot serve them"
+            reason = f"hosted, while {', '.join(self._leaving.names())} cannot serve them"
             self._journal.note(Event.MOVED, connection=name, symbols=count, reason=reason)
         self._moved.clear()
-        stranded = len(self.stranded)
-        if stranded != self._noted:
-            self._noted = stranded
-            reason = "no connection that works has room" if stranded else "every symbol has a place again"
-            self._journal.note(Event.DEGRADED, symbols=stranded, reason=reason)
+        unplaced = len(self.unplaced)
+        if unplaced != self._noted:
+            self._noted = unplaced
+            reason = "no connection that works has room" if unplaced else "every symbol has a place again"
+            self._journal.note(Event.DEGRADED, symbols=unplaced, reason=reason)

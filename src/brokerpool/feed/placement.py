@@ -64,9 +64,9 @@ POLICIES: dict[str, Policy] = {"fill-first": fill_first, "least-loaded": least_l
 class Placement:
     """Assigns instruments to at most `max_slots` named slots of `slot_size` places each.
 
-    Each instrument has its home in one slot. While that slot is out it may have a guest's place in another
-    one besides, and keeps its home: homes and guests together never exceed a slot's size. A slot's name is
-    never used again, so that it means the same connection in every log line.
+    Each instrument has its home in one slot. While that slot is out it may have a place as hosted in another
+    one besides, and keeps its home: homes and hosted symbols together never exceed a slot's size. A slot's
+    name is never used again, so that it means the same connection in every log line.
     """
 
     def __init__(self, prefix: str, slot_size: int, max_slots: int, policy: Policy = fill_first) -> None:
@@ -79,9 +79,9 @@ class Placement:
         # Dicts as ordered sets: the same events in the same order lead to the same places, in every process.
         self._homes: dict[str, dict[Instrument, None]] = {}
         self._home: dict[Instrument, str] = {}
-        self._guests: dict[str, dict[Instrument, None]] = {}
-        self._guest: dict[Instrument, str] = {}
-        self._away: dict[tuple[str, str], int] = {}  # home and host -> how many guests
+        self._hosted: dict[str, dict[Instrument, None]] = {}
+        self._host: dict[Instrument, str] = {}
+        self._away: dict[tuple[str, str], int] = {}  # home and host -> how many hosted symbols
         self._named = 0
 
     # -- homes --------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class Placement:
         """Stage a batch: instruments that have a home keep it, the others go where the policy says.
 
         Slots that are not `out`, and new ones, are filled first, then those that are; last the places of
-        guests, for these have to leave, and those that are `promised` to guests to come.
+        hosted symbols, for these have to leave, and those that are `promised` to hosted symbols to come.
         """
         waiting = [i for i in dict.fromkeys(instruments) if i not in self._home]
         places = self.capacity - len(self._home)
@@ -131,7 +131,7 @@ class Placement:
         """Make a slot known, empty if it is new."""
         if name not in self._homes:
             self._homes[name] = {}
-            self._guests[name] = {}
+            self._hosted[name] = {}
             self._named += 1
 
     def slot(self, instrument: Instrument) -> str | None:
@@ -149,51 +149,51 @@ class Placement:
         """Take an empty slot away. Raises ValueError while it carries anything."""
         if self.carried(name):
             raise ValueError(f"{name} still carries {self.carried(name)} instruments")
-        del self._homes[name], self._guests[name]
+        del self._homes[name], self._hosted[name]
 
-    # -- guests -------------------------------------------------------------------------------------------
+    # -- hosted symbols ----------------------------------------------------------------------------------
 
-    def lodge(self, instrument: Instrument, name: str) -> None:
-        """Give an instrument that has a home a guest's place in another slot."""
+    def take_in(self, instrument: Instrument, name: str) -> None:
+        """Give an instrument that has a home a place as hosted in another slot."""
         self.leave(instrument)
         self.open(name)
-        self._guests[name][instrument] = None
-        self._guest[instrument] = name
+        self._hosted[name][instrument] = None
+        self._host[instrument] = name
         way = self._home[instrument], name
         self._away[way] = self._away.get(way, 0) + 1
 
-    def guest(self, instrument: Instrument) -> str | None:
-        """Return the slot in which the instrument is a guest, None when it is nowhere."""
-        return self._guest.get(instrument)
+    def host(self, instrument: Instrument) -> str | None:
+        """Return the slot in which the instrument is hosted, None when it is nowhere."""
+        return self._host.get(instrument)
 
     def leave(self, instrument: Instrument) -> None:
-        """End the instrument's stay as a guest, if it is one."""
-        name = self._guest.pop(instrument, None)
+        """End the instrument's stay as hosted, if it is one."""
+        name = self._host.pop(instrument, None)
         if name is not None:
-            del self._guests[name][instrument]
+            del self._hosted[name][instrument]
             way = self._home[instrument], name
             self._away[way] -= 1
             if not self._away[way]:
                 del self._away[way]
 
-    def adopt(self, instrument: Instrument) -> str:
-        """Make the slot in which the instrument is a guest its home, and return the home that it leaves."""
-        new = self._guest[instrument]
+    def make_home(self, instrument: Instrument) -> str:
+        """Make the slot in which the instrument is hosted its home, and return the home that it leaves."""
+        new = self._host[instrument]
         old = self.remove(instrument)
         self._homes[new][instrument] = None
         self._home[instrument] = new
         return old
 
     def away(self, home: str, host: str | None = None) -> int:
-        """Return how many of a slot's instruments are guests, in all other slots or in one of them."""
+        """Return how many of a slot's instruments are hosted, in all other slots or in one of them."""
         if host is not None:
             return self._away.get((home, host), 0)
         return sum(count for (own, _), count in self._away.items() if own == home)
 
     @property
-    def has_guests(self) -> bool:
+    def has_hosted(self) -> bool:
         """True while any instrument is carried away from home."""
-        return bool(self._guest)
+        return bool(self._host)
 
     # -- figures ------------------------------------------------------------------------------------------
 
@@ -201,16 +201,16 @@ class Placement:
         """Return the instruments at home in the slot."""
         return self._homes[name]
 
-    def guests(self, name: str) -> Collection[Instrument]:
-        """Return the instruments that are guests in the slot."""
-        return self._guests[name]
+    def hosted(self, name: str) -> Collection[Instrument]:
+        """Return the instruments that are hosted in the slot."""
+        return self._hosted[name]
 
     def carried(self, name: str) -> int:
-        """Return how many places of the slot are taken, guests included."""
-        return len(self._homes[name]) + len(self._guests[name])
+        """Return how many places of the slot are taken, hosted symbols included."""
+        return len(self._homes[name]) + len(self._hosted[name])
 
     def room(self, name: str) -> int:
-        """Return how many places of the slot are free, guests counted."""
+        """Return how many places of the slot are free, hosted symbols counted."""
         return self.slot_size - self.carried(name)
 
     def spare(self) -> str | None:
@@ -218,7 +218,7 @@ class Placement:
 
         With ease: with a fifth of their places left, so that the next few symbols do not open it again.
         """
-        if self._policy is not fill_first or len(self._homes) < 2 or self._guest:
+        if self._policy is not fill_first or len(self._homes) < 2 or self._host:
             return None
         name = min(reversed(self._homes), key=lambda slot: len(self._homes[slot]))
         return name if len(self) <= 0.8 * self.slot_size * (len(self._homes) - 1) else None

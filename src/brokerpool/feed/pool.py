@@ -16,11 +16,11 @@ from brokerpool.brokers.base import BrokerFeed
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.feed import refusals
-from brokerpool.feed.account_limits import Account
+from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection
-from brokerpool.feed.connections import Fleet
-from brokerpool.feed.delivery import Intake
+from brokerpool.feed.connections import Connections
+from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial import Dial, leaving
 from brokerpool.feed.explanation import Explanation
@@ -30,7 +30,7 @@ from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.relisting import relisting
-from brokerpool.feed.replica import Lane
+from brokerpool.feed.replica import Replica
 from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
@@ -97,22 +97,24 @@ class WebSocketPool:
         self._demand = Demand()
         self._tokens: dict[Instrument, Token] = {}
         account = (feed.login, feed.limits, max_connections, random, self.journal, wall_clock, feed.name)
-        self._account = Account(*account)
-        self._lanes: list[Lane] = []
-        self._intake = Intake(self._lanes, self.journal, wall_clock, self._account.fence)
-        shared = (self._account.budget, self._demand, self._tokens, self._intake, self.journal)
+        self._account = AccountLimits(*account)
+        self._replicas: list[Replica] = []
+        self._delivery = Delivery(self._replicas, self.journal, wall_clock, self._account.fence)
+        shared = (self._account.budget, self._demand, self._tokens, self._delivery, self.journal)
         timing = linger, random, dial or leaving(egress), wall_clock
         for number in range(redundancy):
             prefix = feed.name if number == 0 else f"{feed.name}-{COPIES[number - 1]}"
             places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
-            fleet = Fleet(feed, self._account, self._intake, *timing)
-            self._lanes.append(Lane(places, fleet, rotation, *shared, grace=grace))
-        self._placement = self._lanes[0].placement
+            sockets = Connections(feed, self._account, self._delivery, *timing)
+            self._replicas.append(Replica(places, sockets, rotation, *shared, grace=grace))
+        self._placement = self._replicas[0].placement
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
-        self.inspection = Inspection(feed, self._lanes, self._intake, self._demand, self._account.budget)
-        filling = Filling(filler, self._intake, Backoff(random)) if filler else None
-        self._supervision = Supervision(self._lanes, self._intake, hours, filling, self.journal, wall_clock)
+        self.inspection = Inspection(feed, self._replicas, self._delivery, self._demand, self._account.budget)
+        filling = Filling(filler, self._delivery, Backoff(random)) if filler else None
+        self._supervision = Supervision(
+            self._replicas, self._delivery, hours, filling, self.journal, wall_clock
+        )
         self._watch = Watch(self._supervision.look, feed.limits.silence_seconds, self._account.fence)
         #: What was wanted at the last `relist`, is listed no more, and keeps its place; to be read only.
         self.unlisted: list[Instrument] = []
@@ -147,8 +149,8 @@ class WebSocketPool:
         arguments.whole("priority", priority)
         listed = [i for i in wanted if self.feed.book.token(i) is not None]
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
-        plans = [lane.plan(listed) for lane in self._lanes]
-        # All lanes are of the same size and carry the same.
+        plans = [replica.plan(listed) for replica in self._replicas]
+        # All replicas are of the same size and carry the same.
         refused = refusals.judge(self.name, self._placement, strangers, plans[0].unplaced, partial=partial)
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
         for instrument in accepted:
@@ -157,8 +159,8 @@ class WebSocketPool:
                 token = self.feed.book.token(instrument)
                 assert token is not None  # looked up above
                 self._tokens[instrument] = token
-        for lane, plan in zip(self._lanes, plans, strict=True):
-            lane.commit(plan)
+        for replica, plan in zip(self._replicas, plans, strict=True):
+            replica.commit(plan)
         for instrument in accepted:
             self._carry(instrument)
         refused |= refusals.no_place(self._placement, plans[0].unplaced)  # now that the others have theirs
@@ -180,10 +182,10 @@ class WebSocketPool:
             if self._demand.mode(instrument) is not None:
                 self._carry(instrument)
                 continue
-            for lane in self._lanes:
-                lane.drop(instrument)
+            for replica in self._replicas:
+                replica.drop(instrument)
             del self._tokens[instrument]
-            self._intake.forget(instrument)
+            self._delivery.forget(instrument)
         return given_up
 
     def release(self, owner: str) -> int:
@@ -199,7 +201,7 @@ class WebSocketPool:
 
     def plan(self, instruments: Instruments) -> Plan:
         """Tell where a batch would go, without changing anything."""
-        return self._lanes[0].plan(arguments.instruments(instruments))
+        return self._replicas[0].plan(arguments.instruments(instruments))
 
     @property
     def demand(self) -> Demand:
@@ -234,7 +236,7 @@ class WebSocketPool:
 
     def gap(self, instrument: Instrument | str) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
-        return self._intake.gaps.get(arguments.instrument(instrument))
+        return self._delivery.gaps.get(arguments.instrument(instrument))
 
     def explain(self, instrument: Instrument | str) -> Explanation:
         """Tell all that is known of one instrument, wanted or not; nothing is changed."""
@@ -263,11 +265,11 @@ class WebSocketPool:
 
     def listen(self, listener: PoolListener) -> None:
         """Tell the listener of every tick and change from now on. Raises TypeError for one that cannot be."""
-        self._intake.listen(listener)
+        self._delivery.listen(listener)
 
     def unlisten(self, listener: PoolListener) -> None:
         """Tell the listener no more; one that never listened is ignored."""
-        self._intake.unlisten(listener)
+        self._delivery.unlisten(listener)
 
     @contextlib.contextmanager
     def ticks(self, size: int = 10_000) -> Iterator[TickStream]:
@@ -287,7 +289,7 @@ class WebSocketPool:
 
     def fresh(self, instrument: Instrument | str, within: float) -> Tick | None:
         """Return the last tick if it came within so many seconds and no gap is open, else None."""
-        return self._intake.fresh(arguments.instrument(instrument), arguments.seconds("within", within))
+        return self._delivery.fresh(arguments.instrument(instrument), arguments.seconds("within", within))
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""
@@ -306,11 +308,11 @@ class WebSocketPool:
         given up, and the connection goes on with the rest.
         Raises BrokerpoolError: CONNECTION_UNKNOWN, or CONNECTION_NOT_MOVABLE; nothing has changed then.
         """
-        return self._lane_of(name).order_out(name, "an operator has it rotated", opens=True)
+        return self._replica_of(name).order_out(name, "an operator has it rotated", opens=True)
 
     def drain(self, name: str) -> int:
         """Do the same with the connections that are open, so that there is one less; see `rotate`."""
-        return self._lane_of(name).order_out(name, "an operator has it drained", opens=False)
+        return self._replica_of(name).order_out(name, "an operator has it drained", opens=False)
 
     # -- credentials and end ------------------------------------------------------------------------------
 
@@ -328,12 +330,12 @@ class WebSocketPool:
         for instrument in found.expired:
             for owner in list(self._demand.owners(instrument)):
                 self.unsubscribe(instrument, owner=owner)
-        for instrument, lane in product(found.moved, self._lanes):
-            lane.forget(instrument)
+        for instrument, replica in product(found.moved, self._replicas):
+            replica.forget(instrument)
         self._tokens.update(found.moved)
         for instrument in found.moved:
             self._carry(instrument)
-        self._intake.delisted(found.expired)
+        self._delivery.delisted(found.expired)
         return len(found.moved)
 
     def renew(self) -> None:
@@ -353,15 +355,15 @@ class WebSocketPool:
         open_pools.remove(self)
         # All of it is begun before the first wait: a caller that is cancelled leaves nothing open.
         self._watch.stop()
-        self._intake.end()
+        self._delivery.end()
         for stream in self._streams:
             stream.end()
-        for lane in self._lanes:
-            lane.end()
+        for replica in self._replicas:
+            replica.end()
         self._account.end()
         self._supervision.end()
-        for lane in self._lanes:
-            await lane.ended()
+        for replica in self._replicas:
+            await replica.ended()
         await self._account.ended()
         await self._supervision.ended()
 
@@ -377,22 +379,22 @@ class WebSocketPool:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _connections(self) -> Iterator[Connection]:
-        return (connection for lane in self._lanes for connection in lane.connections.values())
+        return (connection for replica in self._replicas for connection in replica.connections.values())
 
-    def _lane_of(self, name: str) -> Lane:
+    def _replica_of(self, name: str) -> Replica:
         arguments.text("name", name)
-        lane = next((lane for lane in self._lanes if name in lane.connections), None)
-        if lane is None:
+        replica = next((replica for replica in self._replicas if name in replica.connections), None)
+        if replica is None:
             known = ", ".join(connection.name for connection in self._connections()) or "none"
             # The name is not repeated: it may be anything that somebody typed.
             raise BrokerpoolError(f"Open are: {known}.", code=ErrorCode.CONNECTION_UNKNOWN)
-        return lane
+        return replica
 
     def _carry(self, instrument: Instrument) -> None:
-        for lane in self._lanes:
-            lane.carry(instrument)
-        if len(self._lanes) > 1:
-            self._intake.carriers_changed(instrument)
+        for replica in self._replicas:
+            replica.carry(instrument)
+        if len(self._replicas) > 1:
+            self._delivery.carriers_changed(instrument)
 
     def _check_open(self) -> None:
         self._guard.enter()

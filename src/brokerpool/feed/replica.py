@@ -8,7 +8,7 @@ from typing import Any
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.connection import Connection
-from brokerpool.feed.connections import Fleet
+from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.explanation import Carrier
@@ -25,20 +25,20 @@ EVACUATION_SECONDS = 60.0
 _TURNS = 200
 
 
-class Lane:
+class Replica:
     """Keeps every wanted symbol on a connection that works, as long as there is room.
 
     A symbol's home is the connection that the placement gave it. When that is out for longer than `grace`
-    seconds the symbol becomes a guest of a connection that works, by priority; the home goes on wanting it,
-    and when it has been back for a while, and ticks, the guest's stay ends. An evacuation moves symbols off
-    a connection that still works in the same way, and makes the guests' places their homes. So each move is
-    made before it is broken.
+    seconds the symbol is hosted by a connection that works, by priority; the home goes on wanting it, and
+    when it has been back for a while, and ticks, the hosted symbol's stay ends. An evacuation moves symbols
+    off a connection that still works in the same way, and makes the places of hosted symbols their homes. So
+    each move is made before it is broken.
     """
 
     def __init__(
         self,
         placement: Placement,
-        fleet: Fleet,
+        sockets: Connections,
         rotation: Rotation,
         budget: DialBudget,
         demand: Demand,
@@ -49,8 +49,8 @@ class Lane:
         grace: float,
     ) -> None:
         self.placement = placement
-        self.connections: Mapping[str, Connection] = fleet.connections
-        self._fleet = fleet
+        self.connections: Mapping[str, Connection] = sockets.connections
+        self._sockets = sockets
         self._rotation = rotation
         self._budget = budget
         self._demand = demand
@@ -61,7 +61,7 @@ class Lane:
         self._leaving = Leaving()
         self._moves = Moves(
             placement,
-            fleet,
+            sockets,
             self._leaving,
             budget,
             demand,
@@ -71,7 +71,7 @@ class Lane:
             emptied=self._linger_if_empty,
         )
         #: Symbols without a connection that carries them, though their home has been out for the grace.
-        self.stranded: Mapping[Instrument, None] = self._moves.stranded
+        self.unplaced: Mapping[Instrument, None] = self._moves.unplaced
 
     # -- demand -------------------------------------------------------------------------------------------
 
@@ -95,8 +95,8 @@ class Lane:
         mode = self._demand.mode(instrument)
         assert mode is not None  # only what is wanted is carried
         for name in self.carriers(instrument):
-            self._fleet.take(name).want(self._tokens[instrument], instrument, mode)
-        if self._leaving or self.placement.has_guests:
+            self._sockets.take(name).want(self._tokens[instrument], instrument, mode)
+        if self._leaving or self.placement.has_hosted:
             self._moves.note(instrument)
             self._moves.disturbed()
 
@@ -110,8 +110,8 @@ class Lane:
             self.connections[name].drop(self._tokens[instrument])
 
     def carriers(self, instrument: Instrument) -> list[str]:
-        """Return the connections that want the symbol: its home, and where it is a guest."""
-        names = (self.placement.slot(instrument), self.placement.guest(instrument))
+        """Return the connections that want the symbol: its home, and where it is hosted."""
+        names = (self.placement.slot(instrument), self.placement.host(instrument))
         return [name for name in names if name is not None]
 
     def state(self, instrument: Instrument) -> SymbolState:
@@ -120,13 +120,13 @@ class Lane:
         states = [self.connections[name].symbol_state(token) for name in self.carriers(instrument)]
         best = max(states, key=PROGRESS.index)
         # A home that is back is noticed at the next look; what it serves by then is degraded no more.
-        stranded = instrument in self.stranded and best is SymbolState.ACCEPTED
-        return SymbolState.DEGRADED if stranded else best
+        unplaced = instrument in self.unplaced and best is SymbolState.ACCEPTED
+        return SymbolState.DEGRADED if unplaced else best
 
     def serving(self, instrument: Instrument) -> list[str]:
         """Return the live connections that have brought a tick of the symbol."""
         serving = []
-        for name in (self.placement.slot(instrument), self.placement.guest(instrument)):
+        for name in (self.placement.slot(instrument), self.placement.host(instrument)):
             # Asked for every symbol of a connection that is lost: most answers end at the first question.
             if name is None or not (connection := self.connections[name]).live:
                 continue
@@ -136,7 +136,7 @@ class Lane:
 
     def stats(self, name: str) -> dict[str, Any]:
         """Return one connection's numbers."""
-        return {**self.connections[name].stats(), "guests": len(self.placement.guests(name))}
+        return {**self.connections[name].stats(), "hosted": len(self.placement.hosted(name))}
 
     def without(self, fails: Callable[[Connection], bool]) -> int:
         """Return how many symbols have a home that fails, and no live connection for another place."""
@@ -147,7 +147,7 @@ class Lane:
 
     def lacks(self, instrument: Instrument, fails: Callable[[Connection], bool]) -> bool:
         """Tell whether a symbol is one of these."""
-        home, host = self.placement.slot(instrument), self.placement.guest(instrument)
+        home, host = self.placement.slot(instrument), self.placement.host(instrument)
         if home is None or not fails(self.connections[home]):
             return False
         return host is None or not self.connections[host].live
@@ -157,7 +157,7 @@ class Lane:
         token = self._tokens[instrument]
         home = self.placement.slot(instrument)
         return [
-            Carrier(name, "home" if name == home else "guest", c.state, c.symbol_state(token), c.last_fault)
+            Carrier(name, "home" if name == home else "hosted", c.state, c.symbol_state(token), c.last_fault)
             for name, c in ((name, self.connections[name]) for name in self.carriers(instrument))
         ]
 
@@ -174,14 +174,14 @@ class Lane:
             raise _not_movable(
                 f"{name} is {self.connections[name].state.value}, and only a live one is emptied."
             )
-        if self._leaving or placement.has_guests:
-            busy = ", ".join(self._leaving.names()) or "guests"
+        if self._leaving or placement.has_hosted:
+            busy = ", ".join(self._leaving.names()) or "hosted"
             raise _not_movable(f"Symbols are away from home or being moved already ({busy}).")
         hosts = [n for n, c in self.connections.items() if n != name and c.live and not c.fading]
         room = sum(placement.room(host) for host in hosts)
         if opens:
-            seats = max(0, budget.cap - budget.sockets)
-            room += sum(places for _, places in placement.new_slots()[:seats])
+            permits = max(0, budget.cap - budget.sockets)
+            room += sum(places for _, places in placement.new_slots()[:permits])
         symbols = len(placement.homes(name))
         if symbols > room:
             raise _not_movable(
@@ -208,7 +208,7 @@ class Lane:
             del leaving.evacuations[name]
             self._moves.reconsider(name)
         yield from self._moves.take_over(now)
-        if not leaving:  # a guest could not be moved without a hole
+        if not leaving:  # a hosted symbol could not be moved without a hole
             order = self._rotation.due(self.connections, now)
             if order is not None:
                 self._evacuate(order)
@@ -241,22 +241,22 @@ class Lane:
 
     def _linger_if_empty(self, name: str) -> None:
         if not self.placement.carried(name):
-            self._fleet.linger(name, self._close_empty)
+            self._sockets.linger(name, self._close_empty)
 
     def _close_empty(self, name: str) -> None:
         self._moves.close(name)
         self._leaving.forget(name)
         self._rotation.forget(name)
-        self._fleet.close(name, "it carries nothing")
+        self._sockets.close(name, "it carries nothing")
 
     def end(self) -> None:
         """Begin to close every connection; `ended` waits for it, and it goes on though nobody waits."""
         self._moves.end()
-        self._fleet.end()
+        self._sockets.end()
 
     async def ended(self) -> None:
         """Return once every connection that was closed is gone; takes a few seconds at most."""
-        await self._fleet.ended()
+        await self._sockets.ended()
 
 
 def _not_movable(text: str) -> BrokerpoolError:

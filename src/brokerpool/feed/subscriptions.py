@@ -12,7 +12,7 @@ from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode
 
 
-class Cargo:
+class Subscriptions:
     """Follows each token of a connection from the wish to the first tick; times are monotonic seconds.
 
     A token has a route from the moment at which the broker is asked for it until it is dropped or the

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from brokerpool.feed.delivery import Intake
+from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.filler import Filling
-from brokerpool.feed.replica import Lane
+from brokerpool.feed.replica import Replica
 from brokerpool.hours import MarketHours
 from brokerpool.instruments import Instrument
 from brokerpool.journal import Event, Journal
@@ -16,19 +16,19 @@ _SHARE = 300
 
 
 class Supervision:
-    """Looks after the lanes of a pool, as often as `look` is called."""
+    """Looks after the replicas of a pool, as often as `look` is called."""
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
-        intake: Intake,
+        replicas: Sequence[Replica],
+        delivery: Delivery,
         hours: MarketHours,
         filling: Filling | None,
         journal: Journal,
         wall_clock: Callable[[], float],
     ) -> None:
-        self._lanes = lanes
-        self._intake = intake
+        self._replicas = replicas
+        self._delivery = delivery
         self._hours = hours
         self._filling = filling
         self._journal = journal
@@ -40,7 +40,7 @@ class Supervision:
 
         Does a share at each step, so that ticks pass between them.
         """
-        carried = {c: c.carried() for lane in self._lanes for c in lane.connections.values()}
+        carried = {c: c.carried() for replica in self._replicas for c in replica.connections.values()}
         wall = self._wall_clock()
         exchanges = set().union(*({i.exchange for i in held} for held in carried.values()))
         before, self._open = self._open, frozenset(e for e in exchanges if self._hours.is_open(e, wall))
@@ -54,7 +54,7 @@ class Supervision:
                 # What was silent through the night, or while nobody listened, has not fallen mute.
                 forgiven = [i for i in held if stalled or i.exchange in opened]
                 for part in _parts(forgiven):
-                    self._intake.cadence.forgive(part, now)
+                    self._delivery.cadence.forgive(part, now)
                     if len(part) == _SHARE:
                         yield
             judged = [i for i in held if i.exchange in self._open]
@@ -62,12 +62,12 @@ class Supervision:
             for part in _parts(judged):
                 if not connection.live:
                     break  # lost between two steps, or just now
-                self._intake.sweep(part, now)
+                self._delivery.sweep(part, now)
                 if len(part) == _SHARE:
                     yield
-        yield from self._intake.tidy(now)
-        for lane in self._lanes:
-            yield from lane.watch(now)
+        yield from self._delivery.tidy(now)
+        for replica in self._replicas:
+            yield from replica.watch(now)
         if self._filling is not None:
             self._filling.look(int(wall * 1000))
 

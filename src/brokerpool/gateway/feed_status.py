@@ -46,7 +46,7 @@ class FeedStatus(PoolListener):
         self._look_soon()
 
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
-        if self._symbols_down:  # guests that tick are not down any more
+        if self._symbols_down:  # hosted symbols that tick are not down any more
             self._look_soon()
 
     def gaps_opened(self, gaps: list[Gap]) -> None:

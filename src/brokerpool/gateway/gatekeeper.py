@@ -31,7 +31,7 @@ class Caller(NamedTuple):
 _OWNER = Caller(OWN, "BROKERPOOL_API_KEY", frozenset(Scope))
 
 
-class Guest(Protocol):
+class KeyHolder(Protocol):
     """A client that is connected with a key."""
 
     @property
@@ -60,7 +60,7 @@ class _Use:
 
     caller: Caller
     requests: SlidingSum
-    guests: set[Guest] = field(default_factory=set)
+    holders: set[KeyHolder] = field(default_factory=set)
 
 
 class Gatekeeper:
@@ -118,34 +118,34 @@ class Gatekeeper:
 
     # -- shares -------------------------------------------------------------------------------------------
 
-    def enter(self, caller: Caller, guest: Guest) -> None:
+    def enter(self, caller: Caller, holder: KeyHolder) -> None:
         """Count a client, and what it holds already under another key.
 
         Raises AccessError for one too many: KEY_CLIENT_LIMIT, or KEY_SYMBOL_LIMIT where it is the symbols.
         """
-        guests = self._uses[caller.key_id].guests
-        if caller.key_id != OWN and guest not in guests:
-            if len(guests) >= self._limits.clients:
-                text = f"{len(guests)} clients are connected with this API key."
+        holders = self._uses[caller.key_id].holders
+        if caller.key_id != OWN and holder not in holders:
+            if len(holders) >= self._limits.clients:
+                text = f"{len(holders)} clients are connected with this API key."
                 raise AccessError(text, code=ErrorCode.KEY_CLIENT_LIMIT)
             room = self.room(caller)
-            if room is not None and guest.symbols > room:
-                text = f"The client holds {guest.symbols} symbols; this API key has room for {room} more."
+            if room is not None and holder.symbols > room:
+                text = f"The client holds {holder.symbols} symbols; this API key has room for {room} more."
                 raise AccessError(text, code=ErrorCode.KEY_SYMBOL_LIMIT)
-        guests.add(guest)
+        holders.add(holder)
 
-    def leave(self, caller: Caller, guest: Guest) -> None:
+    def leave(self, caller: Caller, holder: KeyHolder) -> None:
         """Count a client no more."""
         use = self._uses.get(caller.key_id)
         if use is not None:
-            use.guests.discard(guest)
+            use.holders.discard(holder)
 
     def room(self, caller: Caller) -> int | None:
         """Return how many more symbols the clients with the key may hold; None when that is not limited."""
         if caller.key_id == OWN:
             return None
         use = self._uses.get(caller.key_id)
-        held = sum(guest.symbols for guest in use.guests) if use else 0
+        held = sum(holder.symbols for holder in use.holders) if use else 0
         return max(0, self._limits.symbols - held)
 
     def delay(self, caller: Caller) -> float:
@@ -175,15 +175,15 @@ class Gatekeeper:
             use = self._uses.pop(key_id, None)
             if use is None:
                 continue
-            for guest in use.guests:
-                guest.dismiss()
-            told = f"{use.caller.name}; {len(use.guests)} clients are closed"
+            for holder in use.holders:
+                holder.dismiss()
+            told = f"{use.caller.name}; {len(use.holders)} clients are closed"
             self._journal.note(Event.KEY_REVOKED, reason=told)
 
     def clients_with(self, key_id: int) -> int:
         """Return how many clients are connected with a key."""
         use = self._uses.get(key_id)
-        return len(use.guests) if use else 0
+        return len(use.holders) if use else 0
 
     def stats(self) -> dict[str, int]:
         """Return how many keys were used since the start, and what the lock-out has counted."""

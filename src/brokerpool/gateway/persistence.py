@@ -25,7 +25,7 @@ STATISTICS_SECONDS = 60.0
 CLOSE_SECONDS = 2.0
 
 
-class Records:
+class Persistence:
     """What the gateway keeps and is told by its database; ticks and known keys never wait for it.
 
     A database that cannot be opened at the start ends the start, unless BROKERPOOL_API_KEY and

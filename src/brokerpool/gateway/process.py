@@ -17,7 +17,7 @@ from brokerpool.errors import SettingsError
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.login_trial import LoginTrial
 from brokerpool.gateway.loop_faults import LoopFaults
-from brokerpool.gateway.persistence import Records
+from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
@@ -53,7 +53,7 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
 
 
 async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
-    records = Records(settings)
+    records = Persistence(settings)
     gateway: Gateway | None = None
     try:
         await records.open()

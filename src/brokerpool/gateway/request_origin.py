@@ -34,7 +34,7 @@ class Came(NamedTuple):
     here: bool
 
 
-class Approach:
+class RequestOrigin:
     """Tells strangers' ways from those of the gateway's own clients.
 
     A web page that a user of this machine happens to look at may call every address that the machine

@@ -25,18 +25,18 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh, ListedFeed
-from brokerpool.gateway.persistence import Records
+from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.places import Places
 from brokerpool.gateway.refusals import RefusalLog
-from brokerpool.gateway.request_origin import Approach
-from brokerpool.gateway.rest import Door, Market, RestServer, application, serve_rest
+from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
 from brokerpool.gateway.rest.connection import Connection
 from brokerpool.gateway.rest.cors import Cors
 from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
-from brokerpool.gateway.rest.instrument_search import Directory
+from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
@@ -88,7 +88,7 @@ class Gateway:
         self,
         settings: Settings,
         feed: AccountFeed,
-        records: Records | None = None,
+        records: Persistence | None = None,
         certificate: Certificate | None = None,
     ) -> None:
         """`records` is the opened database side; without it only the settings' key is valid."""
@@ -283,11 +283,11 @@ class Gateway:
         def book() -> TokenBook:
             return self._feed.book
 
-        return Market(self._feed.name, self._api, book, Directory(book), self._new_door())
+        return Market(self._feed.name, self._api, book, InstrumentSearch(book), self._new_door())
 
-    def _new_door(self) -> Door:
+    def _new_door(self) -> Access:
         # The dashboard has its own: what it asks for takes nothing from the programs at its address.
-        return Door(self._gatekeeper, *self._settings.api_rate, clock=time.monotonic)
+        return Access(self._gatekeeper, *self._settings.api_rate, clock=time.monotonic)
 
     def _carried(self, call: str, status: int | None, seconds: float, attempts: int) -> None:
         if self._records is not None:
@@ -322,9 +322,9 @@ class Gateway:
             make_room=self._records.make_room if self._records is not None else lambda: False,
         )
 
-    def _approach_to(self, bound: str) -> Approach:
+    def _approach_to(self, bound: str) -> RequestOrigin:
         settings = self._settings
-        return Approach(
+        return RequestOrigin(
             bound,
             hosts=words(settings.allowed_hosts),
             origins=words(settings.allowed_origins),

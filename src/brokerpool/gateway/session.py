@@ -180,7 +180,7 @@ class Session(LinkHandler):
         self._link.close(TRY_AGAIN_LATER, "too many clients that have not authenticated")
         self._link.abort()
 
-    # -- Guest --------------------------------------------------------------------------------------------
+    # -- KeyHolder ----------------------------------------------------------------------------------------
 
     @property
     def symbols(self) -> int:

@@ -6,14 +6,14 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from brokerpool.http.queue import Line, Ticket
+from brokerpool.http.queue import Queue, Ticket
 
 
 class Admission:
     """Wakes the callers that the line lets go, and sets a timer where the rate limit makes them wait."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -25,14 +25,14 @@ class Admission:
         next in line has not lost its turn.
         """
         loop = asyncio.get_running_loop()
-        if self._line.take(ticket, loop.time()):
+        if self._queue.take(ticket, loop.time()):
             return
-        self._line.enter(ticket)
+        self._queue.enter(ticket)
         self.stir()
         if ticket.slot is not None:
             return
-        if self._line.queued(ticket.lane) > self._line.max_waiting:
-            self._line.withdraw(ticket)
+        if self._queue.queued(ticket.lane) > self._queue.max_waiting:
+            self._queue.withdraw(ticket)
             raise asyncio.QueueFull
         turn = self._waiting[ticket] = loop.create_future()
         try:
@@ -40,7 +40,7 @@ class Admission:
                 await turn
         except BaseException as error:
             if self._waiting.pop(ticket, None) is not None:
-                self._line.withdraw(ticket)
+                self._queue.withdraw(ticket)
                 # Perhaps it alone kept a later ticket of its group waiting.
                 self.stir()
             elif ticket.slot is None:
@@ -55,13 +55,13 @@ class Admission:
 
     def sent(self, ticket: Ticket, now: float) -> None:
         """Note that the ticket's call leaves now."""
-        self._line.sent(ticket, now)
+        self._queue.sent(ticket, now)
         if self._waiting:
             self.stir()  # from now on it is known when the windows have room again
 
     def release(self, ticket: Ticket, now: float) -> None:
         """Take the slot back and hand it on."""
-        self._line.release(ticket, now)
+        self._queue.release(ticket, now)
         if self._waiting:
             self.stir()
 
@@ -69,21 +69,21 @@ class Admission:
         """Let go who can go; to be called after every change."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for ticket in self._line.grant(now):
+        for ticket in self._queue.grant(now):
             turn = self._waiting.pop(ticket, None)
             if turn is not None and not turn.done():
                 turn.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        delay = self._line.next_grant(now)
+        delay = self._queue.next_grant(now)
         if delay < math.inf:
             self._timer = loop.call_later(delay, self.stir)
 
     def fail_all(self, error: Callable[[], Exception]) -> None:
         """Let every waiting caller end with an error of its own."""
-        for ticket in self._line.waiting():
-            self._line.withdraw(ticket)
+        for ticket in self._queue.waiting():
+            self._queue.withdraw(ticket)
             turn = self._waiting.pop(ticket)
             if not turn.done():
                 turn.set_exception(error())

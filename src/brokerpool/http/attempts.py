@@ -24,12 +24,12 @@ from brokerpool.http.connection import (
     ProxyRefused,
     UntrustedHost,
 )
-from brokerpool.http.deadlines import Running
+from brokerpool.http.deadlines import Deadlines
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.hosts import Hosts
-from brokerpool.http.queue import Lane, Line, Ticket
+from brokerpool.http.queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
-from brokerpool.http.refusals import Verdicts
+from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
 from brokerpool.http.tally import Tally
@@ -41,14 +41,14 @@ logger = logging.getLogger("brokerpool.http")
 _BAD_REQUEST, _SERVER_ERROR = int(HTTPStatus.BAD_REQUEST), int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-class Courier:
+class Attempts:
     """Sends calls over the slots of one client, and repeats them as far as that is safe and within budget."""
 
     def __init__(
         self,
         name: str,
         *,
-        line: Line,
+        queue: Queue,
         limiter: RateLimiter,
         policy: RetryPolicy,
         authorization: Authorization | None,
@@ -60,21 +60,21 @@ class Courier:
         self._name = name
         #: The loop's clock, bound at the first call: it is read half a dozen times in each.
         self._now: Callable[[], float] = clock
-        self.line = line
+        self.queue = queue
         self.limiter = limiter
         self.tally = Tally()
-        self._verdicts = Verdicts(
-            name, line=line, limiter=limiter, tally=self.tally, clock=clock, hooks=hooks
+        self._refusals = Refusals(
+            name, queue=queue, limiter=limiter, tally=self.tally, clock=clock, hooks=hooks
         )
         self._policy = policy
         self._budget = RetryBudget()
         self._authorization = authorization
-        self._admission = Admission(line)
+        self._admission = Admission(queue)
         self._hosts = Hosts(connect)
         self._hooks = hooks
         self._max_wait = max_wait
         self._keep_alive = keep_alive
-        self._running = Running()
+        self._running = Deadlines()
         #: Whose process and loop it is.
         self.guard = ForkGuard(self, f"client {name}")
         self._closed = False
@@ -139,7 +139,7 @@ class Courier:
         if self.guard.elsewhere:
             return  # all of it is the parent's
         self._closed = True
-        self._admission.fail_all(self._verdicts.closed)
+        self._admission.fail_all(self._refusals.closed)
         self._running.expire(resting=True)
         try:
             async with asyncio.timeout(seconds):
@@ -161,12 +161,12 @@ class Courier:
     def _check_open(self) -> None:
         self.guard.enter()
         if self._closed:
-            raise self._verdicts.closed()
+            raise self._refusals.closed()
 
     def _out_of_time(self, call: Call, timeout: float) -> BrokerpoolError:
-        verdict = self._verdicts.out_of_time(call, timeout)
+        verdict = self._refusals.out_of_time(call, timeout)
         if self._closed and not isinstance(verdict, OutcomeUnknown):
-            return self._verdicts.closed()
+            return self._refusals.closed()
         return verdict
 
     async def _attempts(self, call: Call) -> Response:
@@ -180,7 +180,7 @@ class Courier:
                     return response
                 attempt = self._judged(call, response)
             except (UntrustedHost, ProxyRefused, AnswerTooLarge) as error:
-                raise self._verdicts.failed(call, error) from None
+                raise self._refusals.failed(call, error) from None
             except AttemptFailed as error:
                 failure, attempt = error, error.attempt
             if (
@@ -196,10 +196,10 @@ class Courier:
             tries += 1
             if not await self._rests(call, tries, attempt):
                 if failure is not None:
-                    raise self._verdicts.failed(call, failure) from None
+                    raise self._refusals.failed(call, failure) from None
                 assert response is not None  # no failure, so there is an answer
                 if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not call.safe:
-                    raise self._verdicts.in_doubt(
+                    raise self._refusals.in_doubt(
                         call, f"was answered with {response.status}", response.status
                     )
                 return response
@@ -291,12 +291,12 @@ class Courier:
         try:
             return authorization.headers()
         except HookFailed as failed:
-            raise self._verdicts.no_proof(call, failed) from None
+            raise self._refusals.no_proof(call, failed) from None
 
     async def _check_login(self, call: Call, authorization: Authorization) -> None:
         # Calling an order off is always tried.
         if authorization.refused and call.lane is not Lane.CANCEL and not await authorization.usable():
-            raise self._verdicts.login_refused(call)
+            raise self._refusals.login_refused(call)
 
     def _enter(self, call: Call, breaker: Breaker) -> Ticket:
         """Return a ticket, which has its slot at once if that is possible."""
@@ -304,16 +304,16 @@ class Courier:
         if call.weight != 1:
             self.limiter.delay(call.group, call.weight, now)  # raises for a weight that never fits
         self._check_breaker(call, breaker, now)
-        evicted = self.line.open_host(call.host)
+        evicted = self.queue.open_host(call.host)
         if evicted is None:
-            raise self._verdicts.no_host(call)
+            raise self._refusals.no_host(call)
         for host in evicted:
             self._hosts.forget(host)
         self._check_open()  # perhaps closed while it waited for a login or its next attempt
         assert call.deadline is not None  # set before the first attempt
         holder = call.deadline.holder
         ticket = Ticket(call.host, call.group, call.lane, call.weight, call.label, holder, entered=now)
-        self.line.take(ticket, now)
+        self.queue.take(ticket, now)
         return ticket
 
     async def _wait(self, call: Call, ticket: Ticket, breaker: Breaker) -> None:
@@ -321,13 +321,13 @@ class Courier:
         seconds = min(self._max_wait, self._time_left(call))
         held = self.limiter.held(call.group, self._now())
         if held > seconds:
-            raise self._verdicts.held(call, held)
+            raise self._refusals.held(call, held)
         try:
             await self._admission.wait(ticket, seconds)
         except asyncio.QueueFull:
-            raise self._verdicts.queue_full(call) from None
+            raise self._refusals.queue_full(call) from None
         except TimeoutError:
-            raise self._verdicts.waited(call, seconds) from None
+            raise self._refusals.waited(call, seconds) from None
         try:
             self._check_breaker(call, breaker, self._now())  # it may have opened meanwhile
         except BaseException:
@@ -339,7 +339,7 @@ class Courier:
             return
         wait = breaker.refused_for(now)
         if wait is not None:
-            raise self._verdicts.breaker_open(call, wait)
+            raise self._refusals.breaker_open(call, wait)
 
     def _time_left(self, call: Call) -> float:
         """Return the seconds until the call's deadline."""

@@ -16,14 +16,14 @@ from brokerpool import arguments, open_pools
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.egress import Egress
 from brokerpool.fence import check_plain
-from brokerpool.http.attempts import Courier
+from brokerpool.http.attempts import Attempts
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Call, Options, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import Carried, Hooks, Reconcile
-from brokerpool.http.queue import Lane, Line, Ticket
+from brokerpool.http.queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
@@ -142,9 +142,9 @@ class BrokerClient:
         self._keep_alive = keep_alive
         self._random = random or Random()
         limiter = RateLimiter(limits or RateLimits())
-        self._courier = Courier(
+        self._attempts = Attempts(
             name,
-            line=Line(limiter, size=pool_maxsize, max_waiting=max_waiting, max_hosts=pool_connections),
+            queue=Queue(limiter, size=pool_maxsize, max_waiting=max_waiting, max_hosts=pool_connections),
             limiter=limiter,
             policy=RetryPolicy(
                 self._random,
@@ -168,7 +168,7 @@ class BrokerClient:
         self._shared: SharedCalls[tuple[str, frozenset[tuple[str, str]]], Response] = SharedCalls()
         self._batchers: list[Batcher[Any]] = []
         self._warming: set[asyncio.Task[None]] = set()
-        open_pools.add("http", self, self.stats, self._courier.guard)
+        open_pools.add("http", self, self.stats, self._attempts.guard)
 
     # -- calls --------------------------------------------------------------------------------------------
 
@@ -222,11 +222,11 @@ class BrokerClient:
             order_tag=order_tag,
         )
         if not share:
-            return await self._courier.carry(call, timeout)
+            return await self._attempts.carry(call, timeout)
         if call.method != "GET" or not call.safe:
             raise ValueError("only a GET that changes nothing can be shared")
         key = (str(call.url()), frozenset(call.headers.items()))
-        return await self._shared.run(key, partial(self._courier.carry, call, timeout))
+        return await self._shared.run(key, partial(self._attempts.carry, call, timeout))
 
     async def get(self, path: str, **options: Unpack[Options]) -> Response:
         """Ask for something; the same as `request` with GET, as the others are with their methods."""
@@ -264,9 +264,9 @@ class BrokerClient:
         """
         if most is not None:
             arguments.whole("most", most, 0)
-        idle = self._courier.line.idle(self._host)
+        idle = self._attempts.queue.idle(self._host)
         calls = [self._warm_call(path) for _ in range(idle if most is None else min(idle, most))]
-        return sum(await asyncio.gather(*(self._courier.try_once(c, self._timeout) for c in calls)))
+        return sum(await asyncio.gather(*(self._attempts.try_once(c, self._timeout) for c in calls)))
 
     def keep_warm(
         self, path: str = "/", *, interval: float = 20.0, when: Callable[[], bool] = lambda: True
@@ -295,31 +295,31 @@ class BrokerClient:
 
     def held(self, group: str) -> float:
         """Return the seconds for which a 429 of the broker still holds a group of endpoints, else 0."""
-        return self._courier.limiter.held(arguments.text("group", group), clock())
+        return self._attempts.limiter.held(arguments.text("group", group), clock())
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client; the seed's two members first."""
-        line, now = self._courier.line, clock()
+        queue, now = self._attempts.queue, clock()
         return {
             "name": self.name,
-            "pool_size": line.size,
-            "active_connections": line.active(),
-            "hosts": {h: {"active": line.active(h), "idle": line.idle(h)} for h in line.hosts},
-            "queued": {lane.name.lower(): line.queued(lane) for lane in Lane},
-            "oldest_wait_seconds": line.oldest_wait(now),
+            "pool_size": queue.size,
+            "active_connections": queue.active(),
+            "hosts": {h: {"active": queue.active(h), "idle": queue.idle(h)} for h in queue.hosts},
+            "queued": {lane.name.lower(): queue.queued(lane) for lane in Lane},
+            "oldest_wait_seconds": queue.oldest_wait(now),
             "holders": [
-                {"call": t.label, "task": t.holder, "seconds": now - t.granted} for t in line.holders()
+                {"call": t.label, "task": t.holder, "seconds": now - t.granted} for t in queue.holders()
             ],
-            **self._courier.tally.stats(),
+            **self._attempts.tally.stats(),
             "breakers": self.breakers(),
-            "tokens_left": self._courier.limiter.left(now),
+            "tokens_left": self._attempts.limiter.left(now),
             "coalesced": self._shared.saved + sum(batcher.saved for batcher in self._batchers),
             "faults": dict(sum((fence.faults for fence in self._fences), Counter())),
         }
 
     def breakers(self) -> dict[str, str]:
         """Return how each breaker stands, by host and group: "closed", "open" or "half-open"."""
-        return self._courier.breakers()
+        return self._attempts.breakers()
 
     async def drain(self, deadline: float = 10.0) -> None:
         """Refuse new calls, end the waiting ones with PoolClosedError, give the others `deadline` seconds.
@@ -330,7 +330,7 @@ class BrokerClient:
         open_pools.remove(self)
         for task in self._warming:
             task.cancel()
-        await self._courier.close(deadline)
+        await self._attempts.close(deadline)
         await asyncio.gather(*self._warming, return_exceptions=True)
 
     async def close(self) -> None:
@@ -346,7 +346,7 @@ class BrokerClient:
         await self.drain()
 
     def __repr__(self) -> str:
-        return f"<BrokerClient {self.name}: {self._host}, {self._courier.line!r}>"
+        return f"<BrokerClient {self.name}: {self._host}, {self._attempts.queue!r}>"
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -360,7 +360,7 @@ class BrokerClient:
         return path
 
     async def _keeps_warm(self, path: str, idle_for: float, when: Callable[[], bool]) -> None:
-        line, clock = self._courier.line, asyncio.get_running_loop().time
+        queue, clock = self._attempts.queue, asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(idle_for)
             while self.fence.call(when, otherwise=False, name="when"):
@@ -368,9 +368,9 @@ class BrokerClient:
                 ticket = Ticket(
                     call.host, WARM_UP, Lane.QUERY, 1, call.label, f"{self.name}-keep-warm", clock()
                 )
-                if not line.take_stalest(ticket, clock(), idle_for=idle_for):
+                if not queue.take_stalest(ticket, clock(), idle_for=idle_for):
                     break
-                await self._courier.try_once(call, self._timeout, ticket)
+                await self._attempts.try_once(call, self._timeout, ticket)
 
     def _warm_call(self, path: str) -> Call:
         return Call("GET", self._url(path), group=WARM_UP)

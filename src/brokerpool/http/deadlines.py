@@ -16,7 +16,7 @@ class Deadline:
 
     __slots__ = ("_cancelling", "_running", "_task", "expired", "resting", "when")
 
-    def __init__(self, when: float, running: Running, task: asyncio.Task[Any]) -> None:
+    def __init__(self, when: float, running: Deadlines, task: asyncio.Task[Any]) -> None:
         #: On the loop's clock, in seconds.
         self.when = when
         self.expired = False
@@ -51,7 +51,7 @@ class Deadline:
                 raise TimeoutError from error
 
 
-class Running:
+class Deadlines:
     """What runs at present; only the first deadline has a timer."""
 
     def __init__(self) -> None:

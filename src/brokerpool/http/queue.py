@@ -53,7 +53,7 @@ class _Host:
         self.held[slot] = ticket
 
 
-class Line:
+class Queue:
     """Hands `size` slots for each of at most `max_hosts` hosts to tickets: by lane, and in each lane FIFO.
 
     A slot goes from hand to hand: a newcomer gets one only when nobody before it could use it. A ticket
@@ -241,4 +241,4 @@ class Line:
 
     def __repr__(self) -> str:
         hosts = ", ".join(self._hosts) or "none"
-        return f"<Line {self.active()} active, {self.queued()} waiting, hosts {hosts}>"
+        return f"<Queue {self.active()} active, {self.queued()} waiting, hosts {hosts}>"

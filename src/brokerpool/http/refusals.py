@@ -18,27 +18,27 @@ from brokerpool.http.breaker import FAULTS
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, ProxyRefused, UntrustedHost
 from brokerpool.http.hooks import Hooks
-from brokerpool.http.queue import Line
+from brokerpool.http.queue import Queue
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
 from brokerpool.http.tally import Tally
 
 
-class Verdicts:
+class Refusals:
     """Makes the errors of one client and counts them; no text has a query, a header or a body."""
 
     def __init__(
         self,
         name: str,
         *,
-        line: Line,
+        queue: Queue,
         limiter: RateLimiter,
         tally: Tally,
         clock: Callable[[], float],
         hooks: Hooks,
     ) -> None:
         self._name = name
-        self._line = line
+        self._queue = queue
         self._limiter = limiter
         self._tally = tally
         self._clock = clock
@@ -53,7 +53,7 @@ class Verdicts:
     def no_host(self, call: Call) -> CallRefusedError:
         """The call goes to one more host than there may be pools, and none of those is idle."""
         text = f"{call.label} goes to {call.host}, and calls are running on all of"
-        return self._refused(f"{text} {', '.join(self._line.hosts)}.", ErrorCode.HTTP_TOO_MANY_HOSTS)
+        return self._refused(f"{text} {', '.join(self._queue.hosts)}.", ErrorCode.HTTP_TOO_MANY_HOSTS)
 
     def held(self, call: Call, seconds: float) -> CallRefusedError:
         """The broker holds the call's group for longer than the call may wait."""
@@ -62,7 +62,7 @@ class Verdicts:
 
     def queue_full(self, call: Call) -> CallRefusedError:
         """The call's lane holds no more."""
-        text = f"{call.label} was refused: {self._line.queued(call.lane)} calls wait in the lane"
+        text = f"{call.label} was refused: {self._queue.queued(call.lane)} calls wait in the lane"
         return self._refused(f"{text} {call.lane.name}. {self._state(call)}", ErrorCode.HTTP_QUEUE_FULL)
 
     def waited(self, call: Call, seconds: float) -> CallRefusedError:
@@ -137,7 +137,7 @@ class Verdicts:
 
     def _state(self, call: Call) -> str:
         now = self._clock()
-        text = self._line.describe(call.host, now)
+        text = self._queue.describe(call.host, now)
         delay = self._limiter.delay(call.group, call.weight, now)
         if delay > 0:
             text += f" The rate limit of {call.group!r} lets the next call go in {delay:.1f} s."

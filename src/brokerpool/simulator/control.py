@@ -28,7 +28,7 @@ import msgspec
 from aiohttp import web
 
 from brokerpool.errors import AccessError
-from brokerpool.gateway.request_origin import Approach
+from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import ProxyOrder, ToxicOrder, describe
 from brokerpool.simulator.faults import FaultOrder
@@ -65,7 +65,7 @@ def control_app(simulator: KiteSimulator) -> web.Application:
     return app
 
 
-_APPROACH = Approach("127.0.0.1")
+_APPROACH = RequestOrigin("127.0.0.1")
 
 
 @web.middleware

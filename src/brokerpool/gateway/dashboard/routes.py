@@ -17,7 +17,7 @@ from brokerpool.gateway.dashboard.broadcast import Broadcast, Stream
 from brokerpool.gateway.dashboard.pages import SECURITY_HEADERS, Pages
 from brokerpool.gateway.dashboard.snapshot import explained
 from brokerpool.gateway.gatekeeper import Caller
-from brokerpool.gateway.rest.access import Door
+from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.market import address
 from brokerpool.instruments import Instrument
@@ -34,7 +34,7 @@ _LIVE_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 _encode = msgspec.json.Encoder().encode
 
 
-def admit_operator(door: Door, request: Request) -> Caller:
+def admit_operator(door: Access, request: Request) -> Caller:
     """Let an operator in, whose key has the scope "admin": who sees everything and may move connections.
 
     The key comes in the header `Authorization: Bearer ...`, which no form and no link of another site can
@@ -48,7 +48,7 @@ def admit_operator(door: Door, request: Request) -> Caller:
     return door.admit(address(request), key, Scope.ADMIN)
 
 
-def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Door) -> APIRouter:
+def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Access) -> APIRouter:
     """Return the page at `/dashboard`, and below it its files, its stream and the operator's orders."""
     router = APIRouter(prefix="/dashboard", include_in_schema=False)
     pages = Pages()

@@ -1,8 +1,8 @@
 """OpenAlgo's REST endpoints for market data, beside the statistics, the journal and a sign of life."""
 
-from brokerpool.gateway.rest.access import Door
+from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.application import application
 from brokerpool.gateway.rest.listener import RestServer, serve_rest
 from brokerpool.gateway.rest.market import Market
 
-__all__ = ["Door", "Market", "RestServer", "application", "serve_rest"]
+__all__ = ["Access", "Market", "RestServer", "application", "serve_rest"]

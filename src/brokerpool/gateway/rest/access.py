@@ -18,7 +18,7 @@ from brokerpool.store.keys import Scope
 MAX_ADDRESSES = 10_000
 
 
-class Door:
+class Access:
     """Lets requests with a key in that allows them, at most so many of each address in any window.
 
     Requests that are turned away count by themselves: however many wrong keys an address tries, they take

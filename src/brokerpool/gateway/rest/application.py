@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.foreign import remembered
-from brokerpool.gateway.request_origin import Approach
+from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import reference
 from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.clients import ClientTold
@@ -48,7 +48,7 @@ def application(
     market: Market,
     stats: Callable[[], dict[str, Any]],
     journal: Journal,
-    approach: Approach,
+    approach: RequestOrigin,
     slowest: Callable[[], list[ClientTold]] = list,
 ) -> FastAPI:
     """Return the application that serves one broker account's market data; see `operations`."""

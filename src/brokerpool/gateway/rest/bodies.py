@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.gateway.rest.access import Door
+from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import FaultyRequestError, RequestRefusedError, failure, faulty
 from brokerpool.gateway.rest.stream import json_response
 
@@ -30,7 +30,7 @@ class Bodies:
     takes a key is searched for that key alone, and answered without a look at the rest when it is wrong.
     """
 
-    def __init__(self, app: ASGIApp, door: Door, keyed: str) -> None:
+    def __init__(self, app: ASGIApp, door: Access, keyed: str) -> None:
         """`keyed` is what the paths begin with that take a key in the body."""
         self._app = app
         self._door = door

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from brokerpool.gateway.request_origin import Approach
+from brokerpool.gateway.request_origin import RequestOrigin
 
 _METHODS = "GET, HEAD, POST"
 #: What a page may read besides the headers that every page may.
@@ -20,11 +20,11 @@ _MAX_AGE = "600"
 class Cors:
     """Stands around the whole application, its failures included: a page must be able to read why.
 
-    Which page may ask is decided by `Approach`, as for the WebSocket; of a page that may not, nothing is said
-    here, and its requests are refused further in.
+    Which page may ask is decided by `RequestOrigin`, as for the WebSocket; of a page that may not, nothing is
+    said here, and its requests are refused further in.
     """
 
-    def __init__(self, app: ASGIApp, approach: Approach) -> None:
+    def __init__(self, app: ASGIApp, approach: RequestOrigin) -> None:
         self._app = app
         self._approach = approach
 

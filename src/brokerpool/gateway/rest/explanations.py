@@ -32,7 +32,7 @@ class OwnerTold(msgspec.Struct):
 
 
 class CarrierTold(msgspec.Struct):
-    """One connection that is to carry the symbol; `role` is home or guest."""
+    """One connection that is to carry the symbol; `role` is home or hosted."""
 
     name: str
     role: str

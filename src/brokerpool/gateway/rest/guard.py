@@ -9,8 +9,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
-from brokerpool.gateway.request_origin import Approach
-from brokerpool.gateway.rest.access import Door
+from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import failure
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.store import keys
@@ -29,7 +29,7 @@ class Guard:
     this machine only and the request began on it.
     """
 
-    def __init__(self, app: ASGIApp, door: Door, approach: Approach, keyed: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, door: Access, approach: RequestOrigin, keyed: Sequence[str]) -> None:
         self._app = app
         self._door = door
         self._approach = approach

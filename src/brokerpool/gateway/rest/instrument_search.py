@@ -25,7 +25,7 @@ class _Page(NamedTuple):
     instruments: tuple[Instrument, ...]
 
 
-class Directory:
+class InstrumentSearch:
     """Finds instruments by parts of their names; nothing here holds the event loop for more than a slice.
 
     The pages are made at the first question after the list has changed, and asked from then on.

@@ -10,9 +10,9 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway.rest.access import Door
+from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import RequestRefusedError
-from brokerpool.gateway.rest.instrument_search import Directory
+from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
 
@@ -25,8 +25,8 @@ class Market:
     api: BrokerApi
     #: Gives the instrument list of the day.
     book: Callable[[], TokenBook]
-    directory: Directory
-    door: Door
+    directory: InstrumentSearch
+    door: Access
 
     def admit(self, request: Request, key: SecretStr) -> None:
         """Let a request in. Raises AccessError (403 or 429) and RequestRefusedError (429)."""

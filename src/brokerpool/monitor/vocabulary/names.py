@@ -79,11 +79,11 @@ _PER_CONNECTION = (
     ),
     Field("symbols", GAUGE, "symbols", "Symbols that it should carry.", "connection_symbols"),
     Field(
-        "guests",
+        "hosted",
         GAUGE,
         "symbols",
         "Symbols that it carries while their own connection is out, or before that is emptied.",
-        "connection_guests",
+        "connection_hosted",
     ),
     Field(
         "sent",

@@ -193,10 +193,10 @@ class Way:
         self._timer = self._loop.call_at(until, self.pump) if until < math.inf else None
 
 
-class Proxied:
+class ProxiedConnection:
     """A client's connection and the one to the server that belongs to it, until both are gone."""
 
-    def __init__(self, random: Random, gone: Callable[[Proxied], None]) -> None:
+    def __init__(self, random: Random, gone: Callable[[ProxiedConnection], None]) -> None:
         self._gone = gone
         self._sides = 0
         self._over = False

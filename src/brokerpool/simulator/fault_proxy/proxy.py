@@ -10,7 +10,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from brokerpool.simulator.fault_proxy.connection import Proxied, close_with_reset
+from brokerpool.simulator.fault_proxy.connection import ProxiedConnection, close_with_reset
 from brokerpool.simulator.fault_proxy.toxics import Toxic, describe
 
 _LOOPBACK = "127.0.0.1"
@@ -33,7 +33,7 @@ class FaultProxy:
         self._target = (target_host, target_port)
         self._random = random or Random()
         self._toxics: dict[str, Toxic] = {}
-        self._connections: set[Proxied] = set()
+        self._connections: set[ProxiedConnection] = set()
         self._total = 0
         #: Bytes that passed over connections that are gone: upstream, downstream.
         self._passed = (0, 0)
@@ -180,14 +180,14 @@ class FaultProxy:
             _tell("the fault proxy cannot accept a connection", error)
             return
         sock.setblocking(False)
-        connection = Proxied(self._random, self._gone)
+        connection = ProxiedConnection(self._random, self._gone)
         self._connections.add(connection)
         self._idle.clear()
         self._total += 1
         connection.dial = asyncio.create_task(self._join(connection, sock))
         connection.dial.add_done_callback(lambda dial: self._joined(dial, connection, sock))
 
-    async def _join(self, connection: Proxied, sock: socket.socket) -> None:
+    async def _join(self, connection: ProxiedConnection, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(lambda: connection.client, sock)
@@ -202,7 +202,7 @@ class FaultProxy:
             connection.reset()
             raise
 
-    def _joined(self, dial: asyncio.Task[None], connection: Proxied, sock: socket.socket) -> None:
+    def _joined(self, dial: asyncio.Task[None], connection: ProxiedConnection, sock: socket.socket) -> None:
         if not connection.client.made:
             # Cancelled so early that nobody else owns the socket.
             close_with_reset(sock)
@@ -211,11 +211,11 @@ class FaultProxy:
         if not dial.cancelled() and (error := dial.exception()) is not None:
             _tell("the fault proxy cannot dial its target", error)
 
-    def _infect(self, connection: Proxied, name: str, toxic: Toxic) -> None:
+    def _infect(self, connection: ProxiedConnection, name: str, toxic: Toxic) -> None:
         if self._random.random() < toxic.toxicity:
             connection.way(toxic).infect(name, toxic)
 
-    def _gone(self, connection: Proxied) -> None:
+    def _gone(self, connection: ProxiedConnection) -> None:
         self._connections.discard(connection)
         up, down = self._passed
         self._passed = up + connection.upstream.passed, down + connection.downstream.passed

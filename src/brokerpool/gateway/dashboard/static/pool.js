@@ -78,7 +78,7 @@ function fill(item, connection, size, snapshot, ticks) {
   const emptying = snapshot.emptying.includes(connection.name);
   const state = emptying ? "emptying" : connection.state;
   const colour = emptying ? "warn" : (TONES[connection.state] ?? "quiet");
-  const home = connection.symbols - connection.guests;
+  const home = connection.symbols - connection.hosted;
   item.dataset.symbols = home;
   tone(item, colour);
   const badge = item.querySelector(".state");
@@ -91,13 +91,13 @@ function fill(item, connection, size, snapshot, ticks) {
   bar.setAttribute("aria-valuemax", size);
   bar.setAttribute("aria-valuenow", connection.symbols);
   bar.setAttribute("aria-valuetext", `${connection.symbols} of ${size}`);
-  [home, connection.guests].forEach((part, n) => {
+  [home, connection.hosted].forEach((part, n) => {
     const width = `${Math.min(100, (100 * part) / size)}%`;
     if (bar.children[n].style.width !== width) bar.children[n].style.width = width;
   });
-  const guests = connection.guests ? ` (${plural(connection.guests, "guest")})` : "";
+  const hosted = connection.hosted ? ` (${plural(connection.hosted, "hosted")})` : "";
   const pairs = [
-    ["symbols", `${count(connection.symbols)} of ${count(size)}${guests}`],
+    ["symbols", `${count(connection.symbols)} of ${count(size)}${hosted}`],
     ["ticks a second", rate(ticks)],
     [
       "last tick",

@@ -232,8 +232,8 @@ class Stage:
         self.broker, self.pool = broker, pool
         self.told = Told()
         pool.listen(self.told)
-        self.lane = pool._lanes[0]
-        self.placement = self.lane.placement
+        self.replica = pool._replicas[0]
+        self.placement = self.replica.placement
 
     def subscribe(self, instruments: list[Instrument], priority: int = 0) -> None:
         self.pool.subscribe(instruments, Mode.LTP, priority=priority)
@@ -250,10 +250,10 @@ class Stage:
         }
         served = {name: tokens for name, tokens in self.broker.served().items() if tokens}
         states = {self.pool.state(i) for i in self.pool.demand.instruments()}
-        return served == homes and not self.placement.has_guests and states <= {SymbolState.LIVE}
+        return served == homes and not self.placement.has_hosted and states <= {SymbolState.LIVE}
 
-    def guests(self, name: str) -> list[Instrument]:
-        return sorted(self.placement.guests(name))
+    def hosted(self, name: str) -> list[Instrument]:
+        return sorted(self.placement.hosted(name))
 
     def events(self, event: Event) -> list[str]:
         return [entry.connection for entry in self.pool.journal.entries() if entry.event is event]

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import cast
 
 from brokerpool.feed.connection import Connection
-from brokerpool.feed.delivery import Intake
+from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.replica import Lane
+from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
@@ -40,7 +40,7 @@ class Told(PoolListener):
         self.news.append(state.value)
 
 
-class Rehearsed(Intake):
+class Rehearsed(Delivery):
     """Its clock is set by the test."""
 
     def __init__(self) -> None:
@@ -63,14 +63,14 @@ class Rehearsed(Intake):
 
 
 class Somewhere:
-    """A connection, as far as an intake asks."""
+    """A connection, as far as an delivery asks."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
 class Everywhere:
-    """A lane that carries all on two connections."""
+    """A replica that carries all on two connections."""
 
     def __init__(self) -> None:
         self.connections = {name: Somewhere(name) for name in ("ws-1", "ws-2")}
@@ -84,49 +84,49 @@ class Everywhere:
 
 def test_a_symbol_that_trades_every_minute_is_found_mute_once_and_then_left_alone() -> None:
     async def main() -> None:
-        intake, told = Rehearsed(), Told()
-        intake.listen(told)
-        intake.tick()  # the broker's first answer, and a trade right after it
-        intake.sweep_until(1.0)
-        intake.tick()
-        intake.sweep_until(2.0)
+        delivery, told = Rehearsed(), Told()
+        delivery.listen(told)
+        delivery.tick()  # the broker's first answer, and a trade right after it
+        delivery.sweep_until(1.0)
+        delivery.tick()
+        delivery.sweep_until(2.0)
         for trade in range(1, 30):
-            intake.sweep_until(60.0 * trade)
-            intake.tick()
+            delivery.sweep_until(60.0 * trade)
+            delivery.tick()
         assert told.news[:7] == ["tick", "tick", "stale", "gap", "gap closed", "live", "tick"]
         assert set(told.news[7:]) == {"tick"}
-        assert intake.gaps_total == 1
+        assert delivery.gaps_total == 1
 
     asyncio.run(main())
 
 
 def test_the_hole_of_a_lost_connection_is_no_habit() -> None:
     async def main() -> None:
-        intake = Rehearsed()
+        delivery = Rehearsed()
         for _ in range(5):
-            intake.tick()
-            intake.sweep_until(intake.now + 1)
-        intake.symbols_lost([INFY], "the connection was lost", NOBODY)
-        assert INFY in intake.gaps
-        intake.now += 500.0
-        intake.tick()
-        assert INFY not in intake.gaps
-        intake.sweep_until(intake.now + 1)
-        intake.tick()
-        intake.sweep_until(intake.now + 1)
-        assert intake.cadence.usual(INFY) <= 1.0
+            delivery.tick()
+            delivery.sweep_until(delivery.now + 1)
+        delivery.symbols_lost([INFY], "the connection was lost", NOBODY)
+        assert INFY in delivery.gaps
+        delivery.now += 500.0
+        delivery.tick()
+        assert INFY not in delivery.gaps
+        delivery.sweep_until(delivery.now + 1)
+        delivery.tick()
+        delivery.sweep_until(delivery.now + 1)
+        assert delivery.cadence.usual(INFY) <= 1.0
 
     asyncio.run(main())
 
 
 def test_a_gap_is_told_as_closed_before_the_tick_that_closes_it() -> None:
     async def main() -> None:
-        intake, told = Rehearsed(), Told()
-        intake.listen(told)
-        intake.tick()
-        intake.symbols_lost([INFY], "the connection was lost", NOBODY)
-        intake.symbols_lost([INFY], "and again", NOBODY)
-        intake.tick()
+        delivery, told = Rehearsed(), Told()
+        delivery.listen(told)
+        delivery.tick()
+        delivery.symbols_lost([INFY], "the connection was lost", NOBODY)
+        delivery.symbols_lost([INFY], "and again", NOBODY)
+        delivery.tick()
         assert told.news == ["tick", "gap", "gap closed", "tick"]
 
     asyncio.run(main())
@@ -134,30 +134,30 @@ def test_a_gap_is_told_as_closed_before_the_tick_that_closes_it() -> None:
 
 def test_a_symbol_that_never_ticked_has_no_data_that_could_have_a_hole() -> None:
     async def main() -> None:
-        intake = Rehearsed()
-        intake.symbols_lost([INFY], "the connection was lost", NOBODY)
-        assert len(intake.gaps) == 0
+        delivery = Rehearsed()
+        delivery.symbols_lost([INFY], "the connection was lost", NOBODY)
+        assert len(delivery.gaps) == 0
 
     asyncio.run(main())
 
 
 def on_two_connections(told: Told) -> tuple[Rehearsed, Callable[[str, float], list[str]]]:
-    """Return an intake of a symbol on two connections, and what brings it a price and returns the news."""
-    intake = Rehearsed()
+    """Return an delivery of a symbol on two connections, and what brings it a price and returns the news."""
+    delivery = Rehearsed()
     everywhere = Everywhere()
-    intake._lanes = cast("list[Lane]", [everywhere])
-    intake.carriers_changed(INFY)
-    intake.listen(told)
+    delivery._replicas = cast("list[Replica]", [everywhere])
+    delivery.carriers_changed(INFY)
+    delivery.listen(told)
 
     def bring(name: str, price: float) -> list[str]:
         told.news.clear()
-        intake.now += 0.01
-        intake.ticked(
+        delivery.now += 0.01
+        delivery.ticked(
             cast("Connection", everywhere.connections[name]), [Tick(instrument=INFY, ltp=price, timestamp=0)]
         )
         return list(told.news)
 
-    return intake, bring
+    return delivery, bring
 
 
 def test_a_tick_that_two_connections_bring_passes_once() -> None:
@@ -173,13 +173,13 @@ def test_a_tick_that_two_connections_bring_passes_once() -> None:
 
 def test_a_hole_between_two_connections_is_told_before_the_tick_that_follows_it() -> None:
     async def main() -> None:
-        intake, bring = on_two_connections(told := Told())
+        delivery, bring = on_two_connections(told := Told())
         bring("ws-1", 1.0)
         assert bring("ws-2", 4.0) == [], "it waits: what lies between may still come"
-        intake.look(intake.now + 0.1)
+        delivery.look(delivery.now + 0.1)
         assert told.news == []
-        intake.now += 1.1
-        intake.look(intake.now)
+        delivery.now += 1.1
+        delivery.look(delivery.now)
         assert told.news == ["gap", "gap closed", "tick"]
         assert bring("ws-1", 2.0) == [], "too late: it is part of the hole"
         assert bring("ws-2", 5.0) == ["tick"]
@@ -189,10 +189,10 @@ def test_a_hole_between_two_connections_is_told_before_the_tick_that_follows_it(
 
 def test_the_first_tick_after_a_total_loss_closes_the_gap_though_it_is_the_same_as_the_last() -> None:
     async def main() -> None:
-        intake, bring = on_two_connections(told := Told())
+        delivery, bring = on_two_connections(told := Told())
         bring("ws-1", 1.0)
         for name in ("ws-1", "ws-2"):
-            intake.symbols_lost([INFY], "lost", cast("Connection", Somewhere(name)))
+            delivery.symbols_lost([INFY], "lost", cast("Connection", Somewhere(name)))
         assert told.news[-1] == "gap"
         assert bring("ws-2", 1.0) == ["gap closed", "tick"]
 
@@ -211,22 +211,22 @@ def test_of_connections_that_have_ended_nothing_is_kept_however_many_there_were(
             return list(self.connections)
 
     async def main() -> None:
-        intake, lane = Rehearsed(), Rotating()
-        intake._lanes = cast("list[Lane]", [lane])
-        intake.carriers_changed(INFY)
+        delivery, replica = Rehearsed(), Rotating()
+        delivery._replicas = cast("list[Replica]", [replica])
+        delivery.carriers_changed(INFY)
         for _ in range(20):
             for price in (1.0, 2.0, 3.0):
-                for connection in lane.connections.values():
-                    intake.now += 0.1
+                for connection in replica.connections.values():
+                    delivery.now += 0.1
                     tick = Tick(instrument=INFY, ltp=price, timestamp=0)
-                    intake.ticked(cast("Connection", connection), [tick])
-            old, new = lane.connections
-            assert intake._agreement.until(old, new) > intake.now - 1, "both have brought the same"
-            lane.rotate()
-            intake.carriers_changed(INFY)
-            intake.look(intake.now)
-            assert intake._agreement.until(old, new) == -math.inf
-            assert len(intake._agreement._until) <= 2
+                    delivery.ticked(cast("Connection", connection), [tick])
+            old, new = replica.connections
+            assert delivery._agreement.until(old, new) > delivery.now - 1, "both have brought the same"
+            replica.rotate()
+            delivery.carriers_changed(INFY)
+            delivery.look(delivery.now)
+            assert delivery._agreement.until(old, new) == -math.inf
+            assert len(delivery._agreement._until) <= 2
 
     asyncio.run(main())
 
@@ -240,13 +240,13 @@ def test_gaps_one_after_the_other_do_not_overlap_though_they_share_half_a_millis
             self.closed += gaps
 
     async def main() -> None:
-        intake, told = Rehearsed(), Gaps()
-        intake.listen(told)
+        delivery, told = Rehearsed(), Gaps()
+        delivery.listen(told)
         for number in range(1, 401):
-            intake.tick()
-            intake.now += 0.0123
-            intake.symbols_lost([INFY], "the connection was lost", NOBODY)
-            intake.now = number * 0.0505
+            delivery.tick()
+            delivery.now += 0.0123
+            delivery.symbols_lost([INFY], "the connection was lost", NOBODY)
+            delivery.now = number * 0.0505
         edges = [(gap.from_ms, gap.to_ms or 0) for gap in told.closed]
         assert len(edges) == 399
         assert all(before[1] <= after[0] for before, after in pairwise(edges))

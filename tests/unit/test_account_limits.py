@@ -1,4 +1,4 @@
-"""The account's seats: first come, first served, never more than there are, and none lost on the way."""
+"""The account's permits: first come, first served, never more than there are, and none lost on the way."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from brokerpool.brokers.base import FeedLimits
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.feed import account_limits as account_module
-from brokerpool.feed.account_limits import Account
-from brokerpool.feed.dial_budget import Seat
+from brokerpool.feed.account_limits import AccountLimits
+from brokerpool.feed.dial_budget import DialPermit
 from brokerpool.journal import Event, Journal
 from tests.logins import NOW, Clock, Provider, run, turns
 from tests.rehearsal import until
@@ -30,22 +30,24 @@ LIMITS = FeedLimits(
 )
 
 
-def account(login: Login | None = None, *, sockets: int = 1, journal: Journal | None = None) -> Account:
+def account(login: Login | None = None, *, sockets: int = 1, journal: Journal | None = None) -> AccountLimits:
     login = login or Login(Credentials("monday"))
-    return Account(login, LIMITS, sockets, Random(1), Journal() if journal is None else journal, Clock())
+    return AccountLimits(
+        login, LIMITS, sockets, Random(1), Journal() if journal is None else journal, Clock()
+    )
 
 
-def waiting(desk: Account, count: int) -> list[asyncio.Task[Seat | None]]:
-    return [asyncio.create_task(desk.seat()) for _ in range(count)]
+def waiting(desk: AccountLimits, count: int) -> list[asyncio.Task[DialPermit | None]]:
+    return [asyncio.create_task(desk.permit()) for _ in range(count)]
 
 
-async def granted(task: asyncio.Task[Seat | None]) -> Seat:
-    seat = await task
-    assert seat is not None
-    return seat
+async def granted(task: asyncio.Task[DialPermit | None]) -> DialPermit:
+    permit = await task
+    assert permit is not None
+    return permit
 
 
-def test_seats_are_given_first_come_first_served_and_never_more_than_there_are() -> None:
+def test_permits_are_given_first_come_first_served_and_never_more_than_there_are() -> None:
     async def main() -> None:
         desk = account(sockets=2)
         line = waiting(desk, 5)
@@ -78,12 +80,12 @@ def test_who_is_cancelled_in_the_line_holds_nobody_up() -> None:
     run(main)
 
 
-def test_who_is_cancelled_in_the_very_turn_of_being_given_a_seat_leaves_none_taken() -> None:
+def test_who_is_cancelled_in_the_very_turn_of_being_given_a_permit_leaves_none_taken() -> None:
     async def main() -> None:
         desk = account()
         first, second, third = waiting(desk, 3)
         await turns()
-        desk.withdraw(await granted(first))  # gives the seat to the second
+        desk.withdraw(await granted(first))  # gives the permit to the second
         second.cancel()
         await turns()
         assert second.cancelled()
@@ -95,14 +97,14 @@ def test_who_is_cancelled_in_the_very_turn_of_being_given_a_seat_leaves_none_tak
     run(main)
 
 
-def test_a_seat_that_comes_free_in_the_very_turn_of_a_cancellation_goes_to_the_next() -> None:
+def test_a_permit_that_comes_free_in_the_very_turn_of_a_cancellation_goes_to_the_next() -> None:
     async def main() -> None:
         desk = account()
         first, second, third = waiting(desk, 3)
         await turns()
-        seat = await granted(first)
+        permit = await granted(first)
         second.cancel()
-        desk.withdraw(seat)  # the second is still in the line, and cannot take it
+        desk.withdraw(permit)  # the second is still in the line, and cannot take it
         await asyncio.wait({second})
         assert second.cancelled(), "the cancellation arrives as one"
         desk.withdraw(await granted(third))
@@ -113,7 +115,7 @@ def test_a_seat_that_comes_free_in_the_very_turn_of_a_cancellation_goes_to_the_n
     run(main)
 
 
-def test_a_refused_login_empties_the_line_and_gives_no_seat_until_it_is_renewed() -> None:
+def test_a_refused_login_empties_the_line_and_gives_no_permit_until_it_is_renewed() -> None:
     async def main() -> None:
         login = Login(Credentials("monday"))
         desk = account(login)
@@ -122,13 +124,13 @@ def test_a_refused_login_empties_the_line_and_gives_no_seat_until_it_is_renewed(
         login.refuse(1)
         assert [await task for task in line] == [None, None]
         desk.withdraw(await granted(first))
-        assert await desk.seat() is None
+        assert await desk.permit() is None
         usable = asyncio.create_task(desk.usable())
         await turns()
         assert not usable.done()
         login.renew(Credentials("tuesday"))
         await usable
-        desk.withdraw(await granted(asyncio.create_task(desk.seat())))
+        desk.withdraw(await granted(asyncio.create_task(desk.permit())))
         assert desk.budget.sockets == 0
         desk.end()
         await desk.ended()
@@ -157,13 +159,13 @@ def test_who_is_cancelled_in_the_turn_of_a_refusal_ends_as_cancelled() -> None:
     run(main)
 
 
-def test_a_seat_is_not_used_for_credentials_that_were_refused_in_the_turn_in_which_it_was_given() -> None:
+def test_a_permit_is_not_used_for_credentials_that_were_refused_in_the_turn_in_which_it_was_given() -> None:
     async def main() -> None:
         login = Login(Credentials("monday"))
         desk = account(login)
         first, second = waiting(desk, 2)
         await turns()
-        desk.withdraw(await granted(first))  # gives the seat to the second, which does not know of it yet
+        desk.withdraw(await granted(first))  # gives the permit to the second, which does not know of it yet
         assert not second.done()
         assert desk.budget.sockets == 1
         login.refuse(1)
@@ -179,7 +181,7 @@ def test_new_credentials_are_noted_and_end_no_retry_after() -> None:
     async def main() -> None:
         login, journal = Login(Credentials("monday")), Journal()
         desk = account(login, journal=journal)
-        desk.failed(await granted(asyncio.create_task(desk.seat())), retry_after=3600.0, busy=True)
+        desk.failed(await granted(asyncio.create_task(desk.permit())), retry_after=3600.0, busy=True)
         (held,) = waiting(desk, 1)
         await turns()
         assert not held.done()
@@ -200,7 +202,7 @@ def test_in_doubt_the_line_moves_when_the_scout_has_stood_for_a_second(
     async def main() -> None:
         monkeypatch.setattr(account_module, "FOLLOW_SECONDS", 0.1)
         desk = account(sockets=3)
-        desk.failed(await granted(asyncio.create_task(desk.seat())), retry_after=0.0, busy=False)
+        desk.failed(await granted(asyncio.create_task(desk.permit())), retry_after=0.0, busy=False)
         line = waiting(desk, 3)
         await until(lambda: line[0].done())
         scout = await granted(line[0])
@@ -225,11 +227,11 @@ def test_a_closed_account_leaves_no_timer_no_task_and_no_watcher(
         provider = Provider()
         login = Login(Credentials("monday", NOW), provider)
         desk = account(login, sockets=2)
-        seat = await granted(asyncio.create_task(desk.seat()))
-        desk.opened(seat)
+        permit = await granted(asyncio.create_task(desk.permit()))
+        desk.opened(permit)
         if socket == "trusted":
-            await until(lambda: seat.trusted)
-        desk.failed(await granted(asyncio.create_task(desk.seat())), retry_after=0.02, busy=False)
+            await until(lambda: permit.trusted)
+        desk.failed(await granted(asyncio.create_task(desk.permit())), retry_after=0.02, busy=False)
         (held,) = waiting(desk, 1)
         await turns()
         assert provider.open == 1

@@ -6,7 +6,7 @@ import asyncio
 
 from brokerpool import Credentials
 from brokerpool.journal import Event
-from tests.unit.lane_stage import SYMBOLS, Stage, on_stage, until
+from tests.unit.replica_stage import SYMBOLS, Stage, on_stage, until
 
 
 @on_stage(connections=2, socket_life_seconds=1000.0)
@@ -97,11 +97,11 @@ async def test_a_rotation_waits_while_a_connection_is_out_whatever_the_prioritie
     s.subscribe(SYMBOLS[8:11], priority=0)
     await s.live()
     s.broker.kill("ws-2")
-    await until(lambda: s.guests("ws-3") == [SYMBOLS[4]])
+    await until(lambda: s.hosted("ws-3") == [SYMBOLS[4]])
     await until(lambda: SYMBOLS[4] not in s.told.open)
-    await asyncio.sleep(1000.0)  # the first one is due, and its guest's place would be taken away
+    await asyncio.sleep(1000.0)  # the first one is due, and its hosted symbol's place would be taken away
     assert not s.events(Event.ROTATED)
-    assert s.guests("ws-3") == [SYMBOLS[4]]
+    assert s.hosted("ws-3") == [SYMBOLS[4]]
     assert len(s.told.gaps[SYMBOLS[4]]) == 1
     assert not s.told.gaps.keys() & set(SYMBOLS[:4])
 
@@ -111,7 +111,7 @@ async def test_a_connection_that_dies_while_it_is_emptied_loses_nobody(s: Stage)
     s.subscribe(SYMBOLS[:4])
     await s.live()
     s.broker.refuses.add("ws-2")
-    await until(lambda: s.placement.has_guests, 1000.0)
+    await until(lambda: s.placement.has_hosted, 1000.0)
     s.broker.kill("ws-1", for_good=False)
     s.broker.refuses.clear()
     await s.live()
@@ -121,8 +121,8 @@ async def test_a_connection_that_dies_while_it_is_emptied_loses_nobody(s: Stage)
 async def test_what_is_given_up_while_its_connection_is_emptied_leaves_nothing_behind(s: Stage) -> None:
     s.subscribe(SYMBOLS[:4])
     await s.live()
-    await until(lambda: s.placement.has_guests, 1000.0)
+    await until(lambda: s.placement.has_hosted, 1000.0)
     s.pool.release("default")
-    assert not s.placement.has_guests
+    assert not s.placement.has_hosted
     await until(lambda: not s.broker.sockets, 20.0)
     assert s.placement.loads == {}

@@ -11,7 +11,7 @@ from brokerpool import Mode, SymbolState
 from brokerpool.feed.backoff import PROVEN_SECONDS
 from brokerpool.journal import Event
 from tests.simulation.virtual_loop import run
-from tests.unit.lane_stage import EVICTED, GRACE, SIZE, SYMBOLS, Stage, now, on_stage, stage, until
+from tests.unit.replica_stage import EVICTED, GRACE, SIZE, SYMBOLS, Stage, now, on_stage, stage, until
 
 
 @on_stage()
@@ -24,10 +24,10 @@ async def test_after_the_grace_the_most_important_symbols_move_to_what_room_ther
     await s.live()
     s.broker.kill("ws-1")
     await asyncio.sleep(GRACE - 0.5)
-    assert s.guests("ws-2") == [], "not before the grace is over"
-    took = await until(lambda: s.placement.has_guests)
+    assert s.hosted("ws-2") == [], "not before the grace is over"
+    took = await until(lambda: s.placement.has_hosted)
     assert took <= 0.5 + 1.1, "and within a look after it"
-    assert s.guests("ws-2") == SYMBOLS[2:4]
+    assert s.hosted("ws-2") == SYMBOLS[2:4]
     await until(lambda: s.pool.state(SYMBOLS[3]) is SymbolState.LIVE, 1.0)
     assert s.pool.state(SYMBOLS[0]) is SymbolState.DEGRADED
     assert sorted(s.told.degraded) == SYMBOLS[:2]
@@ -45,36 +45,36 @@ async def test_what_found_no_room_is_first_in_line_for_the_next_free_place(s: St
     await until(lambda: len(s.told.degraded) == 4)
     s.pool.unsubscribe(SYMBOLS[5])
     await asyncio.sleep(0)
-    assert s.guests("ws-2") == [SYMBOLS[3]]
+    assert s.hosted("ws-2") == [SYMBOLS[3]]
     s.pool.unsubscribe(SYMBOLS[4])
     s.subscribe([SYMBOLS[12]])
     await asyncio.sleep(0)
-    assert s.guests("ws-2") == SYMBOLS[2:4]
+    assert s.hosted("ws-2") == SYMBOLS[2:4]
     assert s.placement.slot(SYMBOLS[12]) == "ws-3", "newcomers open another connection"
-    await until(lambda: s.placement.guest(SYMBOLS[0]) is not None)
+    await until(lambda: s.placement.host(SYMBOLS[0]) is not None)
     await until(lambda: all(s.pool.state(i) is SymbolState.LIVE for i in SYMBOLS[:4]), 5.0)
 
 
 @on_stage()
-async def test_guests_go_home_without_a_hole_once_their_home_has_stood_for_ten_seconds_and_ticks(
+async def test_hosted_symbols_go_home_without_a_hole_once_their_home_has_stood_for_ten_seconds_and_ticks(
     s: Stage,
 ) -> None:
     s.subscribe(SYMBOLS[:6])
     await s.live()
     s.broker.kill("ws-1")
-    await until(lambda: len(s.guests("ws-2")) == 2)
-    await until(lambda: not s.told.open & set(s.guests("ws-2")))
-    guests, holes = s.guests("ws-2"), {i: len(g) for i, g in s.told.gaps.items()}
+    await until(lambda: len(s.hosted("ws-2")) == 2)
+    await until(lambda: not s.told.open & set(s.hosted("ws-2")))
+    hosted, holes = s.hosted("ws-2"), {i: len(g) for i, g in s.told.gaps.items()}
     s.broker.refuses.clear()
     await until(lambda: s.broker.socket("ws-1") is not None)
-    await until(lambda: not s.placement.has_guests)
+    await until(lambda: not s.placement.has_hosted)
     home = s.broker.socket("ws-1")
     assert home is not None
     assert PROVEN_SECONDS <= now() - home.opened_at <= PROVEN_SECONDS + 1.2
     await s.live()
     await asyncio.sleep(30.0)
     assert s.settled()
-    assert {i: len(s.told.gaps[i]) for i in guests} == {i: holes[i] for i in guests}
+    assert {i: len(s.told.gaps[i]) for i in hosted} == {i: holes[i] for i in hosted}
     assert not s.told.open
 
 
@@ -85,14 +85,14 @@ async def test_a_home_that_comes_back_mute_does_not_take_its_symbols_from_the_on
     s.subscribe(SYMBOLS[:6])
     await s.live()
     s.broker.kill("ws-1")
-    await until(lambda: len(s.guests("ws-2")) == 2)
+    await until(lambda: len(s.hosted("ws-2")) == 2)
     await asyncio.sleep(1.0)
-    guests = s.guests("ws-2")
+    hosted = s.hosted("ws-2")
     s.broker.mutes.add("ws-1")
     s.broker.refuses.clear()
     for _ in range(600):
         await asyncio.sleep(0.1)
-        assert not s.told.open & set(guests), "they were served, and are not any more"
+        assert not s.told.open & set(hosted), "they were served, and are not any more"
     s.broker.mutes.clear()
     await s.live()
 
@@ -113,16 +113,16 @@ async def test_when_the_only_connection_is_back_no_symbol_is_called_degraded_any
 
 
 @on_stage(connections=2)
-async def test_guests_make_room_for_symbols_at_home_the_least_important_first(s: Stage) -> None:
+async def test_hosted_symbols_make_room_for_symbols_at_home_the_least_important_first(s: Stage) -> None:
     for n in range(4):
         s.subscribe([SYMBOLS[n]], priority=n)
     s.subscribe(SYMBOLS[4:6])
     await s.live()
     s.broker.kill("ws-1")
-    await until(lambda: s.guests("ws-2") == SYMBOLS[2:4])
+    await until(lambda: s.hosted("ws-2") == SYMBOLS[2:4])
     await asyncio.sleep(1.0)
     s.subscribe([SYMBOLS[6]])
-    assert s.guests("ws-2") == [SYMBOLS[3]]
+    assert s.hosted("ws-2") == [SYMBOLS[3]]
     await asyncio.sleep(0)
     assert s.pool.state(SYMBOLS[2]) is SymbolState.DEGRADED
     await until(lambda: s.pool.state(SYMBOLS[6]) is SymbolState.LIVE, 2.0)
@@ -133,15 +133,15 @@ async def test_guests_make_room_for_symbols_at_home_the_least_important_first(s:
 
 
 @on_stage()
-async def test_a_host_that_is_lost_too_gives_its_guests_to_the_next_one(s: Stage) -> None:
+async def test_a_host_that_is_lost_too_gives_its_hosted_symbols_to_the_next_one(s: Stage) -> None:
     s.subscribe(SYMBOLS[:10])
     await s.live()
     s.pool.unsubscribe(SYMBOLS[1:4])
     s.pool.unsubscribe(SYMBOLS[4])
     s.broker.kill("ws-1")
-    await until(lambda: s.placement.guest(SYMBOLS[0]) == "ws-2")
+    await until(lambda: s.placement.host(SYMBOLS[0]) == "ws-2")
     s.broker.kill("ws-2")
-    await until(lambda: s.placement.guest(SYMBOLS[0]) == "ws-3")
+    await until(lambda: s.placement.host(SYMBOLS[0]) == "ws-3")
     await until(lambda: s.pool.state(SYMBOLS[0]) is SymbolState.LIVE, 2.0)
     s.broker.refuses.clear()
     await s.live()
@@ -154,12 +154,12 @@ async def test_a_connection_that_was_host_and_is_lost_asks_for_no_more_than_it_m
     s.subscribe(SYMBOLS[:6])
     await s.live()
     s.broker.kill("ws-1")
-    await until(lambda: len(s.guests("ws-2")) == 2)
+    await until(lambda: len(s.hosted("ws-2")) == 2)
     s.broker.refuses.clear()
     await until(lambda: s.broker.socket("ws-1") is not None)
     s.broker.kill("ws-2")
     await asyncio.sleep(GRACE + 1.5)
-    assert s.placement.has_guests, "ws-1 has not been back for long enough"
+    assert s.placement.has_hosted, "ws-1 has not been back for long enough"
     s.subscribe(SYMBOLS[6:8])
     s.broker.refuses.clear()
     await s.live()
@@ -174,7 +174,7 @@ async def test_an_eviction_is_not_answered_by_a_dial_and_the_symbols_move(s: Sta
     assert evicted is not None
     dials = len(s.broker.dialled)
     evicted.close(EVICTED)
-    await until(lambda: len(s.guests("ws-2")) == 2)
+    await until(lambda: len(s.hosted("ws-2")) == 2)
     await asyncio.sleep(40.0)
     assert len(s.broker.dialled) == dials
     assert s.pool.get_pool_stats()["websocket"]["allowed_connections"] == 1

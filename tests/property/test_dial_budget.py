@@ -18,7 +18,7 @@ from brokerpool.feed.dial_budget import (
     MOST_EVICTED_SECONDS,
     OUTAGE_CAP_SECONDS,
     DialBudget,
-    Seat,
+    DialPermit,
 )
 
 MOST_SOCKETS = 4
@@ -34,9 +34,9 @@ class Latest(Random):
 
 @dataclass(slots=True, eq=False)
 class Socket:
-    """A seat as its owner sees it; `opened_at` is None while it dials."""
+    """A permit as its owner sees it; `opened_at` is None while it dials."""
 
-    seat: Seat
+    permit: DialPermit
     opened_at: float | None = None
     trusted: bool = False
     evicted: bool = False
@@ -77,7 +77,7 @@ class DialMachine(RuleBasedStateMachine):
             if socket.opened_at is None or socket.trusted:
                 continue
             if self.now - socket.opened_at >= FOLLOW_SECONDS:
-                self.budget.trust(socket.seat)
+                self.budget.trust(socket.permit)
                 socket.trusted = True
                 self.scouts.clear()
                 assert not self.budget.doubt, "doubt ends with a socket that stands"
@@ -91,7 +91,7 @@ class DialMachine(RuleBasedStateMachine):
         doubt = self.budget.doubt
         assert self.now >= self.held_until, "Retry-After holds every dial"
         socket = Socket(self.budget.take(self.now))
-        assert socket.seat.scout is doubt
+        assert socket.permit.scout is doubt
         self.sockets.append(socket)
         self.left.append(self.now)
         assert len(self.sockets) <= self.budget.cap, "never a socket above the cap"
@@ -120,7 +120,7 @@ class DialMachine(RuleBasedStateMachine):
             return
         trusted = any(s.trusted for s in self.sockets)
         doubt = self.budget.doubt
-        self.budget.failed(socket.seat, self.now, retry_after=retry_after, busy=busy)
+        self.budget.failed(socket.permit, self.now, retry_after=retry_after, busy=busy)
         self._gone(socket)
         self.held_until = max(self.held_until, self.now + retry_after)
         assert self.budget.doubt is (doubt if trusted else True)
@@ -139,18 +139,18 @@ class DialMachine(RuleBasedStateMachine):
         lived = self.now - socket.opened_at
         doubt = self.budget.doubt
         self._gone(socket)
-        self.budget.ended(socket.seat, self.now, lived=lived)
+        self.budget.ended(socket.permit, self.now, lived=lived)
         if lived < PROVEN_SECONDS and not any(s.trusted for s in self.sockets):
             assert self.budget.doubt
         else:
             assert self.budget.doubt is doubt
 
     @rule(data=st.data())
-    def a_seat_is_given_back(self, data: st.DataObject) -> None:
+    def a_permit_is_given_back(self, data: st.DataObject) -> None:
         socket = self._pick(data)
         if socket is not None:
             self._gone(socket)
-            self.budget.withdraw(socket.seat)
+            self.budget.withdraw(socket.permit)
 
     @rule(data=st.data())
     def a_socket_is_evicted(self, data: st.DataObject) -> None:
@@ -158,7 +158,7 @@ class DialMachine(RuleBasedStateMachine):
         if socket is None or socket.evicted:
             return
         socket.evicted = True
-        self.budget.evict(socket.seat, self.now)
+        self.budget.evict(socket.permit, self.now)
         left = sum(not s.evicted for s in self.sockets)
         assert self.budget.cap <= left, "what the other one took is not dialled for again"
         assert self.budget.cap <= max(0, self.cap - 1)
@@ -179,9 +179,9 @@ class DialMachine(RuleBasedStateMachine):
     def everything_ends(self) -> None:
         for socket in list(self.sockets):
             self._gone(socket)
-            self.budget.withdraw(socket.seat)
+            self.budget.withdraw(socket.permit)
         assert self.budget.sockets == 0, "the count returns to nothing"
-        assert self.budget.wait(self.now) is not None, "no seat is taken and nobody could ever dial again"
+        assert self.budget.wait(self.now) is not None, "no permit is taken and nobody could ever dial again"
         self._note_growth()
 
     @invariant()
@@ -190,7 +190,7 @@ class DialMachine(RuleBasedStateMachine):
         assert 0 <= self.budget.cap <= MOST_SOCKETS
 
     @invariant()
-    def a_dial_is_possible_at_some_time_unless_a_seat_is_taken(self) -> None:
+    def a_dial_is_possible_at_some_time_unless_a_permit_is_taken(self) -> None:
         wait = self.budget.wait(self.now)
         self._note_growth()
         if not self.sockets:
@@ -206,12 +206,12 @@ def test_while_nothing_stands_the_back_off_grows_to_its_cap_whether_dials_fail_o
     budget = DialBudget((), 3, Latest())
     now, waits = 0.0, []
     for n in range(8):
-        seat = budget.take(now)
+        permit = budget.take(now)
         if n % 2:
-            budget.trust(seat)
-            budget.ended(seat, now, lived=PROVEN_SECONDS - 0.1)
+            budget.trust(permit)
+            budget.ended(permit, now, lived=PROVEN_SECONDS - 0.1)
         else:
-            budget.failed(seat, now, busy=True)
+            budget.failed(permit, now, busy=True)
         wait = budget.wait(now)
         assert wait is not None
         waits.append(wait)
@@ -230,9 +230,9 @@ def test_only_ten_seconds_of_life_narrow_the_back_off_again() -> None:
     budget = DialBudget((), 3, Latest())
     for _ in range(5):
         budget.failed(budget.take(0.0), 0.0, busy=True)
-    seat = budget.take(0.0)
-    budget.trust(seat)
-    budget.ended(seat, 0.0, lived=PROVEN_SECONDS)
+    permit = budget.take(0.0)
+    budget.trust(permit)
+    budget.ended(permit, 0.0, lived=PROVEN_SECONDS)
     assert not budget.doubt
     budget.failed(budget.take(0.0), 0.0, busy=True)
     assert budget.wait(0.0) == 1.0
@@ -255,16 +255,16 @@ def test_in_doubt_the_others_follow_as_soon_as_the_scout_stands() -> None:
     assert budget.wait(6.0) == 0
 
 
-def test_two_evictions_at_once_take_two_seats() -> None:
+def test_two_evictions_at_once_take_two_permits() -> None:
     budget = DialBudget((), 3, Latest())
-    seats = [budget.take(0.0) for _ in range(3)]
-    for seat in seats:
-        budget.trust(seat)
-    for seat in seats[:2]:
-        budget.evict(seat, 100.0)  # before either has given its seat back
+    permits = [budget.take(0.0) for _ in range(3)]
+    for permit in permits:
+        budget.trust(permit)
+    for permit in permits[:2]:
+        budget.evict(permit, 100.0)  # before either has given its permit back
     assert budget.cap == 1
-    for seat in seats[:2]:
-        budget.ended(seat, 101.0, lived=101.0)
+    for permit in permits[:2]:
+        budget.ended(permit, 101.0, lived=101.0)
     wait = budget.wait(101.0)
     assert wait is not None
     assert wait > EVICTED_SECONDS / 2
@@ -274,9 +274,9 @@ def test_the_rest_after_an_eviction_doubles_with_each_and_the_cap_comes_back_one
     budget = DialBudget((), 2, Latest())
     now, rests = 0.0, []
     for _ in range(7):
-        seat, other = budget.take(now), budget.take(now)
-        budget.evict(seat, now)
-        budget.ended(seat, now, lived=100.0)
+        permit, other = budget.take(now), budget.take(now)
+        budget.evict(permit, now)
+        budget.ended(permit, now, lived=100.0)
         assert budget.cap == 1
         wait = budget.wait(now)
         assert wait is not None
@@ -290,11 +290,11 @@ def test_the_rest_after_an_eviction_doubles_with_each_and_the_cap_comes_back_one
     assert rests == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0]
 
 
-def test_two_seats_that_were_taken_come_back_one_after_the_other() -> None:
+def test_two_permits_that_were_taken_come_back_one_after_the_other() -> None:
     budget = DialBudget((), 2, Latest())
-    for seat in [budget.take(0.0), budget.take(0.0)]:
-        budget.evict(seat, 0.0)
-        budget.withdraw(seat)
+    for permit in [budget.take(0.0), budget.take(0.0)]:
+        budget.evict(permit, 0.0)
+        budget.withdraw(permit)
     caps = []
     for now in (119.0, 120.0, 359.0, 360.0):
         budget.wait(now)
@@ -316,9 +316,9 @@ def test_retry_after_holds_every_dial_also_while_others_stand(retry_after: float
 
 def test_a_budget_shows_its_sockets_and_its_doubt() -> None:
     budget = DialBudget((), 3, Latest())
-    seat = budget.take(0.0)
+    permit = budget.take(0.0)
     assert repr(budget) == "<DialBudget 1 of 3 sockets>"
-    budget.failed(seat, 0.0)
+    budget.failed(permit, 0.0)
     assert repr(budget) == "<DialBudget 0 of 3 sockets in doubt>"
 
 

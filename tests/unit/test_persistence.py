@@ -21,7 +21,7 @@ from brokerpool import BrokerpoolError, Credentials, ErrorCode, Instrument, Mode
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import StoreError
 from brokerpool.gateway import persistence as module
-from brokerpool.gateway.persistence import Records
+from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.saved_demand import OWNER
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
@@ -152,14 +152,14 @@ def test_calls_to_the_broker_and_the_journal_are_kept_and_no_secret_is(url: str,
 
 def test_without_any_key_the_start_fails_and_says_what_to_do(url: str) -> None:
     async def main() -> None:
-        records = Records(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="token"))
+        records = Persistence(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="token"))
         with pytest.raises(BrokerpoolError, match=r"`brokerpool keys create NAME`") as caught:
             await records.open()
         assert caught.value.code is ErrorCode.NO_API_KEY
         await records.close()
         async with Store(DatabasePool(url)) as store:
             await store.create_key("one")
-        records = Records(settings(url))
+        records = Persistence(settings(url))
         await records.open()
         await records.close()
 
@@ -176,7 +176,7 @@ def test_a_database_that_cannot_be_opened_ends_the_start_unless_the_settings_say
 
     async def main() -> None:
         for given in ({}, {"BROKERPOOL_API_KEY": KEY}, {"BROKERPOOL_BROKER_ACCESS_TOKEN": "token"}):
-            records = Records(settings(url, **given))
+            records = Persistence(settings(url, **given))
             with pytest.raises(StoreError, match="DB_UNREACHABLE"):
                 await records.open()
             await records.close()
@@ -223,7 +223,7 @@ def test_a_gateway_without_its_database_serves_and_opens_it_as_soon_as_it_is_the
 
 def test_the_token_of_the_settings_is_used_first_and_a_stored_login_where_there_is_none(url: str) -> None:
     async def first(**environ: str) -> str:
-        records = Records(settings(url, BROKERPOOL_API_KEY=KEY, **environ))
+        records = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **environ))
         await records.open()
         try:
             return (await records.first_credentials()).access_token
@@ -250,7 +250,7 @@ def test_a_login_that_is_stored_while_the_gateway_runs_is_given_and_the_old_one_
         async with Store(DatabasePool(url), secret_keys=SECRET) as store:
             await store.save_login("zerodha", Credentials("yesterday"))
             given = {"BROKERPOOL_API_KEY": KEY, "BROKERPOOL_SECRET_KEY": SECRET}
-            records = Records(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="today", **given))
+            records = Persistence(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="today", **given))
             await records.open()
             await records.first_credentials()
             logins = records.logins()
@@ -342,7 +342,7 @@ def test_where_nobody_has_logged_in_the_provider_says_so_and_what_cannot_be_open
 ) -> None:
     async def main() -> None:
         given = {"BROKERPOOL_BROKER_ACCESS_TOKEN": "given", "BROKERPOOL_SECRET_KEY": SECRET}
-        records = Records(settings(url, BROKERPOOL_API_KEY=KEY, **given))
+        records = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **given))
         assert records.provider is not None
         assert await records.provider() is None, "the database is not open yet"
         await records.open()

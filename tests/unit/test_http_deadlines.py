@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool.http.deadlines import Running
+from brokerpool.http.deadlines import Deadlines
 from tests.simulation.virtual_loop import run
 
 
@@ -15,7 +15,7 @@ def test_each_ends_in_its_time_whatever_the_order_in_which_they_began() -> None:
     ended: list[tuple[float, float]] = []
 
     async def main() -> None:
-        loop, running = asyncio.get_running_loop(), Running()
+        loop, running = asyncio.get_running_loop(), Deadlines()
         began = loop.time()
 
         async def waits(seconds: float) -> None:
@@ -32,7 +32,7 @@ def test_each_ends_in_its_time_whatever_the_order_in_which_they_began() -> None:
 
 def test_what_ends_in_time_is_left_alone_and_no_timer_stays() -> None:
     async def main() -> None:
-        loop, running = asyncio.get_running_loop(), Running()
+        loop, running = asyncio.get_running_loop(), Deadlines()
         began = loop.time()
         for _ in range(1000):
             with running.until(loop.time() + 1.0, loop) as deadline:
@@ -50,7 +50,7 @@ def test_calls_one_after_the_other_set_a_timer_about_once_in_a_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> int:
-        loop, running = asyncio.get_running_loop(), Running()
+        loop, running = asyncio.get_running_loop(), Deadlines()
         armed, call_at = 0, loop.call_at
 
         def counted(when: float, callback: Any, *args: Any, **options: Any) -> asyncio.TimerHandle:
@@ -70,7 +70,7 @@ def test_calls_one_after_the_other_set_a_timer_about_once_in_a_timeout(
 
 def test_a_cancellation_from_elsewhere_is_no_timeout_even_in_the_same_step() -> None:
     async def main() -> None:
-        loop, running = asyncio.get_running_loop(), Running()
+        loop, running = asyncio.get_running_loop(), Deadlines()
 
         async def waits() -> None:
             with running.until(loop.time() + 5.0, loop):
@@ -90,7 +90,7 @@ def test_a_cancellation_from_elsewhere_is_no_timeout_even_in_the_same_step() -> 
 
 def test_a_call_that_swallows_its_cancellation_may_still_return() -> None:
     async def main() -> None:
-        loop, running = asyncio.get_running_loop(), Running()
+        loop, running = asyncio.get_running_loop(), Deadlines()
         with running.until(loop.time() + 1.0, loop) as deadline:
             try:
                 await asyncio.sleep(1000)
@@ -107,7 +107,7 @@ def test_a_call_that_swallows_its_cancellation_may_still_return() -> None:
 
 def test_a_deadline_may_be_brought_forward() -> None:
     async def main() -> None:
-        loop, running = asyncio.get_running_loop(), Running()
+        loop, running = asyncio.get_running_loop(), Deadlines()
         deadline = running.until(loop.time() + 100.0, loop)
         loop.call_later(1.0, deadline.expire)
         with pytest.raises(TimeoutError), deadline:

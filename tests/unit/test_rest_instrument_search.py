@@ -13,9 +13,9 @@ import pytest
 
 from brokerpool import BrokerApi, DepthTick, Instrument, TokenBook, ZerodhaFeed
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.request_origin import Approach
-from brokerpool.gateway.rest import Door, Market, application
-from brokerpool.gateway.rest.instrument_search import Directory
+from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.rest import Access, Market, application
+from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.instruments import Details
 from brokerpool.journal import Journal
 from brokerpool.ticks import DepthLevel
@@ -101,9 +101,9 @@ def served(book: TokenBook, broker: Any = None) -> Any:
     journal = Journal(wall_clock=time.time)
     limits = KeyLimits(1, 1, 50, 1.0)
     gatekeeper = Gatekeeper(KEY, lambda text: None, limits, journal, time.monotonic)
-    directory, door = Directory(lambda: book), Door(gatekeeper, 50, 1.0, time.monotonic)
+    directory, door = InstrumentSearch(lambda: book), Access(gatekeeper, 50, 1.0, time.monotonic)
     market = Market("zerodha", broker, lambda: book, directory, door)
-    return application(market, dict, journal, Approach("127.0.0.1"))
+    return application(market, dict, journal, RequestOrigin("127.0.0.1"))
 
 
 def test_words_are_found_in_symbol_brokers_symbol_and_name_the_nearest_first() -> None:
@@ -116,7 +116,7 @@ def test_words_are_found_in_symbol_brokers_symbol_and_name_the_nearest_first() -
     )
 
     async def search(query: str, exchange: str | None = None, most: int = 500) -> list[str]:
-        return [i.symbol for i in await Directory(lambda: book).search(query, exchange, most)]
+        return [i.symbol for i in await InstrumentSearch(lambda: book).search(query, exchange, most)]
 
     async def main() -> None:
         assert await search("sbi") == ["SBI", "SBICARD", "OTHER", "XSBI"]
@@ -139,7 +139,7 @@ def test_expiries_are_those_of_the_underlying_and_not_of_one_whose_name_begins_a
     )
 
     async def main() -> None:
-        directory = Directory(lambda: book)
+        directory = InstrumentSearch(lambda: book)
         assert await directory.expiries("NIFTY", "NFO", "futures") == ["2025-04-24", "2025-05-29"]
         assert await directory.expiries("nifty", "NFO", "options") == ["2025-04-24", "2025-04-30"]
         assert await directory.expiries("NIFTYNXT50", "NFO", "futures") == ["2025-06-26"]
@@ -152,7 +152,7 @@ def test_the_list_of_a_new_day_is_searched_as_soon_as_it_is_there() -> None:
     books = [a_book((Instrument("NSE", "OLD"), Details("OLD", "NSE")))]
 
     async def main() -> None:
-        directory = Directory(lambda: books[-1])
+        directory = InstrumentSearch(lambda: books[-1])
         assert await directory.search("old", None, 500) == [Instrument("NSE", "OLD")]
         books.append(a_book((Instrument("NSE", "NEW"), Details("NEW", "NSE"))))
         assert await directory.search("old", None, 500) == []

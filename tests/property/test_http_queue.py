@@ -1,4 +1,4 @@
-"""The line in invented time: counts are exact, nobody is stranded, lanes and order are kept."""
+"""The line in invented time: counts are exact, nobody is unplaced, lanes and order are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brokerpool.brokers.base import RateWindow
-from brokerpool.http.queue import Lane, Line, Ticket
+from brokerpool.http.queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 
 HOSTS = ("a", "b", "c")
@@ -24,8 +24,8 @@ def ticket(host: str = "a", lane: Lane = Lane.QUERY, group: str = "free", *, now
     return Ticket(host, group, lane, 1, "GET /x", "Task-1", now)
 
 
-def line(size: int = 2, *, max_hosts: int = 2, limits: RateLimits = LIMITS) -> Line:
-    return Line(RateLimiter(limits), size=size, max_waiting=50, max_hosts=max_hosts)
+def queue(size: int = 2, *, max_hosts: int = 2, limits: RateLimits = LIMITS) -> Queue:
+    return Queue(RateLimiter(limits), size=size, max_waiting=50, max_hosts=max_hosts)
 
 
 class Traffic(RuleBasedStateMachine):
@@ -33,21 +33,21 @@ class Traffic(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.line = line()
+        self.queue = queue()
         self.now = 0.0
         self.waiting: list[Ticket] = []
         self.held: list[Ticket] = []
 
     def _grant(self) -> None:
-        for t in self.line.grant(self.now):
+        for t in self.queue.grant(self.now):
             self.waiting.remove(t)
             self.held.append(t)
 
     @rule(host=st.sampled_from(HOSTS), lane=st.sampled_from(Lane), group=st.sampled_from(GROUPS))
     def enter(self, host: str, lane: Lane, group: str) -> None:
-        if self.line.open_host(host) is not None:
+        if self.queue.open_host(host) is not None:
             t = ticket(host, lane, group, now=self.now)
-            self.line.enter(t)
+            self.queue.enter(t)
             self.waiting.append(t)
         self._grant()
 
@@ -55,7 +55,7 @@ class Traffic(RuleBasedStateMachine):
     def withdraw(self, data: Any) -> None:
         if self.waiting:
             t = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
-            self.line.withdraw(t)
+            self.queue.withdraw(t)
         self._grant()
 
     @rule(data=st.data(), sends=st.booleans())
@@ -63,21 +63,21 @@ class Traffic(RuleBasedStateMachine):
         if self.held:
             t = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
             if sends:
-                self.line.sent(t, self.now)
-            self.line.release(t, self.now)
+                self.queue.sent(t, self.now)
+            self.queue.release(t, self.now)
         self._grant()
 
     @rule(host=st.sampled_from(HOSTS))
     def keep_warm(self, host: str) -> None:
         t = ticket(host, now=self.now)
-        if self.line.take_stalest(t, self.now, idle_for=0.0):
+        if self.queue.take_stalest(t, self.now, idle_for=0.0):
             self.held.append(t)
 
     @rule(seconds=st.floats(0, 2))
     def time_passes(self, seconds: float) -> None:
         """The timer of the edge goes off each time that the line says it should."""
         end = self.now + seconds
-        while (delay := self.line.next_grant(self.now)) <= end - self.now:
+        while (delay := self.queue.next_grant(self.now)) <= end - self.now:
             self.now += delay
             before = len(self.waiting)
             self._grant()
@@ -87,37 +87,37 @@ class Traffic(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_exact(self) -> None:
-        assert self.line.queued() == len(self.waiting)
-        assert self.line.active() == len(self.held)
+        assert self.queue.queued() == len(self.waiting)
+        assert self.queue.active() == len(self.held)
         for lane in Lane:
-            assert self.line.queued(lane) == sum(t.lane is lane for t in self.waiting)
-        assert len(self.line.hosts) <= 2
-        for host in self.line.hosts:
-            assert self.line.active(host) + self.line.idle(host) == self.line.size
+            assert self.queue.queued(lane) == sum(t.lane is lane for t in self.waiting)
+        assert len(self.queue.hosts) <= 2
+        for host in self.queue.hosts:
+            assert self.queue.active(host) + self.queue.idle(host) == self.queue.size
         slots = [(t.host, t.slot) for t in self.held]
         assert len(set(slots)) == len(slots), "a slot has one holder"
-        assert self.line.oldest_wait(self.now) >= 0
+        assert self.queue.oldest_wait(self.now) >= 0
 
     @invariant()
-    def nobody_is_stranded(self) -> None:
+    def nobody_is_unplaced(self) -> None:
         """Whoever waits has no idle slot, or waits for a permission for which there is a time or a holder."""
         for t in self.waiting:
-            if self.line.idle(t.host) and self.line.next_grant(self.now) == math.inf:
+            if self.queue.idle(t.host) and self.queue.next_grant(self.now) == math.inf:
                 assert any(h.reserved and h.group == t.group for h in self.held)
 
     def teardown(self) -> None:
         for _ in range(400):
             while self.held:
                 t = self.held.pop()
-                self.line.sent(t, self.now)
-                self.line.release(t, self.now)
+                self.queue.sent(t, self.now)
+                self.queue.release(t, self.now)
             self._grant()
             if not self.waiting and not self.held:
                 break
             if not self.held:
-                self.now += self.line.next_grant(self.now)
+                self.now += self.queue.next_grant(self.now)
         assert not self.waiting, "everybody gets a turn in the end"
-        assert self.line.active() == self.line.queued() == 0
+        assert self.queue.active() == self.queue.queued() == 0
 
 
 TestTraffic = Traffic.TestCase
@@ -126,7 +126,7 @@ TestTraffic.settings = settings(max_examples=150, stateful_step_count=60, deadli
 
 @given(st.lists(st.sampled_from(Lane), min_size=1, max_size=40))
 def test_slots_go_by_lane_and_in_each_lane_to_the_first_who_came(lanes: list[Lane]) -> None:
-    one = line(1)
+    one = queue(1)
     one.open_host("a")
     one.enter(ticket())
     (held,) = one.grant(0.0)
@@ -145,7 +145,7 @@ def test_slots_go_by_lane_and_in_each_lane_to_the_first_who_came(lanes: list[Lan
 
 
 def test_a_newcomer_does_not_overtake_who_waits_for_the_slot_that_was_just_released() -> None:
-    one = line(1)
+    one = queue(1)
     one.open_host("a")
     first, second, newcomer = ticket(), ticket(), ticket()
     one.enter(first)
@@ -157,7 +157,7 @@ def test_a_newcomer_does_not_overtake_who_waits_for_the_slot_that_was_just_relea
 
 
 def test_a_group_without_permission_lets_others_pass_but_nobody_of_its_own() -> None:
-    limited = line(5, limits=RateLimits({"quote": (RateWindow(3, 1.0),)}, margin=0))
+    limited = queue(5, limits=RateLimits({"quote": (RateWindow(3, 1.0),)}, margin=0))
     limited.open_host("a")
     heavy = Ticket("a", "quote", Lane.QUERY, 3, "GET /x", "t", 0.0)
     light, other = ticket(group="quote"), ticket(group="free")
@@ -176,7 +176,7 @@ def test_a_group_without_permission_lets_others_pass_but_nobody_of_its_own() -> 
 
 
 def test_the_newest_connection_is_used_again_and_the_stalest_is_kept_warm() -> None:
-    three = line(3)
+    three = queue(3)
     three.open_host("a")
     held = [ticket() for _ in range(3)]
     for t in held:
@@ -195,7 +195,7 @@ def test_the_newest_connection_is_used_again_and_the_stalest_is_kept_warm() -> N
 
 
 def test_the_least_recently_used_host_without_calls_makes_room_for_a_new_one() -> None:
-    two = line(1)
+    two = queue(1)
     assert two.open_host("a") == []
     assert two.open_host("b") == []
     assert two.open_host("a") == [], "used again"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.db.borrower import Borrower
-from brokerpool.db.queue import Line, Ticket
+from brokerpool.db.queue import Queue, Ticket
 
 HERE = sys._getframe().f_code
 EVENTS = st.lists(
@@ -25,32 +25,32 @@ EVENTS = st.lists(
 def test_permits_go_out_in_order_to_one_writer_and_never_more_than_there_are(
     events: list[tuple[str, int]], capacity: int
 ) -> None:
-    line = Line(capacity=capacity, max_waiting=100)
+    queue = Queue(capacity=capacity, max_waiting=100)
     held: list[Ticket] = []
     waiting: list[Ticket] = []
     for now, (event, what) in enumerate(events):
         if event == "enter":
             ticket = Ticket(Borrower(HERE, 1, None, "test"), bool(what), float(now))
-            line.enter(ticket)
+            queue.enter(ticket)
             waiting.append(ticket)
         elif event == "withdraw" and waiting:
-            line.withdraw(waiting.pop(what % len(waiting)))
+            queue.withdraw(waiting.pop(what % len(waiting)))
         elif event == "release" and held:
-            line.release(held.pop(what % len(held)))
+            queue.release(held.pop(what % len(held)))
         elif event == "resize":
-            line.capacity = capacity = what
+            queue.capacity = capacity = what
         before = len(held)
-        for ticket in line.grant(float(now)):
+        for ticket in queue.grant(float(now)):
             writing = any(other.alone for other in held)
             may = [other for other in waiting if not (other.alone and writing)]
             assert ticket is may[0], "nobody before it could have gone"
             waiting.remove(ticket)
             held.append(ticket)
-        assert line.held == len(held) <= max(capacity, before)
+        assert queue.held == len(held) <= max(capacity, before)
         assert sum(ticket.alone for ticket in held) <= 1
-        assert line.waiting() == waiting
-        assert line.queued == len(waiting)
-        assert line.oldest_wait(float(now)) == max((now - t.entered for t in waiting), default=0.0)
+        assert queue.waiting() == waiting
+        assert queue.queued == len(waiting)
+        assert queue.oldest_wait(float(now)) == max((now - t.entered for t in waiting), default=0.0)
         writing = any(other.alone for other in held)
         idle = capacity - len(held)
         assert idle <= 0 or all(ticket.alone and writing for ticket in waiting), "no permit lies idle"

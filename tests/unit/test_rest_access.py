@@ -9,7 +9,7 @@ import pytest
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.rest import access as doors
-from brokerpool.gateway.rest.access import Door
+from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
 from brokerpool.journal import Journal
 from brokerpool.settings import Settings
@@ -24,12 +24,12 @@ class Clock:
         return self.now
 
 
-def a_door(most: int, seconds: float, clock: Clock) -> Door:
+def a_door(most: int, seconds: float, clock: Clock) -> Access:
     gatekeeper = Gatekeeper(KEY, lambda text: None, KeyLimits(1, 1, 1, 1.0), Journal(), clock)
-    return Door(gatekeeper, most, seconds, clock)
+    return Access(gatekeeper, most, seconds, clock)
 
 
-def refusal(door: Door, key: str = KEY, address: str = "10.0.0.1") -> tuple[int, ErrorCode, float | None]:
+def refusal(door: Access, key: str = KEY, address: str = "10.0.0.1") -> tuple[int, ErrorCode, float | None]:
     """Return with what a request is turned away: status, code, and when to come back."""
     with pytest.raises(BrokerpoolError) as caught:
         door.admit(address, key)

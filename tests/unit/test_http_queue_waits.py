@@ -11,7 +11,7 @@ import pytest
 
 from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
 from brokerpool.http.admission import Admission
-from brokerpool.http.queue import Line, Ticket
+from brokerpool.http.queue import Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
 from tests.http_server import Reply, broker_and_client
 from tests.measuring import without_waiting
@@ -96,9 +96,9 @@ def test_a_waiter_that_is_cancelled_at_the_hand_over_passes_the_slot_on() -> Non
 
 def test_a_slot_that_comes_in_the_moment_in_which_the_time_is_up_is_not_lost() -> None:
     async def main() -> None:
-        line = Line(RateLimiter(RateLimits()), size=1, max_waiting=9, max_hosts=1)
-        line.open_host("a")
-        admission = Admission(line)
+        queue = Queue(RateLimiter(RateLimits()), size=1, max_waiting=9, max_hosts=1)
+        queue.open_host("a")
+        admission = Admission(queue)
         holder, late, last = (Ticket("a", "x", Lane.QUERY, 1, "GET /", "me", 0.0) for _ in range(3))
         await admission.wait(holder, 1)
         waiting = asyncio.create_task(admission.wait(late, 0.01))
@@ -112,7 +112,7 @@ def test_a_slot_that_comes_in_the_moment_in_which_the_time_is_up_is_not_lost() -
         admission.release(late, 2.0)
         await next_one
         admission.release(last, 3.0)
-        assert (line.active(), line.queued()) == (0, 0)
+        assert (queue.active(), queue.queued()) == (0, 0)
 
     asyncio.run(main())
 
