@@ -35,11 +35,11 @@ async def gateway(
             **environ,
         }
         settings = Settings.load(environ={k: v for k, v in environ.items() if v})
-        records = Persistence(settings, grace=grace) if "DATABASE_URL" in environ else None
-        if records is not None:
-            await records.open()
+        persistence = Persistence(settings, grace=grace) if "DATABASE_URL" in environ else None
+        if persistence is not None:
+            await persistence.open()
         certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
-        served_by = Gateway(settings, feed(broker), records, certificate)
+        served_by = Gateway(settings, feed(broker), persistence, certificate)
         await served_by.start()
         try:
             yield broker, served_by

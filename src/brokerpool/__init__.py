@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     )
     from brokerpool.feed.filler import Filler
     from brokerpool.feed.gaps import Gap
+    from brokerpool.feed.listeners import PoolListener, TickStream
     from brokerpool.feed.pool import WebSocketPool
     from brokerpool.feed.refusals import Subscribed
     from brokerpool.feed.states import ConnectionState, SymbolState
-    from brokerpool.feed.stream import PoolListener, TickStream
     from brokerpool.hours import MarketHours
     from brokerpool.http.api import BrokerApi, Quoted
     from brokerpool.http.client import BrokerClient
@@ -127,10 +127,10 @@ _HOMES = {
     ),
     "feed.filler": "Filler",
     "feed.gaps": "Gap",
+    "feed.listeners": "PoolListener TickStream",
     "feed.pool": "WebSocketPool",
     "feed.refusals": "Subscribed",
     "feed.states": "ConnectionState SymbolState",
-    "feed.stream": "PoolListener TickStream",
     "hours": "MarketHours",
     "http.api": "BrokerApi Quoted",
     "http.client": "BrokerClient",

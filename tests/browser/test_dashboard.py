@@ -162,9 +162,9 @@ def test_a_held_database_connection_is_seen_within_two_seconds_with_its_holder(t
         async with watched(2, settings=database) as (_, served_by, _, page):
             await sees(page, "#database", "0 of 5")
             await sees(page, "#database", "nobody")
-            assert served_by._records is not None
-            assert served_by._records._store is not None
-            async with served_by._records._store._pool.connection():
+            assert served_by._persistence is not None
+            assert served_by._persistence._store is not None
+            async with served_by._persistence._store._pool.connection():
                 await sees(page, "#database", "1 of 5")
                 await sees(page, "#database", "test_dashboard.py:")
             await sees(page, "#database", "0 of 5")

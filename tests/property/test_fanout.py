@@ -206,7 +206,7 @@ class Everything(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         """Who has left its subscriptions alone for a while may share an audience."""
-        self.fanout._seating._settle()
+        self.fanout._sharing._settle()
 
     @rule()
     def flush(self) -> None:
@@ -214,10 +214,10 @@ class Everything(RuleBasedStateMachine):
 
     @invariant()
     def every_audience_is_one_of_somebody(self) -> None:
-        seating = self.fanout._seating
+        sharing = self.fanout._sharing
         seats = {client.subscriber.audience for client in self.clients if client.held}
-        assert {a for a in seating.audiences if any(s.keys for s in a.subscribers)} == seats
-        assert set(seating.topics) == {instrument for c in self.clients for instrument, _ in c.held}
+        assert {a for a in sharing.audiences if any(s.keys for s in a.subscribers)} == seats
+        assert set(sharing.topics) == {instrument for c in self.clients for instrument, _ in c.held}
 
     def teardown(self) -> None:
         if not hasattr(self, "runner"):

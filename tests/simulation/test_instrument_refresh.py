@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from brokerpool import BrokerError, Credentials, ErrorCode, Instrument, TokenBook
-from brokerpool.feed.stream import PoolListener
+from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.instrument_refresh import REFRESH_SECONDS, InstrumentRefresh
 from tests.simulation.stage import Stage, stage
 from tests.simulation.virtual_loop import EPOCH, run

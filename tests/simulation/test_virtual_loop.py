@@ -204,7 +204,7 @@ def test_the_same_scenario_takes_the_same_steps_every_time() -> None:
     assert trace() == trace()
 
 
-class Guard:
+class AccessMiddleware:
     """A lock as careless people write it: cancelled in the wrong moment, it stays taken."""
 
     def __init__(self) -> None:
@@ -220,7 +220,7 @@ class Guard:
             await asyncio.sleep(1)
 
 
-async def contend(guard: Guard, caller: Caller, call: str) -> None:
+async def contend(guard: AccessMiddleware, caller: Caller, call: str) -> None:
     await guard.lock.acquire()
     asyncio.get_running_loop().call_later(3, guard.lock.release)
     await caller.call(getattr(guard, call)())
@@ -233,10 +233,10 @@ def test_cancelling_at_every_step_finds_the_one_step_at_which_something_is_left_
     wake_ups_only: bool,
 ) -> None:
     async def careless(caller: Caller) -> None:
-        await contend(Guard(), caller, "careless")
+        await contend(AccessMiddleware(), caller, "careless")
 
     async def careful(caller: Caller) -> None:
-        await contend(Guard(), caller, "careful")
+        await contend(AccessMiddleware(), caller, "careful")
 
     steps = cancel_at_every_step(careful, wake_ups_only=wake_ups_only)
     assert steps >= 3, "it starts, gets the lock, and has slept"

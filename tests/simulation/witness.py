@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from brokerpool import WebSocketPool
 from brokerpool.feed.cadence import MUTE_SECONDS
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 from tests.simulation.scripted_broker import ScriptedBroker

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from brokerpool.feed.arrivals import SILENT_SECONDS, Arrivals
 from brokerpool.feed.states import SymbolState
+from brokerpool.feed.subscriptions import SILENT_SECONDS, Arrivals
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

@@ -11,9 +11,9 @@ from typing import cast
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.stream import PoolListener
 from brokerpool.instruments import Instrument
 from brokerpool.journal import Journal
 from brokerpool.ticks import Tick

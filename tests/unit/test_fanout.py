@@ -433,8 +433,8 @@ def test_nothing_is_kept_of_clients_and_symbols_that_are_gone() -> None:
         await settled()
         numbers = fanout.stats()
         assert (numbers["clients"], numbers["symbols"], numbers["audiences"]) == (0, 0, 0)
-        assert not fanout._seating._settled
-        assert not fanout._seating._unsettled
+        assert not fanout._sharing._settled
+        assert not fanout._sharing._unsettled
         assert numbers["frames_delivered"] == 100
 
     run(test)

@@ -13,7 +13,7 @@ from brokerpool.feed import filler as module
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.filler import Filler, Filling
-from brokerpool.feed.stream import PoolListener
+from brokerpool.feed.listeners import PoolListener
 from brokerpool.instruments import Instrument
 from brokerpool.journal import Journal
 from brokerpool.ticks import Tick

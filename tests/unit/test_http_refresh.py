@@ -37,14 +37,14 @@ class Desk:
 
 def test_many_refused_calls_wait_for_one_refresh_and_are_repeated_once() -> None:
     async def main() -> None:
-        desk = Desk()
-        async with broker_and_client(login=desk.login) as (broker, client):
-            broker.script = desk.script
+        checkout = Desk()
+        async with broker_and_client(login=checkout.login) as (broker, client):
+            broker.script = checkout.script
             calls = [client.request("GET", "/x") for _ in range(30)]
             calls.append(client.request("POST", "/order", order_tag="1"))
             calls.insert(0, client.request("GET", "/slow"))  # is refused when the others have long had theirs
             assert {a.status for a in await asyncio.gather(*calls)} == {200}
-            assert desk.asked == 1
+            assert checkout.asked == 1
             refused = sum(s.headers["authorization"] == "Bearer old" for s in broker.seen)
             assert broker.count() == 32 + refused
             assert client.stats()["retries"] == {"credentials": refused}
@@ -54,15 +54,15 @@ def test_many_refused_calls_wait_for_one_refresh_and_are_repeated_once() -> None
 
 def test_a_login_that_does_not_help_is_not_tried_again_and_nothing_more_is_sent() -> None:
     async def main() -> None:
-        desk = Desk(gives="also old")
-        async with broker_and_client(login=desk.login) as (broker, client):
-            broker.script = desk.script
+        checkout = Desk(gives="also old")
+        async with broker_and_client(login=checkout.login) as (broker, client):
+            broker.script = checkout.script
             assert (await client.request("GET", "/x")).status == 401
             for _ in range(5):
                 with pytest.raises(CallRefusedError, match="refuses the credentials") as caught:
                     await client.request("GET", "/x")
                 assert caught.value.code is ErrorCode.BROKER_REFUSED_CREDENTIALS
-            assert desk.asked == 1
+            assert checkout.asked == 1
             assert broker.count() == 2, "one repeat, no storm"
             await client.request("DELETE", "/1", lane=Lane.CANCEL)
             assert broker.count() == 3, "calling an order off is always tried"

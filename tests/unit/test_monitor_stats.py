@@ -72,8 +72,8 @@ async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.Clie
 
 def run_dry(served_by: Gateway) -> list[asyncio.Task[None]]:
     """Hold every connection to the database, have too many wait for one, and leave too much to be written."""
-    assert served_by._records is not None
-    store = served_by._records._store
+    assert served_by._persistence is not None
+    store = served_by._persistence._store
     assert store is not None
     while store.note_statistics({"rehearsal": 1}):
         pass

@@ -45,7 +45,7 @@ def settings(url: str, **environ: str) -> Settings:
 
 def looked(served_by: Gateway) -> bool:
     """Tell whether the gateway has asked its database what the last run left."""
-    demand = served_by._records._demand if served_by._records else None
+    demand = served_by._persistence._demand if served_by._persistence else None
     return demand is not None and demand._restored
 
 
@@ -152,16 +152,16 @@ def test_calls_to_the_broker_and_the_journal_are_kept_and_no_secret_is(url: str,
 
 def test_without_any_key_the_start_fails_and_says_what_to_do(url: str) -> None:
     async def main() -> None:
-        records = Persistence(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="token"))
+        persistence = Persistence(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="token"))
         with pytest.raises(BrokerpoolError, match=r"`brokerpool keys create NAME`") as caught:
-            await records.open()
+            await persistence.open()
         assert caught.value.code is ErrorCode.NO_API_KEY
-        await records.close()
+        await persistence.close()
         async with Store(DatabasePool(url)) as store:
             await store.create_key("one")
-        records = Persistence(settings(url))
-        await records.open()
-        await records.close()
+        persistence = Persistence(settings(url))
+        await persistence.open()
+        await persistence.close()
 
     asyncio.run(main())
 
@@ -176,10 +176,10 @@ def test_a_database_that_cannot_be_opened_ends_the_start_unless_the_settings_say
 
     async def main() -> None:
         for given in ({}, {"BROKERPOOL_API_KEY": KEY}, {"BROKERPOOL_BROKER_ACCESS_TOKEN": "token"}):
-            records = Persistence(settings(url, **given))
+            persistence = Persistence(settings(url, **given))
             with pytest.raises(StoreError, match="DB_UNREACHABLE"):
-                await records.open()
-            await records.close()
+                await persistence.open()
+            await persistence.close()
         assert "could start without it" in caplog.text
 
     asyncio.run(main())
@@ -209,7 +209,7 @@ def test_a_gateway_without_its_database_serves_and_opens_it_as_soon_as_it_is_the
             assert caplog.text.count("database_absent: ") == 1
             async with Store(DatabasePool(url)) as store:
                 text = await store.create_key("late")
-                await until(lambda: served_by._records and served_by._records.keys == 1)
+                await until(lambda: served_by._persistence and served_by._persistence.keys == 1)
                 async with client(served_by, key=text):
                     pass
             assert (await session.ask(action="ping"))["type"] == "pong"
@@ -223,12 +223,12 @@ def test_a_gateway_without_its_database_serves_and_opens_it_as_soon_as_it_is_the
 
 def test_the_token_of_the_settings_is_used_first_and_a_stored_login_where_there_is_none(url: str) -> None:
     async def first(**environ: str) -> str:
-        records = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **environ))
-        await records.open()
+        persistence = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **environ))
+        await persistence.open()
         try:
-            return (await records.first_credentials()).access_token
+            return (await persistence.first_credentials()).access_token
         finally:
-            await records.close()
+            await persistence.close()
 
     async def main() -> None:
         for environ in ({}, {"BROKERPOOL_SECRET_KEY": SECRET}):
@@ -250,17 +250,17 @@ def test_a_login_that_is_stored_while_the_gateway_runs_is_given_and_the_old_one_
         async with Store(DatabasePool(url), secret_keys=SECRET) as store:
             await store.save_login("zerodha", Credentials("yesterday"))
             given = {"BROKERPOOL_API_KEY": KEY, "BROKERPOOL_SECRET_KEY": SECRET}
-            records = Persistence(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="today", **given))
-            await records.open()
-            await records.first_credentials()
-            logins = records.logins()
+            persistence = Persistence(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="today", **given))
+            await persistence.open()
+            await persistence.first_credentials()
+            logins = persistence.logins()
             news = asyncio.ensure_future(anext(logins))
             await asyncio.wait({news}, timeout=0.5)
             assert not news.done(), "yesterday's login takes the place of nothing"
             await store.save_login("zerodha", Credentials("new"))
             assert (await asyncio.wait_for(news, 3)).access_token == "new"
             await logins.aclose()
-            await records.close()
+            await persistence.close()
 
     asyncio.run(main())
 
@@ -342,19 +342,19 @@ def test_where_nobody_has_logged_in_the_provider_says_so_and_what_cannot_be_open
 ) -> None:
     async def main() -> None:
         given = {"BROKERPOOL_BROKER_ACCESS_TOKEN": "given", "BROKERPOOL_SECRET_KEY": SECRET}
-        records = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **given))
-        assert records.provider is not None
-        assert await records.provider() is None, "the database is not open yet"
-        await records.open()
+        persistence = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **given))
+        assert persistence.provider is not None
+        assert await persistence.provider() is None, "the database is not open yet"
+        await persistence.open()
         try:
-            assert await records.provider() is None
+            assert await persistence.provider() is None
             other = Fernet.generate_key().decode()
             async with Store(DatabasePool(url), secret_keys=other) as store:
                 await store.save_login("zerodha", Credentials("of another key"))
             with pytest.raises(StoreError) as caught:
-                await records.provider()
+                await persistence.provider()
             assert caught.value.code is ErrorCode.SECRET_KEY_WRONG
         finally:
-            await records.close()
+            await persistence.close()
 
     asyncio.run(main())

@@ -105,7 +105,7 @@ def test_spoilt_frames_are_counted_and_the_next_ticks_come_through(kind: Malform
 
 
 def test_a_muted_symbol_is_reported_as_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brokerpool.feed.arrivals.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("brokerpool.feed.subscriptions.SILENT_SECONDS", 0.3)
     told: list[SymbolState] = []
 
     class Listener(PoolListener):

@@ -14,9 +14,9 @@ HERE, ELSEWHERE = ("127.0.0.1", True), ("127.0.0.1", False)
 HOST, ORIGIN = ErrorCode.HOST_NOT_ALLOWED, ErrorCode.ORIGIN_NOT_ALLOWED
 
 
-def verdict(approach: RequestOrigin, **headers: str) -> ErrorCode | None:
+def verdict(origin_rules: RequestOrigin, **headers: str) -> ErrorCode | None:
     try:
-        approach.check(headers)
+        origin_rules.check(headers)
     except AccessError as error:
         return error.code
     return None
@@ -69,10 +69,10 @@ def test_only_names_of_the_gateway_are_answered_and_addresses_which_nobody_can_r
 def test_pages_of_the_own_host_and_allowed_ones_may_call_and_no_others(
     origin: str, expected: ErrorCode | None
 ) -> None:
-    approach = RequestOrigin("127.0.0.1", origins=["https://Desk.example/"])
-    assert verdict(approach, host="localhost:8765", origin=origin) is expected
+    origin_rules = RequestOrigin("127.0.0.1", origins=["https://Desk.example/"])
+    assert verdict(origin_rules, host="localhost:8765", origin=origin) is expected
     assert verdict(RequestOrigin("127.0.0.1", origins=["*"]), host="localhost", origin=origin) is None
-    assert verdict(approach, host="localhost:8765") is None, "a program, not a browser"
+    assert verdict(origin_rules, host="localhost:8765") is None, "a program, not a browser"
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_here_is_only_what_began_on_this_machine_at_a_listener_for_this_machine(
 def test_a_trusted_proxy_tells_the_address_and_nothing_behind_it_is_here(
     forwarded: str, expected: str
 ) -> None:
-    approach = RequestOrigin("127.0.0.1", proxies=["127.0.0.1", "10.0.0.0/8"])
+    origin_rules = RequestOrigin("127.0.0.1", proxies=["127.0.0.1", "10.0.0.0/8"])
     headers = {"x-forwarded-for": forwarded} if forwarded else {}
-    assert approach.came("127.0.0.1", headers) == (expected, False)
+    assert origin_rules.came("127.0.0.1", headers) == (expected, False)
 
 
 @pytest.mark.parametrize(
@@ -154,45 +154,45 @@ def test_a_trusted_proxy_tells_the_address_and_nothing_behind_it_is_here(
 def test_forwarded_is_read_as_its_standard_says_and_what_is_no_address_is_not_believed(
     forwarded: str, expected: str
 ) -> None:
-    approach = RequestOrigin("127.0.0.1", proxies=["127.0.0.1", "10.0.0.0/8"])
-    assert approach.came("::ffff:127.0.0.1", {"Forwarded": forwarded}) == (expected, False)
+    origin_rules = RequestOrigin("127.0.0.1", proxies=["127.0.0.1", "10.0.0.0/8"])
+    assert origin_rules.came("::ffff:127.0.0.1", {"Forwarded": forwarded}) == (expected, False)
 
 
 def test_of_several_lines_the_last_is_the_nearest_proxys() -> None:
-    approach = RequestOrigin("127.0.0.1", proxies=["127.0.0.1", "10.0.0.0/8"])
+    origin_rules = RequestOrigin("127.0.0.1", proxies=["127.0.0.1", "10.0.0.0/8"])
     for name, spell in (("X-Forwarded-For", "{}"), ("Forwarded", "for={}")):
         lines = CIMultiDict((name, spell.format(hop)) for hop in ("6.6.6.6", "8.8.8.8", "10.1.2.3"))
-        assert approach.came("127.0.0.1", lines).address == "8.8.8.8"
+        assert origin_rules.came("127.0.0.1", lines).address == "8.8.8.8"
 
 
 def test_of_two_headers_neither_is_believed_unless_they_agree() -> None:
-    approach = RequestOrigin("127.0.0.1", proxies=["127.0.0.1"])
+    origin_rules = RequestOrigin("127.0.0.1", proxies=["127.0.0.1"])
     both = {"X-Forwarded-For": "8.8.8.8", "Forwarded": "for=6.6.6.6"}
-    assert approach.came("127.0.0.1", both).address == "127.0.0.1"
-    assert approach.came("127.0.0.1", {**both, "Forwarded": 'for="8.8.8.8:1"'}).address == "8.8.8.8"
+    assert origin_rules.came("127.0.0.1", both).address == "127.0.0.1"
+    assert origin_rules.came("127.0.0.1", {**both, "Forwarded": 'for="8.8.8.8:1"'}).address == "8.8.8.8"
 
 
 def test_proxies_may_be_named_as_networks_of_both_families_and_of_the_one_inside_the_other() -> None:
-    approach = RequestOrigin("::", proxies=["::ffff:192.0.2.0/120", "fe80::/10", "2001:db8::/32"])
+    origin_rules = RequestOrigin("::", proxies=["::ffff:192.0.2.0/120", "fe80::/10", "2001:db8::/32"])
     for proxy in ("192.0.2.9", "::ffff:192.0.2.9", "fe80::5%eth0", "2001:db8::5"):
-        assert approach.came(proxy, {"x-forwarded-for": "8.8.8.8"}).address == "8.8.8.8", proxy
+        assert origin_rules.came(proxy, {"x-forwarded-for": "8.8.8.8"}).address == "8.8.8.8", proxy
     for stranger in ("192.0.3.9", "2001:db9::5"):
-        assert approach.came(stranger, {"x-forwarded-for": "8.8.8.8"}).address == stranger
+        assert origin_rules.came(stranger, {"x-forwarded-for": "8.8.8.8"}).address == stranger
 
 
 def test_the_longest_line_of_blanks_and_quotes_costs_no_more_than_its_length() -> None:
-    approach = RequestOrigin("127.0.0.1", proxies=["127.0.0.1"])
+    origin_rules = RequestOrigin("127.0.0.1", proxies=["127.0.0.1"])
     began = time.thread_time()
     for rubbish in (" " * 8000 + "x", "for=" + '"\\' * 2700, ";" * 8000, "a" * 8000, "for=1.1.1.1," * 680):
-        approach.came("127.0.0.1", {"forwarded": rubbish, "x-forwarded-for": rubbish})
+        origin_rules.came("127.0.0.1", {"forwarded": rubbish, "x-forwarded-for": rubbish})
     assert time.thread_time() - began < 0.1
 
 
 @pytest.mark.parametrize("name", ["Host", "Origin"])
 def test_two_lines_that_name_the_host_or_the_page_are_not_for_choosing_the_better_one(name: str) -> None:
-    approach = RequestOrigin("127.0.0.1", origins=["http://localhost"])
+    origin_rules = RequestOrigin("127.0.0.1", origins=["http://localhost"])
     lines = CIMultiDict([("Host", "localhost"), ("Origin", "http://localhost")])
-    approach.check(lines)
+    origin_rules.check(lines)
     lines.add(name, "evil.example")
     with pytest.raises(AccessError):
-        approach.check(lines)
+        origin_rules.check(lines)

@@ -8,7 +8,7 @@ import pytest
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.rest import access as doors
+from brokerpool.gateway.rest import access as access_module
 from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
 from brokerpool.journal import Journal
@@ -29,20 +29,20 @@ def a_door(most: int, seconds: float, clock: Clock) -> Access:
     return Access(gatekeeper, most, seconds, clock)
 
 
-def refusal(door: Access, key: str = KEY, address: str = "10.0.0.1") -> tuple[int, ErrorCode, float | None]:
+def refusal(access: Access, key: str = KEY, address: str = "10.0.0.1") -> tuple[int, ErrorCode, float | None]:
     """Return with what a request is turned away: status, code, and when to come back."""
     with pytest.raises(BrokerpoolError) as caught:
-        door.admit(address, key)
+        access.admit(address, key)
     assert isinstance(caught.value, AccessError | RequestRefusedError)
     assert KEY not in str(caught.value)
     return failure(caught.value)[0], caught.value.code, caught.value.retry_after
 
 
 def test_only_the_right_key_opens() -> None:
-    door = a_door(50, 1.0, Clock())
-    door.admit("10.0.0.1", KEY)
+    access = a_door(50, 1.0, Clock())
+    access.admit("10.0.0.1", KEY)
     for wrong in ("", KEY[:-1], KEY + "x", KEY.upper(), "\ud800", "ключ"):
-        assert refusal(door, wrong) == (403, ErrorCode.AUTHENTICATION_ERROR, None)
+        assert refusal(access, wrong) == (403, ErrorCode.AUTHENTICATION_ERROR, None)
 
 
 def test_the_key_is_compared_as_digests_of_one_length_in_constant_time(
@@ -54,47 +54,47 @@ def test_the_key_is_compared_as_digests_of_one_length_in_constant_time(
         compared.append((a, b))
         return a == b
 
-    door = a_door(50, 1.0, Clock())
+    access = a_door(50, 1.0, Clock())
     monkeypatch.setattr(hmac, "compare_digest", compare)
     for key in ("", "x" * 256):
-        refusal(door, key)
+        refusal(access, key)
     assert len(compared) == 2
     assert {len(side) for pair in compared for side in pair} == {32}
 
 
 def test_one_request_too_many_is_told_when_to_come_back_and_the_window_moves() -> None:
     clock = Clock()
-    door = a_door(2, 60.0, clock)
-    door.admit("10.0.0.1", KEY)
+    access = a_door(2, 60.0, clock)
+    access.admit("10.0.0.1", KEY)
     clock.now = 20.5
-    door.admit("10.0.0.1", KEY)
-    assert refusal(door) == (429, ErrorCode.API_RATE_LIMIT_REACHED, 40)
+    access.admit("10.0.0.1", KEY)
+    assert refusal(access) == (429, ErrorCode.API_RATE_LIMIT_REACHED, 40)
     clock.now = 60.1
-    door.admit("10.0.0.1", KEY)  # the first has left the window, and the refused one never was in it
-    assert refusal(door)[2] == 21
+    access.admit("10.0.0.1", KEY)  # the first has left the window, and the refused one never was in it
+    assert refusal(access)[2] == 21
 
 
 def test_another_address_has_a_limit_of_its_own() -> None:
-    door = a_door(1, 1.0, Clock())
-    door.admit("10.0.0.1", KEY)
-    door.admit("10.0.0.2", KEY)
-    assert refusal(door)[0] == 429
+    access = a_door(1, 1.0, Clock())
+    access.admit("10.0.0.1", KEY)
+    access.admit("10.0.0.2", KEY)
+    assert refusal(access)[0] == 429
 
 
 def test_wrong_keys_run_into_their_own_limit_and_take_nothing_from_the_right_one() -> None:
-    door = a_door(5, 1.0, Clock())
-    assert [refusal(door, "wrong")[0] for _ in range(8)] == [403] * 5 + [429] * 3
+    access = a_door(5, 1.0, Clock())
+    assert [refusal(access, "wrong")[0] for _ in range(8)] == [403] * 5 + [429] * 3
     for _ in range(5):
-        door.admit("10.0.0.1", KEY)
+        access.admit("10.0.0.1", KEY)
 
 
 def test_however_many_addresses_come_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "MAX_ADDRESSES", 3)
-    door = a_door(1, 1.0, Clock())
+    monkeypatch.setattr(access_module, "MAX_ADDRESSES", 3)
+    access = a_door(1, 1.0, Clock())
     for number in range(10):
-        door.admit(f"10.0.0.{number}", KEY)
-    assert len(door._visits) == 3
-    assert refusal(door, address="10.0.0.9")[0] == 429, "the latest are remembered"
+        access.admit(f"10.0.0.{number}", KEY)
+    assert len(access._visits) == 3
+    assert refusal(access, address="10.0.0.9")[0] == 429, "the latest are remembered"
 
 
 def test_the_limit_is_openalgos_setting() -> None:

@@ -101,8 +101,8 @@ def served(book: TokenBook, broker: Any = None) -> Any:
     journal = Journal(wall_clock=time.time)
     limits = KeyLimits(1, 1, 50, 1.0)
     gatekeeper = Gatekeeper(KEY, lambda text: None, limits, journal, time.monotonic)
-    directory, door = InstrumentSearch(lambda: book), Access(gatekeeper, 50, 1.0, time.monotonic)
-    market = Market("zerodha", broker, lambda: book, directory, door)
+    instrument_search, access = InstrumentSearch(lambda: book), Access(gatekeeper, 50, 1.0, time.monotonic)
+    market = Market("zerodha", broker, lambda: book, instrument_search, access)
     return application(market, dict, journal, RequestOrigin("127.0.0.1"))
 
 
@@ -139,11 +139,11 @@ def test_expiries_are_those_of_the_underlying_and_not_of_one_whose_name_begins_a
     )
 
     async def main() -> None:
-        directory = InstrumentSearch(lambda: book)
-        assert await directory.expiries("NIFTY", "NFO", "futures") == ["2025-04-24", "2025-05-29"]
-        assert await directory.expiries("nifty", "NFO", "options") == ["2025-04-24", "2025-04-30"]
-        assert await directory.expiries("NIFTYNXT50", "NFO", "futures") == ["2025-06-26"]
-        assert await directory.expiries("NIFTY", "BFO", "futures") == []
+        instrument_search = InstrumentSearch(lambda: book)
+        assert await instrument_search.expiries("NIFTY", "NFO", "futures") == ["2025-04-24", "2025-05-29"]
+        assert await instrument_search.expiries("nifty", "NFO", "options") == ["2025-04-24", "2025-04-30"]
+        assert await instrument_search.expiries("NIFTYNXT50", "NFO", "futures") == ["2025-06-26"]
+        assert await instrument_search.expiries("NIFTY", "BFO", "futures") == []
 
     asyncio.run(main())
 
@@ -152,11 +152,11 @@ def test_the_list_of_a_new_day_is_searched_as_soon_as_it_is_there() -> None:
     books = [a_book((Instrument("NSE", "OLD"), Details("OLD", "NSE")))]
 
     async def main() -> None:
-        directory = InstrumentSearch(lambda: books[-1])
-        assert await directory.search("old", None, 500) == [Instrument("NSE", "OLD")]
+        instrument_search = InstrumentSearch(lambda: books[-1])
+        assert await instrument_search.search("old", None, 500) == [Instrument("NSE", "OLD")]
         books.append(a_book((Instrument("NSE", "NEW"), Details("NEW", "NSE"))))
-        assert await directory.search("old", None, 500) == []
-        assert await directory.search("new", None, 500) == [Instrument("NSE", "NEW")]
+        assert await instrument_search.search("old", None, 500) == []
+        assert await instrument_search.search("new", None, 500) == [Instrument("NSE", "NEW")]
 
     asyncio.run(main())
 

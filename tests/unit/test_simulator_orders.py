@@ -50,11 +50,11 @@ class Desk:
 
 
 def test_each_placing_makes_one_order_with_an_id_of_its_own_and_its_day() -> None:
-    desk = Desk()
-    orders = [desk.place(tag=tag) for tag in ("a", "b", "a", None)]
+    checkout = Desk()
+    orders = [checkout.place(tag=tag) for tag in ("a", "b", "a", None)]
     assert [order.order_id for order in orders] == [f"26112400000000{n}" for n in range(1, 5)]
-    assert desk.book.latest() == orders
-    assert desk.book.report() == {
+    assert checkout.book.latest() == orders
+    assert checkout.book.report() == {
         "orders": 4,
         "by_status": {"OPEN": 4},
         "by_tag": {"a": 2, "b": 1},
@@ -89,47 +89,47 @@ def test_an_order_trades_at_once_or_rests(
 
 
 def test_what_the_exchange_does_not_take_is_rejected_with_a_reason_and_is_an_order_all_the_same() -> None:
-    desk = Desk()
-    assert desk.place(FUTURE, quantity=str(FUTURE.lot)).status == "OPEN"
-    odd = desk.place(FUTURE, quantity=str(FUTURE.lot + 1))
-    index = desk.place(ROWS["NSE:NIFTY 50"])
+    checkout = Desk()
+    assert checkout.place(FUTURE, quantity=str(FUTURE.lot)).status == "OPEN"
+    odd = checkout.place(FUTURE, quantity=str(FUTURE.lot + 1))
+    index = checkout.place(ROWS["NSE:NIFTY 50"])
     assert (odd.status, odd.message) == ("REJECTED", "quantity 76 is not a multiple of the lot of 75")
     assert (index.status, index.message) == ("REJECTED", "NSE:NIFTY 50 is an index and cannot be traded")
-    assert len(desk.book.latest()) == 3
+    assert len(checkout.book.latest()) == 3
 
 
 def test_an_order_is_modified_and_cancelled_while_it_works_and_keeps_its_states() -> None:
-    desk = Desk()
-    order = desk.place(quantity="7", tag="t1")
-    changed = desk.modify(order, quantity=9, price=1510.0)
+    checkout = Desk()
+    order = checkout.place(quantity="7", tag="t1")
+    changed = checkout.modify(order, quantity=9, price=1510.0)
     assert (changed.status, changed.pending, changed.request.price) == ("OPEN", 9, 1510.0)
-    done = desk.book.cancel("regular", order.order_id)
+    done = checkout.book.cancel("regular", order.order_id)
     assert (done.status, done.cancelled, done.pending, done.request.tag) == ("CANCELLED", 9, 0, "t1")
-    states = desk.book.states(order.order_id)
+    states = checkout.book.states(order.order_id)
     assert [state.status for state in states] == ["PUT ORDER REQ RECEIVED", "OPEN", "OPEN", "CANCELLED"]
     assert [state.request.quantity for state in states] == [7, 7, 9, 9], "what was is not rewritten"
     assert [state.at for state in states] == sorted(state.at for state in states)
     with pytest.raises(OrderError, match="is CANCELLED and cannot be modified"):
-        desk.modify(order, quantity=1)
+        checkout.modify(order, quantity=1)
     with pytest.raises(OrderError, match="is CANCELLED and cannot be cancelled"):
-        desk.book.cancel("regular", order.order_id)
-    assert len(desk.book.latest()) == 1
+        checkout.book.cancel("regular", order.order_id)
+    assert len(checkout.book.latest()) == 1
 
 
 def test_a_price_that_is_modified_to_reach_the_market_trades() -> None:
-    desk = Desk()
-    order = desk.place()
-    assert desk.modify(order, price=1580.0).status == "COMPLETE"
-    assert desk.modify(desk.place(), order_type="MARKET").average_price == LAST
+    checkout = Desk()
+    order = checkout.place()
+    assert checkout.modify(order, price=1580.0).status == "COMPLETE"
+    assert checkout.modify(checkout.place(), order_type="MARKET").average_price == LAST
 
 
 def test_an_order_that_does_not_exist_is_not_found() -> None:
-    desk = Desk()
-    order = desk.place()
+    checkout = Desk()
+    order = checkout.place()
     for looking in (
-        lambda: desk.book.states("1"),
-        lambda: desk.book.cancel("regular", "1"),
-        lambda: desk.book.cancel("amo", order.order_id),
+        lambda: checkout.book.states("1"),
+        lambda: checkout.book.cancel("regular", "1"),
+        lambda: checkout.book.cancel("amo", order.order_id),
     ):
         with pytest.raises(LookupError, match="Couldn't find that `order_id`"):
             looking()
@@ -151,20 +151,20 @@ def test_an_order_that_does_not_exist_is_not_found() -> None:
     ],
 )
 def test_a_bad_request_makes_no_order(fields: dict[str, Any], reason: str) -> None:
-    desk = Desk()
+    checkout = Desk()
     with pytest.raises((ValueError, msgspec.ValidationError), match=reason):
-        desk.place(**fields)
-    assert desk.book.latest() == []
+        checkout.place(**fields)
+    assert checkout.book.latest() == []
 
 
 def test_the_book_and_the_states_of_an_order_are_bounded() -> None:
-    desk = Desk(most=3)
-    orders = [desk.place() for _ in range(3)]
+    checkout = Desk(most=3)
+    orders = [checkout.place() for _ in range(3)]
     with pytest.raises(OrderError, match="3 orders exist"):
-        desk.place()
+        checkout.place()
     for quantity in range(MOST_MODIFICATIONS):
-        desk.modify(orders[0], quantity=quantity + 2)
+        checkout.modify(orders[0], quantity=quantity + 2)
     with pytest.raises(OrderError, match=f"modified {MOST_MODIFICATIONS} times"):
-        desk.modify(orders[0], quantity=1)
-    assert desk.book.cancel("regular", orders[0].order_id).status == "CANCELLED"
-    assert len(desk.book.latest()) == 3
+        checkout.modify(orders[0], quantity=1)
+    assert checkout.book.cancel("regular", orders[0].order_id).status == "CANCELLED"
+    assert len(checkout.book.latest()) == 3

@@ -8,9 +8,8 @@ from typing import Any, Self
 
 from brokerpool import arguments, open_pools
 from brokerpool.db.borrower import call_site
-from brokerpool.db.checkout import Checkout
+from brokerpool.db.checkout import Checkout, Loan
 from brokerpool.db.engine import DatabaseEngine, Dialect
-from brokerpool.db.loan import Loan
 from brokerpool.loops import clock
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, Notice, NoticeKind
@@ -18,13 +19,39 @@ from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.pacing import Allowance
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
-from brokerpool.feed.traffic import Traffic
 from brokerpool.fence import name_of
 from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, Token
 from brokerpool.journal import Event
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link, LinkHandler
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counters over all sockets of one connection."""
+
+    dials: int = 0
+    refusals: int = 0
+    control_messages: int = 0
+    ticks: int = 0
+    #: Frames without ticks: the broker's heartbeats.
+    heartbeats: int = 0
+    #: Monotonic seconds of the last tick, None before the first.
+    last_tick_at: float | None = None
+
+    def stats(self, now: float) -> dict[str, Any]:
+        """Return the numbers as statistics show them."""
+        age = None if self.last_tick_at is None else round(now - self.last_tick_at, 3)
+        return {
+            "dials": self.dials,
+            "refusals": self.refusals,
+            "control_messages": self.control_messages,
+            "ticks": self.ticks,
+            "heartbeats": self.heartbeats,
+            "last_tick_age_seconds": age,
+        }
+
 
 logger = logging.getLogger("brokerpool.feed")
 

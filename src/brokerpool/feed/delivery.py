@@ -12,10 +12,9 @@ from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.gaps import Gap, GapBook
-from brokerpool.feed.listeners import Listeners
+from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.stream import PoolListener
 from brokerpool.fence import Fence
 from brokerpool.instruments import Instrument
 from brokerpool.journal import Event, Journal

@@ -23,10 +23,10 @@ from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial import Dial, leaving
-from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.inspection import Inspection
+from brokerpool.feed.inspection import Explanation, Inspection
+from brokerpool.feed.listeners import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.relisting import relisting
@@ -34,9 +34,7 @@ from brokerpool.feed.replica import Replica
 from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.stream import FirstTicks, PoolListener, TickStream
-from brokerpool.feed.supervision import Supervision
-from brokerpool.feed.watch import Watch
+from brokerpool.feed.supervision import Supervision, Watch
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token

@@ -11,7 +11,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.explanation import Carrier
+from brokerpool.feed.inspection import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement, Plan
 from brokerpool.feed.rotation import Order, Rotation

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
-from brokerpool.feed.stream import PoolListener
+from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.audience import Audience, Key, Subscriber, Topic
-from brokerpool.gateway.seating import Seating
+from brokerpool.gateway.audience_sharing import AudienceSharing
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 
@@ -47,10 +47,10 @@ class Fanout(PoolListener):
         self._window = window
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._seating = Seating(broker, self._flushed)
+        self._sharing = AudienceSharing(broker, self._flushed)
         # Looked at with every tick and every flush.
-        self._topics = self._seating.topics
-        self._audiences = self._seating.audiences
+        self._topics = self._sharing.topics
+        self._audiences = self._sharing.audiences
         self._touched: list[Topic] = []  # those that ticked since the last flush
         self._turn = 0
         self._not_before = 0.0
@@ -81,16 +81,16 @@ class Fanout(PoolListener):
 
     def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
         """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""
-        self._seating.add(subscriber, instrument, mode)
+        self._sharing.add(subscriber, instrument, mode)
 
     def remove(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
         """Stop delivering; what was not held is ignored."""
-        self._seating.remove(subscriber, instrument, mode)
+        self._sharing.remove(subscriber, instrument, mode)
 
     def forget(self, subscriber: Subscriber) -> Iterator[None]:
         """Drop a client that is gone; each step of what is returned clears a slice of what it held away."""
         self._subscribers.discard(subscriber)
-        steps = self._seating.leave(subscriber)  # first, for its last frames leave with that and are counted
+        steps = self._sharing.leave(subscriber)  # first, for its last frames leave with that and are counted
         self._delivered_to_gone += subscriber.delivered
         self._conflated_for_gone += subscriber.conflated
         return steps
@@ -135,7 +135,7 @@ class Fanout(PoolListener):
         """Stop the timers; nothing is delivered any more."""
         if self._flush_handle is not None:
             self._flush_handle.cancel()
-        self._seating.close()
+        self._sharing.close()
 
     # -- ticks --------------------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ import asyncio
 from itertools import islice
 
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.stream import PoolListener
 from brokerpool.gateway import replies
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument

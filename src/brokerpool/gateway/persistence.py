@@ -143,7 +143,7 @@ class Persistence:
         `revoked` is told the ids of keys that are not valid any more.
         """
         self._demand = SavedDemand(pool, grace=self._grace)
-        self._tasks = [asyncio.create_task(self._keep(pool, revoked), name="brokerpool records")]
+        self._tasks = [asyncio.create_task(self._keep(pool, revoked), name="brokerpool persistence")]
 
     def make_room(self) -> bool:
         """Give up what the last run left behind and no client has asked for; tell whether there was any."""

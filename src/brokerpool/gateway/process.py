@@ -53,24 +53,24 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
 
 
 async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
-    records = Persistence(settings)
+    persistence = Persistence(settings)
     gateway: Gateway | None = None
     try:
-        await records.open()
-        credentials = await records.first_credentials()
+        await persistence.open()
+        credentials = await persistence.first_credentials()
         feed = ZerodhaFeed(
             settings.broker_api_key.get_secret_value(),
             credentials.access_token,
             ws_url=settings.broker_ws_url,
             http_url=settings.broker_http_url,
-            provider=records.provider,
+            provider=persistence.provider,
             egress=settings.egress,
         )
         feed.login.renew(credentials)  # for the time at which the token dies
         trial = LoginTrial(settings, feed.login)
         book, _ = await asyncio.gather(feed.instruments(), trial.run())
         feed.relist(book)
-        gateway = Gateway(settings, feed, records, certificate)
+        gateway = Gateway(settings, feed, persistence, certificate)
         await gateway.start()
         # The instrument list lives as long as the process: no collection need look at it again.
         gc.collect()
@@ -78,14 +78,14 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
         await asyncio.gather(
             trial.follow(_given(gateway, watch, certificate)),
-            trial.follow(records.logins()),
+            trial.follow(persistence.logins()),
         )
     finally:
         if gateway is not None:
             logger.info("stopping: %d clients are told to come back", gateway.clients)
             await gateway.close()
         else:
-            await records.close()
+            await persistence.close()
 
 
 async def _given(

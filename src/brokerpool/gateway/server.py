@@ -88,12 +88,12 @@ class Gateway:
         self,
         settings: Settings,
         feed: AccountFeed,
-        records: Persistence | None = None,
+        persistence: Persistence | None = None,
         certificate: Certificate | None = None,
     ) -> None:
-        """`records` is the opened database side; without it only the settings' key is valid."""
+        """`persistence` is the opened database side; without it only the settings' key is valid."""
         self._settings = settings
-        self._records = records
+        self._persistence = persistence
         self._certificate = certificate
         self._limits = SessionLimits(
             auth_seconds=settings.auth_grace_seconds,
@@ -129,12 +129,12 @@ class Gateway:
         )
         self._gatekeeper = Gatekeeper(
             settings.api_key.get_secret_value(),
-            records.check_key if records is not None else lambda text: None,
+            persistence.check_key if persistence is not None else lambda text: None,
             KeyLimits(settings.max_clients_per_key, settings.max_symbols_per_key, *settings.key_rate),
             self.pool.journal,
             time.monotonic,
         )
-        self._approach = self._approach_to(settings.websocket_host)
+        self._origin_rules = self._origin_rules_of(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
         #: Keeps the broker's list that of the day.
         self.instruments = InstrumentRefresh(self.pool, feed)
@@ -142,7 +142,9 @@ class Gateway:
             self.pool,
             self.instruments,
             self._api.client.breakers,
-            database=lambda: DatabaseState(records.fault, records.opened) if records else DatabaseState(),
+            database=lambda: (
+                DatabaseState(persistence.fault, persistence.opened) if persistence else DatabaseState()
+            ),
             certificate_ends=lambda: certificate.ends if certificate else None,
         )
         self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
@@ -164,8 +166,8 @@ class Gateway:
             slowest=self._slowest,
             key_of=self._clients.key_of,
             verdict=self._vitals.latest,
-            stored_keys=records.stored_keys if records is not None else list,
-            keys_stored=(lambda: records.keys) if records is not None else (lambda: 0),
+            stored_keys=persistence.stored_keys if persistence is not None else list,
+            keys_stored=(lambda: persistence.keys) if persistence is not None else (lambda: 0),
             clients_with=self._gatekeeper.clients_with,
         )
         self._broadcast = Broadcast(sources, self.pool.journal)
@@ -193,24 +195,24 @@ class Gateway:
         """Open both ports. Raises BrokerpoolError with ADDRESS_IN_USE when one is taken."""
         settings = self._settings
         tls = self._certificate.context if self._certificate is not None else None
-        if self._records is not None:
-            self._records.serve(self.pool, self._gatekeeper.revoked)
+        if self._persistence is not None:
+            self._persistence.serve(self.pool, self._gatekeeper.revoked)
         self._review_later()
         _uvicorn.addFilter(self._strangers)
         self.instruments.start()
-        approach = self._approach_to(settings.http_host)
-        app = application(self._market(), self.stats, self.pool.journal, approach, self._slowest)
+        origin_rules = self._origin_rules_of(settings.http_host)
+        app = application(self._market(), self.stats, self.pool.journal, origin_rules, self._slowest)
         places: Places[Connection] = Places(settings.max_clients, SPARE)
         app.include_router(health(self._vitals.verdict))
         app.include_router(explanations(self.pool, self._clients))
         app.include_router(clients(self._clients, self._fanout))
         app.include_router(subscriptions(self.pool.demand))
-        app.include_router(dashboard(self.pool, self._broadcast, self._new_door()))
+        app.include_router(dashboard(self.pool, self._broadcast, self._new_access()))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                Cors(Admission(app, places), approach),
+                Cors(Admission(app, places), origin_rules),
                 places=places,
                 tls=tls,
             )
@@ -247,7 +249,7 @@ class Gateway:
                 **self._gatekeeper.stats(),
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
             },
-            **({"database": self._records.stats()} if self._records is not None else {}),
+            **({"database": self._persistence.stats()} if self._persistence is not None else {}),
             **self._vitals.stats(pool["websocket"], http["breakers"]),
         }
 
@@ -256,8 +258,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Tell the clients to come back, then end the broker connections; takes less than 10 s."""
-        if self._records is not None:
-            self._records.settle()
+        if self._persistence is not None:
+            self._persistence.settle()
         if self._review is not None:
             self._review.cancel()
         _uvicorn.removeFilter(self._strangers)
@@ -276,22 +278,22 @@ class Gateway:
         if self._rest is not None:
             ends.append(self._rest.close())
         await asyncio.gather(*ends)
-        if self._records is not None:
-            await self._records.close()  # last, so that it keeps what the end itself has to tell
+        if self._persistence is not None:
+            await self._persistence.close()  # last, so that it keeps what the end itself has to tell
 
     def _market(self) -> Market:
         def book() -> TokenBook:
             return self._feed.book
 
-        return Market(self._feed.name, self._api, book, InstrumentSearch(book), self._new_door())
+        return Market(self._feed.name, self._api, book, InstrumentSearch(book), self._new_access())
 
-    def _new_door(self) -> Access:
+    def _new_access(self) -> Access:
         # The dashboard has its own: what it asks for takes nothing from the programs at its address.
         return Access(self._gatekeeper, *self._settings.api_rate, clock=time.monotonic)
 
     def _carried(self, call: str, status: int | None, seconds: float, attempts: int) -> None:
-        if self._records is not None:
-            self._records.note_call(call, status, seconds, attempts)
+        if self._persistence is not None:
+            self._persistence.note_call(call, status, seconds, attempts)
         if self._trace is not None:
             self._trace(call, status, seconds, attempts)
 
@@ -304,7 +306,7 @@ class Gateway:
             return Refusal(503, body.encode(), {"Retry-After": "5"})
         headers = request.headers
         try:
-            self._approach.check(headers)
+            self._origin_rules.check(headers)
         except AccessError as error:
             return Refusal(403, f"{error}\n".encode())
         return Session(
@@ -318,11 +320,11 @@ class Gateway:
             self._strangers,
             self._clients,
             user_agent=remembered(headers.get("User-Agent", ""), LONGEST_AGENT),
-            came=lambda peer: self._approach.came(peer, headers).address,
-            make_room=self._records.make_room if self._records is not None else lambda: False,
+            came=lambda peer: self._origin_rules.came(peer, headers).address,
+            make_room=self._persistence.make_room if self._persistence is not None else lambda: False,
         )
 
-    def _approach_to(self, bound: str) -> RequestOrigin:
+    def _origin_rules_of(self, bound: str) -> RequestOrigin:
         settings = self._settings
         return RequestOrigin(
             bound,

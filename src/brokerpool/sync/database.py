@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brokerpool import arguments
 from brokerpool.db import pool as asynchronous
 from brokerpool.db.borrower import Borrower, call_site
-from brokerpool.db.loan import Loan
+from brokerpool.db.checkout import Loan
 from brokerpool.sync.draining import Twin
 
 T = TypeVar("T")

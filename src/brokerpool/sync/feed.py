@@ -18,10 +18,10 @@ from brokerpool.egress import Egress
 from brokerpool.errors import PoolClosedError
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.sizes import NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.stream import PoolListener
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument
 from brokerpool.sync.loop import LoopThread

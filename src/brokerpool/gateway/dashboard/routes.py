@@ -34,7 +34,7 @@ _LIVE_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 _encode = msgspec.json.Encoder().encode
 
 
-def admit_operator(door: Access, request: Request) -> Caller:
+def admit_operator(access: Access, request: Request) -> Caller:
     """Let an operator in, whose key has the scope "admin": who sees everything and may move connections.
 
     The key comes in the header `Authorization: Bearer ...`, which no form and no link of another site can
@@ -43,12 +43,12 @@ def admit_operator(door: Access, request: Request) -> Caller:
     header = request.headers.get("authorization", "")
     key = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
     if not key:
-        door.turn_away(address(request))
+        access.turn_away(address(request))
         raise AccessError("No API key was sent.", code=ErrorCode.AUTHENTICATION_ERROR)
-    return door.admit(address(request), key, Scope.ADMIN)
+    return access.admit(address(request), key, Scope.ADMIN)
 
 
-def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Access) -> APIRouter:
+def dashboard(pool: WebSocketPool, broadcast: Broadcast, access: Access) -> APIRouter:
     """Return the page at `/dashboard`, and below it its files, its stream and the operator's orders."""
     router = APIRouter(prefix="/dashboard", include_in_schema=False)
     pages = Pages()
@@ -64,20 +64,20 @@ def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Access) -> APIRou
 
     @router.get("/stream")
     async def _stream(request: Request) -> Response:
-        caller = admit_operator(door, request)
+        caller = admit_operator(access, request)
         who = f'with the key "{caller.name}" at {address(request)}'
-        return Stream(broadcast, _LIVE_HEADERS, lambda: door.holds(caller), who)
+        return Stream(broadcast, _LIVE_HEADERS, lambda: access.holds(caller), who)
 
     @router.get("/symbols")
     async def _search(request: Request, q: str = "") -> Response:
-        admit_operator(door, request)
+        admit_operator(access, request)
         text = q.strip()[:_MOST_LETTERS]
         found = pool.inspection.search(text, SUGGESTED) if text else []
         return live({"symbols": [str(instrument) for instrument in found]})
 
     @router.get("/symbols/{name:path}")
     async def _symbol(name: str, request: Request) -> Response:
-        admit_operator(door, request)
+        admit_operator(access, request)
         try:
             found = pool.explain(Instrument.parse(name))
         except ValueError:
@@ -90,7 +90,7 @@ def dashboard(pool: WebSocketPool, broadcast: Broadcast, door: Access) -> APIRou
 
     @router.post("/connections/{name}/{order}")
     async def _order(name: str, order: str, request: Request) -> Response:
-        caller = admit_operator(door, request)
+        caller = admit_operator(access, request)
         if order not in orders:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         symbols = orders[order](name)

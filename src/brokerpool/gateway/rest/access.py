@@ -1,16 +1,22 @@
-"""Who may ask, and how often: a key that allows it, and a moving window for each address; pure."""
+"""Who may ask, and how often: a key that allows it, and a moving window for each address."""
 
 from __future__ import annotations
 
 import base64
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
-from brokerpool.errors import AccessError, ErrorCode
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as HttpScope
+
+from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
-from brokerpool.gateway.rest.failures import RequestRefusedError
+from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.rest.failures import RequestRefusedError, failure
+from brokerpool.gateway.rest.stream import json_response
 from brokerpool.http.window import SlidingSum
 from brokerpool.store.keys import Scope
 
@@ -102,3 +108,57 @@ def _key(headers: Mapping[str, str]) -> str | None:
         return base64.b64decode(value, validate=True).decode().partition(":")[2]
     except ValueError:
         return ""
+
+
+#: Signs of life and the description of the endpoints show nothing of the account.
+_OPEN = ("/health", "/docs", "/openapi.json")
+#: What a Prometheus may have that may have nothing else.
+_METRICS = "/metrics"
+
+
+class AccessMiddleware:
+    """Lets requests through to the application whose way is the right one.
+
+    What is neither below `keyed`, where each endpoint asks for the key itself, nor open to everybody is the
+    operator's: it takes a key with the scope "admin", for /metrics also "metrics", unless the listener serves
+    this machine only and the request began on it.
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: Access, origin_rules: RequestOrigin, keyed: Sequence[str]
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._origin_rules = origin_rules
+        self._keyed = keyed
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        peer = scope["client"][0] if scope.get("client") else ""
+        came = self._origin_rules.came(peer, headers)
+        try:
+            self._origin_rules.check(headers)
+            if not came.here and not self._is_for_all(scope["path"]):
+                needed = Scope.METRICS if scope["path"] == _METRICS else Scope.ADMIN
+                self._access.admit_operator(came.address, headers, needed)
+        except BrokerpoolError as error:
+            status, answer = failure(error)
+            more: dict[str, str] = {}
+            if isinstance(answer.retry_after, int):
+                more["Retry-After"] = str(answer.retry_after)
+            if _asks_for_key(error):
+                # So that a browser asks for it; programs send X-API-KEY.
+                status, more["WWW-Authenticate"] = HTTPStatus.UNAUTHORIZED, 'Basic realm="brokerpool"'
+            await json_response(answer, status, more)(scope, receive, send)
+            return
+        await self._app({**scope, "client": (came.address, 0)}, receive, send)
+
+    def _is_for_all(self, path: str) -> bool:
+        return any(path == way or path.startswith(f"{way}/") for way in (*self._keyed, *_OPEN))
+
+
+def _asks_for_key(error: BrokerpoolError) -> bool:
+    return isinstance(error, AccessError) and error.code is ErrorCode.AUTHENTICATION_ERROR

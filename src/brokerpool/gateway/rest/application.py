@@ -18,6 +18,7 @@ from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.foreign import remembered
 from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import reference
+from brokerpool.gateway.rest.access import AccessMiddleware
 from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.failures import (
@@ -28,7 +29,6 @@ from brokerpool.gateway.rest.failures import (
     faults,
     faulty,
 )
-from brokerpool.gateway.rest.guard import Guard
 from brokerpool.gateway.rest.history import history
 from brokerpool.gateway.rest.market import Market, address
 from brokerpool.gateway.rest.operations import operations
@@ -48,7 +48,7 @@ def application(
     market: Market,
     stats: Callable[[], dict[str, Any]],
     journal: Journal,
-    approach: RequestOrigin,
+    origin_rules: RequestOrigin,
     slowest: Callable[[], list[ClientTold]] = list,
 ) -> FastAPI:
     """Return the application that serves one broker account's market data; see `operations`."""
@@ -100,8 +100,10 @@ def application(
         return _failure(*failure(refused))
 
     app.add_middleware(_Threshold)
-    app.add_middleware(Bodies, door=market.door, keyed=PREFIX)
-    app.add_middleware(Guard, door=market.door, approach=approach, keyed=(PREFIX, DASHBOARD))
+    app.add_middleware(Bodies, access=market.access, keyed=PREFIX)
+    app.add_middleware(
+        AccessMiddleware, access=market.access, origin_rules=origin_rules, keyed=(PREFIX, DASHBOARD)
+    )
     return app
 
 
@@ -139,7 +141,7 @@ def _only_head(send: Send) -> Send:
 
 def _turned_away(market: Market, request: Request, fields: dict[str, list[str]]) -> Response:
     try:
-        market.door.turn_away(address(request))
+        market.access.turn_away(address(request))
     except RequestRefusedError as refused:
         return _failure(*failure(refused))
     return json_response(faulty(fields), HTTPStatus.BAD_REQUEST)

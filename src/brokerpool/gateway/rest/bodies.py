@@ -30,10 +30,10 @@ class Bodies:
     takes a key is searched for that key alone, and answered without a look at the rest when it is wrong.
     """
 
-    def __init__(self, app: ASGIApp, door: Access, keyed: str) -> None:
+    def __init__(self, app: ASGIApp, access: Access, keyed: str) -> None:
         """`keyed` is what the paths begin with that take a key in the body."""
         self._app = app
-        self._door = door
+        self._access = access
         self._keyed = keyed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,9 +77,9 @@ class Bodies:
         try:
             key = msgspec.json.decode(body, type=_Keyed).apikey
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self._door.turn_away(address)
+            self._access.turn_away(address)
             raise FaultyRequestError(body="cannot be read") from None
         if key is UNSET:
-            self._door.turn_away(address)
+            self._access.turn_away(address)
             raise FaultyRequestError(apikey="Field required")
-        self._door.recognise(address, key)
+        self._access.recognise(address, key)

@@ -24,16 +24,16 @@ class Cors:
     said here, and its requests are refused further in.
     """
 
-    def __init__(self, app: ASGIApp, approach: RequestOrigin) -> None:
+    def __init__(self, app: ASGIApp, origin_rules: RequestOrigin) -> None:
         self._app = app
-        self._approach = approach
+        self._origin_rules = origin_rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         asked = Headers(scope=scope)
-        origin = self._approach.allowed_origin(asked)
+        origin = self._origin_rules.allowed_origin(asked)
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -52,7 +52,7 @@ class Cors:
             await self._app(scope, receive, telling)
 
     def _allowed(self, origin: str) -> dict[str, str]:
-        if self._approach.only_as_everybody(origin):
+        if self._origin_rules.only_as_everybody(origin):
             # It may ask with a key of its own, not with what the browser keeps for its user.
             return {"Access-Control-Allow-Origin": "*"}
         return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}

@@ -1,4 +1,4 @@
-"""What the endpoints ask: the broker's HTTP API, its instrument list, and the door in front of both."""
+"""What the endpoints ask: the broker's HTTP API, its instrument list, and the access to both."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Market:
     api: BrokerApi
     #: Gives the instrument list of the day.
     book: Callable[[], TokenBook]
-    directory: InstrumentSearch
-    door: Access
+    instrument_search: InstrumentSearch
+    access: Access
 
     def admit(self, request: Request, key: SecretStr) -> None:
         """Let a request in. Raises AccessError (403 or 429) and RequestRefusedError (429)."""
-        self.door.admit(address(request), key.get_secret_value())
+        self.access.admit(address(request), key.get_secret_value())
 
     def listed(self, instrument: Instrument) -> Instrument:
         """Return an instrument that the broker lists. Raises RequestRefusedError (400) for another one."""

@@ -58,7 +58,7 @@ def symbols(market: Market) -> APIRouter:
         if not body.query.strip():
             raise FaultyRequestError(query="has no word")
         exchange = body.exchange.upper() if body.exchange else None
-        found = await market.directory.search(body.query, exchange, MOST_FOUND)
+        found = await market.instrument_search.search(body.query, exchange, MOST_FOUND)
         book = market.book()
         rows = [answers.found(i, book.token(i), book.details(i)) for i in found]
         message = f"Found {len(rows)} symbols" if rows else "No symbol matches"
@@ -69,7 +69,7 @@ def symbols(market: Market) -> APIRouter:
         """The days on which futures or options of an underlying end, the nearest first."""
         market.admit(request, body.apikey)
         exchange = body.exchange.upper()
-        days = await market.directory.expiries(body.symbol, exchange, body.instrumenttype)
+        days = await market.instrument_search.expiries(body.symbol, exchange, body.instrumenttype)
         message = f"{len(days)} expiry days of {body.symbol} {body.instrumenttype} in {exchange}"
         return json_response(ExpiryAnswer(message, [answers.expiry(day) for day in days]))
 
@@ -83,7 +83,7 @@ def symbols(market: Market) -> APIRouter:
         """The whole instrument list, or that of one exchange."""
         market.admit(request, apikey)
         book = market.book()
-        listed = await market.directory.listed(exchange.upper() if exchange else None)
+        listed = await market.instrument_search.listed(exchange.upper() if exchange else None)
         rows = (answers.row(i, book.token(i), book.details(i)) for i in listed)
         if form == "json":
             return await rows_response(answers.SUCCESS + b'"data":', rows, len(listed))

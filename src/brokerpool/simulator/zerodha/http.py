@@ -56,7 +56,7 @@ class KiteApi:
         self._listings = listings
         self._by_key = {listing.key: quotes[listing.token] for listing in listings}
         self._history = history
-        self._desk = OrderDesk(orders, listings, quotes)
+        self._checkout = OrderDesk(orders, listings, quotes)
         self._rates = rates
         self._faults = faults
         self._ledger = ledger
@@ -67,7 +67,7 @@ class KiteApi:
     def app(self) -> web.Application:
         """Return the application with its routes."""
         app = web.Application(middlewares=[self._failing])
-        router, own, desk = app.router, self._own, self._desk
+        router, own, checkout = app.router, self._own, self._checkout
         router.add_get("/instruments", self._limited("other", self._instruments))
         router.add_get("/instruments/{exchange}", self._limited("other", self._instruments))
         router.add_get(
@@ -76,11 +76,11 @@ class KiteApi:
         router.add_get("/quote", own("quote", self._quoting(shapes.full, MAX_QUOTES)))
         router.add_get("/quote/ohlc", own("quote", self._quoting(shapes.ohlc, MAX_OHLC)))
         router.add_get("/quote/ltp", own("quote", self._quoting(shapes.ltp, MAX_LTP)))
-        router.add_get("/orders", own("other", desk.orders))
-        router.add_get("/orders/{order_id}", own("other", desk.order))
-        router.add_post("/orders/{variety}", own("order", desk.place))
-        router.add_put("/orders/{variety}/{order_id}", own("order", desk.modify))
-        router.add_delete("/orders/{variety}/{order_id}", own("order", desk.cancel))
+        router.add_get("/orders", own("other", checkout.orders))
+        router.add_get("/orders/{order_id}", own("other", checkout.order))
+        router.add_post("/orders/{variety}", own("order", checkout.place))
+        router.add_put("/orders/{variety}/{order_id}", own("order", checkout.modify))
+        router.add_delete("/orders/{variety}/{order_id}", own("order", checkout.cancel))
         router.add_get("/user/profile", own("other", self._profile))
         router.add_get("/connect/login", self._login.page)
         router.add_post("/connect/login", self._login.log_in)

@@ -21,9 +21,9 @@ _Endpoint = Callable[["OrderDesk", web.Request], Awaitable[web.Response]]
 
 def _telling_errors(endpoint: _Endpoint) -> _Endpoint:
     @wraps(endpoint)
-    async def told(desk: OrderDesk, request: web.Request) -> web.Response:
+    async def told(checkout: OrderDesk, request: web.Request) -> web.Response:
         try:
-            return await endpoint(desk, request)
+            return await endpoint(checkout, request)
         except LookupError as error:
             return failure(404, str(error.args[0]), "OrderException")
         except (ValueError, msgspec.ValidationError) as error:

@@ -17,7 +17,7 @@ _SETTLED_AT_ONCE = 3_000
 _LEFT_AT_ONCE = 250
 
 
-class Seating:
+class AudienceSharing:
     """Keeps a topic for each instrument that is held, and an audience for each set of subscriptions.
 
     Seats change between flushes only. The frames that wait in an audience are for those who are in it, so
