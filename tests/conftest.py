@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests import skipped
+from tests import preloaded, skipped
 from tests.database import PostgresServer
 from tests.leftovers import Left, Run
 from tests.postgres import server, shut_down
@@ -51,6 +51,7 @@ def _clean_up_when_terminated(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # after the workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     shut_down()
+    preloaded.shut_down()
     run = session.config.stash.get(_RUN, None)
     if run is not None:
         session.config.stash[_LEFT] = left = run.end()

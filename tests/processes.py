@@ -17,9 +17,25 @@ from typing import Any, NamedTuple
 from dotenv import dotenv_values
 
 from brokerpool import fetch_instruments
+from tests import preloaded
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+
+
+#: What starts them: preloaded, but for those tests that ask for a start as it is.
+_popen: type[subprocess.Popen[Any]] = preloaded.Popen
+
+
+@contextmanager
+def fresh() -> Iterator[None]:
+    """What is started inside has imported nothing: for tests that measure it, or that are about starts."""
+    global _popen
+    before, _popen = _popen, subprocess.Popen
+    try:
+        yield
+    finally:
+        _popen = before
 
 
 class Running(NamedTuple):
@@ -40,7 +56,7 @@ def command(*arguments: str, folder: Path, **environ: str) -> Iterator[Running]:
     log = folder / f"{arguments[0]}.log"
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("BROKERPOOL_", "WEBSOCKET_", "MAX_"))}
     with log.open("a") as stderr:
-        process = subprocess.Popen(
+        process = _popen(
             [sys.executable, "-m", "brokerpool", *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,

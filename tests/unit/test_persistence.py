@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from brokerpool.gateway.saved_demand import OWNER
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.store.store import Store
-from tests import processes
+from tests import preloaded, processes
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import served, until
 
@@ -270,7 +269,7 @@ def test_a_login_that_is_stored_while_the_gateway_runs_is_given_and_the_old_one_
 
 def cli(folder: Path, *arguments: str, **environ: str) -> str:
     """Run a command of ours in the folder and return what it printed."""
-    done = subprocess.run(
+    done = preloaded.run(
         [sys.executable, "-m", "brokerpool", *arguments],
         cwd=folder,
         env={**os.environ, **environ},
