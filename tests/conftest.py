@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[_RUN] = run = Run(config.rootpath)
         config.add_cleanup(run.remove)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: a test that has garbage collected need not wait for a look at all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
