@@ -8,6 +8,7 @@ credentials that the pages write: "api key" and "access token".
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import sys
 import threading
@@ -39,6 +40,8 @@ def simulator() -> KiteSimulator:
 
 def main(example: Path) -> None:
     """Run it as the main program."""
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(line_buffering=True)  # who reads it ends what would print for ever
     # What runs in the background of a shell has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     broker = simulator()

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import preloaded
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _WHY = r"(?:<!-- not run: (?P<why>[^>]+?) -->\n)?"
@@ -52,8 +54,8 @@ def run(example: Example, folder: Path) -> str:
     own.mkdir()
     file = own / f"{example.name}.py"
     file.write_text(example.code, "utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "tests" / "example.py"), str(file)],
+    process = preloaded.Popen(
+        [sys.executable, ROOT / "tests" / "example.py", file],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
