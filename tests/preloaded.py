@@ -5,7 +5,7 @@ fork of a loader (`tests.loader`), of which each process that runs tests has one
 arguments, folder, environment, signals and exit codes, and a child of the process that started it. Where a
 fork would not be the same (other options, an environment that an interpreter reads as it starts, a system
 other than Linux) they start a fresh process, as `subprocess` does, which is what a test takes that is about
-starts, imports, memory or the installed command.
+starts, imports, memory or the installed command. Resource limits and umask are those of the loader's start.
 """
 
 from __future__ import annotations
@@ -32,12 +32,18 @@ _READ_AT_START = ("PYTHON", "LANG", "LC_", "LD_", "SSL_", "OPENSSL_")
 #: The operation of prctl(2) by which orphans become children of this process, not of the system's first.
 _SET_CHILD_SUBREAPER = 36
 
+
+def _read_at_start(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(_READ_AT_START)}
+
+
+_AS_THE_LOADER_STARTS = _read_at_start(os.environ)
 _running = ExitStack()
 _one_at_a_time = threading.Lock()
 
 
 class Popen(subprocess.Popen[str]):
-    """`subprocess.Popen`, for which the loader forks where it can."""
+    """`subprocess.Popen`, for which the loader forks where that is the same."""
 
     def __init__(self, args: Sequence[str | Path], **options: Any) -> None:
         self._fork = _start(list(map(str, args)), options)
@@ -87,7 +93,7 @@ def _start(args: list[str], options: Mapping[str, Any]) -> Start | None:
         sys.platform == "linux"
         and options.keys() <= _OPTIONS
         and folder.is_dir()  # a start tells it by an exception
-        and _read_at_start(environ) == _read_at_start(os.environ)
+        and _read_at_start(environ) == _AS_THE_LOADER_STARTS
     ):
         return None
     match args:
@@ -104,10 +110,6 @@ def _start(args: list[str], options: Mapping[str, Any]) -> Start | None:
         environ=environ,
         own_session=bool(options.get("start_new_session")),
     )
-
-
-def _read_at_start(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name.startswith(_READ_AT_START)}
 
 
 def _forked(start: Start, streams: Sequence[int]) -> int:
@@ -140,6 +142,8 @@ def _loader() -> socket.socket:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.loader", str(its.fileno())],
             cwd=ROOT,
+            env={n: v for n, v in os.environ.items() if not n.startswith(_READ_AT_START)}
+            | _AS_THE_LOADER_STARTS,
             pass_fds=[its.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

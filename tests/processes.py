@@ -21,9 +21,7 @@ from tests import preloaded
 
 START_SECONDS = 30
 STOP_SECONDS = 15
-
-
-#: What starts them: preloaded, but for those tests that ask for a start as it is.
+#: How they are started.
 _popen: type[subprocess.Popen[Any]] = preloaded.Popen
 
 

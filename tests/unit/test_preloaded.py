@@ -149,6 +149,15 @@ def test_what_a_fork_cannot_be_is_started_as_always(folder: Path, options: dict[
     assert process.communicate(timeout=30)[0] == "False\n"
 
 
+def test_a_change_of_this_processs_own_environment_reaches_an_interpreter_as_well(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    (folder / "flags.py").write_text("import sys; print(sys.flags.utf8_mode)")
+    done = preloaded.run([sys.executable, folder / "flags.py"], capture_output=True, text=True)
+    assert done.stdout == "1\n"
+
+
 def test_the_loader_ends_with_the_process_that_started_it_however_that_ends(folder: Path) -> None:
     (folder / "dying.py").write_text(
         "import os, subprocess, sys\n"
