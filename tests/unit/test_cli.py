@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -133,6 +134,15 @@ def test_the_version_is_told(run: Any) -> None:
     ran = run("--version")
     assert ran.code == 0
     assert ran.out.startswith("brokerpool ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_installed_script_has_each_command(command: str) -> None:
+    script = shutil.which("brokerpool", path=Path(sys.executable).parent)
+    assert script is not None, "the package is installed"
+    ran = subprocess.run([script, command, "--help"], capture_output=True, text=True, timeout=START_SECONDS)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert f"brokerpool {command}" in ran.stdout
 
 
 def test_an_unknown_command_is_a_usage_error(run: Any) -> None:
