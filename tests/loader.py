@@ -60,7 +60,8 @@ def main() -> None:
 
 def forked(channel: socket.socket) -> Start:
     """Fork for whatever is asked; returns in the forks, and ends the process when nobody can ask any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and for what they started
+    # Ctrl-C is for the tests, and for what they started unless that is in the background of a shell.
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in _modules():
         importlib.import_module(name)
     threads = len([*Path("/proc/self/task").iterdir()])
@@ -89,6 +90,7 @@ def forked(channel: socket.socket) -> Start:
         for fd in (forks_end.detach(), channel.detach(), *streams):
             os.close(fd)
         start = Start(**json.loads(asked))
+        signal.signal(signal.SIGINT, interrupted)
         _become(start)
         return start
 
@@ -104,7 +106,6 @@ def _modules() -> Iterator[str]:
 
 def _become(start: Start) -> None:
     """Make of a fork what a fresh interpreter would be."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     if start.own_session:
         os.setsid()
     os.chdir(start.folder)

@@ -109,7 +109,13 @@ def test_it_ends_as_a_fresh_one_does(
 @POPEN
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_it(popen: type[subprocess.Popen[Any]], folder: Path, number: signal.Signals) -> None:
-    (folder / "waiting.py").write_text("print('ready', flush=True); import time; time.sleep(60)")
+    (folder / "waiting.py").write_text(
+        "import signal, time\n"
+        # What runs in the background of a shell has it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with popen([sys.executable, folder / "waiting.py"], cwd=folder, text=True, **pipes) as process:
         assert process.stdout is not None
