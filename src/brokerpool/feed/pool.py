@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from brokerpool import arguments, open_pools
 from brokerpool.arguments import Instruments
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.account import Account
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.feed import refusals
@@ -23,9 +23,10 @@ from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial import Dial, leaving
+from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.inspection import Explanation, Inspection
+from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.listeners import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
@@ -57,7 +58,7 @@ class WebSocketPool:
 
     def __init__(
         self,
-        feed: BrokerFeed = NO_FEED,
+        feed: Account = NO_FEED,
         *,
         max_symbols: int = 1000,
         max_connections: int = 3,

@@ -25,7 +25,7 @@ from typing import Any, Self
 import msgspec
 from msgspec import UNSET
 
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.control import control_app
@@ -60,7 +60,7 @@ _STEP_TICKS = 500
 _DRAIN_SECONDS = 1.0
 _SWITCHING_PROTOCOLS = 101
 
-_PUBLISHED_RATES = RestLimits.load("zerodha").windows
+_PUBLISHED_RATES = RestLimits.load("brokerpool.brokers.zerodha").windows
 
 
 class KiteSimulator:
