@@ -129,6 +129,7 @@ class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it
         """Return what the client's `reconcile` hook says of the tag.
 
         Raises ValueError without a hook or a tag, OutcomeUnknown when the hook failed, and what calls raise.
+        Cancelled, it cancels the hook; it may be asked again.
         """
         if self._reconcile is None:
             raise ValueError(
