@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
     from brokerpool.db.pool import DatabasePool
     from brokerpool.egress import Egress
+    from brokerpool.error_codes import ErrorCode
     from brokerpool.errors import (
         BrokerError,
         BrokerpoolError,
         CallFailedError,
         CallRefusedError,
         DatabaseUnavailableError,
-        ErrorCode,
         NotLiveError,
         OutcomeUnknown,
         PoolClosedError,
@@ -119,9 +119,10 @@ _HOMES = {
     "brokers.zerodha": "ZerodhaFeed ZerodhaRest fetch_instruments",
     "db.pool": "DatabasePool",
     "egress": "Egress",
+    "error_codes": "ErrorCode",
     "errors": (
         "BrokerError BrokerpoolError CallFailedError CallRefusedError "
-        "DatabaseUnavailableError ErrorCode NotLiveError OutcomeUnknown PoolClosedError "
+        "DatabaseUnavailableError NotLiveError OutcomeUnknown PoolClosedError "
         "PoolExhaustedError PoolForkedError Refused SettingsError SubscriptionError "
         "UnknownInstrumentError"
     ),

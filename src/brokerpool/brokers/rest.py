@@ -76,7 +76,7 @@ class RestLimits:
 
     @classmethod
     def load(cls, package: str) -> RestLimits:
-        """Read `GROUP_requests_per_second|minute|day` and `CALL_instruments` of an adapter's `limits.toml`."""
+        """Read `GROUP_requests_per_second|minute|day` and `CALL_instruments` of a `limits.toml`."""
         text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
         table: dict[str, dict[str, Any]] = tomllib.loads(text)["http"]
         windows: dict[str, tuple[RateWindow, ...]] = {}

@@ -19,7 +19,8 @@ class DatabasePool:
     `pool_size` connections are kept and up to `max_overflow` more opened under load; up to `max_waiting`
     callers wait for one, each at most `pool_timeout`, in which the dial and the pre-ping are included. A dial
     may take `connect_timeout`, as may the answer to a pre-ping (PostgreSQL only). After `long_hold` the
-    borrower of a connection is named in the log. Raises ValueError for what cannot be.
+    borrower of a connection is named in the log. Raises ValueError for what cannot be. Whoever is cancelled,
+    in the line or in a statement, holds no connection afterwards, and the statement has ended.
     """
 
     def __init__(
@@ -145,7 +146,8 @@ class DatabasePool:
     async def drain(self, deadline: float = 10.0) -> None:
         """Refuse new callers, end the waiting ones with PoolClosedError, give the others `deadline` seconds.
 
-        Who still has a connection then is cut off. All connections are closed.
+        Who still has a connection then is cut off. All connections are closed; a drain that was cancelled can
+        be called again.
         """
         arguments.seconds("deadline", deadline)
         open_pools.remove(self)

@@ -242,7 +242,7 @@ class WebSocketPool:
         return self.inspection.explain(arguments.instrument(instrument))
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
-        """Return once every one of the instruments has had a tick on its present socket.
+        """Return once each instrument has had a tick on its present socket; cancelling it changes nothing.
 
         Raises NotLiveError after `timeout` seconds, with the state of each that has had none, and at once
         UnknownInstrumentError for one that is not wanted and that the broker does not list.
@@ -347,7 +347,7 @@ class WebSocketPool:
         self._account.forgive()
 
     async def close(self) -> None:
-        """Close every connection; takes a few seconds at most. A closed pool refuses new demand."""
+        """Close every connection within seconds, also when cancelled; a closed pool refuses new demand."""
         if self._guard.elsewhere:
             return  # a forked child: all of it is the parent's
         self._closed = True

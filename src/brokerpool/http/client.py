@@ -46,8 +46,10 @@ class BrokerClient:
 
     Every call ends within its timeout: with the broker's answer, whatever its status, or with an error that
     says whether anything was sent. Reads are repeated within a budget; an order is repeated only when
-    nothing of it was sent, and otherwise ends as OutcomeUnknown. All methods belong to one event loop;
-    `brokerpool.sync` has the blocking twin. `repr` and errors show no header, query or body.
+    nothing of it was sent, and otherwise ends as OutcomeUnknown. A caller who is cancelled leaves the line or
+    the connection, which is closed; an order that was sent may be carried out, and the log has its tag. All
+    methods belong to one event loop; `brokerpool.sync` has the blocking twin. `repr` and errors show no
+    header, query or body.
     """
 
     def __init__(
@@ -324,7 +326,8 @@ class BrokerClient:
     async def drain(self, deadline: float = 10.0) -> None:
         """Refuse new calls, end the waiting ones with PoolClosedError, give the others `deadline` seconds.
 
-        What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed.
+        What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed, at
+        once when the caller is cancelled.
         """
         arguments.seconds("deadline", deadline)
         open_pools.remove(self)

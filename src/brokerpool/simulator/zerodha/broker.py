@@ -71,7 +71,8 @@ class KiteSimulator:
     market's place (again from the start when `repeat`), and every token may be subscribed to. With
     `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`. `http_rates`
     are windows by group of endpoints, those that the broker publishes when not given; `clock` times them.
-    `redirect_url` is where its login page leads.
+    `redirect_url` is where its login page leads. A block that is cancelled closes it; `start` and `down`
+    are not to be cancelled, for a listener may stay behind.
     """
 
     def __init__(
