@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
-from brokerpool.http.admission import Admission
 from brokerpool.http.queue import Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
+from brokerpool.http.tally import Tally
+from brokerpool.waiting import Waiting
 from tests.http_server import Reply, broker_and_client
 from tests.measuring import without_waiting
 from tests.rehearsal import until
@@ -98,7 +99,7 @@ def test_a_slot_that_comes_in_the_moment_in_which_the_time_is_up_is_not_lost() -
     async def main() -> None:
         queue = Queue(RateLimiter(RateLimits()), size=1, max_waiting=9, max_hosts=1)
         queue.open_host("a")
-        admission = Admission(queue)
+        admission = Waiting(queue, Tally())
         holder, late, last = (Ticket("a", "x", Lane.QUERY, 1, "GET /", "me", 0.0) for _ in range(3))
         await admission.wait(holder, 1)
         waiting = asyncio.create_task(admission.wait(late, 0.01))

@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brokerpool.db.admission import Admission
 from brokerpool.db.borrower import Borrower
 from brokerpool.db.engine import DatabaseEngine
 from brokerpool.db.queue import Queue, Ticket
@@ -25,6 +24,7 @@ from brokerpool.db.refusals import Refusals
 from brokerpool.db.role import Role
 from brokerpool.db.tally import Tally
 from brokerpool.fork_guard import ForkGuard
+from brokerpool.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Checkout:
         #: Whose process and loop it is.
         self.guard = ForkGuard(self, f"pool {name}")
         self._refusals = Refusals(name, queue=self.queue, tally=self.tally)
-        self._admission = Admission(self.queue)
+        self._waiting = Waiting(self.queue, self.tally)
         self._lent: dict[Ticket, _Lent] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._look: asyncio.TimerHandle | None = None
@@ -86,13 +86,12 @@ class Checkout:
         entered = loop.time()
         ticket = Ticket(borrower, begin and self.source.one_writer, entered)
         try:
-            waited = await self._admission.wait(ticket, self.pool_timeout)
+            await self._waiting.wait(ticket, self.pool_timeout)
         except asyncio.QueueFull:
             raise self._refusals.queue_full(ticket) from None
         except TimeoutError:
             raise self._refusals.waited(ticket, loop.time() - entered) from None
-        self.tally.waited += waited
-        self.tally.waits.observe(ticket.granted - entered)
+        self.tally.admitted(ticket)
         source = self.source
         try:
             async with asyncio.timeout_at(entered + self.pool_timeout):
@@ -165,7 +164,7 @@ class Checkout:
             self._release(ticket)
 
     def _release(self, ticket: Ticket) -> None:
-        self._admission.release(ticket)
+        self._waiting.release(ticket, asyncio.get_running_loop().time())
         if not self.queue.held:
             self._empty.set()
 
@@ -219,14 +218,14 @@ class Checkout:
         old.retired = True
         if self.tally.connects:  # else no loop need be running
             self._chore(old.retire())
-            self._admission.stir()
+            self._waiting.stir()
 
     async def close(self, deadline: float) -> None:
         """Refuse callers, give those with a connection `deadline` seconds, cut the others off, close all."""
         if self.guard.elsewhere:
             return  # all of it is the parent's
         self.closed = True
-        self._admission.fail_all(self._refusals.closed)
+        self._waiting.fail_all(self._refusals.closed)
         await self._emptied(deadline)
         for lent in list(self._lent.values()):
             await lent.source.sever(lent.connection)

@@ -55,6 +55,10 @@ class Queue:
         ticket.number = self._numbered
         self._queue(ticket)[ticket] = None
 
+    def overfull(self, _ticket: Ticket) -> bool:
+        """Tell whether more tickets wait than may."""
+        return self.queued > self.max_waiting
+
     def withdraw(self, ticket: Ticket) -> None:
         """Take a ticket that still waits out of the line."""
         del self._queue(ticket)[ticket]
@@ -71,7 +75,11 @@ class Queue:
             granted.append(ticket)
         return granted
 
-    def release(self, ticket: Ticket) -> None:
+    def next_grant(self, _now: float) -> float:
+        """Return infinity: only a permit that comes back lets a ticket go."""
+        return math.inf
+
+    def release(self, ticket: Ticket, _now: float) -> None:
         """Take the ticket's permit back."""
         del self._held[ticket]
         ticket.granted = math.nan

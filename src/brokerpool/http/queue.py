@@ -39,6 +39,11 @@ class Ticket:
     #: True while its permission by the rate limit has not been used.
     reserved: bool = False
 
+    @property
+    def held(self) -> bool:
+        """True from the grant to the release."""
+        return self.slot is not None
+
 
 @dataclass(slots=True)
 class _Host:
@@ -102,6 +107,10 @@ class Queue:
         self._queues.setdefault((ticket.lane, ticket.group, ticket.host), OrderedDict())[ticket] = None
         self._waiting[ticket.lane] += 1
         self._hosts[ticket.host].waiting += 1
+
+    def overfull(self, ticket: Ticket) -> bool:
+        """Tell whether more tickets wait in the ticket's lane than may."""
+        return self._waiting[ticket.lane] > self.max_waiting
 
     def take(self, ticket: Ticket, now: float) -> bool:
         """Give a ticket its slot and permission at once, if nobody waits and both are there."""
