@@ -107,16 +107,11 @@ class Waiting(Generic[T]):
         except BaseException as error:
             if self._turns.pop(ticket, None) is not None:
                 self._leave(ticket)
-                raise
-            if not ticket.held:
-                # `fail_all` took it out of the queue; its error counts as seen, also by who was cancelled.
-                if not turn.cancelled():
-                    turn.exception()
-                raise
-            if not isinstance(error, TimeoutError):
+            elif ticket.held and not isinstance(error, TimeoutError):
                 self.release(ticket, loop.time())
+            if not ticket.held:
                 raise
-            # The grant came in the very moment in which the time was up, and counts.
+            # It was granted in the very moment in which the time was up, and that counts.
         self._tally.waited += 1
 
     def release(self, ticket: T, now: float) -> None:
