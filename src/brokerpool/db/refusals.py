@@ -34,21 +34,21 @@ class Refusals:
         )
 
     def unreachable(
-        self, ticket: Ticket, source: DatabaseEngine, error: BaseException, seconds: float
+        self, ticket: Ticket, engine: DatabaseEngine, error: BaseException, seconds: float
     ) -> DatabaseUnavailableError:
         """The caller's turn came, and the database gave no connection."""
         if isinstance(error, TimeoutError):
             why = "no answer when the caller's time was up"
         else:
             lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-            why = source.scrub(lines[0]) if lines else type(error).__name__
-        text = f"{ticket.borrower} got no connection to {source.address} within {seconds:.3f} s: {why}."
+            why = engine.scrub(lines[0]) if lines else type(error).__name__
+        text = f"{ticket.borrower} got no connection to {engine.address} within {seconds:.3f} s: {why}."
         pooler = "unsupported startup parameter" in why
         return self._refused(text, ErrorCode.DB_POOLER_REFUSES if pooler else ErrorCode.DB_UNREACHABLE)
 
-    def locked(self, ticket: Ticket, source: DatabaseEngine, seconds: float) -> DatabaseUnavailableError:
+    def locked(self, ticket: Ticket, engine: DatabaseEngine, seconds: float) -> DatabaseUnavailableError:
         """Another program writes to the SQLite file for longer than a writer waits."""
-        text = f"{ticket.borrower} waited {seconds:.3f} s: another program is writing to {source.address}."
+        text = f"{ticket.borrower} waited {seconds:.3f} s: another program is writing to {engine.address}."
         return self._refused(text, ErrorCode.DB_WAIT_TOO_LONG)
 
     def _refused(self, text: str, code: ErrorCode) -> DatabaseUnavailableError:

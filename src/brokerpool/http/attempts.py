@@ -1,4 +1,4 @@
-"""Carries a call to the broker: attempts, repeats, and the verdict on what became of it."""
+"""Carries a call to the broker: attempts, repeats, and the error when it has no good end."""
 
 from __future__ import annotations
 
@@ -164,10 +164,10 @@ class Attempts:
             raise self._refusals.closed()
 
     def _out_of_time(self, call: Call, timeout: float) -> BrokerpoolError:
-        verdict = self._refusals.out_of_time(call, timeout)
-        if self._closed and not isinstance(verdict, OutcomeUnknown):
+        error = self._refusals.out_of_time(call, timeout)
+        if self._closed and not isinstance(error, OutcomeUnknown):
             return self._refusals.closed()
-        return verdict
+        return error
 
     async def _attempts(self, call: Call) -> Response:
         tries, renewed = 0, False
