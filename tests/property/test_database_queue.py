@@ -1,4 +1,4 @@
-"""The line in front of the database connections keeps its order and its counts, whatever happens."""
+"""The queue in front of the database connections keeps its order and its counts, whatever happens."""
 
 from __future__ import annotations
 

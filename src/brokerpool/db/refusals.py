@@ -23,12 +23,12 @@ class Refusals:
         return PoolClosedError(f"pool {self._name} is closed.")
 
     def queue_full(self, ticket: Ticket) -> DatabaseUnavailableError:
-        """The line holds no more."""
+        """The queue holds no more."""
         text = f"{ticket.borrower} was refused: {self._queue.queued} callers wait."
         return self._refused(text, ErrorCode.DB_QUEUE_FULL)
 
     def waited(self, ticket: Ticket, seconds: float) -> DatabaseUnavailableError:
-        """The caller stood in line in vain."""
+        """The caller waited in vain."""
         return self._refused(
             f"{ticket.borrower} waited {seconds:.3f} s for a connection.", ErrorCode.DB_WAIT_TOO_LONG
         )

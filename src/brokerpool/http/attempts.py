@@ -222,7 +222,7 @@ class Attempts:
             status = HTTPStatus.TOO_MANY_REQUESTS  # some brokers say it with a 403
             held = self.limiter.hold(call.group, self._now(), sent_at=call.sent_at, retry_after=wait)
             self._waiting.stir()
-            # The line itself waits for the end of a hold that is short enough, in the order of the lanes.
+            # The queue itself waits for the end of a hold that is short enough, in the order of the lanes.
             wait = held if held > min(self._max_wait, self._time_left(call)) else 0.0
         else:
             self.limiter.accepted(call.group)
