@@ -96,10 +96,10 @@ class ErrorCode(Enum):
         "It sent nothing, and left those that wait in their places.",
     )
     HTTP_WAIT_TOO_LONG = Entry(
-        "A call stood in line for as long as it may without getting a connection; nothing of it was sent.",
+        "A call waited for as long as it may without getting a connection; nothing of it was sent.",
         "Look at who holds the connections or which rate limit is used up; raise pool_maxsize or max_wait if"
         " that is normal.",
-        "It took the call out of the line and counted nothing against the rate limits.",
+        "It took the call out of the queue and counted nothing against the rate limits.",
     )
     HTTP_TOO_MANY_HOSTS = Entry(
         "A call went to one more host than there are pools, and all of those are in use.",
@@ -135,9 +135,9 @@ class ErrorCode(Enum):
         " for the breaker.",
     )
     CALL_TIMED_OUT = Entry(
-        "The call was not answered within its time, which spans the waiting in line and all repeats.",
+        "The call was not answered within its time, which spans the waiting in the queue and all repeats.",
         "Check the broker's status page, or give the call a longer timeout.",
-        "It gave the call up, closed its connection, and gave the slot to the next in line.",
+        "It gave the call up, closed its connection, and gave the slot to the next in the queue.",
     )
     PROXY_REFUSED = Entry(
         "The proxy between this machine and the broker did not let the connection out; the broker has seen"
@@ -174,7 +174,7 @@ class ErrorCode(Enum):
         "All connections to the database were held by others for as long as a caller may wait.",
         "Look at who holds them: the text names the longest with file and line. Return them sooner, or raise"
         " pool_size, max_overflow or pool_timeout if that is normal.",
-        "It gave the caller's place in the line to the next one, and sent nothing.",
+        "It gave the caller's place in the queue to the next one, and sent nothing.",
     )
     DB_QUEUE_FULL = Entry(
         "As many callers wait for a database connection as may wait, so one more was refused at once.",
