@@ -26,7 +26,7 @@ from kiteconnect import KiteTicker
 from rich.console import Console
 from rich.table import Table
 
-from brokerpool.brokers.zerodha import KiteCodec
+from brokerpool.brokers.zerodha import KiteWire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.transport import Link, LinkHandler, Refusal, UpgradeRequest, dial, serve
 from brokerpool.transport.frames import BINARY, server_frame
@@ -104,8 +104,8 @@ class Row(NamedTuple):
 
 
 def decoding(rounds: int) -> list[Row]:
-    """Measure `KiteCodec.decode` and `KiteTicker._parse_binary` on the same frames, in turns."""
-    codec, ticker = KiteCodec(), KiteTicker("key", "token")
+    """Measure `KiteWire.decode` and `KiteTicker._parse_binary` on the same frames, in turns."""
+    wire, ticker = KiteWire(), KiteTicker("key", "token")
     rows = []
     for mode in MODES:
         for size in SIZES:
@@ -115,7 +115,7 @@ def decoding(rounds: int) -> list[Row]:
             ours: list[float] = []
             official: list[float] = []
             for number in range(rounds + 1):
-                mine, theirs = _cpu_ours(codec, views), _cpu_official(ticker, frames)
+                mine, theirs = _cpu_ours(wire, views), _cpu_official(ticker, frames)
                 if number:  # the first round warms caches and memory
                     ours.append(mine)
                     official.append(theirs)
@@ -125,19 +125,19 @@ def decoding(rounds: int) -> list[Row]:
                     mode, size, statistics.median(ours) * per_packet, statistics.median(official) * per_packet
                 )
             )
-    if any(codec.skipped.values()):
-        raise SystemExit(f"packets were skipped: {codec.skipped}")
+    if any(wire.skipped.values()):
+        raise SystemExit(f"packets were skipped: {wire.skipped}")
     return rows
 
 
 # Both decode one frame unmeasured first: the other program's memory has just gone back to the system.
 
 
-def _cpu_ours(codec: KiteCodec, frames: Sequence[memoryview]) -> float:
-    codec.decode(frames[0], ROUTES, RECEIVED_MS)
+def _cpu_ours(wire: KiteWire, frames: Sequence[memoryview]) -> float:
+    wire.binary(frames[0], ROUTES, RECEIVED_MS)
     started = time.process_time()
     for frame in frames:
-        codec.decode(frame, ROUTES, RECEIVED_MS)
+        wire.binary(frame, ROUTES, RECEIVED_MS)
     return time.process_time() - started
 
 
@@ -244,7 +244,7 @@ def _now() -> float:
 
 class _Counter(LinkHandler):
     def __init__(self) -> None:
-        self._codec = KiteCodec()
+        self._wire = KiteWire()
         self.packets = 0
         self.done = asyncio.Event()
         self.started = self.ended = 0.0
@@ -253,7 +253,7 @@ class _Counter(LinkHandler):
         self.started = _now()
 
     def binary(self, message: bytes | memoryview) -> None:
-        self.packets += len(self._codec.decode(message, ROUTES, time.time_ns() // 1_000_000))
+        self.packets += len(self._wire.binary(message, ROUTES, time.time_ns() // 1_000_000))
 
     def closed(self, code: int, reason: str) -> None:
         self.ended = _now()
@@ -340,7 +340,7 @@ def main() -> int:
     title = f"Decoding: CPU per packet (target: {TARGET:g}x in messages of {JUDGED_SIZE} packets)"
     console.print(_table(title, decoded, _is_judged))
     received = receiving(max(1, arguments.rounds // 5))
-    title = "Receiving and decoding over loopback: picows + KiteCodec, autobahn (Twisted) + KiteTicker"
+    title = "Receiving and decoding over loopback: picows + KiteWire, autobahn (Twisted) + KiteTicker"
     console.print(_table(title, received, lambda _: False))
     return 0 if all(row.ratio >= TARGET for row in decoded if _is_judged(row)) else 1
 

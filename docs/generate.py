@@ -36,7 +36,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
 }
 
 ERRORS = """\
-<!-- Written by docs/generate.py from src/brokerpool/errors.py; `make docs` writes it again. -->
+<!-- Written by docs/generate.py from src/brokerpool/error_catalogue.toml; `make docs` writes it again. -->
 
 # Errors
 

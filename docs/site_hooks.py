@@ -10,7 +10,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 #: Folder of docs/ -> its title in the navigation.
-SECTIONS = {"how-to": "How to", "reference": "Reference", "topics": "Topics"}
+SECTIONS = {"how-to": "How to", "reference": "Reference", "reference/api": "API", "topics": "Topics"}
 
 _LISTED = re.compile(r"\]\(([\w/-]+\.md)\)")
 _UPWARDS = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)")
@@ -20,7 +20,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Order the pages as index.md lists them; one that it does not list fails the strict build."""
     listed = list(dict.fromkeys(_LISTED.findall(Path(config.docs_dir, "index.md").read_text("utf-8"))))
     sections = [
-        {title: [page for page in listed if page.startswith(f"{folder}/")]}
+        {title: [page for page in listed if page.rpartition("/")[0] == folder]}
         for folder, title in SECTIONS.items()
     ]
     config.nav = ["index.md", "tutorial.md", *sections, "errors.md"]

@@ -34,7 +34,9 @@ from brokerpool import (
     TokenBook,
     WebSocketPool,
 )
-from brokerpool.brokers.base import ControlBatch, Endpoint, Farewell, FeedLimits, Notice, NoticeKind
+from brokerpool.brokers.account import Account, Endpoint
+from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Token
 
 # Every figure with where it comes from and the day on which it was looked up. This broker is made up, and so
@@ -55,14 +57,14 @@ LIMITS = FeedLimits(
 _PRICE = struct.Struct(">Iq")
 _DAY = struct.Struct(">IqqqqqQ")
 _PAISE = 100
-_LONGEST_NOTICE = 500
 
 
-class AcmeCodec:
+class AcmeWire(Wire):
     """Reads and writes the messages of one socket."""
 
     def __init__(self) -> None:
         self.skipped = {"unknown_id": 0, "malformed": 0}
+        self.signals: list[Signal] = []
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return removals first, so that there is room for what is added."""
@@ -76,11 +78,7 @@ class AcmeCodec:
                     messages.append(_message(action, ids, what))
         return messages
 
-    def parts(self, payload: bytes) -> tuple[bytes]:
-        """Acme sends one symbol a message, so none is long."""
-        return (payload,)
-
-    def decode(
+    def binary(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:
         """Return the ticks of one message; from the first malformed record on, nothing can be told apart."""
@@ -103,24 +101,26 @@ class AcmeCodec:
                 ticks.append(_quote(instrument, price, day, received_ms))
         return ticks
 
-    def notice(self, text: str) -> Notice:
+    def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
         """Classify one text; what is no JSON object is told as unknown."""
         try:
-            message = msgspec.json.decode(text)
+            said = msgspec.json.decode(message)
         except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
-            return Notice(NoticeKind.UNKNOWN, text[:_LONGEST_NOTICE])
-        if "error" in message:
-            return Notice(NoticeKind.REFUSAL, str(message["error"])[:_LONGEST_NOTICE])
-        return Notice(NoticeKind.MESSAGE, text[:_LONGEST_NOTICE])
+            said = None
+        if not isinstance(said, dict):
+            return super().text(message, routes, received_ms)
+        if "error" in said:
+            self.signals.append(Signal(SignalKind.REFUSED, str(said["error"])[:LONGEST_TEXT]))
+        else:
+            self.signals.append(Signal(SignalKind.TOLD, message[:LONGEST_TEXT]))
+        return []
 
     def farewell(self, code: int, reason: str) -> Farewell:
         """Tell a dead token and an eviction from a line that broke."""
         return {4001: Farewell.CREDENTIALS, 4002: Farewell.EVICTED}.get(code, Farewell.LOST)
 
 
-class AcmeFeed:
+class AcmeFeed(Account):
     """One account's feed; `repr` and errors never show the token."""
 
     name = "acme"
@@ -136,9 +136,9 @@ class AcmeFeed:
         token = self.login.credentials.access_token
         return Endpoint(self._url, {"Authorization": f"Bearer {token}"})
 
-    def codec(self) -> AcmeCodec:
-        """Return a new codec for a new socket."""
-        return AcmeCodec()
+    def wire(self) -> AcmeWire:
+        """Return a new wire for a new socket."""
+        return AcmeWire()
 
     def __repr__(self) -> str:
         return f"<AcmeFeed {len(self.book)} instruments>"

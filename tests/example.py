@@ -1,8 +1,9 @@
-"""Run one example of the documentation, as it stands, against a simulator of its own.
+"""Run examples of the documentation, as they stand, against a simulator of their own.
 
-The example's file is the argument. What is substituted is this and no more: the addresses that Zerodha has by
-default, and `https://api.kite.trade` where the example writes it, are the simulator's, which takes the
-credentials that the pages write: "api key" and "access token".
+The examples' files are the arguments; each is the main program in its turn. What is substituted is this and
+no more: the addresses that Zerodha has by default, and `https://api.kite.trade` where an example writes it,
+are the simulator's, which takes the credentials that the pages write: "api key" and "access token". It has no
+rate limits: a client keeps the broker's, and examples that follow one another are programs of different days.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import io
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import brokerpool
 from brokerpool.brokers.zerodha import instruments
@@ -24,7 +27,7 @@ KITE = "https://api.kite.trade"
 
 def simulator() -> KiteSimulator:
     """Return a simulator that serves in a thread until the process ends."""
-    broker = KiteSimulator(symbols=50, rate=20, api_key="api key", access_token="access token")
+    broker = KiteSimulator(symbols=50, rate=20, api_key="api key", access_token="access token", http_rates={})
     started = threading.Event()
 
     async def serve() -> None:
@@ -38,8 +41,8 @@ def simulator() -> KiteSimulator:
     return broker
 
 
-def main(example: Path) -> None:
-    """Run it as the main program."""
+def main(examples: Sequence[Path]) -> None:
+    """Run each of them as the main program, and end with the first that raises."""
     assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(line_buffering=True)  # who reads it ends what would print for ever
     # What runs in the background of a shell has it ignored.
@@ -49,13 +52,13 @@ def main(example: Path) -> None:
     brokerpool.ZerodhaFeed.__init__.__kwdefaults__.update(ws_url=broker.ws_url, http_url=broker.http_url)
     instruments.fetch_instruments.__defaults__ = (broker.http_url,)
     blocking.fetch_instruments.__defaults__ = (broker.http_url,)
-    code = example.read_text("utf-8").replace(KITE, broker.http_url)
-    names = {"__name__": "__main__", "__file__": str(example)}
-    main_module = sys.modules["__main__"]
-    main_module.__dict__.update(names)
-    exec(compile(code, str(example), "exec"), main_module.__dict__)
-    if (app := main_module.__dict__.get("app")) is not None:
-        asyncio.run(_asked(app))
+    for example in examples:
+        code = example.read_text("utf-8").replace(KITE, broker.http_url)
+        module = sys.modules["__main__"] = ModuleType("__main__")
+        module.__file__ = str(example)
+        exec(compile(code, str(example), "exec"), module.__dict__)
+        if (app := module.__dict__.get("app")) is not None:
+            asyncio.run(_asked(app))
 
 
 async def _asked(app: object) -> None:
@@ -83,4 +86,4 @@ async def _asked(app: object) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(name) for name in sys.argv[1:]])

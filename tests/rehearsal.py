@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from brokerpool import Instrument, Mode, TokenBook, WebSocketPool, ZerodhaFeed
-from brokerpool.brokers.base import FeedLimits
+from brokerpool.brokers.limits import FeedLimits
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 
 KITE_MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
@@ -33,7 +33,7 @@ def feed(simulator: KiteSimulator, **limits: Any) -> ZerodhaFeed:
         http_url=simulator.http_url,
         book=book,
         # Without a budget for dials: a test that cuts sockets by the dozen need not wait for it.
-        limits=replace(FeedLimits.load("zerodha"), **{"dials": (), **limits}),
+        limits=replace(FeedLimits.load("brokerpool.brokers.zerodha"), **{"dials": (), **limits}),
     )
 
 

@@ -6,19 +6,19 @@ from brokerpool.lazily import attributes
 
 if TYPE_CHECKING:
     from brokerpool import sync as sync
-    from brokerpool.brokers.base import RateWindow
+    from brokerpool.brokers.limits import RateWindow
     from brokerpool.brokers.login import Credentials, Login
     from brokerpool.brokers.rest import Candle, Ohlc
     from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
     from brokerpool.db.pool import DatabasePool
     from brokerpool.egress import Egress
+    from brokerpool.error_codes import ErrorCode
     from brokerpool.errors import (
         BrokerError,
         BrokerpoolError,
         CallFailedError,
         CallRefusedError,
         DatabaseUnavailableError,
-        ErrorCode,
         NotLiveError,
         OutcomeUnknown,
         PoolClosedError,
@@ -113,15 +113,16 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
 #: The names of each module. They are loaded when they are asked for: ticks alone do without the HTTP client
 #: (aiohttp) and the database (SQLAlchemy).
 _HOMES = {
-    "brokers.base": "RateWindow",
+    "brokers.limits": "RateWindow",
     "brokers.login": "Credentials Login",
     "brokers.rest": "Candle Ohlc",
     "brokers.zerodha": "ZerodhaFeed ZerodhaRest fetch_instruments",
     "db.pool": "DatabasePool",
     "egress": "Egress",
+    "error_codes": "ErrorCode",
     "errors": (
         "BrokerError BrokerpoolError CallFailedError CallRefusedError "
-        "DatabaseUnavailableError ErrorCode NotLiveError OutcomeUnknown PoolClosedError "
+        "DatabaseUnavailableError NotLiveError OutcomeUnknown PoolClosedError "
         "PoolExhaustedError PoolForkedError Refused SettingsError SubscriptionError "
         "UnknownInstrumentError"
     ),

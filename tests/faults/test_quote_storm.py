@@ -61,7 +61,7 @@ def test_all_strategies_are_answered_by_two_calls_and_without_coalescing_hardly_
                 assert broker.stats()["too_fast"] == {}
             await asyncio.sleep(1)  # the broker's window
             rest = account.rest()
-            limits = RateLimits(RestLimits.load("zerodha").windows)
+            limits = RateLimits(RestLimits.load("brokerpool.brokers.zerodha").windows)
             async with BrokerClient(
                 broker.http_url, name="alone", limits=limits, login=rest.login, proof=rest.proof
             ) as client:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from brokerpool import Instrument, TokenBook, ZerodhaFeed
-from brokerpool.brokers.base import FeedLimits
+from brokerpool.brokers.limits import FeedLimits
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator
@@ -45,7 +45,7 @@ async def gateway_on(simulator: KiteSimulator, ws_url: str, **environ: str) -> G
         book=TokenBook(
             (Instrument(row.exchange, row.tradingsymbol), row.token) for row in simulator.listings
         ),
-        limits=replace(FeedLimits.load("zerodha"), dials=()),
+        limits=replace(FeedLimits.load("brokerpool.brokers.zerodha"), dials=()),
     )
     with patch("brokerpool.feed.pool.Random", Prompt):  # which draws no jitter
         gateway = Gateway(settings, feed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool.brokers.zerodha import KiteCodec
+from brokerpool.brokers.zerodha import KiteWire
 from brokerpool.gateway.session import Session
 from brokerpool.ticks import Tick
 from tests.fuzz import mutation
@@ -99,13 +99,13 @@ def test_memory_that_is_not_given_back_is_noticed(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[bytes] = []
-    decode = KiteCodec.decode
+    decode = KiteWire.binary
 
-    def keeps(codec: KiteCodec, payload: bytes, routes: Any, received_ms: int) -> list[Tick]:
+    def keeps(wire: KiteWire, payload: bytes, routes: Any, received_ms: int) -> list[Tick]:
         kept.append(bytes(payload) * 2**10)
-        return decode(codec, payload, routes, received_ms)
+        return decode(wire, payload, routes, received_ms)
 
-    monkeypatch.setattr(KiteCodec, "decode", keeps)
+    monkeypatch.setattr(KiteWire, "binary", keeps)
     monkeypatch.setattr(mutation, "MOST_GROWTH", 20 * 2**20)
     assert "memory grew by" in fuzzed(recording, 500, seed=3).broken
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kiteconnect import KiteTicker
 
-from brokerpool.brokers.zerodha import KiteCodec
+from brokerpool.brokers.wire import SignalKind
+from brokerpool.brokers.zerodha import KiteWire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
@@ -48,8 +49,8 @@ def frame(packets: list[bytes]) -> bytes:
 
 
 def decode(payload: bytes) -> tuple[list[Tick], dict[str, int]]:
-    codec = KiteCodec()
-    return codec.decode(memoryview(payload), ROUTES, RECEIVED_MS), codec.skipped
+    wire = KiteWire()
+    return wire.binary(memoryview(payload), ROUTES, RECEIVED_MS), wire.skipped
 
 
 def same_time(official: datetime | None, milliseconds: int) -> bool:
@@ -101,13 +102,14 @@ def test_any_frame_of_good_packets_decodes_as_with_the_official_client(packets: 
 
 
 def decode_parts(payload: bytes) -> tuple[list[Tick], dict[str, int]]:
-    codec = KiteCodec()
+    wire = KiteWire()
     ticks: list[Tick] = []
-    for part in codec.parts(payload):
-        found = codec.decode(part, ROUTES, RECEIVED_MS)
+    for part in wire.parts(payload):
+        assert isinstance(part, bytes)
+        found = wire.binary(part, ROUTES, RECEIVED_MS)
         assert len(found) <= 250
         ticks += found
-    return ticks, codec.skipped
+    return ticks, wire.skipped
 
 
 @settings(max_examples=40)
@@ -127,7 +129,7 @@ def test_a_long_message_read_in_parts_is_the_same_whole_cut_short_or_damaged(
 def test_a_message_of_65535_packets_is_read_250_at_a_time() -> None:
     for packet in (struct.pack(">II", TOKENS[1], 100), struct.pack(">II", 7 << 8 | 1, 100), b""):
         payload = frame([packet] * 65_535)
-        assert len(list(KiteCodec().parts(payload))) == 263
+        assert len(list(KiteWire().parts(payload))) == 263
         assert decode_parts(payload) == decode(payload)
 
 
@@ -202,4 +204,7 @@ def test_mutated_frames_never_raise_and_never_reach_an_instrument_that_is_not_ro
 
 @given(st.text())
 def test_no_text_message_raises(text: str) -> None:
-    assert len(KiteCodec().notice(text).text) <= 500
+    wire = KiteWire()
+    assert wire.text(text, ROUTES, RECEIVED_MS) == []
+    (signal,) = wire.signals
+    assert len(signal.text) <= 500 or signal.kind is SignalKind.ORDER_UPDATE

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.brokers.zerodha.codec import KiteWire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.listings import divisor
@@ -117,18 +117,18 @@ def quote_of(tick: Tick, token: int) -> Quote:
 @given(quotes(), _MODES)
 def test_a_packet_becomes_the_tick_and_the_tick_the_packet(quote: Quote, mode: Mode) -> None:
     message = frame([record(quote, mode)])
-    (tick,) = KiteCodec().decode(message, routes(quote), RECEIVED)
+    (tick,) = KiteWire().binary(message, routes(quote), RECEIVED)
     assert tick == said(quote, mode)
     assert frame([record(quote_of(tick, quote.token), mode)]) == message
 
 
 @given(st.lists(st.tuples(quotes(), _MODES), max_size=12))
 def test_a_frame_of_any_packets_becomes_their_ticks_in_order(sent: list[tuple[Quote, Mode]]) -> None:
-    codec = KiteCodec()
+    wire = KiteWire()
     message = frame([record(quote, mode) for quote, mode in sent])
-    ticks = codec.decode(message, routes(*(quote for quote, _ in sent)), RECEIVED)
+    ticks = wire.binary(message, routes(*(quote for quote, _ in sent)), RECEIVED)
     assert ticks == [said(quote, mode) for quote, mode in sent]
-    assert not any(codec.skipped.values())
+    assert not any(wire.skipped.values())
 
 
 @given(quotes(), _MODES, _MODES)
@@ -141,10 +141,10 @@ def test_a_packet_is_trimmed_to_what_the_lower_mode_would_have_sent(
 
 @given(st.lists(st.tuples(quotes(), _MODES), min_size=1, max_size=5), st.sampled_from(Malformation))
 def test_the_adapter_counts_what_is_malformed(sent: list[tuple[Quote, Mode]], kind: Malformation) -> None:
-    codec = KiteCodec()
+    wire = KiteWire()
     message = malformed(kind, [record(quote, mode) for quote, mode in sent])
     known = routes(*(quote for quote, _ in sent))
-    ticks = codec.decode(message, known, RECEIVED)
+    ticks = wire.binary(message, known, RECEIVED)
     whole = sent[:-1] if kind is Malformation.TRUNCATED else []
     assert ticks == [said(quote, mode) for quote, mode in whole]
     reason = {
@@ -152,7 +152,7 @@ def test_the_adapter_counts_what_is_malformed(sent: list[tuple[Quote, Mode]], ki
         Malformation.UNKNOWN_TOKEN: "unknown_token",
         Malformation.WRONG_LENGTH: "unknown_length",
     }[kind]
-    assert codec.skipped[reason] == (1 if kind is Malformation.TRUNCATED else len(sent))
+    assert wire.skipped[reason] == (1 if kind is Malformation.TRUNCATED else len(sent))
 
 
 @given(st.binary(max_size=300))

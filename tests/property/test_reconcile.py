@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from brokerpool.brokers.base import ControlBatch
+from brokerpool.brokers.wire import ControlBatch
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.ticks import Mode
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from brokerpool.brokers.base import ControlBatch
-from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.brokers.wire import ControlBatch
+from brokerpool.brokers.zerodha.codec import KiteWire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator import KiteSimulator
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
@@ -51,16 +51,16 @@ class Receiver(LinkHandler):
 
     def __init__(self, modes: Mapping[int, Mode]) -> None:
         self._batch = ControlBatch(add=dict(modes.items()))
-        self._codec = KiteCodec()
+        self._wire = KiteWire()
         self._routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in modes}
         self.ticks: list[Tick] = []
 
     def opened(self, link: Link) -> None:
-        for request in self._codec.requests(self._batch):
+        for request in self._wire.requests(self._batch):
             link.send_text(request)
 
     def binary(self, message: bytes | memoryview) -> None:
-        self.ticks += self._codec.decode(message, self._routes, 0)
+        self.ticks += self._wire.binary(message, self._routes, 0)
 
 
 class Sdk:

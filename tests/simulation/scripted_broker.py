@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Self
 
-from brokerpool.brokers.base import FeedLimits
+from brokerpool.brokers.limits import FeedLimits
 from brokerpool.ticks import Mode
 from brokerpool.transport import DialError, Link, LinkHandler
 from tests.simulation.ledger import DialRecord, Ledger, WindowCheck

@@ -9,16 +9,10 @@ from random import Random
 from typing import Any
 
 from brokerpool import Instrument, Mode, TokenBook
-from brokerpool.brokers.base import (
-    ControlBatch,
-    Endpoint,
-    Farewell,
-    FeedLimits,
-    Notice,
-    NoticeKind,
-    RateWindow,
-)
+from brokerpool.brokers.account import Account, Endpoint
+from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Credentials, Login, Provider
+from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Token
 from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
@@ -53,11 +47,12 @@ def number_of(tick: Tick) -> int:
     return int(tick.ltp)
 
 
-class ScriptedCodec:
+class ScriptedWire(Wire):
     """Reads and writes the wire format; it has no state but its counts."""
 
     def __init__(self) -> None:
         self.skipped = {"unknown_token": 0, "malformed": 0}
+        self.signals: list[Signal] = []
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return one message for each part of the batch: first what is dropped, then the rest."""
@@ -67,11 +62,11 @@ class ScriptedCodec:
                 parts.append(f"{verb} {' '.join(f'{token}:{mode:d}' for token, mode in modes.items())}")
         return parts
 
-    def parts(self, payload: bytes) -> list[bytes]:
+    def parts(self, message: str | bytes) -> list[str | bytes]:
         """Return a message of several packets as messages of one."""
-        return [payload[n : n + _PACKET.size] for n in range(0, len(payload), _PACKET.size)]
+        return [message[n : n + _PACKET.size] for n in range(0, len(message), _PACKET.size)]
 
-    def decode(
+    def binary(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:
         """Return the ticks of one message; a heartbeat has none."""
@@ -91,16 +86,18 @@ class ScriptedCodec:
                 ticks.append(DepthTick(instrument, float(number), at_ms, volume=number))
         return ticks
 
-    def notice(self, text: str) -> Notice:
+    def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
         """Classify one text message."""
-        return Notice(NoticeKind.REFUSAL if text.startswith("error") else NoticeKind.MESSAGE, text)
+        refused = message.startswith("error")
+        self.signals.append(Signal(SignalKind.REFUSED if refused else SignalKind.TOLD, message))
+        return []
 
     def farewell(self, code: int, reason: str) -> Farewell:
         """Classify the end of the socket by its close code."""
         return {EVICTED: Farewell.EVICTED, LOGGED_OUT: Farewell.CREDENTIALS}.get(code, Farewell.LOST)
 
 
-class ScriptedFeed:
+class ScriptedFeed(Account):
     """One account with `symbols` listed instruments, whose tokens are 1, 2, 3 and so on."""
 
     def __init__(
@@ -117,6 +114,6 @@ class ScriptedFeed:
         """Return an address that carries the present token."""
         return Endpoint("scripted://broker/", {"token": self.login.credentials.access_token})
 
-    def codec(self) -> ScriptedCodec:
-        """Return a new codec for a new socket."""
-        return ScriptedCodec()
+    def wire(self) -> ScriptedWire:
+        """Return a new wire for a new socket."""
+        return ScriptedWire()

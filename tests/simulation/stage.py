@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from brokerpool import Mode, WebSocketPool
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Provider
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Token

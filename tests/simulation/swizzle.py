@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from brokerpool import Mode, PoolExhaustedError, WebSocketPool
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.dial_budget import EVICTED_SECONDS, MOST_EVICTED_SECONDS
 from brokerpool.feed.states import SymbolState

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brokerpool import Instrument, PoolListener
-from brokerpool.feed.connection import SMALL_BYTES
+from brokerpool.feed.incoming import SMALL_BYTES
 from brokerpool.journal import Event
 from brokerpool.ticks import Mode, Tick
 from tests.simulation.scripted_feed import _PACKET

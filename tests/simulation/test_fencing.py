@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from brokerpool import Credentials, PoolListener, SymbolState
-from brokerpool.brokers.base import ControlBatch, Endpoint, Farewell, Notice
+from brokerpool.brokers.account import Endpoint
+from brokerpool.brokers.wire import ControlBatch, Farewell
 from brokerpool.feed.dial import DIAL_SECONDS
 from brokerpool.feed.gaps import Gap
 from brokerpool.journal import Event
 from brokerpool.ticks import Tick
-from tests.simulation.scripted_feed import ScriptedCodec
+from tests.simulation.scripted_feed import ScriptedWire
 from tests.simulation.stage import Stage, stage
 from tests.simulation.virtual_loop import run
 
@@ -236,10 +237,10 @@ def test_a_dial_that_breaks_its_time_out_is_given_up_with_its_permit() -> None:
     play(scenario)
 
 
-# -- an adapter's codec -----------------------------------------------------------------------------------
+# -- an adapter's wire ------------------------------------------------------------------------------------
 
 
-class Broken(ScriptedCodec):
+class Broken(ScriptedWire):
     """Raises in the methods that are named, as often as `times` says."""
 
     methods: tuple[str, ...] = ()
@@ -250,13 +251,13 @@ class Broken(ScriptedCodec):
             Broken.times -= 1
             raise RuntimeError(method)
 
-    def decode(self, *args: Any) -> list[Tick]:
-        self._may_fail("decode")
-        return super().decode(*args)
+    def binary(self, *args: Any) -> list[Tick]:
+        self._may_fail("binary")
+        return super().binary(*args)
 
-    def notice(self, text: str) -> Notice:
-        self._may_fail("notice")
-        return super().notice(text)
+    def text(self, *args: Any) -> list[Tick]:
+        self._may_fail("text")
+        return super().text(*args)
 
     def farewell(self, code: int, reason: str) -> Farewell:
         self._may_fail("farewell")
@@ -276,29 +277,29 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return breaks
 
 
-def test_a_message_that_decode_raises_at_costs_that_message_and_not_the_socket(
+def test_a_message_that_the_wire_raises_at_costs_that_message_and_not_the_socket(
     broken: Callable[..., None],
 ) -> None:
-    broken("decode", 5)
+    broken("binary", 5)
 
     async def scenario(scene: Stage) -> None:
-        scene.feed.codec = Broken  # type: ignore[method-assign]
+        scene.feed.wire = Broken  # type: ignore[method-assign]
         scene.pool.subscribe(scene.feed.instruments)
         await scene.until(scene.all_live, 60)
-        assert faults(scene) == {"Broken.decode": 5}
+        assert faults(scene) == {"Broken.binary": 5}
         assert [c["dials"] for c in scene.pool.get_pool_stats()["websocket"]["per_connection"]] == [1, 1, 1]
 
     play(scenario)
 
 
 @pytest.mark.parametrize("method", ["requests", "farewell"])
-def test_a_codec_that_raises_costs_no_connection_its_task_and_no_account_its_permit(
+def test_a_wire_that_raises_costs_no_connection_its_task_and_no_account_its_permit(
     method: str, broken: Callable[..., None]
 ) -> None:
     broken(method, 3)
 
     async def scenario(scene: Stage) -> None:
-        scene.feed.codec = Broken  # type: ignore[method-assign]
+        scene.feed.wire = Broken  # type: ignore[method-assign]
         scene.pool.subscribe(scene.feed.instruments)
         await scene.until(scene.all_live, 120)
         scene.broker.kill_all()
@@ -313,16 +314,16 @@ def test_a_codec_that_raises_costs_no_connection_its_task_and_no_account_its_per
 
 def test_a_connection_whose_task_dies_is_told_and_begins_again_with_growing_rests() -> None:
     async def scenario(scene: Stage) -> None:
-        good, made = scene.feed.codec, 0
+        good, made = scene.feed.wire, 0
 
-        def codec() -> ScriptedCodec:
+        def wire() -> ScriptedWire:
             nonlocal made
             made += 1
             if made <= 4:
                 raise ZeroDivisionError
             return good()
 
-        scene.feed.codec = codec  # type: ignore[method-assign]
+        scene.feed.wire = wire  # type: ignore[method-assign]
         scene.pool.subscribe(scene.feed.instruments[0])
         await scene.until(lambda: faults(scene).get("connection") == 1, 10)
         (shown,) = scene.pool.get_pool_stats()["websocket"]["per_connection"]

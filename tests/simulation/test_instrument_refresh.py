@@ -27,17 +27,14 @@ class Broker:
     def __init__(self, scene: Stage) -> None:
         self.scene = scene
         self.name, self.limits, self.login = scene.feed.name, scene.feed.limits, scene.feed.login
-        self.endpoint, self.codec = scene.feed.endpoint, scene.feed.codec
+        self.endpoint, self.wire = scene.feed.endpoint, scene.feed.wire
+        self.refused, self.book = scene.feed.refused, scene.feed.book
         self.times: list[float] = []
         self.open = self.most = 0
         self.answer: Callable[[], Awaitable[TokenBook]] = self.same
 
-    @property
-    def book(self) -> TokenBook:
-        return self.scene.feed.book
-
     def relist(self, book: TokenBook) -> None:
-        self.scene.feed.book = book
+        self.book = self.scene.feed.book = book
 
     async def same(self) -> TokenBook:
         return TokenBook((i, n) for n, i in enumerate(self.scene.feed.instruments, 1))

@@ -12,16 +12,10 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from brokerpool import Credentials, Instrument, Mode, PoolListener, SymbolState, TokenBook, WebSocketPool
-from brokerpool.brokers.base import (
-    ControlBatch,
-    Endpoint,
-    Farewell,
-    FeedLimits,
-    Notice,
-    NoticeKind,
-    RateWindow,
-)
+from brokerpool.brokers.account import Account, Endpoint
+from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Login
+from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, Wire
 from brokerpool.feed.gaps import Gap
 from brokerpool.instruments import Token
 from brokerpool.journal import Event
@@ -56,7 +50,7 @@ class Socket:
     def __init__(self, broker: Broker, handler: LinkHandler) -> None:
         self.broker = broker
         self.handler = handler
-        self.name: str = cast("Any", handler).name
+        self.name: str = cast("Any", handler)._receiver.name
         self.opened_at = now()
         self.tokens: dict[int, Mode] = {}
         self.mute = False
@@ -118,7 +112,7 @@ class Broker:
     async def dial(
         self, url: str, handler: LinkHandler, *, headers: Mapping[str, str] | None, timeout: float
     ) -> Link:
-        name = cast("Any", handler).name
+        name = cast("Any", handler)._receiver.name
         self.dialled.append((now(), name))
         await asyncio.sleep(0.01)
         if self.refuses & {"*", name}:
@@ -150,19 +144,17 @@ class Broker:
                     socket.say(list(socket.tokens))
 
 
-class Codec:
+class JsonWire(Wire):
     """A wire format of JSON; every tick of a token has another price."""
 
     prices: dict[int, int] = {}  # noqa: RUF012  (shared, as a symbol has one price)
     skipped: dict[str, int] = {}  # noqa: RUF012
+    signals: list[Signal] = []  # noqa: RUF012
 
     def requests(self, batch: ControlBatch) -> list[str]:
         return [json.dumps({"drop": list(batch.drop), "add": [*batch.add.items(), *batch.remode.items()]})]
 
-    def parts(self, payload: bytes) -> tuple[bytes]:
-        return (payload,)
-
-    def decode(
+    def binary(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:
         moment = now() // 0.5
@@ -172,14 +164,11 @@ class Codec:
             if token in routes
         ]
 
-    def notice(self, text: str) -> Notice:
-        return Notice(NoticeKind.UNKNOWN, text)
-
     def farewell(self, code: int, reason: str) -> Farewell:
         return Farewell.EVICTED if code == EVICTED else Farewell.LOST
 
 
-class Feed:
+class Feed(Account):
     name = "ws"
 
     def __init__(self, **limits: Any) -> None:
@@ -202,8 +191,8 @@ class Feed:
     async def endpoint(self) -> Endpoint:
         return Endpoint("ws://broker", {})
 
-    def codec(self) -> Codec:
-        return Codec()
+    def wire(self) -> JsonWire:
+        return JsonWire()
 
 
 class Told(PoolListener):

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from brokerpool.brokers.base import FeedLimits
+from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.feed import account_limits as account_module
 from brokerpool.feed.account_limits import AccountLimits

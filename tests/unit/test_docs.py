@@ -57,7 +57,7 @@ def test_the_site_builds_without_a_warning_and_needs_no_other_host(tmp_path: Pat
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert build.returncode == 0, build.stderr

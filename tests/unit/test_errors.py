@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,8 +37,34 @@ def raised() -> Iterator[tuple[str, ast.Call]]:
                     yield f"{path.relative_to(SOURCE)}:{node.lineno}", call
 
 
-def test_each_code_names_one_entry() -> None:
-    assert len(ErrorCode) == len(ErrorCode.__members__), "two names with one entry are aliases to Enum"
+def run(program: str) -> str:
+    """Return what it prints in a process of its own."""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_catalogue_has_an_entry_for_each_code_in_their_order_and_no_other() -> None:
+    catalogue = tomllib.loads((SOURCE / "error_catalogue.toml").read_text("utf-8"))
+    assert list(catalogue) == [code.name for code in ErrorCode]
+    assert {tuple(entry) for entry in catalogue.values()} == {("cause", "response", "action")}
+
+
+def test_an_import_does_not_read_the_catalogue() -> None:
+    told = "print(error_codes._catalogue.cache_info().currsize)"
+    assert run(f"from brokerpool import BrokerpoolError, error_codes; {told}") == "0\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the limit on open files is POSIX's")
+def test_an_error_is_told_when_no_file_can_be_opened_any_more() -> None:
+    text = run(
+        "import resource\n"
+        "from brokerpool import PoolClosedError\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "print(PoolClosedError('the pool was closed.'))"
+    )
+    assert text.startswith("POOL_CLOSED: the pool was closed. The catalogue of errors cannot be read now")
+    assert "brokerpool errors POOL_CLOSED" in text
 
 
 @pytest.mark.parametrize("code", ErrorCode, ids=lambda code: code.name)

@@ -46,16 +46,32 @@ def examples() -> list[Example]:
 
 
 EXAMPLES = examples()
+#: Where examples are short and end by themselves, so that one process runs those of a page.
+_REFERENCE = "docs_reference_api_"
 
 
-def run(example: Example, folder: Path) -> str:
+def programs() -> list[list[Example]]:
+    """The examples that are run, by the process in which they are."""
+    pages: dict[str, list[Example]] = {}
+    for example in EXAMPLES:
+        if example.why is None:
+            name = example.name
+            pages.setdefault(name.rpartition("_")[0] if name.startswith(_REFERENCE) else name, []).append(
+                example
+            )
+    return list(pages.values())
+
+
+def run(program: list[Example], folder: Path) -> str:
     """Return what went wrong, or nothing."""
-    own = folder / example.name
+    own = folder / program[0].name
     own.mkdir()
-    file = own / f"{example.name}.py"
-    file.write_text(example.code, "utf-8")
+    files = []
+    for example in program:
+        files.append(own / f"{example.name}.py")
+        files[-1].write_text(example.code, "utf-8")
     process = preloaded.Popen(
-        [sys.executable, ROOT / "tests" / "example.py", file],
+        [sys.executable, ROOT / "tests" / "example.py", *files],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -67,21 +83,20 @@ def run(example: Example, folder: Path) -> str:
     try:
         assert process.stdout is not None
         for number, _ in enumerate(process.stdout, 1):
-            if number == ENOUGH and ENDLESS.search(example.code):
+            if number == ENOUGH and ENDLESS.search(program[0].code):
                 process.send_signal(signal.SIGINT)
                 ended = True
         _, said = process.communicate()
     finally:
         late.cancel()
     right = process.returncode == 0 or (ended and "KeyboardInterrupt" in said)
-    return "" if right else f"{example.name} ended with {process.returncode}:\n{said}"
+    return "" if right else f"{program[0].name} ended with {process.returncode}:\n{said}"
 
 
 @pytest.mark.timeout(300)  # a machine with much else to do takes its time
 def test_every_example_runs_or_says_why_not(tmp_path: Path) -> None:
-    run_here = [example for example in EXAMPLES if example.why is None]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        wrong = [text for text in threads.map(lambda example: run(example, tmp_path), run_here) if text]
+        wrong = [text for text in threads.map(lambda program: run(program, tmp_path), programs()) if text]
     assert not wrong, "\n".join(wrong)
 
 
@@ -111,8 +126,8 @@ def test_the_examples_are_counted() -> None:
     pages = {example.name.rpartition("_")[0] for example in EXAMPLES}
     blocks = sum(page.read_text("utf-8").count("```python\n") for page in PAGES)
     not_run = [example for example in EXAMPLES if example.why is not None]
-    assert (len(pages), len(EXAMPLES), blocks, len(not_run)) == (8, 20, 20, 3)
+    assert (len(pages), len(EXAMPLES), blocks, len(not_run)) == (16, 43, 43, 3)
 
 
 def test_an_example_that_is_not_whole_is_found(tmp_path: Path) -> None:
-    assert "NameError" in run(Example("broken", "pool.subscribe('NSE:INFY')", None), tmp_path)
+    assert "NameError" in run([Example("broken", "pool.subscribe('NSE:INFY')", None)], tmp_path)

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.feed import filler as module
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from brokerpool.brokers.base import ControlBatch, Notice, NoticeKind
-from brokerpool.brokers.zerodha import KiteCodec
+from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
+from brokerpool.brokers.zerodha import KiteWire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
 from tests.recordings import recorded
@@ -90,15 +90,15 @@ def full(token: int, *, exchange_time: int = 0, last: int = 0, close: int = 0) -
 
 
 def decode(payload: bytes, *tokens: int) -> tuple[list[Any], dict[str, int]]:
-    codec = KiteCodec()
+    wire = KiteWire()
     routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in tokens or (INFY,)}
-    return codec.decode(payload, routes, RECEIVED_MS), codec.skipped
+    return wire.binary(payload, routes, RECEIVED_MS), wire.skipped
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])
 @pytest.mark.parametrize("form", [bytes, memoryview])
 def test_every_frame_decodes_to_what_the_official_sdk_returns(vector, form):
-    ticks = KiteCodec().decode(
+    ticks = KiteWire().binary(
         form(bytes.fromhex(vector["frame_hex"])), routes_for(vector["expected"]), RECEIVED_MS
     )
     assert [as_sdk(tick) for tick in ticks] == vector["expected"]
@@ -119,7 +119,7 @@ def test_recorded_packets_decode_to_what_the_official_sdk_returns():
     expected = json.loads(recorded("kite_expected.json").read_text())["expected"]
     assert {name for name, _ in frames} == set(expected)
     for name, payload in frames:
-        ticks = KiteCodec().decode(payload, routes_for(expected[name]), RECEIVED_MS)
+        ticks = KiteWire().binary(payload, routes_for(expected[name]), RECEIVED_MS)
         assert [as_sdk(tick) for tick in ticks] == expected[name], name
 
 
@@ -154,22 +154,22 @@ def test_an_index_has_an_empty_book_and_no_volume():
 
 
 def test_new_session_prices_replace_the_remembered_ones():
-    codec = KiteCodec()
+    wire = KiteWire()
     routes: dict[Token, Instrument] = {INFY: Instrument("NSE", "INFY")}
     ticks: list[Any] = [
-        codec.decode(frame(full(INFY, close=close)), routes, RECEIVED_MS)[0] for close in (100, 100, 250, 100)
+        wire.binary(frame(full(INFY, close=close)), routes, RECEIVED_MS)[0] for close in (100, 100, 250, 100)
     ]
     assert [tick.close for tick in ticks] == [1.0, 1.0, 2.5, 1.0]
 
 
 def test_the_session_prices_remembered_are_bounded():
-    codec = KiteCodec()
+    wire = KiteWire()
     instrument = Instrument("NSE", "ANY")
     for start in range(256, 40 * 3000 * 256, 3000 * 256):
         tokens = range(start, start + 3000 * 256, 256)
         packets = [struct.pack(">IiIiIIIiiii", t, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1) for t in tokens]
-        assert len(codec.decode(frame(*packets), dict.fromkeys(tokens, instrument), RECEIVED_MS)) == 3000
-    assert len(codec._sessions) <= 8192
+        assert len(wire.binary(frame(*packets), dict.fromkeys(tokens, instrument), RECEIVED_MS)) == 3000
+    assert len(wire._sessions) <= 8192
 
 
 def test_packets_of_tokens_that_are_not_routed_are_counted_and_the_others_kept():
@@ -207,48 +207,54 @@ def test_a_batch_drops_first_then_adds_and_always_names_the_mode():
         add={1: Mode.DEPTH, 2: Mode.QUOTE, 3: Mode.LTP},
         remode={4: Mode.DEPTH},
     )
-    assert KiteCodec().requests(batch) == [
+    assert KiteWire().requests(batch) == [
         '{"a":"unsubscribe","v":[5,6]}',
         '{"a":"subscribe","v":[1,2,3]}',
         '{"a":"mode","v":["ltp",[3]]}',
         '{"a":"mode","v":["quote",[2]]}',
         '{"a":"mode","v":["full",[1,4]]}',
     ]
-    assert KiteCodec().requests(ControlBatch()) == []
-    assert KiteCodec().requests(ControlBatch(remode={9: Mode.QUOTE})) == ['{"a":"mode","v":["quote",[9]]}']
+    assert KiteWire().requests(ControlBatch()) == []
+    assert KiteWire().requests(ControlBatch(remode={9: Mode.QUOTE})) == ['{"a":"mode","v":["quote",[9]]}']
+
+
+def signals(text: str) -> list[Signal]:
+    wire = KiteWire()
+    assert wire.text(text, {}, RECEIVED_MS) == []
+    return wire.signals
 
 
 LIMIT_ERROR = "Can't subscribe to more than 3000 instruments."
 
 
 @pytest.mark.parametrize(
-    ("text", "notice"),
+    ("text", "signal"),
     [
-        (f'{{"type":"error","data":"{LIMIT_ERROR}"}}', Notice(NoticeKind.REFUSAL, LIMIT_ERROR)),
-        ('{"type":"message","data":"Market opens late."}', Notice(NoticeKind.MESSAGE, "Market opens late.")),
+        (f'{{"type":"error","data":"{LIMIT_ERROR}"}}', Signal(SignalKind.REFUSED, LIMIT_ERROR)),
+        ('{"type":"message","data":"Market opens late."}', Signal(SignalKind.TOLD, "Market opens late.")),
         (
             '{"type":"order","data":{"order_id":"1"}}',
-            Notice(NoticeKind.MESSAGE, '{"type":"order","data":{"order_id":"1"}}'),
+            Signal(SignalKind.ORDER_UPDATE, '{"type":"order","data":{"order_id":"1"}}'),
         ),
-        ('{"type":"error"}', Notice(NoticeKind.REFUSAL, '{"type":"error"}')),
-        ('{"type":["error"]}', Notice(NoticeKind.UNKNOWN, '{"type":["error"]}')),
+        ('{"type":"error"}', Signal(SignalKind.REFUSED, '{"type":"error"}')),
+        ('{"type":["error"]}', Signal(SignalKind.UNKNOWN, '{"type":["error"]}')),
         (
             '{"type":"instruments_meta","data":{}}',
-            Notice(NoticeKind.UNKNOWN, '{"type":"instruments_meta","data":{}}'),
+            Signal(SignalKind.UNKNOWN, '{"type":"instruments_meta","data":{}}'),
         ),
-        ("[1]", Notice(NoticeKind.UNKNOWN, "[1]")),
-        ("pong", Notice(NoticeKind.UNKNOWN, "pong")),
-        ("", Notice(NoticeKind.UNKNOWN, "")),
-        ("\ud800", Notice(NoticeKind.UNKNOWN, "\ud800")),
+        ("[1]", Signal(SignalKind.UNKNOWN, "[1]")),
+        ("pong", Signal(SignalKind.UNKNOWN, "pong")),
+        ("", Signal(SignalKind.UNKNOWN, "")),
+        ("\ud800", Signal(SignalKind.UNKNOWN, "\ud800")),
     ],
 )
-def test_text_messages_are_classified(text, notice):
-    assert KiteCodec().notice(text) == notice
+def test_text_messages_are_classified(text, signal):
+    assert signals(text) == [signal]
 
 
-def test_the_text_of_a_notice_is_bounded():
+def test_the_text_of_a_signal_is_bounded():
     for text in ("x" * 10_000, '{"type":"error","data":"' + "x" * 10_000 + '"}', "[" * 100_000):
-        assert len(KiteCodec().notice(text).text) == 500
+        assert [len(signal.text) for signal in signals(text)] == [500]
 
 
 @pytest.mark.parametrize("odd", [None, ltp((2 << 8) + 3, 12_345_678), ltp(256 + 1, 1), full(INFY, last=300)])
@@ -260,9 +266,9 @@ def test_ltp_packets_that_stand_together_read_as_each_alone(odd: bytes | None):
         INFY: Instrument("NSE", "INFY"),
         (2 << 8) + 3: Instrument("CDS", "USDINR"),
     }
-    together, alone = KiteCodec(), KiteCodec()
-    ticks = together.decode(frame(*packets), routes, RECEIVED_MS)
-    assert ticks == [tick for packet in packets for tick in alone.decode(frame(packet), routes, RECEIVED_MS)]
+    together, alone = KiteWire(), KiteWire()
+    ticks = together.binary(frame(*packets), routes, RECEIVED_MS)
+    assert ticks == [tick for packet in packets for tick in alone.binary(frame(packet), routes, RECEIVED_MS)]
     assert len(ticks) == 400 - together.skipped["unknown_token"]
     assert together.skipped == alone.skipped
 

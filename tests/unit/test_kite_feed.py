@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from brokerpool import Credentials
-from brokerpool.brokers.base import BrokerFeed, FeedLimits, RateWindow
-from brokerpool.brokers.zerodha import KiteCodec, ZerodhaFeed
+from brokerpool.brokers.account import Account
+from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.zerodha import KiteWire, ZerodhaFeed
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.transport import DialError, LinkHandler, Refusal, UpgradeRequest, dial, serve
 
@@ -21,11 +22,11 @@ def feed(**options: object) -> ZerodhaFeed:
 
 
 def test_the_feed_is_what_the_pool_expects_of_a_broker():
-    zerodha: BrokerFeed = feed()
+    zerodha: Account = feed()
     assert zerodha.name == "zerodha"
     assert len(zerodha.book) == 1
-    assert isinstance(zerodha.codec(), KiteCodec)
-    assert zerodha.codec() is not zerodha.codec()
+    assert isinstance(zerodha.wire(), KiteWire)
+    assert zerodha.wire() is not zerodha.wire()
 
 
 def test_the_limits_are_the_published_ones_unless_others_are_given():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import BrokerError, Candle, Credentials, ErrorCode, Instrument, Login, TokenBook, ZerodhaRest
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.http.response import Response
 from brokerpool.instruments import Details
@@ -49,7 +49,7 @@ def test_names_are_kites_own_in_every_request() -> None:
 
 
 def test_the_published_limits_are_the_ones_that_are_kept() -> None:
-    limits = RestLimits.load("zerodha")
+    limits = RestLimits.load("brokerpool.brokers.zerodha")
     assert limits.windows["quote"] == (RateWindow(1, 1.0),)
     assert limits.windows["historical"] == (RateWindow(3, 1.0),)
     assert set(limits.windows["order"]) == {RateWindow(10, 1), RateWindow(400, 60), RateWindow(5000, 86400)}

@@ -185,7 +185,7 @@ def test_the_browser_is_opened_at_the_login_page(
 
 def test_nobody_who_comes_ends_the_wait_in_time_and_frees_the_port() -> None:
     async def main() -> None:
-        redirect = Redirect(0, "mine")
+        redirect = Redirect(0, "mine", redirected_token)
         await redirect.open()
         with pytest.raises(TimeoutError):
             await redirect.token(0.05)

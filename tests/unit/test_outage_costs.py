@@ -15,16 +15,10 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from brokerpool import Credentials, Instrument, Mode, SymbolState, TokenBook, WebSocketPool
-from brokerpool.brokers.base import (
-    ControlBatch,
-    Endpoint,
-    Farewell,
-    FeedLimits,
-    Notice,
-    NoticeKind,
-    RateWindow,
-)
+from brokerpool.brokers.account import Account, Endpoint
+from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Login
+from brokerpool.brokers.wire import ControlBatch, Signal, Wire
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.instruments import Token
@@ -38,31 +32,23 @@ SIZE = 3000
 SYMBOLS = [Instrument("NSE", f"S{n}") for n in range(3 * SIZE)]
 
 
-class Codec:
+class TokenWire(Wire):
     """A wire format that costs next to nothing: a message is the tokens that tick."""
 
     skipped: dict[str, int] = {}  # noqa: RUF012  (nothing is ever skipped)
+    signals: list[Signal] = []  # noqa: RUF012
 
     def requests(self, batch: ControlBatch) -> list[str]:
         return [" ".join(map(str, [*batch.add, *batch.remode]))]
 
-    def parts(self, payload: bytes) -> tuple[bytes]:
-        return (payload,)
-
-    def decode(
+    def binary(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:
         tokens = map(int, bytes(payload).decode().split())
         return [Tick(routes[token], 1.0, received_ms) for token in tokens if token in routes]
 
-    def notice(self, text: str) -> Notice:
-        return Notice(NoticeKind.UNKNOWN, text)
 
-    def farewell(self, code: int, reason: str) -> Farewell:
-        return Farewell.LOST
-
-
-class Feed:
+class Feed(Account):
     name = "ws"
     limits = FeedLimits(SIZE, 3, 200, (), (), False, (RateWindow(5, 1.0),), 0.0, 1000.0, 5)
 
@@ -73,8 +59,8 @@ class Feed:
     async def endpoint(self) -> Endpoint:
         return Endpoint("ws://broker", {})
 
-    def codec(self) -> Codec:
-        return Codec()
+    def wire(self) -> TokenWire:
+        return TokenWire()
 
 
 class Socket:
@@ -121,7 +107,7 @@ class Scene:
     async def _dial(
         self, url: str, handler: LinkHandler, *, headers: Mapping[str, str] | None, timeout: float
     ) -> Link:
-        name = cast("Any", handler).name
+        name = cast("Any", handler)._receiver.name
         if name in self.refused:
             raise DialError("refused with HTTP 503", 503)
         self.sockets[name] = Socket(handler)

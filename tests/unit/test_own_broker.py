@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import Credentials, Instrument, Mode, QuoteTick, Tick, TokenBook, WebSocketPool
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.account import Account
 from brokerpool.transport import Link, LinkHandler, Refusal, UpgradeRequest, serve
-from examples.own_broker import AcmeCodec, AcmeFeed
+from examples.own_broker import AcmeFeed, AcmeWire
 from tests.rehearsal import Prompt, no_task_dies, until
 
 INFY, SBIN = Instrument("NSE", "INFY"), Instrument("NSE", "SBIN")
@@ -63,7 +63,7 @@ class AcmeSocket(LinkHandler):
 
 
 @asynccontextmanager
-async def acme() -> AsyncIterator[tuple[AcmeBroker, BrokerFeed]]:
+async def acme() -> AsyncIterator[tuple[AcmeBroker, Account]]:
     broker = AcmeBroker()
     server = await serve(broker.accept, "127.0.0.1", 0)
     try:
@@ -123,12 +123,14 @@ PARTS = st.sampled_from([price(1, 100), price(9, 100), DAY, b"P\0", b"D", DAY[:2
 
 @given(st.lists(PARTS, max_size=6).map(b"".join))
 def test_whatever_the_bytes_are_decoding_never_raises_and_keeps_what_came_before(payload: bytes) -> None:
-    codec = AcmeCodec()
-    ticks = codec.decode(memoryview(payload), {1: INFY}, 1)
+    wire = AcmeWire()
+    ticks = wire.binary(memoryview(payload), {1: INFY}, 1)
     assert len(ticks) >= (payload[:13] == price(1, 100))
-    assert bool(payload) == bool(ticks or any(codec.skipped.values()))
+    assert bool(payload) == bool(ticks or any(wire.skipped.values()))
 
 
 @given(st.text(max_size=50) | st.sampled_from(['{"error": 1}', "[" * 2000, '"\\ud800"', "{}"]))
 def test_whatever_a_text_says_classifying_it_never_raises(text: str) -> None:
-    AcmeCodec().notice(text)
+    wire = AcmeWire()
+    assert wire.text(text, {}, 1) == []
+    assert len(wire.signals) == 1

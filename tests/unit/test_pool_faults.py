@@ -18,7 +18,7 @@ from brokerpool import (
     WebSocketPool,
     ZerodhaFeed,
 )
-from brokerpool.brokers.base import Endpoint
+from brokerpool.brokers.account import Endpoint
 from brokerpool.simulator.faults import Malformed, Mute, Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from brokerpool.simulator.zerodha.wire import Malformation

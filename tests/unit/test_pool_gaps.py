@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from brokerpool import Filler, Gap, Instrument, PoolListener, SymbolState, Tick, WebSocketPool
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.hours import MarketHours
 from brokerpool.simulator.faults import Mute, Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from brokerpool import Credentials, Gap, Instrument, Mode, PoolListener, SymbolState, Tick, WebSocketPool
-from brokerpool.brokers.base import Farewell
-from brokerpool.brokers.zerodha import KiteCodec, ZerodhaFeed
+from brokerpool.brokers.wire import Farewell
+from brokerpool.brokers.zerodha import KiteWire, ZerodhaFeed
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha.broker import EVICTED, KiteSimulator
 from tests.rehearsal import (
@@ -218,7 +218,7 @@ def test_more_copies_than_connections_are_refused() -> None:
     asyncio.run(main())
 
 
-class _Evicting(KiteCodec):
+class _Evicting(KiteWire):
     def farewell(self, code: int, reason: str) -> Farewell:
         return Farewell.EVICTED if code == EVICTED else Farewell.LOST
 
@@ -226,7 +226,7 @@ class _Evicting(KiteCodec):
 class _EvictingFeed(ZerodhaFeed):
     """A broker that throws out the eldest socket when there is one too many, as Dhan does."""
 
-    def codec(self) -> KiteCodec:
+    def wire(self) -> KiteWire:
         return _Evicting()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.rates import RequestRates
 
 windows = st.lists(st.builds(RateWindow, st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=3)

@@ -132,8 +132,7 @@ def test_two_processes_that_upgrade_at_once_both_succeed(url: str, tmp_path: Pat
     command = [sys.executable, "-m", "brokerpool", "db", "upgrade"]
     environ = {**os.environ, "DATABASE_URL": url}
     started = [
-        preloaded.Popen(command, env=environ, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
-        for _ in range(2)
+        preloaded.Popen(command, env=environ, cwd=tmp_path, stdout=-1, stderr=-1, text=True) for _ in range(2)
     ]
     ended = [process.communicate(timeout=60) for process in started]
     assert [process.returncode for process in started] == [0, 0], ended

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.errors import BrokerError
 from brokerpool.instruments import Instrument
@@ -75,9 +75,9 @@ class RestLimits:
     batch: Mapping[str, int]
 
     @classmethod
-    def load(cls, broker: str) -> RestLimits:
-        """Read `GROUP_requests_per_second|minute|day` and `CALL_instruments`, each with source and date."""
-        text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
+    def load(cls, package: str) -> RestLimits:
+        """Read `GROUP_requests_per_second|minute|day` and `CALL_instruments` of a `limits.toml`."""
+        text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
         table: dict[str, dict[str, Any]] = tomllib.loads(text)["http"]
         windows: dict[str, tuple[RateWindow, ...]] = {}
         batch = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 
-from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
-from brokerpool.brokers.zerodha.session import KiteSession
+from brokerpool.brokers import registry
+from brokerpool.brokers.account import DialRefusal, FullAccount
+from brokerpool.brokers.login import Credentials
 from brokerpool.db.url import shown
+from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.monitor.conditions import Code
@@ -33,12 +34,16 @@ async def faults(settings: Settings) -> list[str]:
     found += [_certificate(settings)]
     of_database, stored = await _database(settings)
     found += of_database
-    away = await _instruments(settings)
-    found.append(away)
     token = settings.broker_access_token.get_secret_value()
-    if settings.broker_api_key.get_secret_value() and (token or stored):
+    broker = registry.broker(settings.broker)
+    access = settings.access(Credentials(token or stored), egress=settings.egress)
+    account = broker.account(access)
+    away = await _instruments(account)
+    found.append(away)
+    if access.api_key and (token or stored):
         source = _TOKEN if token else "The stored login"
-        found.append(await _login(settings, source, token or stored, away=away is not None))
+        session = None if away is not None else broker.session(access)
+        found.append(await _login(account, session, settings, source))
     return [fault for fault in found if fault]
 
 
@@ -97,9 +102,9 @@ def _missing(settings: Settings) -> tuple[str, str]:
     )
 
 
-async def _instruments(settings: Settings) -> str | None:
+async def _instruments(account: FullAccount) -> str | None:
     try:
-        await fetch_instruments(settings.broker_http_url, egress=settings.egress)
+        await account.instruments()
     except BrokerError as error:
         return f"BROKERPOOL_BROKER_HTTP_URL: {error}"
     except SettingsError as error:
@@ -107,45 +112,38 @@ async def _instruments(settings: Settings) -> str | None:
     return None
 
 
-async def _login(settings: Settings, source: str, token: str, *, away: bool) -> str | None:
+async def _login(
+    account: FullAccount, session: registry.LoginSession | None, settings: Settings, source: str
+) -> str | None:
     """Try the login with one call, unless the broker is away, and then with one connection of the feed."""
     refused = f"{source}: the broker refuses it; it ends every morning. {Code.LOGIN_REFUSED.action}"
-    if not away:
-        session = KiteSession(
-            settings.broker_api_key.get_secret_value(),
-            http_url=settings.broker_http_url,
-            egress=settings.egress,
-        )
+    if session is not None:
         try:
-            await session.holder(token)
+            await session.tried(account.login.credentials.access_token)
         except BrokerError as error:
             if error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS:
                 return refused
             return f"BROKERPOOL_BROKER_HTTP_URL: the login could not be tried: {error}"
     try:
-        status, fault = await _dialled(settings, token)
+        status, fault = await _dialled(account, settings.egress)
     except SettingsError as error:
         return str(error)
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    meaning = account.refused(status) if fault else DialRefusal.TRY_ON
+    if meaning is DialRefusal.PARK:
         # What HTTP takes and the feed does not: an app without the feed.
-        return refused if away else f"BROKERPOOL_BROKER_API_KEY: the feed refuses this app (HTTP {status})."
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        app = f"BROKERPOOL_BROKER_API_KEY: the feed refuses this app (HTTP {status})."
+        return refused if session is None else app
+    if meaning is DialRefusal.BUSY:
         return None  # the account has all its connections open: the broker and the login are fine
     return fault and f"BROKERPOOL_BROKER_WS_URL: {fault}."
 
 
-async def _dialled(settings: Settings, token: str) -> tuple[int | None, str | None]:
+async def _dialled(account: FullAccount, egress: Egress) -> tuple[int | None, str | None]:
     """Open one connection of the feed for a moment; return the HTTP status and the fault of a refusal."""
-    feed = ZerodhaFeed(
-        settings.broker_api_key.get_secret_value(),
-        token,
-        ws_url=settings.broker_ws_url,
-        http_url=settings.broker_http_url,
-    )
-    endpoint = await feed.endpoint()
+    endpoint = await account.endpoint()
     probe = _Probe()
     try:
-        link = await dial(endpoint.url, probe, headers=endpoint.headers, egress=settings.egress)
+        link = await dial(endpoint.url, probe, headers=endpoint.headers, egress=egress)
     except DialError as error:
         return error.status, str(error)
     link.close()

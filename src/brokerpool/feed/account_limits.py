@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from brokerpool.brokers.base import FeedLimits
+from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Login
 from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, DialPermit
 from brokerpool.feed.pacing import Pacer

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 from brokerpool.fence import Fence
 from brokerpool.transport import Link
 
-Parts = Callable[[bytes], Iterable[bytes | memoryview]]
+#: A whole message, or a part of one.
+Message: TypeAlias = str | bytes | memoryview
+Parts: TypeAlias = Callable[[Any], Iterable[Message]]
 
 
 class Backlog:
@@ -18,20 +21,20 @@ class Backlog:
     What can wait is one message and what was read with it.
     """
 
-    def __init__(self, take: Callable[[bytes | memoryview], None], fence: Fence) -> None:
+    def __init__(self, take: Callable[[Message], None], fence: Fence) -> None:
         """`take` decodes a part; it must not raise."""
         self._take = take
         self._fence = fence
-        self._waiting: deque[Iterator[bytes | memoryview]] = deque()
+        self._waiting: deque[Iterator[Message]] = deque()
         self._next: asyncio.Handle | None = None
         self._link: Link | None = None
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def put(self, parts: Parts, message: bytes, link: Link | None) -> None:
+    def put(self, parts: Parts, message: Message, link: Link | None) -> None:
         """Take the first part now, unless others wait, and the next ones in the turns that follow."""
-        nothing: Iterable[bytes | memoryview] = ()
+        nothing: Iterable[Message] = ()
         self._waiting.append(iter(self._fence.call(parts, message, otherwise=nothing)))
         self._link = link
         if self._next is None:

@@ -3,62 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from brokerpool.brokers.base import BrokerFeed, Farewell, FeedCodec, Notice, NoticeKind
+from brokerpool.brokers.account import Account
+from brokerpool.brokers.wire import Farewell, Signal, SignalKind, Wire
 from brokerpool.complaints import Complaints
 from brokerpool.feed.account_limits import AccountLimits
-from brokerpool.feed.backlog import Backlog
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
-from brokerpool.feed.dial import Dial, Failure, attempt
+from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
 from brokerpool.feed.dial_budget import DialPermit
+from brokerpool.feed.incoming import Incoming
 from brokerpool.feed.liveness import Liveness, Verdict
-from brokerpool.feed.pacing import Allowance
+from brokerpool.feed.outgoing import Outgoing
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
-from brokerpool.fence import name_of
 from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, Token
 from brokerpool.journal import Event
 from brokerpool.ticks import Mode, Tick
-from brokerpool.transport import Link, LinkHandler
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Counters over all sockets of one connection."""
-
-    dials: int = 0
-    refusals: int = 0
-    control_messages: int = 0
-    ticks: int = 0
-    #: Frames without ticks: the broker's heartbeats.
-    heartbeats: int = 0
-    #: Monotonic seconds of the last tick, None before the first.
-    last_tick_at: float | None = None
-
-    def stats(self, now: float) -> dict[str, Any]:
-        """Return the numbers as statistics show them."""
-        age = None if self.last_tick_at is None else round(now - self.last_tick_at, 3)
-        return {
-            "dials": self.dials,
-            "refusals": self.refusals,
-            "control_messages": self.control_messages,
-            "ticks": self.ticks,
-            "heartbeats": self.heartbeats,
-            "last_tick_age_seconds": age,
-        }
-
+from brokerpool.transport import Link
 
 logger = logging.getLogger("brokerpool.feed")
-
-#: A message up to this size is decoded at once: 800 prices, or 40 order books.
-SMALL_BYTES = 8192
-
-_UNKNOWN = Notice(NoticeKind.UNKNOWN, "")
 
 
 class ConnectionObserver(Protocol):
@@ -67,17 +35,20 @@ class ConnectionObserver(Protocol):
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None: ...
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None: ...
     def arrived(self, connection: Connection, instruments: list[Instrument]) -> None: ...
+    def symbols_refused(self, instruments: list[Instrument], reason: str) -> None: ...
     def symbols_lost(self, instruments: list[Instrument], reason: str, connection: Connection) -> None: ...
+    def paused_upstream(self, instruments: list[Instrument], reason: str, connection: Connection) -> None: ...
+    def order_updated(self, update: str | bytes) -> None: ...
     def connection_changed(self, connection: Connection, event: Event | None, reason: str) -> None: ...
 
 
-class Connection(LinkHandler):
+class Connection:
     """Keeps one socket open for as long as it is wanted and makes the broker serve exactly what is wanted."""
 
     def __init__(
         self,
         name: str,
-        feed: BrokerFeed,
+        feed: Account,
         account: AccountLimits,
         observer: ConnectionObserver,
         *,
@@ -87,7 +58,9 @@ class Connection(LinkHandler):
     ) -> None:
         self.name = name
         self.state = ConnectionState.IDLE
-        self.traffic = Traffic()
+        #: Counters over all sockets.
+        self.dials = 0
+        self.refusals = 0
         #: Why the last socket ended or was refused, for people.
         self.last_fault = ""
         #: True from the loss of a socket, or a refusal, until the next socket is open.
@@ -97,7 +70,6 @@ class Connection(LinkHandler):
         self._observer = observer
         self._dial = dial
         self._backoff = backoff
-        self._wall_clock = wall_clock
         self._monotonic = asyncio.get_running_loop().time
         #: Monotonic seconds since which nothing has been delivered; None while the socket is live.
         self.out_since: float | None = self._monotonic()
@@ -107,19 +79,23 @@ class Connection(LinkHandler):
         self.version = 0
         self._subscriptions = Subscriptions()
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
-        self._allowance = Allowance(feed.limits, account.messages)
-        self._codec: FeedCodec  # a new one for each socket, made at the dial
-        self._skipped: Mapping[str, int] = {}
-        self._backlog = Backlog(self._read, account.fence)
+        self._outgoing = Outgoing(
+            feed.limits, account.messages, self._subscriptions, account.fence, self._monotonic
+        )
+        self._wire: Wire  # a new one for each socket, made at the dial
+        self._incoming = Incoming(
+            self, self._subscriptions, self._liveness, account.fence, self._monotonic, wall_clock
+        )
+        #: The answer to the wire's hello while it is waited for: None when the socket is live.
+        self._greeting: asyncio.Future[Failure | None] | None = None
         self._complaints = Complaints()
         self._link: Link | None = None
         self._permit: DialPermit | None = None
-        self._changed = asyncio.Event()
         self._down = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    # -- for the replica -------------------------------------------------------------------------------------
+    # -- for the replica ----------------------------------------------------------------------------------
 
     @property
     def live(self) -> bool:
@@ -139,7 +115,7 @@ class Connection(LinkHandler):
     def want(self, token: Token, instrument: Instrument, mode: Mode) -> None:
         """Carry the instrument in this mode from now on; returns at once."""
         self._expected(self._subscriptions.want(token, instrument, mode, self._monotonic()))
-        self._changed.set()
+        self._outgoing.changed()
         if self._task is None:
             kept = self._account.fence.supervise(self._run, self._backoff.next, name="connection")
             self._task = asyncio.create_task(kept, name=f"brokerpool {self.name}")
@@ -147,15 +123,23 @@ class Connection(LinkHandler):
     def drop(self, token: Token) -> None:
         """Stop carrying the token; ticks that are still under way are not passed on."""
         self._subscriptions.drop(token)
-        self._changed.set()
+        self._outgoing.changed()
 
     def symbol_state(self, token: Token) -> SymbolState:
         """Tell how far a carried token has come on the present socket."""
         return self._subscriptions.state(token, self._monotonic())
 
     def sent_at(self, token: Token) -> float:
-        """Return when the broker was asked for a token that has not ticked yet; raises KeyError otherwise."""
-        return self._subscriptions.arrivals.sent_at(self._subscriptions.routes[token])
+        """Return when the broker was asked for a token that has not ticked yet, or refused it.
+
+        Raises KeyError for any other.
+        """
+        return self._subscriptions.sent_at(token)
+
+    def refusal(self, token: Token) -> str:
+        """Return why the broker refused a carried token on the present socket; empty when it did not."""
+        refused = self._subscriptions.refused.get(token)
+        return refused.reason if refused is not None else ""
 
     def carried(self) -> list[Instrument]:
         """Return the instruments that the broker has been asked for on the present socket."""
@@ -170,11 +154,10 @@ class Connection(LinkHandler):
         silent = self._subscriptions.arrivals.overdue(now)
         if silent:
             self._observer.symbols_changed(silent, SymbolState.SILENT)
+        self._outgoing.look(now)
         match self._liveness.verdict(now, trading=trading and bool(self._subscriptions.sent)):
-            case Verdict.PROBE if self._allowance.may_ping(self._monotonic()):
-                self._link.ping()
+            case Verdict.PROBE if self._outgoing.ping(self._link):
                 self._liveness.probed()
-                self._allowance.spend_control_frame(self._monotonic())
             case Verdict.SILENT:
                 limit = self._liveness.silence_seconds
                 self._give_up(self._link, f"nothing came for {limit:g} s, not even a heartbeat")
@@ -194,8 +177,10 @@ class Connection(LinkHandler):
             "state": self.state.value,
             "symbols": len(self._subscriptions),
             "sent": self._subscriptions.sent,
-            **self.traffic.stats(self._monotonic()),
-            "skipped_packets": dict(self._skipped),
+            "dials": self.dials,
+            "refusals": self.refusals,
+            "control_messages": self._outgoing.messages,
+            **self._incoming.stats(self._monotonic()),
             "last_fault": self.last_fault,
         }
 
@@ -243,20 +228,23 @@ class Connection(LinkHandler):
     async def _dial_once(self, permit: DialPermit) -> Link | None:
         """Dial, and return the socket that is open now; without one the account is told why."""
         self._become(ConnectionState.DIALLING, Event.DIALLED, "")
-        self._codec = self._feed.codec()
-        self._skipped = self._codec.skipped
-        self._allowance = Allowance(self._feed.limits, self._account.messages)
+        until = self._monotonic() + DIAL_SECONDS
+        self._wire = self._feed.wire()
+        self._incoming.begin(self._wire)
+        self._outgoing.begin(self._wire)
         self._down.clear()
         self.version = self._account.login.version
-        self.traffic.dials += 1
-        link = await attempt(self._feed, self, self._dial, self._account.fence)
+        self.dials += 1
+        link = await attempt(self._feed, self._incoming, self._dial, self._account.fence)
         if isinstance(link, Failure):
             failure = link
-        elif not self._down.is_set():
+        elif self._down.is_set():
+            failure = Failure(f"accepted and closed at once: {self.last_fault}", busy=True)
+        elif (refused := await self._greet(link, until)) is None:
             return link
         else:
-            failure = Failure(f"accepted and closed at once: {self.last_fault}", busy=True)
-        self.traffic.refusals += 1
+            failure = refused
+        self.refusals += 1
         self._went_down(failure.fault)
         self._become(ConnectionState.WAITING, Event.REFUSED, failure.fault)
         if failure.parks:
@@ -264,6 +252,28 @@ class Connection(LinkHandler):
         else:
             self._account.failed(permit, retry_after=failure.retry_after, busy=failure.busy)
         return None
+
+    async def _greet(self, link: Link, until: float) -> Failure | None:
+        """Say what the broker wants to hear first, and return why the socket does not become live, if so."""
+        nothing: Sequence[str | bytes] = ()
+        hello = self._account.fence.call(self._wire.hello, otherwise=nothing)
+        if not hello:
+            return None
+        self._become(ConnectionState.GREETING, None, "")
+        greeting = self._greeting = asyncio.get_running_loop().create_future()
+        failure: Failure | None = Failure(f"no answer to the login within {DIAL_SECONDS:g} s of the dial")
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._outgoing.greet(link, hello)
+                    failure = await greeting
+            return failure
+        finally:
+            self._greeting = None
+            if failure is not None:
+                self._went_down(failure.fault)
+                link.close()
+                await self._down.wait()  # bounded, as in `_serve`
 
     def _opened(self, link: Link, permit: DialPermit) -> None:
         now = self._monotonic()
@@ -279,7 +289,7 @@ class Connection(LinkHandler):
         """Keep the open socket until it ends; the permit is given back when it is really gone."""
         try:
             self._opened(link, permit)
-            await self._write(link)
+            await self._outgoing.write(link, self._expected)
         finally:
             link.close()
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
@@ -290,35 +300,9 @@ class Connection(LinkHandler):
             if not self._closing:
                 self._account.lost(permit, lived)
 
-    async def _write(self, link: Link) -> None:
-        """Send what the broker must be told, in batches and at its pace, until the link is down."""
-        while not self._down.is_set():
-            self._changed.clear()
-            batch = self._subscriptions.next_batch(self._feed.limits.batch_size)
-            if batch is None:
-                await self._changed.wait()
-                continue
-            for number, message in enumerate(self._codec.requests(batch)):
-                await self._may_send()
-                if self._down.is_set():
-                    return
-                if number == 0:
-                    self._expected(self._subscriptions.told(batch, self._monotonic()))
-                link.send_text(message)
-                self.traffic.control_messages += 1
-            await asyncio.sleep(0)  # where the broker sets no pace, ticks pass between two batches still
-
     def _expected(self, instruments: list[Instrument]) -> None:
         if instruments:
             self._observer.symbols_changed(instruments, SymbolState.SENT)
-
-    async def _may_send(self) -> None:
-        """Wait until one more control message may leave, and count it."""
-        while True:
-            delay = self._allowance.delay(self._monotonic())
-            if not delay:
-                return self._allowance.spend(self._monotonic())
-            await asyncio.sleep(delay)
 
     def _give_up(self, link: Link, reason: str) -> None:
         """Drop a socket that is silent or mute: a broker that cannot be reached would never close it."""
@@ -334,6 +318,15 @@ class Connection(LinkHandler):
         if self.out_since is None:
             self.out_since = self._monotonic()
 
+    def _refused(self, text: str, tokens: Sequence[Token]) -> None:
+        now = self._monotonic()
+        self.refusals += 1
+        self.last_fault = text
+        if self._complaints.heard(text, now):
+            self._complain(text)
+        if refused := self._subscriptions.refuse(tokens, text, now):
+            self._observer.symbols_refused(refused, text)
+
     def _complain(self, refusal: str) -> None:
         self._observer.connection_changed(self, Event.REFUSED, refusal)
         told = {"connection": self.name}
@@ -343,70 +336,58 @@ class Connection(LinkHandler):
         self.state = state
         self._observer.connection_changed(self, event, reason)
 
-    # -- LinkHandler --------------------------------------------------------------------------------------
+    # -- Receiver -----------------------------------------------------------------------------------------
 
-    def binary(self, message: bytes | memoryview) -> None:
-        if len(message) > SMALL_BYTES:
-            self._backlog.put(self._codec.parts, bytes(message), self._link)
-        elif self._backlog:
-            self._backlog.put(_whole, bytes(message), self._link)
-        else:
-            self._read(message)
+    def ticked(self, ticks: list[Tick]) -> None:
+        self._observer.ticked(self, ticks)
 
-    def _read(self, message: bytes | memoryview) -> None:
-        now = self._monotonic()
-        try:
-            ticks = self._codec.decode(message, self._subscriptions.routes, int(self._wall_clock() * 1000))
-            if not ticks:
-                self._liveness.heard(now)
-                self.traffic.heartbeats += 1
-                return
-            self._liveness.ticked(now)
-            self.traffic.ticks += len(ticks)
-            self.traffic.last_tick_at = now
-            if first := self._subscriptions.arrivals.arrived(ticks):
-                self._observer.arrived(self, first)
-            self._observer.ticked(self, ticks)
-        except BaseException as error:  # it costs this message, and not the socket
-            self._account.fence.caught(name_of(self._codec.decode), error)
+    def arrived(self, instruments: list[Instrument]) -> None:
+        self._observer.arrived(self, instruments)
 
-    def text(self, message: str) -> None:
-        now = self._monotonic()
-        self._liveness.heard(now)
-        notice = self._account.fence.call(self._codec.notice, message, otherwise=_UNKNOWN)
-        if notice.kind is NoticeKind.REFUSAL:
-            self.traffic.refusals += 1
-            self.last_fault = remembered(notice.text)
-            if self._complaints.heard(self.last_fault, now):
-                self._complain(self.last_fault)
+    def signalled(self, signal: Signal) -> None:
+        """Heed what the broker said besides ticks."""
+        match signal.kind:
+            case SignalKind.READY | SignalKind.LOGIN_REFUSED:
+                refused = signal.kind is SignalKind.LOGIN_REFUSED
+                if self._greeting is not None and not self._greeting.done():
+                    fault = f"the broker refused the login: {remembered(signal.words)}"
+                    self._greeting.set_result(Failure(fault, parks=True) if refused else None)
+                elif refused:
+                    self._account.login.refuse(self.version)
+            case SignalKind.REFUSED:
+                self._refused(remembered(signal.words), signal.tokens)
+            case SignalKind.GAP_BEGUN:
+                dark = [i for t in signal.tokens if (i := self._subscriptions.routes.get(t)) is not None]
+                self._observer.paused_upstream(dark, remembered(signal.words), self)
+            case SignalKind.ORDER_UPDATE:
+                self._observer.order_updated(signal.text)
+            case SignalKind.ANSWER:
+                self._outgoing.answer(signal.text)
 
-    def control_frame(self, *, answered: bool) -> None:
-        self._liveness.heard(self._monotonic())
-        if answered:
-            self._allowance.spend_control_frame(self._monotonic())
+    def pong_sent(self) -> None:
+        self._outgoing.pong_sent()
 
     def closed(self, code: int, reason: str) -> None:
         carried = self.carried()
-        self._backlog.clear()
         self._subscriptions.reset()
         self._down.set()
-        self._changed.set()
+        self._outgoing.end()
         if self._closing:
             return
         if not self.down:
             self._went_down(f"socket closed with {code} {reason}".rstrip())
         event = Event.LOST
-        match self._account.fence.call(self._codec.farewell, code, reason, otherwise=Farewell.LOST):
+        match self._account.fence.call(self._wire.farewell, code, reason, otherwise=Farewell.LOST):
             case Farewell.EVICTED:
                 event = Event.EVICTED
                 if self._permit is not None:
                     self._account.evicted(self._permit)
             case Farewell.CREDENTIALS:
                 self._account.login.refuse(self.version)
+        if self._greeting is not None:  # told as a dial that was refused
+            if not self._greeting.done():
+                self._greeting.set_result(Failure(f"closed at the login: {self.last_fault}"))
+            return
         self._become(ConnectionState.WAITING, event, self.last_fault)
         self._observer.symbols_changed(self._subscriptions.wanted(), SymbolState.ACCEPTED)
         self._observer.symbols_lost(carried, self.last_fault, self)
-
-
-def _whole(message: bytes) -> tuple[bytes]:
-    return (message,)

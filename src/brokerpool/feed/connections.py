@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.account import Account
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection, ConnectionObserver
@@ -18,7 +18,7 @@ class Connections:
 
     def __init__(
         self,
-        feed: BrokerFeed,
+        feed: Account,
         account: AccountLimits,
         observer: ConnectionObserver,
         linger: float,

@@ -66,7 +66,7 @@ class Delivery:
         """Tell the listener no more; one that never listened is ignored."""
         self._listeners.remove(listener)
 
-    # -- LaneObserver -------------------------------------------------------------------------------------
+    # -- MovesObserver -----------------------------------------------------------------------------------
 
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None:
         if self._contested:
@@ -80,6 +80,25 @@ class Delivery:
     def arrived(self, connection: Connection, instruments: list[Instrument]) -> None:
         """Note the first ticks on a socket, before they are told."""
         self.symbols_changed(instruments, SymbolState.LIVE)
+
+    def symbols_refused(self, instruments: list[Instrument], reason: str) -> None:
+        """Tell of symbols that the broker does not serve, and why."""
+        self.symbols_changed(instruments, SymbolState.REFUSED)
+        self._listeners.refused(instruments, reason)
+
+    def order_updated(self, update: str | bytes) -> None:
+        """Pass on what has become of an order."""
+        self._listeners.order_updated(update)
+
+    def paused_upstream(self, instruments: list[Instrument], reason: str, connection: Connection) -> None:
+        """Open the gaps of symbols whose data has stopped further up, where no other connection has it."""
+        dark = [
+            instrument
+            for instrument in instruments
+            if not any(set(r.serving(instrument)) - {connection.name} for r in self._replicas)
+        ]
+        self._open_gaps(dark, reason)
+        self.cadence.forgive(dark, self._monotonic())
 
     def symbols_lost(self, instruments: list[Instrument], reason: str, connection: Connection) -> None:
         """Take note of symbols of a lost connection, or of a place that was taken away.
@@ -150,7 +169,7 @@ class Delivery:
     # -- for the pool -------------------------------------------------------------------------------------
 
     def sweep(self, instruments: Iterable[Instrument], now: float) -> None:
-        """Notice symbols that have fallen mute; `instruments` are those whose ticks are to be expected."""
+        """Signal symbols that have fallen mute; `instruments` are those whose ticks are to be expected."""
         fallen = self.cadence.sweep(instruments, now)
         if fallen:
             self._journal.note(Event.MUTE, symbols=len(fallen), reason="silent for twice their usual pause")

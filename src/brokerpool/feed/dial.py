@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from brokerpool import transport
-from brokerpool.brokers.base import BrokerFeed, Endpoint
+from brokerpool.brokers.account import Account, DialRefusal, Endpoint
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.fence import Fence, HookFailed, name_of
@@ -18,7 +18,6 @@ from brokerpool.transport import DialError, Link, LinkHandler
 DIAL_SECONDS = 10.0
 #: A stand-in for `transport.dial` that does not keep to its time-out is given up after so many more seconds.
 _LATE_SECONDS = 1.0
-_TOO_MANY_REQUESTS = 429
 
 
 class Dial(Protocol):
@@ -47,7 +46,7 @@ class Failure(NamedTuple):
     parks: bool = False
 
 
-async def attempt(feed: BrokerFeed, handler: LinkHandler, dial: Dial, fence: Fence) -> Link | Failure:
+async def attempt(feed: Account, handler: LinkHandler, dial: Dial, fence: Fence) -> Link | Failure:
     """Dial once; with the question for the endpoint it takes `DIAL_SECONDS` at most.
 
     Nothing but a cancellation is raised: a fault of the adapter's must not end the supervision of the socket.
@@ -72,11 +71,12 @@ async def attempt(feed: BrokerFeed, handler: LinkHandler, dial: Dial, fence: Fen
     except HookFailed as failed:
         return Failure(f"no address to dial: {failed}")
     except DialError as error:
+        meaning = fence.call(feed.refused, error.status, otherwise=DialRefusal.TRY_ON)
         return Failure(
             str(error),
             retry_after=error.retry_after or 0.0,
-            busy=error.status == _TOO_MANY_REQUESTS,
-            parks=error.status in (401, 403),
+            busy=meaning is DialRefusal.BUSY,
+            parks=meaning is DialRefusal.PARK,
         )
     except BrokerError as error:
         return Failure(str(error), parks=error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS)

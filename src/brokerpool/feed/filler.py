@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeAlias
 
 from brokerpool import arguments
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery

@@ -26,6 +26,12 @@ class PoolListener:
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
         """These symbols have reached the state."""
 
+    def refused(self, instruments: list[Instrument], reason: str) -> None:
+        """The broker does not serve these symbols, and said why; they are asked for again on a new socket."""
+
+    def order_updated(self, update: str | bytes) -> None:
+        """Something has become of an order of the account; this is what the broker sent, as it sent it."""
+
     def connection_changed(self, name: str, state: str, reason: str) -> None:
         """A connection has reached the state."""
 
@@ -94,6 +100,7 @@ class FirstTicks(PoolListener):
 
 _TOLD = (
     *("ticked", "symbols_changed", "connection_changed"),
+    *("refused", "order_updated"),
     *("gaps_opened", "gaps_closed", "delisted", "filled"),
 )
 
@@ -131,6 +138,14 @@ class Listeners(PoolListener):
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
         for listener in self._present():
             self._fence.call(listener.symbols_changed, instruments, state, otherwise=None)
+
+    def refused(self, instruments: list[Instrument], reason: str) -> None:
+        for listener in self._present():
+            self._fence.call(listener.refused, instruments, reason, otherwise=None)
+
+    def order_updated(self, update: str | bytes) -> None:
+        for listener in self._present():
+            self._fence.call(listener.order_updated, update, otherwise=None)
 
     def connection_changed(self, name: str, state: str, reason: str) -> None:
         for listener in self._present():

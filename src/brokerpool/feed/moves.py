@@ -318,7 +318,7 @@ class Moves:
             return False
         token = self._tokens[instrument]
         state = connection.symbol_state(token)
-        if state is SymbolState.SILENT:
+        if state in (SymbolState.SILENT, SymbolState.REFUSED):
             # It may be a quiet symbol; if it ticks elsewhere, it is this connection that is mute.
             return not self._observer.ticked_since(instrument, connection.sent_at(token))
         return state is SymbolState.LIVE

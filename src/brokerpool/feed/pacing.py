@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from brokerpool.brokers.base import FeedLimits, RateWindow
+from brokerpool.brokers.limits import FeedLimits, RateWindow
 
 
 class Pacer:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from brokerpool import arguments, open_pools
 from brokerpool.arguments import Instruments
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.account import Account
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.feed import refusals
@@ -23,9 +23,10 @@ from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial import Dial, leaving
+from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.inspection import Explanation, Inspection
+from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.listeners import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.placement import POLICIES, Placement, Plan
 from brokerpool.feed.refusals import Subscribed
@@ -57,7 +58,7 @@ class WebSocketPool:
 
     def __init__(
         self,
-        feed: BrokerFeed = NO_FEED,
+        feed: Account = NO_FEED,
         *,
         max_symbols: int = 1000,
         max_connections: int = 3,
@@ -241,7 +242,7 @@ class WebSocketPool:
         return self.inspection.explain(arguments.instrument(instrument))
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
-        """Return once every one of the instruments has had a tick on its present socket.
+        """Return once each instrument has had a tick on its present socket; cancelling it changes nothing.
 
         Raises NotLiveError after `timeout` seconds, with the state of each that has had none, and at once
         UnknownInstrumentError for one that is not wanted and that the broker does not list.
@@ -346,7 +347,7 @@ class WebSocketPool:
         self._account.forgive()
 
     async def close(self) -> None:
-        """Close every connection; takes a few seconds at most. A closed pool refuses new demand."""
+        """Close every connection within seconds, also when cancelled; a closed pool refuses new demand."""
         if self._guard.elsewhere:
             return  # a forked child: all of it is the parent's
         self._closed = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from brokerpool.brokers.base import ControlBatch
+from brokerpool.brokers.wire import ControlBatch
 from brokerpool.instruments import Token
 from brokerpool.ticks import Mode
 
@@ -52,6 +52,12 @@ class Reconciler:
         self._adds.pop(token, None)
         if token in self._sent:
             self._drops[token] = None
+
+    def refuse(self, token: Token) -> None:
+        """Note that the broker does not serve a token; it is asked for again when its mode changes."""
+        self._sent.pop(token, None)
+        self._drops.pop(token, None)
+        self._adds.pop(token, None)
 
     def next_batch(self, size: int) -> ControlBatch | None:
         """Return up to `size` changes and count them as sent; None when there is nothing to say.

@@ -11,7 +11,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.inspection import Carrier
+from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement, Plan
 from brokerpool.feed.rotation import Order, Rotation
@@ -157,7 +157,13 @@ class Replica:
         token = self._tokens[instrument]
         home = self.placement.slot(instrument)
         return [
-            Carrier(name, "home" if name == home else "hosted", c.state, c.symbol_state(token), c.last_fault)
+            Carrier(
+                name,
+                "home" if name == home else "hosted",
+                c.state,
+                c.symbol_state(token),
+                c.refusal(token) or c.last_fault,
+            )
             for name, c in ((name, self.connections[name]) for name in self.carriers(instrument))
         ]
 

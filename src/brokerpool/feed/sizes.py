@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from brokerpool import arguments
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.account import Account
 from brokerpool.egress import Egress
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.placement import POLICIES
@@ -14,13 +14,13 @@ from brokerpool.hours import MarketHours
 #: What tells the connections of the second copy of everything, and of further ones, from those of the first.
 COPIES = "bcdefgh"
 #: The feed of a pool for which none was given, so that the error can say what to write.
-NO_FEED = cast("BrokerFeed", None)
+NO_FEED = cast("Account", None)
 
-_FEED = ("name", "limits", "book", "login", "endpoint", "codec")
+_FEED = ("name", "limits", "book", "login", "endpoint", "refused", "wire")
 
 
 def check(
-    feed: BrokerFeed,
+    feed: Account,
     *,
     max_symbols: int,
     max_connections: int,

@@ -10,6 +10,8 @@ class ConnectionState(Enum):
 
     IDLE = "idle"
     DIALLING = "dialling"
+    #: Open, and the broker has not answered the login that it wants to hear first.
+    GREETING = "greeting"
     LIVE = "live"
     #: Open, and silent or mute for longer than it may be; about to be replaced.
     STALE = "stale"
@@ -30,6 +32,8 @@ class SymbolState(Enum):
     LIVE = "live"
     #: Sent some time ago, and no tick yet: a closed market, a quiet symbol, or a silent refusal.
     SILENT = "silent"
+    #: The broker refused it by name on the present socket; it is asked for again on the next one.
+    REFUSED = "refused"
     #: It ticked, and has been silent for twice as long as it ever is, while its market is open.
     STALE = "stale"
     #: Its connection is out and no other one has room for it: first in line for the next free place.
@@ -39,6 +43,7 @@ class SymbolState(Enum):
 #: From worst to best: a symbol on two connections is as well off as on the better one.
 PROGRESS = (
     SymbolState.DEGRADED,
+    SymbolState.REFUSED,
     SymbolState.ACCEPTED,
     SymbolState.SENT,
     SymbolState.SILENT,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Iterable
+from typing import NamedTuple
 
-from brokerpool.brokers.base import ControlBatch
+from brokerpool.brokers.wire import ControlBatch
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument, Token
@@ -63,6 +64,13 @@ class Arrivals:
         return SymbolState.SILENT if now - sent_at >= SILENT_SECONDS else SymbolState.SENT
 
 
+class Refusal(NamedTuple):
+    """Why the broker refused a token, and when, in monotonic seconds."""
+
+    reason: str
+    at: float
+
+
 class Subscriptions:
     """Follows each token of a connection from the wish to the first tick; times are monotonic seconds.
 
@@ -77,11 +85,17 @@ class Subscriptions:
         self.arrivals = Arrivals()
         self._targets = Reconciler()
         self._instruments: dict[Token, Instrument] = {}
+        #: What the broker refused by name on the present socket; to be read only.
+        self.refused: dict[Token, Refusal] = {}
         #: What the message is about that waits for its turn.
         self._in_flight: Container[Token] = ()
 
     def want(self, token: Token, instrument: Instrument, mode: Mode, now: float) -> list[Instrument]:
         """Carry the instrument in this mode; return it if its ticks are to be expected from now on."""
+        if token in self.refused:
+            if self._targets.wanted[token] == mode:
+                return []
+            del self.refused[token]  # of another mode the broker may think otherwise
         again = token in self._targets.sent and token not in self._instruments
         self._instruments[token] = instrument
         self._targets.want(token, mode)
@@ -92,10 +106,18 @@ class Subscriptions:
     def drop(self, token: Token) -> None:
         """Carry the token no more; raises KeyError for one that is not wanted."""
         del self._instruments[token]
-        instrument = self.routes.pop(token, None)
-        if instrument is not None:
-            self.arrivals.drop(instrument)
+        self._forget(token)
+        self.refused.pop(token, None)
         self._targets.drop(token)
+
+    def refuse(self, tokens: Iterable[Token], reason: str, now: float) -> list[Instrument]:
+        """Note what the broker refused, and return it; it is not asked for again on this socket."""
+        refused = [token for token in tokens if token in self.routes]
+        for token in refused:
+            self._forget(token)
+            self._targets.refuse(token)
+            self.refused[token] = Refusal(reason, now)
+        return [self._instruments[token] for token in refused]
 
     def next_batch(self, size: int) -> ControlBatch | None:
         """Return up to `size` changes to tell the broker, None when there are none.
@@ -116,13 +138,21 @@ class Subscriptions:
         """Forget what the broker was asked for, because the socket is gone; all of it is wanted still."""
         self.routes.clear()
         self.arrivals.clear()
+        self.refused.clear()
         self._in_flight = ()
         self._targets.reset()
 
     def state(self, token: Token, now: float) -> SymbolState:
         """Tell how far a wanted token has come on the present socket."""
+        if token in self.refused:
+            return SymbolState.REFUSED
         instrument = self.routes.get(token)
         return SymbolState.ACCEPTED if instrument is None else self.arrivals.state(instrument, now)
+
+    def sent_at(self, token: Token) -> float:
+        """Return when a token was sent that has not ticked yet, or refused; raises KeyError for any other."""
+        refused = self.refused.get(token)
+        return refused.at if refused is not None else self.arrivals.sent_at(self.routes[token])
 
     def wanted(self) -> list[Instrument]:
         """Return the instruments that are to be carried."""
@@ -135,6 +165,11 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self._targets.wanted)
+
+    def _forget(self, token: Token) -> None:
+        instrument = self.routes.pop(token, None)
+        if instrument is not None:
+            self.arrivals.drop(instrument)
 
     def _expect(self, tokens: Iterable[Token], now: float) -> list[Instrument]:
         added = {token: self._instruments[token] for token in tokens if token in self._instruments}

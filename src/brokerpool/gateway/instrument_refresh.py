@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from random import Random
 from typing import Any, Protocol
 
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.account import Account
 from brokerpool.brokers.retry_pacing import RetryPacing
 from brokerpool.errors import BrokerError
 from brokerpool.feed.pool import WebSocketPool
@@ -32,7 +32,7 @@ _DAY = 86_400
 _FREED_AT_ONCE = 500
 
 
-class ListedFeed(BrokerFeed, Protocol):
+class ListedFeed(Account, Protocol):
     """A feed whose instrument list can be read again."""
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestCodec
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.feed.filler import Filler

@@ -40,7 +40,7 @@ class BrokerApi:
     Quotes that are asked for within a few milliseconds, or while the rate limit makes them wait, leave as one
     call for all. All methods raise what `BrokerClient.request` raises, and BrokerError for what the broker
     complains of. Instruments may be given as in a `WebSocketPool`; a wrong argument raises TypeError or
-    ValueError before anything is asked.
+    ValueError before anything is asked. A caller who is cancelled leaves the others their call.
     """
 
     def __init__(

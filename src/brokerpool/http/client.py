@@ -46,8 +46,10 @@ class BrokerClient:
 
     Every call ends within its timeout: with the broker's answer, whatever its status, or with an error that
     says whether anything was sent. Reads are repeated within a budget; an order is repeated only when
-    nothing of it was sent, and otherwise ends as OutcomeUnknown. All methods belong to one event loop;
-    `brokerpool.sync` has the blocking twin. `repr` and errors show no header, query or body.
+    nothing of it was sent, and otherwise ends as OutcomeUnknown. A caller who is cancelled leaves the line or
+    the connection, which is closed; an order that was sent may be carried out, and the log has its tag. All
+    methods belong to one event loop; `brokerpool.sync` has the blocking twin. `repr` and errors show no
+    header, query or body.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class BrokerClient:
 
         The `name` stands in errors, logs and statistics; without one it is the host's.
         `pool_connections` is the number of hosts, `pool_maxsize` that of connections to each. `timeout`
-        spans waiting, dialling and all attempts; `max_wait` is the part of it that may pass in line, where
+        spans waiting, dialling and all attempts; `max_wait` is the part that may pass in the queue, where
         each lane holds `max_waiting` calls. `keep_alive` is how many seconds an idle connection is kept:
         a little less than the broker keeps it.
 
@@ -324,7 +326,8 @@ class BrokerClient:
     async def drain(self, deadline: float = 10.0) -> None:
         """Refuse new calls, end the waiting ones with PoolClosedError, give the others `deadline` seconds.
 
-        What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed.
+        What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed, at
+        once when the caller is cancelled.
         """
         arguments.seconds("deadline", deadline)
         open_pools.remove(self)

@@ -37,7 +37,10 @@ class RefuseDial(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Refuse(RefuseDial, forbid_unknown_fields=True):
-    """The same for HTTP requests: all of them, or those with this method and this beginning of the path."""
+    """Answer HTTP requests with an HTTP error, `count` times or until cleared.
+
+    All of them, or those with this method and this beginning of the path.
+    """
 
     path: _Prefix | None = None
     method: _Method | None = None

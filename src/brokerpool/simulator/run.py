@@ -40,9 +40,9 @@ async def simulate(
     Prints one line of JSON with the addresses and credentials to stdout once it accepts clients; with
     `write_env` also writes the settings that point `brokerpool serve` at it. With `faults`, each a toxic
     in words, or `none` or `down`, its WebSocket clients come through a fault proxy. Its login page leads to
-    `redirect_url`. Raises ValueError for
-    a broker, a count, a rate, a tape or a fault that it cannot use, OSError for a file or a port that is
-    not allowed, and BrokerpoolError for a port that is taken.
+    `redirect_url`. Cancelled, it closes everything, as with a signal. Raises ValueError for a broker, a
+    count, a rate, a tape or a fault that it cannot use, OSError for a file or a port that is not allowed,
+    and BrokerpoolError for a port that is taken.
     """
     if broker not in BROKERS:
         raise ValueError(f"{broker!r} cannot be simulated; brokers: {', '.join(BROKERS)}")

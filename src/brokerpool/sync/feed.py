@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from brokerpool import arguments
 from brokerpool.arguments import Instruments
-from brokerpool.brokers.base import BrokerFeed
+from brokerpool.brokers.account import Account
 from brokerpool.brokers.login import Credentials
 from brokerpool.egress import Egress
 from brokerpool.errors import PoolClosedError
@@ -33,7 +33,7 @@ class WebSocketPool:
 
     def __init__(
         self,
-        feed: BrokerFeed = NO_FEED,
+        feed: Account = NO_FEED,
         *,
         max_symbols: int = 1000,
         max_connections: int = 3,

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from brokerpool.brokers.base import ControlBatch, Farewell, Notice, NoticeKind
+from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -38,28 +38,26 @@ _ltp_frame = struct.Struct(">HHIi").unpack
 _Row: TypeAlias = tuple[Any, ...]
 #: What the ticks of one session share: its four prices on the wire, the divisor, the prices, the raw close.
 _Session: TypeAlias = tuple[bytes, int, float, float, float, float, int]
-_Reader: TypeAlias = Callable[
-    ["KiteCodec", Iterable[_Row], Mapping[Token, Instrument], int, list[Tick]], bool
-]
+_Reader: TypeAlias = Callable[["KiteWire", Iterable[_Row], Mapping[Token, Instrument], int, list[Tick]], bool]
 _Kind: TypeAlias = tuple[int, Callable[..., _Row], Callable[..., Iterator[_Row]], _Reader]
 
 # A socket carries 3000 instruments; contracts that come and go must not add up for ever.
 _MAX_SESSIONS = 8192
-_MAX_NOTICE = 500
 #: Packets that are read in one turn of the event loop: full ones take a millisecond with what follows.
 _MOST_IN_PART = 250
 # LTP packets that stand together are read by columns: not for fewer than pay, and at most so many at once.
 _SHORTEST_COLUMN, _LONGEST_COLUMN = 16, 128
 
 _MODE_NAMES = {Mode.LTP: "ltp", Mode.QUOTE: "quote", Mode.DEPTH: "full"}
-_NOTICE_KINDS = {"error": NoticeKind.REFUSAL, "order": NoticeKind.MESSAGE, "message": NoticeKind.MESSAGE}
+_SIGNALS = {"error": SignalKind.REFUSED, "order": SignalKind.ORDER_UPDATE, "message": SignalKind.TOLD}
 
 
-class KiteCodec:
+class KiteWire(Wire):
     """Reads and writes the messages of one Kite socket, with the meanings of kiteconnect 5.2.2."""
 
     def __init__(self) -> None:
         self.skipped = {"unknown_token": 0, "unknown_length": 0, "truncated": 0}
+        self.signals: list[Signal] = []
         self._sessions: dict[int, _Session] = {}
 
     def requests(self, batch: ControlBatch) -> list[str]:
@@ -78,26 +76,21 @@ class KiteCodec:
                 messages.append(_message("mode", [name, tokens]))
         return messages
 
-    def notice(self, text: str) -> Notice:
-        """Classify `{"type": "error" | "order" | "message", "data": ..}`; never raises."""
-        try:
-            message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
-            return Notice(NoticeKind.UNKNOWN, text[:_MAX_NOTICE])
-        kind, data = message.get("type"), message.get("data")
-        known = _NOTICE_KINDS.get(kind, NoticeKind.UNKNOWN) if isinstance(kind, str) else NoticeKind.UNKNOWN
-        return Notice(known, (data if isinstance(data, str) else text)[:_MAX_NOTICE])
+    def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
+        """Classify `{"type": "error" | "order" | "message", "data": ..}`: Kite's ticks are binary."""
+        self.signals.append(_signal(message))
+        return []
 
     def farewell(self, code: int, reason: str) -> Farewell:
         """Kite says nothing when it ends a socket; what became of the token shows at the next dial."""
         return Farewell.LOST
 
-    def parts(self, payload: bytes) -> Iterable[bytes]:
+    def parts(self, message: str | bytes) -> Iterable[str | bytes]:
         """Return a message of more than 250 packets as several; to Kite it could hold 65,535."""
-        left = _length_at(payload, 0)[0] if len(payload) >= 2 else 0
-        return (payload,) if left <= _MOST_IN_PART else self._cut(payload, left)
+        if isinstance(message, str):
+            return (message,)
+        left = _length_at(message, 0)[0] if len(message) >= 2 else 0
+        return (message,) if left <= _MOST_IN_PART else self._cut(message, left)
 
     def _cut(self, payload: bytes, left: int) -> Iterator[bytes]:
         begin, size = 2, len(payload)
@@ -105,7 +98,7 @@ class KiteCodec:
             end, count = begin, min(left, _MOST_IN_PART)
             for _ in range(count):
                 if end + 2 > size:
-                    # Ends too early, which `decode` shall see once.
+                    # Ends too early, which `binary` shall see once.
                     yield _count(count) + payload[begin:]
                     return
                 end += 2 + _length_at(payload, end)[0]
@@ -115,7 +108,7 @@ class KiteCodec:
             left -= count
             begin = end
 
-    def decode(
+    def binary(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:
         """Return the ticks of one binary message: a count, then that many packets behind their lengths.
@@ -338,11 +331,11 @@ class KiteCodec:
 _KINDS: dict[int, _Kind] = {
     layout.size - 2: (layout.size, layout.unpack_from, layout.iter_unpack, read)
     for layout, read in (
-        (_LTP, KiteCodec._read_ltp),
-        (_INDEX_QUOTE, KiteCodec._read_index),
-        (_INDEX_FULL, KiteCodec._read_index),
-        (_QUOTE, KiteCodec._read_quote),
-        (_FULL, KiteCodec._read_full),
+        (_LTP, KiteWire._read_ltp),
+        (_INDEX_QUOTE, KiteWire._read_index),
+        (_INDEX_FULL, KiteWire._read_index),
+        (_QUOTE, KiteWire._read_quote),
+        (_FULL, KiteWire._read_full),
     )
 }
 
@@ -367,6 +360,20 @@ def _ltp_column(
 @lru_cache(_LONGEST_COLUMN)
 def _ltp_words(count: int) -> Callable[[bytes], tuple[int, ...]]:
     return struct.Struct(">" + "xxIi" * count).unpack
+
+
+def _signal(text: str) -> Signal:
+    try:
+        message = msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        return Signal(SignalKind.UNKNOWN, text[:LONGEST_TEXT])
+    kind, data = message.get("type"), message.get("data")
+    known = _SIGNALS.get(kind, SignalKind.UNKNOWN) if isinstance(kind, str) else SignalKind.UNKNOWN
+    if known is SignalKind.ORDER_UPDATE:
+        return Signal(known, text)
+    return Signal(known, (data if isinstance(data, str) else text)[:LONGEST_TEXT])
 
 
 def _message(action: str, value: list[Any]) -> str:

@@ -129,7 +129,7 @@ class ZerodhaRest:
         self._book = book
         self.login = login
         self.http_url = http_url
-        self.limits = RestLimits.load("zerodha")
+        self.limits = RestLimits.load(__package__)
         self.intervals: Mapping[str, int] = {name: days for name, (_, days) in _INTERVALS.items()}
 
     @property

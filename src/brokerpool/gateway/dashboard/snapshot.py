@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from brokerpool.brokers.login import Login
+from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.inspection import Explanation
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.foreign import remembered
 from brokerpool.gateway.fanout import Fanout

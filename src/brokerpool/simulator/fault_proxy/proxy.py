@@ -24,7 +24,8 @@ class FaultProxy:
     """Passes TCP from a loopback port on to a server, and its toxics spoil it; `async with` opens and closes.
 
     A toxic takes effect on open connections at once, both when it comes and when it goes. `random` draws
-    jitter, sizes of slices, and which connections a toxic of a toxicity below 1 hits.
+    jitter, sizes of slices, and which connections a toxic of a toxicity below 1 hits. Listening ends and
+    connections are cut before `down` and `close` wait, so also for a caller who is cancelled.
     """
 
     def __init__(

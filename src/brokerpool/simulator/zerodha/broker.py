@@ -25,7 +25,7 @@ from typing import Any, Self
 import msgspec
 from msgspec import UNSET
 
-from brokerpool.brokers.base import RateWindow
+from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.control import control_app
@@ -60,7 +60,7 @@ _STEP_TICKS = 500
 _DRAIN_SECONDS = 1.0
 _SWITCHING_PROTOCOLS = 101
 
-_PUBLISHED_RATES = RestLimits.load("zerodha").windows
+_PUBLISHED_RATES = RestLimits.load("brokerpool.brokers.zerodha").windows
 
 
 class KiteSimulator:
@@ -71,7 +71,8 @@ class KiteSimulator:
     market's place (again from the start when `repeat`), and every token may be subscribed to. With
     `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`. `http_rates`
     are windows by group of endpoints, those that the broker publishes when not given; `clock` times them.
-    `redirect_url` is where its login page leads.
+    `redirect_url` is where its login page leads. A block that is cancelled closes it; `start` and `down`
+    are not to be cancelled, for a listener may stay behind.
     """
 
     def __init__(

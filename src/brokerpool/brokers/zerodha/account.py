@@ -1,28 +1,37 @@
-"""One Zerodha account's market-data feed: where to dial, with which credentials, under which limits."""
+"""One Zerodha account: where to dial, with which credentials, under which limits, and its instrument list."""
 
 from __future__ import annotations
 
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from brokerpool.brokers.base import Endpoint, FeedLimits
+from brokerpool.brokers.account import Endpoint, FullAccount
+from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Credentials, Login, Provider
-from brokerpool.brokers.zerodha.codec import KiteCodec
+from brokerpool.brokers.zerodha.codec import KiteWire
 from brokerpool.brokers.zerodha.instruments import LIST_READY, fetch_instruments
 from brokerpool.brokers.zerodha.rest import HEADERS, ZerodhaRest
 from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook
 
+#: Where Kite is reached (Kite Connect documentation; looked up 2026-11-22).
+WS_URL = "wss://ws.kite.trade"
+HTTP_URL = "https://api.kite.trade"
 
-class ZerodhaFeed:
+
+class ZerodhaFeed(FullAccount):
     """The feed of one Kite Connect app and login; `repr` and errors never show the key or the token."""
+
+    name = "zerodha"
+    #: 08:45 in India, in seconds after midnight UTC: Kite makes the list of a day at about 08:30.
+    list_ready = LIST_READY
 
     def __init__(
         self,
         api_key: str,
         access_token: str,
         *,
-        ws_url: str = "wss://ws.kite.trade",
-        http_url: str = "https://api.kite.trade",
+        ws_url: str = WS_URL,
+        http_url: str = HTTP_URL,
         book: TokenBook | None = None,
         limits: FeedLimits | None = None,
         provider: Provider | None = None,
@@ -40,37 +49,15 @@ class ZerodhaFeed:
                 " brokerpool.sync.fetch_instruments() in a script"
             )
         self._api_key = api_key
-        self._login = Login(Credentials(access_token), provider)
+        #: The account's access token; Kite's dies every morning, and `login.renew` takes the next one.
+        self.login = Login(Credentials(access_token), provider)
         self._ws_url = ws_url
         self.http_url = http_url
         self._egress = egress
-        self._book = book if book is not None else TokenBook()
-        self._limits = limits if limits is not None else FeedLimits.load("zerodha")
-
-    @property
-    def name(self) -> str:
-        """The broker's name as clients see it."""
-        return "zerodha"
-
-    @property
-    def limits(self) -> FeedLimits:
-        """What the account may do; Kite's published figures unless others were given."""
-        return self._limits
-
-    @property
-    def book(self) -> TokenBook:
-        """The instruments that can be asked for."""
-        return self._book
-
-    @property
-    def login(self) -> Login:
-        """The account's access token; Kite's dies every morning, and `login.renew` takes the next one."""
-        return self._login
-
-    @property
-    def list_ready(self) -> int:
-        """08:45 in India, in seconds after midnight UTC: Kite makes the list of a day at about 08:30."""
-        return LIST_READY
+        #: The instruments that can be asked for.
+        self.book = book if book is not None else TokenBook()
+        #: Kite's published figures unless others were given.
+        self.limits = limits if limits is not None else FeedLimits.load(__package__)
 
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""
@@ -83,23 +70,23 @@ class ZerodhaFeed:
         """
         if not isinstance(book, TokenBook):
             raise TypeError(f"the book is a {type(book).__name__}; give a TokenBook")
-        self._book = book
+        self.book = book
 
     async def endpoint(self) -> Endpoint:
         """Return the address with the current credentials in its query, which is where Kite wants them."""
         scheme, host, path, query, _ = urlsplit(self._ws_url)
-        token = self._login.credentials.access_token
+        token = self.login.credentials.access_token
         credentials = urlencode({"api_key": self._api_key, "access_token": token})
         query = f"{query}&{credentials}" if query else credentials
         return Endpoint(urlunsplit((scheme, host, path or "/", query, "")), HEADERS)
 
     def rest(self) -> ZerodhaRest:
         """Return the HTTP API of the same account, under the same login and instrument list."""
-        return ZerodhaRest(self._api_key, self._login, book=lambda: self._book, http_url=self.http_url)
+        return ZerodhaRest(self._api_key, self.login, book=lambda: self.book, http_url=self.http_url)
 
-    def codec(self) -> KiteCodec:
-        """Return a new codec for a new socket."""
-        return KiteCodec()
+    def wire(self) -> KiteWire:
+        """Return a new wire for a new socket."""
+        return KiteWire()
 
     def __repr__(self) -> str:
-        return f"<ZerodhaFeed {urlsplit(self._ws_url).hostname}, {len(self._book)} instruments>"
+        return f"<ZerodhaFeed {urlsplit(self._ws_url).hostname}, {len(self.book)} instruments>"

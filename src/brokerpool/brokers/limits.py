@@ -1,0 +1,64 @@
+"""What one account may do on a broker's WebSocket feed; from the broker's `limits.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from importlib import resources
+from typing import Any, NamedTuple, Self
+
+
+class RateWindow(NamedTuple):
+    """At most so many of something within any so many seconds."""
+
+    most: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLimits:
+    """What one account may do on a broker's WebSocket feed."""
+
+    #: Instruments that one socket carries.
+    symbols_per_connection: int
+    #: Sockets open at the same time.
+    max_connections: int
+    #: Instruments named in one control message.
+    batch_size: int
+    #: Control messages on one socket.
+    control_messages: tuple[RateWindow, ...]
+    #: Control messages over all sockets of the account.
+    account_messages: tuple[RateWindow, ...]
+    #: Whether the broker counts pings and pongs as control messages.
+    pings_counted: bool
+    #: Dials of the account, those that are refused included.
+    dials: tuple[RateWindow, ...]
+    #: Seconds after which the broker ends a socket of its own accord; 0 when it does not.
+    socket_life_seconds: float
+    #: Seconds without any message, heartbeats included, after which a socket counts as dead.
+    silence_seconds: float
+    #: Levels of the order book on each side.
+    depth_levels: int
+    #: Seconds after which the broker wants the wire's `heartbeat` again; 0 when it wants none.
+    heartbeat_seconds: float = 0.0
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Return the limits of a `[websocket]` table: each figure with `value`, source and date.
+
+        Raises KeyError for a figure that has to be there and is not.
+        """
+        given = {f.name: table[f.name]["value"] for f in fields(cls) if _stands(f.name, f.default, table)}
+        windows = {n: tuple(RateWindow(*w) for w in v) for n, v in given.items() if isinstance(v, list)}
+        return cls(**{**given, **windows})
+
+    @classmethod
+    def load(cls, package: str) -> Self:
+        """Read `limits.toml` of an adapter's package, as in "brokerpool.brokers.NAME"."""
+        text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
+        return cls.parse(tomllib.loads(text)["websocket"])
+
+
+def _stands(name: str, default: object, table: Mapping[str, object]) -> bool:
+    return name in table or default is MISSING

@@ -1,0 +1,89 @@
+"""One symbol told as a whole: who wants it, which connection carries it, and why it is not served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from brokerpool.feed.gaps import Gap
+from brokerpool.feed.states import ConnectionState, SymbolState
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode, Tick
+
+
+class Owner(NamedTuple):
+    """One of those who want the symbol; the name means something to the pool's owner only."""
+
+    name: str
+    modes: tuple[Mode, ...]
+
+
+class Carrier(NamedTuple):
+    """One connection that is to carry the symbol."""
+
+    name: str
+    #: "home", or "hosted" while another connection is out or emptied.
+    role: str
+    connection: ConnectionState
+    symbol: SymbolState
+    last_fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the pool knows of one symbol."""
+
+    instrument: Instrument
+    listed: bool
+    #: Whether there would be a place for it, if it has none.
+    fits: bool
+    owners: tuple[Owner, ...]
+    #: The highest mode that anybody wants, None when nobody wants it.
+    mode: Mode | None
+    priority: int
+    state: SymbolState | None
+    carriers: tuple[Carrier, ...]
+    #: The last tick, and the seconds since it was received; None before the first.
+    last: Tick | None
+    last_tick_age: float | None
+    #: Seconds that usually pass between two ticks; 0 while that is not known, or is less than 2 s.
+    usual_pause: float
+    gap: Gap | None
+
+    @property
+    def why(self) -> str:
+        """The state in a sentence: what it means, and what the pool does about it."""
+        if not self.listed:
+            return "The broker's instrument list has no such symbol, so a subscription is refused."
+        if self.state is None:
+            return f"Nobody wants it; {'there is room for it' if self.fits else 'every connection is full'}."
+        pause = f"twice its usual pause of {self.usual_pause:.1f} s" if self.usual_pause else "5 s"
+        return _MEANING[self.state].format(fault=self._fault(), pause=pause)
+
+    def _fault(self) -> str:
+        faults = [f"{c.name} is {c.connection.value}" for c in self.carriers]
+        told = [f"{c.name}: {c.last_fault}" for c in self.carriers if c.last_fault]
+        return "; ".join(faults + told)
+
+
+_MEANING = {
+    SymbolState.ACCEPTED: (
+        "It has a place, and the broker has not been asked for it on the present socket yet: {fault}."
+    ),
+    SymbolState.SENT: "The broker has been asked for it, and its first tick is still to come.",
+    SymbolState.LIVE: "It ticks.",
+    SymbolState.SILENT: (
+        "The broker has been asked for it a while ago and no tick has come: a closed market, a quiet symbol,"
+        " or a refusal that was not told."
+    ),
+    SymbolState.REFUSED: (
+        "The broker refused it by name: {fault}. It is asked for again on the next socket."
+    ),
+    SymbolState.STALE: (
+        "It is silent for more than {pause} while its connection brings others; its last value is marked as"
+        " stale."
+    ),
+    SymbolState.DEGRADED: (
+        "Its connection is out and no other one has room: {fault}. It gets the next free place, by priority."
+    ),
+}

@@ -1,0 +1,137 @@
+"""What the sockets of one connection bring: read by the wire, counted, and handed on in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from brokerpool.brokers.wire import Signal, Wire
+from brokerpool.feed.backlog import Backlog, Message
+from brokerpool.feed.liveness import Liveness
+from brokerpool.feed.subscriptions import Subscriptions
+from brokerpool.fence import Fence, name_of
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Tick
+from brokerpool.transport import Link, LinkHandler
+
+#: A message up to this size is decoded at once: 800 prices, or 40 order books.
+SMALL_BYTES = 8192
+
+
+class Receiver(Protocol):
+    """Whom the messages are for: the connection."""
+
+    def ticked(self, ticks: list[Tick]) -> None: ...
+    def arrived(self, instruments: list[Instrument]) -> None: ...
+    def signalled(self, signal: Signal) -> None: ...
+    def pong_sent(self) -> None: ...
+    def closed(self, code: int, reason: str) -> None: ...
+
+
+class Incoming(LinkHandler):
+    """Hears one socket after the other; what the wire raises costs the message, and not the socket."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        subscriptions: Subscriptions,
+        liveness: Liveness,
+        fence: Fence,
+        monotonic: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.ticks = 0
+        #: Messages without ticks: the broker's heartbeats.
+        self.heartbeats = 0
+        #: Monotonic seconds of the last tick, None before the first.
+        self.last_tick_at: float | None = None
+        self._receiver = receiver
+        self._subscriptions = subscriptions
+        self._liveness = liveness
+        self._fence = fence
+        self._monotonic = monotonic
+        self._wall_clock = wall_clock
+        self._wire: Wire  # a new one for each socket
+        self._skipped: Mapping[str, int] = {}
+        self._backlog = Backlog(self._take, fence)
+        self._link: Link | None = None
+
+    def begin(self, wire: Wire) -> None:
+        """Read what comes with the wire of a new socket."""
+        self._wire = wire
+        self._skipped = wire.skipped
+
+    def stats(self, now: float) -> dict[str, Any]:
+        """Return the numbers as statistics show them; `now` is in monotonic seconds."""
+        age = None if self.last_tick_at is None else round(now - self.last_tick_at, 3)
+        return {
+            "ticks": self.ticks,
+            "heartbeats": self.heartbeats,
+            "last_tick_age_seconds": age,
+            "skipped_packets": dict(self._skipped),
+        }
+
+    # -- LinkHandler --------------------------------------------------------------------------------------
+
+    def opened(self, link: Link) -> None:
+        self._link = link
+
+    def binary(self, message: bytes | memoryview) -> None:
+        if len(message) > SMALL_BYTES:
+            self._backlog.put(self._wire.parts, bytes(message), self._link)
+        elif self._backlog:
+            self._backlog.put(_whole, bytes(message), self._link)
+        else:
+            self._read(self._wire.binary, message)
+
+    def text(self, message: str) -> None:
+        if len(message) > SMALL_BYTES:
+            self._backlog.put(self._wire.parts, message, self._link)
+        elif self._backlog:
+            self._backlog.put(_whole, message, self._link)
+        else:
+            self._read(self._wire.text, message)
+
+    def control_frame(self, *, answered: bool) -> None:
+        self._liveness.heard(self._monotonic())
+        if answered:
+            self._receiver.pong_sent()
+
+    def closed(self, code: int, reason: str) -> None:
+        self._backlog.clear()
+        self._link = None
+        self._receiver.closed(code, reason)
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _take(self, part: Message) -> None:
+        self._read(self._wire.text if isinstance(part, str) else self._wire.binary, part)
+
+    def _read(self, read: Callable[..., list[Tick]], message: Message) -> None:
+        now = self._monotonic()
+        try:
+            ticks = read(message, self._subscriptions.routes, int(self._wall_clock() * 1000))
+            if self._wire.signals:
+                self._signalled()
+            if not ticks:
+                self._liveness.heard(now)
+                self.heartbeats += not isinstance(message, str)
+                return
+            self._liveness.ticked(now)
+            self.ticks += len(ticks)
+            self.last_tick_at = now
+            if first := self._subscriptions.arrivals.arrived(ticks):
+                self._receiver.arrived(first)
+            self._receiver.ticked(ticks)
+        except BaseException as error:  # it costs this message, and not the socket
+            self._fence.caught(name_of(read), error)
+
+    def _signalled(self) -> None:
+        signals = self._wire.signals[:]
+        self._wire.signals.clear()
+        for signal in signals:
+            self._receiver.signalled(signal)
+
+
+def _whole(message: Message) -> tuple[Message]:
+    return (message,)
