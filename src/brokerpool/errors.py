@@ -302,6 +302,12 @@ class ErrorCode(Enum):
     )
 
     # -- the gateway's clients ----------------------------------------------------------------------------
+    NOT_ANSWERED_IN_TIME = Entry(
+        "What carries the broker's connections did not say in time whether it takes the symbol.",
+        "Subscribe again in a while; when it goes on, connect again, and look at /health.",
+        "It gave the symbol up, and will release it should it be granted after all; until that answer it asks"
+        " for nothing more in the name of this client. What the client holds stays.",
+    )
     INVALID_JSON = Entry(
         "The frame is not a JSON object.",
         "Send one JSON object per frame.",

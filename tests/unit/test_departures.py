@@ -72,8 +72,8 @@ def test_what_clients_held_that_left_at_once_is_given_up_and_those_who_stay_keep
                 await session.subscribe(*names)
                 session.connection.transport.abort()
             await until(lambda: served_by.clients == 1)
-            await until(lambda: len(served_by.pool.demand) == 5)
-            assert set(served_by._fanout._topics) == set(served_by.pool.demand.instruments())
+            await until(lambda: len(served_by.upstream.demand) == 5)
+            assert set(served_by._fanout._topics) == set(served_by.upstream.demand.instruments())
             assert len(served_by._fanout._audiences) == 1
             for each in leaving:
                 await each.__aexit__(None, None, None)

@@ -30,6 +30,21 @@ class Owner(NamedTuple):
     modes: tuple[Mode, ...]
 
 
+class LoginStatus(NamedTuple):
+    """How the login at the broker stands; nothing in it is secret."""
+
+    #: The broker's id of the account's user, empty while it is not known.
+    user: str
+    #: Whether the broker refused these credentials.
+    refused: bool
+    version: int
+    #: Questions in a row to the provider that did not help, and for how many seconds it rests from them.
+    failures: int
+    rest_seconds: float
+    #: Epoch seconds at which the credentials end, None where that is not known.
+    expires_at: float | None
+
+
 class Carrier(NamedTuple):
     """One connection that is to carry the symbol."""
 
@@ -197,6 +212,14 @@ class Inspection:
         found = [i for i in self._demand.instruments() if text in str(i).upper()]
         found.sort(key=lambda i: (not i.symbol.upper().startswith(text), i))
         return found[:most]
+
+    def login(self) -> LoginStatus:
+        """Tell how the login at the broker stands."""
+        login = self._feed.login
+        known = login.credentials
+        return LoginStatus(
+            known.user, login.refused, login.version, login.failures, login.rest, known.expires_at
+        )
 
     # -- its connections ----------------------------------------------------------------------------------
 

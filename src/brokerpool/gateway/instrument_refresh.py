@@ -7,14 +7,13 @@ import logging
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sized
 from random import Random
 from typing import Any, Protocol
 
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.brokers.retry_pacing import RetryPacing
 from brokerpool.errors import BrokerError
-from brokerpool.feed.pool import WebSocketPool
 from brokerpool.fence import Fence
 from brokerpool.gateway.instrument_counts import Counts, by_exchange, counted, lost
 from brokerpool.instruments import TokenBook
@@ -49,6 +48,19 @@ class ListedFeed(BrokerFeed, Protocol):
         ...
 
 
+class Relisting(Protocol):
+    """Where a newer list has to be made use of: a pool."""
+
+    @property
+    def unlisted(self) -> Sized:
+        """What is wanted and stands in the list no more."""
+        ...
+
+    def relist(self) -> int:
+        """Use the tokens of the feed's present list; return how many wanted instruments have another one."""
+        ...
+
+
 class InstrumentRefresh:
     """Reads the list when there are new credentials, once a day, when asked to, and again after failures.
 
@@ -59,7 +71,7 @@ class InstrumentRefresh:
 
     def __init__(
         self,
-        pool: WebSocketPool,
+        pool: Relisting,
         feed: ListedFeed,
         *,
         random: Random | None = None,
