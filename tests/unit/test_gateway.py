@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from brokerpool import BrokerpoolError, ErrorCode, Instrument, Mode
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
-from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client, trade
+from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client, told, trade
 from tests.rehearsal import served, until
 
 
@@ -234,7 +234,7 @@ def test_m10_clients_are_told_when_symbols_lose_their_feed_and_when_it_is_back()
         limits = {"MAX_SYMBOLS_PER_WEBSOCKET": "2"}
         async with gateway(**limits) as (broker, served_by), client(served_by) as session:
             await session.subscribe("INFY", "SBIN", "TCS")
-            await until(lambda: len(served(broker)) == 3)
+            await until(lambda: len(served(broker)) == 3 and told(served_by))
             assert (await session.ask(action="ping"))["type"] == "pong", "a first connect is no news"
             broker.faults.refuse = Refuse(503)
             broker.kill(next(s["id"] for s in broker.sockets() if len(s["tokens"]) == 2))

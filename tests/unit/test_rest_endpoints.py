@@ -16,7 +16,7 @@ from brokerpool import Instrument, Mode
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator import FaultOrder, KiteSimulator
 from brokerpool.simulator.faults import Refuse, RefuseDial
-from tests.gateway_client import KEY, client, gateway, pool_of
+from tests.gateway_client import KEY, client, gateway, pool_of, told
 from tests.rehearsal import until
 
 INFY = {"symbol": "INFY", "exchange": "NSE"}
@@ -402,10 +402,10 @@ def test_a_hole_in_the_feed_is_filled_from_quotes_marked_as_such_and_told_as_fil
             assert asked(broker) == 1, "one call for both"
             broker.faults.refuse = None
             pool_of(served_by).renew()
-            await until(lambda: served_by.upstream.gap(infy) is None)
+            await until(lambda: served_by.upstream.gap(infy) is None and told(served_by))
             await session.drain()
-            told = [news for news in session.symbol_news if news["status"] == "gap"]
-            assert {(news["symbol"], news["filled"]) for news in told} == {("INFY", True), ("TCS", True)}
+            over = [news for news in session.symbol_news if news["status"] == "gap"]
+            assert {(news["symbol"], news["filled"]) for news in over} == {("INFY", True), ("TCS", True)}
             assert served_by.upstream.demand.mode(infy) == Mode.QUOTE
 
     asyncio.run(main())
