@@ -27,7 +27,10 @@ NEWS = 0.003
 
 
 class LateUpstream:
-    """The pool is asked when the answer is due; until then it knows nothing of the want."""
+    """The pool is asked when the answer is due; until then it knows nothing of the want.
+
+    Both is allowed to an upstream: to take what is wanted at once and say so later, or to take it later.
+    """
 
     def __init__(self, pool: WebSocketPool, random: Random | None = None) -> None:
         self.pool = pool
@@ -35,28 +38,27 @@ class LateUpstream:
         self._listeners = Listeners(Fence("late upstream"))
         #: What the pool has told and the listeners have not heard.
         self.untold: deque[Callable[[], None]] = deque()
-        self._closed = False
-        #: False holds every answer back until it is `answer`ed by hand.
+        self._telling: asyncio.TimerHandle | None = None
+        #: False holds every answer back until it is given by hand.
         self.answers = True
-        self.waiting: list[tuple[Answer, Callable[[], Subscribed]]] = []
-        pool.listen(_Line(self._later, self._listeners))
+        #: True has the pool asked at once, and only the answer late.
+        self.takes_at_once = False
+        #: What is to be done for the answers that are held back, in the order of the wants.
+        self.held_back: list[Callable[[], None]] = []
+        self._line = _Line(self._later, self._listeners)
+        pool.listen(self._line)
 
     def want(self, owner: str, instruments: Sequence[Instrument], mode: Mode, priority: int = 0) -> Answer:
         loop = asyncio.get_running_loop()
         answer: Answer = loop.create_future()
         ask = partial(self.pool.subscribe, [*instruments], mode, owner=owner, priority=priority, partial=True)
+        if self.takes_at_once:
+            ask = partial(_same, ask())
         if self.answers:
-            loop.call_later(self._random.uniform(0.0, LATEST), self.answer, answer, ask)
+            loop.call_later(self._random.uniform(0.0, LATEST), _answer, answer, ask)
         else:
-            self.waiting.append((answer, ask))
+            self.held_back.append(partial(_answer, answer, ask))
         return answer
-
-    def answer(self, answer: Answer, ask: Callable[[], Subscribed]) -> None:
-        """Ask the pool, and tell what it says."""
-        try:
-            answer.set_result(ask())
-        except BrokerpoolError as error:
-            answer.set_exception(error)
 
     def release(self, owner: str, instruments: Sequence[Instrument], mode: Mode | None = None) -> object:
         return self.pool.release(owner, instruments, mode)
@@ -68,18 +70,21 @@ class LateUpstream:
         self._listeners.remove(listener)
 
     async def close(self) -> None:
-        self._closed = True
+        self.pool.unlisten(self._line)
+        self.untold.clear()
+        if self._telling is not None:
+            self._telling.cancel()
         await self.pool.close()
 
     def _later(self, tell: Callable[[], None]) -> None:
         self.untold.append(tell)
-        asyncio.get_running_loop().call_later(NEWS, self._tell)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(NEWS, self._tell)
 
     def _tell(self) -> None:
-        # Whichever timer is first: what was first is told.
-        tell = self.untold.popleft()
-        if not self._closed:
-            tell()
+        self._telling = None
+        while self.untold:
+            self.untold.popleft()()
 
     # -- what is known here as well -----------------------------------------------------------------------
 
@@ -130,6 +135,18 @@ class LateUpstream:
 
     def drain(self, name: str) -> int:
         return self.pool.drain(name)
+
+
+def _same(subscribed: Subscribed) -> Subscribed:
+    return subscribed
+
+
+def _answer(answer: Answer, ask: Callable[[], Subscribed]) -> None:
+    """Ask the pool, and tell what it says."""
+    try:
+        answer.set_result(ask())
+    except BrokerpoolError as error:
+        answer.set_exception(error)
 
 
 class _Line(PoolListener):
