@@ -22,6 +22,7 @@ def test_requests_behind_a_late_answer_wait_for_it_and_other_clients_go_on() -> 
             one, two, first = scene.program(), scene.program(), scene.instruments[0]
             one.subscribe(first)
             one.unsubscribe(first)
+            await turns()
             one.ask(action="ping")
             two.ask(action="ping")
             await turns()
@@ -289,7 +290,6 @@ def test_whatever_comes_late_each_client_holds_what_it_was_told_and_who_has_left
                         scene.answer(which)
                     case ("wait", seconds):
                         await asyncio.sleep(seconds)
-                        await turns()
                     case ("leave", who) if not programs[who].closed:
                         programs[who].leave()
                     case ("subscribe", who, which, mode) if not programs[who].closed:
@@ -298,6 +298,7 @@ def test_whatever_comes_late_each_client_holds_what_it_was_told_and_who_has_left
                     case ("unsubscribe", who, which) if not programs[who].closed:
                         programs[who].unsubscribe(*(scene.instruments[n] for n in which))
                         asked[programs[who]].append("unsubscribe")
+                await turns()
             while scene.upstream.held_back or any(asked[p] != p.asked for p in programs if not p.closed):
                 if scene.upstream.held_back:
                     scene.answer()
