@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from typing import Any
 
@@ -174,6 +175,25 @@ def test_an_answer_that_fails_refuses_what_was_asked_with_its_code() -> None:
             await turns()
             assert [item["code"] for item in one.replies[-1]["subscriptions"]] == [ErrorCode.POOL_CLOSED.name]
             assert scene.watches(one) == set()
+
+    run(main)
+
+
+def test_an_answer_that_fails_when_nobody_waits_any_more_is_no_fault() -> None:
+    async def main() -> None:
+        async with gateway_stage() as scene:
+            one, two, saved = scene.program(), scene.program(), SavedDemand(scene.upstream, grace=5)
+            for program in (one, two):
+                program.subscribe(scene.instruments[0])
+            await turns()
+            one.leave()
+            await saved.restore({scene.instruments[1]: Mode.LTP})
+            assert two.asked == ["subscribe"]
+            await scene.upstream.close()
+            while scene.upstream.held_back:
+                scene.answer()
+            await turns()
+            gc.collect()  # an exception that nobody has looked at is told to the loop now
 
     run(main)
 

@@ -97,7 +97,7 @@ class SavedDemand:
         return {i: mode for i in demand.instruments() if (mode := demand.mode(i)) is not None}
 
     def _answered(self, answer: Answer) -> None:
-        if self._given_up and _is_good(answer):  # too late, so that it is nobody's
+        if _is_good(answer) and self._given_up:  # too late, so that it is nobody's
             self._upstream.release(OWNER, answer.result().accepted)
 
     async def _collected(self) -> dict[Instrument, Mode]:

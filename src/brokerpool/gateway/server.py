@@ -74,8 +74,13 @@ class Gateway:
         persistence: Persistence | None = None,
         certificate: Certificate | None = None,
     ) -> None:
-        """`persistence` is the opened database side; without it only the settings' key is valid."""
+        """`api` answers what the feed does not; `instruments` keeps the upstream's book up to date.
+
+        `persistence` is the opened database side; without it only the settings' key is valid. The gateway
+        ends all of them when it closes.
+        """
         self._settings = settings
+        #: Where ticks come from and demand goes.
         self.upstream = upstream
         self._api = api
         #: Keeps the broker's list that of the day.

@@ -187,11 +187,12 @@ class Subscriptions:
 
     def _answered(self, mode: Mode, answer: Answer) -> None:
         """Leave nothing at the upstream of a want whose answer nobody waits for any more."""
+        granted, _ = _result(answer, ())
         if self._left:
             self._later(self._release_all())
         elif answer is self._overdue:
             self._overdue = None
-            self._later(self._release_strays(_result(answer, ())[0], mode))
+            self._later(self._release_strays(granted, mode))
 
     def _release_all(self) -> Iterator[None]:
         for part in _slices(self._upstream.demand.instruments(self._owner)):
