@@ -10,10 +10,10 @@ from typing import Any
 
 from brokerpool import Instrument, Mode
 from brokerpool.gateway.clients import Clients
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.places import Places
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
@@ -108,7 +108,7 @@ class GatewayStage:
             scene.loop.time,
         )
         self._departures = Departures()
-        self._places: Places[Session] = Places(100, 0)
+        self._slots: ConnectionSlots[Session] = ConnectionSlots(100, 0)
         self._strangers = StrangerLog(scene.loop.time)
         self._clients = Clients(self._journal)
 
@@ -120,7 +120,7 @@ class GatewayStage:
             self._gatekeeper,
             SessionLimits(auth_seconds=15, buffer_bytes=1, stuck_seconds=10, max_symbols=1000),
             self._departures,
-            self._places,
+            self._slots,
             self._strangers,
             self._clients,
             make_room=make_room,

@@ -16,6 +16,7 @@ from brokerpool.feed.upstream import Upstream
 from brokerpool.foreign import remembered
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
 from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
@@ -23,7 +24,6 @@ from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.persistence import Persistence
-from brokerpool.gateway.places import Places
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
@@ -118,7 +118,7 @@ class Gateway:
         upstream.listen(self._feed_status)
         self._refusals = RefusalLog()
         self._departures = Departures()
-        self._places: Places[Session] = Places(settings.max_clients, 0)
+        self._slots: ConnectionSlots[Session] = ConnectionSlots(settings.max_clients, 0)
         self._strangers = StrangerLog(time.monotonic)
         self._clients = Clients(upstream.journal)
         sources = Sources(
@@ -167,7 +167,7 @@ class Gateway:
         self.instruments.start()
         origin_rules = self._origin_rules_of(settings.http_host)
         app = application(self._market(), self.stats, self.upstream.journal, origin_rules, self._slowest)
-        places: Places[Connection] = Places(settings.max_clients, SPARE)
+        slots: ConnectionSlots[Connection] = ConnectionSlots(settings.max_clients, SPARE)
         app.include_router(health(self._vitals.verdict))
         app.include_router(explanations(self.upstream, self._clients))
         app.include_router(clients(self._clients, self._fanout))
@@ -177,8 +177,8 @@ class Gateway:
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                Cors(Admission(app, places), origin_rules),
-                places=places,
+                Cors(Admission(app, slots), origin_rules),
+                slots=slots,
                 tls=tls,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
@@ -257,8 +257,8 @@ class Gateway:
         return Access(self._gatekeeper, *self._settings.api_rate, clock=time.monotonic)
 
     def _accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
-        if self._places.taken:
-            body = f"{len(self._places)} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
+        if self._slots.taken:
+            body = f"{len(self._slots)} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
             return Refusal(503, body.encode(), {"Retry-After": "5"})
         headers = request.headers
         try:
@@ -272,7 +272,7 @@ class Gateway:
             self._gatekeeper,
             self._limits,
             self._departures,
-            self._places,
+            self._slots,
             self._strangers,
             self._clients,
             user_agent=remembered(headers.get("User-Agent", ""), LONGEST_AGENT),

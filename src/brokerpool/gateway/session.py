@@ -13,11 +13,11 @@ from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway import protocol, replies
 from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.clients import Clients, client_name
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.departures import Departures
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.lockout import network
-from brokerpool.gateway.places import Places
 from brokerpool.gateway.protocol import RequestError
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.request_queue import RequestQueue, Steps
@@ -78,7 +78,7 @@ class Session(LinkHandler):
         gatekeeper: Gatekeeper,
         limits: SessionLimits,
         departures: Departures,
-        places: Places[Session],
+        slots: ConnectionSlots[Session],
         strangers: StrangerLog,
         clients: Clients,
         *,
@@ -98,7 +98,7 @@ class Session(LinkHandler):
         self._gatekeeper = gatekeeper
         self._limits = limits
         self._departures = departures
-        self._places = places
+        self._slots = slots
         self._strangers = strangers
         self._stranger = SlidingSum(1.0)
         self._clients = clients
@@ -138,7 +138,7 @@ class Session(LinkHandler):
             reply=link.send_text,
         )
         self._until_authenticated = self._close_in(self._limits.auth_seconds, AUTH_TIMEOUT, "auth timeout")
-        leaves = self._places.enter(self, network(self._came(link.address)))
+        leaves = self._slots.enter(self, network(self._came(link.address)))
         if leaves is not None:
             leaves.give_way()
         link.limit_buffer(self._limits.buffer_bytes)
@@ -166,7 +166,7 @@ class Session(LinkHandler):
             self._strangers.note(f"left: {code} {reason}")
         else:
             self._clients.left(self._number, code, reason)
-        self._places.leave(self)
+        self._slots.leave(self)
         self._until_authenticated.cancel()
         if self._until_read is not None:
             self._until_read.cancel()
@@ -259,7 +259,7 @@ class Session(LinkHandler):
         if caller != self._caller:
             self._clients.came(self._number, caller.name, address, self._user_agent)
         self._caller = caller
-        self._places.answer(self)
+        self._slots.answer(self)
         self._fanout.admit(self._subscriber)
         self._until_authenticated.cancel()
         self._reply(replies.authenticated(self._upstream.name, USER_ID))
