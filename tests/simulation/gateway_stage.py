@@ -11,7 +11,7 @@ from typing import Any
 from brokerpool import Instrument, Mode
 from brokerpool.gateway.clients import Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
-from brokerpool.gateway.departures import Departures
+from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.refusals import RefusalLog
@@ -107,7 +107,7 @@ class GatewayStage:
             self._journal,
             scene.loop.time,
         )
-        self._departures = Departures()
+        self._cleanup = DeferredCleanup()
         self._slots: ConnectionSlots[Session] = ConnectionSlots(100, 0)
         self._strangers = StrangerLog(scene.loop.time)
         self._clients = Clients(self._journal)
@@ -119,7 +119,7 @@ class GatewayStage:
             self.refusals,
             self._gatekeeper,
             SessionLimits(auth_seconds=15, buffer_bytes=1, stuck_seconds=10, max_symbols=1000),
-            self._departures,
+            self._cleanup,
             self._slots,
             self._strangers,
             self._clients,
@@ -149,7 +149,7 @@ async def gateway_stage(*, shared_symbols: int = 1000, **options: Any) -> AsyncI
         try:
             yield found
         finally:
-            found._departures.close()
+            found._cleanup.close()
             found.fanout.close()
             await found.upstream.close()
 

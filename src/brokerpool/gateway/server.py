@@ -18,7 +18,7 @@ from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
-from brokerpool.gateway.departures import Departures
+from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
@@ -117,7 +117,7 @@ class Gateway:
         self._feed_status = FeedStatus(upstream, self._fanout)
         upstream.listen(self._feed_status)
         self._refusals = RefusalLog()
-        self._departures = Departures()
+        self._cleanup = DeferredCleanup()
         self._slots: ConnectionSlots[Session] = ConnectionSlots(settings.max_clients, 0)
         self._strangers = StrangerLog(time.monotonic)
         self._clients = Clients(upstream.journal)
@@ -232,7 +232,7 @@ class Gateway:
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
-        self._departures.close()
+        self._cleanup.close()
         self._feed_status.close()
         self._fanout.close()
         self._broadcast.close()
@@ -271,7 +271,7 @@ class Gateway:
             self._refusals,
             self._gatekeeper,
             self._limits,
-            self._departures,
+            self._cleanup,
             self._slots,
             self._strangers,
             self._clients,

@@ -14,7 +14,7 @@ from brokerpool.gateway import protocol, replies
 from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.connection_slots import ConnectionSlots
-from brokerpool.gateway.departures import Departures
+from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.lockout import network
@@ -77,7 +77,7 @@ class Session(LinkHandler):
         refusals: RefusalLog,
         gatekeeper: Gatekeeper,
         limits: SessionLimits,
-        departures: Departures,
+        cleanup: DeferredCleanup,
         slots: ConnectionSlots[Session],
         strangers: StrangerLog,
         clients: Clients,
@@ -97,7 +97,7 @@ class Session(LinkHandler):
         self._refusals = refusals
         self._gatekeeper = gatekeeper
         self._limits = limits
-        self._departures = departures
+        self._cleanup = cleanup
         self._slots = slots
         self._strangers = strangers
         self._stranger = SlidingSum(1.0)
@@ -134,7 +134,7 @@ class Session(LinkHandler):
             self._refusals,
             room=self._room,
             make_room=self._make_room,
-            later=self._departures.add,
+            later=self._cleanup.add,
             reply=link.send_text,
         )
         self._until_authenticated = self._close_in(self._limits.auth_seconds, AUTH_TIMEOUT, "auth timeout")
@@ -173,9 +173,9 @@ class Session(LinkHandler):
         self._requests.close()
         if self._caller is not None:
             self._gatekeeper.leave(self._caller, self)
-        self._departures.add(self._fanout.forget(self._subscriber))
+        self._cleanup.add(self._fanout.forget(self._subscriber))
         self._fanout.dropped += code == SLOW_CONSUMER
-        self._departures.add(self._subscriptions.leave())
+        self._cleanup.add(self._subscriptions.leave())
 
     def give_way(self) -> None:
         """End a client that has not authenticated, because another needs its place."""
