@@ -14,8 +14,8 @@ from playwright.async_api import Page, expect
 
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.db.pool import DatabasePool
+from brokerpool.gateway.health_monitor import DatabaseState
 from brokerpool.gateway.server import Gateway
-from brokerpool.gateway.vitals import DatabaseState
 from brokerpool.instruments import TokenBook
 from brokerpool.monitor import conditions, health
 from brokerpool.store.keys import Scope
@@ -75,10 +75,10 @@ def test_a_dead_token_an_old_or_a_missing_list_and_a_database_that_is_away_are_t
             await stands_on_top(page, served_by, "instruments_missing")
             feed.relist(book)
             await sees(page, "#attention", "All is well")
-            monkeypatch.setattr(served_by._vitals, "_database", lambda: DatabaseState("DB_UNREACHABLE"))
+            monkeypatch.setattr(served_by._health, "_database", lambda: DatabaseState("DB_UNREACHABLE"))
             await sees(page, "#attention", "DB_UNREACHABLE")
             await stands_on_top(page, served_by, "database_away")
-            monkeypatch.setattr(served_by._vitals, "_database", DatabaseState)
+            monkeypatch.setattr(served_by._health, "_database", DatabaseState)
             await sees(page, "#account", "accepted by the broker")
             login = feed.login
             login.refuse(login.version)

@@ -22,6 +22,7 @@ from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
+from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.refusals import RefusalLog
@@ -37,7 +38,6 @@ from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
-from brokerpool.gateway.vitals import DatabaseState, Vitals
 from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import TokenBook
 from brokerpool.settings import Settings, words
@@ -103,7 +103,7 @@ class Gateway:
         )
         self._origin_rules = self._origin_rules_of(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
-        self._vitals = Vitals(
+        self._health = HealthMonitor(
             upstream,
             self.instruments,
             self._api.client.breakers,
@@ -126,11 +126,11 @@ class Gateway:
             self._fanout,
             self._refusals,
             self.stats,
-            self._vitals.lag_since,
+            self._health.lag_since,
             time.time,
             slowest=self._slowest,
             key_of=self._clients.key_of,
-            verdict=self._vitals.latest,
+            verdict=self._health.latest,
             stored_keys=persistence.stored_keys if persistence is not None else list,
             keys_stored=(lambda: persistence.keys) if persistence is not None else (lambda: 0),
             clients_with=self._gatekeeper.clients_with,
@@ -168,7 +168,7 @@ class Gateway:
         origin_rules = self._origin_rules_of(settings.http_host)
         app = application(self._market(), self.stats, self.upstream.journal, origin_rules, self._slowest)
         slots: ConnectionSlots[Connection] = ConnectionSlots(settings.max_clients, SPARE)
-        app.include_router(health(self._vitals.verdict))
+        app.include_router(health(self._health.verdict))
         app.include_router(explanations(self.upstream, self._clients))
         app.include_router(clients(self._clients, self._fanout))
         app.include_router(subscriptions(self.upstream.demand))
@@ -215,7 +215,7 @@ class Gateway:
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
             },
             **({"database": self._persistence.stats()} if self._persistence is not None else {}),
-            **self._vitals.stats(pool["websocket"], http["breakers"]),
+            **self._health.stats(pool["websocket"], http["breakers"]),
         }
 
     def _slowest(self) -> list[ClientTold]:
@@ -228,7 +228,7 @@ class Gateway:
         if self._review is not None:
             self._review.cancel()
         _uvicorn.removeFilter(self._strangers)
-        self._vitals.stop()
+        self._health.stop()
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")

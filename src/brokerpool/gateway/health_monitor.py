@@ -33,7 +33,7 @@ class DatabaseState(NamedTuple):
     opened: bool = True
 
 
-class Vitals:
+class HealthMonitor:
     """Looks after one gateway from the moment at which it is made until `stop`."""
 
     def __init__(
