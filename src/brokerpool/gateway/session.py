@@ -36,7 +36,6 @@ LOCKED_OUT = 4429
 
 #: OpenAlgo names a user in some replies; one gateway serves one account.
 USER_ID = "default"
-SUPPORTED_BROKERS = ("zerodha",)
 
 _client_numbers = itertools.count(1)
 
@@ -236,7 +235,7 @@ class Session(LinkHandler):
                 connected = self._upstream.connected
                 self._reply(replies.broker_info(self._upstream.name, USER_ID, connected=connected))
             case protocol.SupportedBrokers():
-                self._reply(replies.supported_brokers(SUPPORTED_BROKERS))
+                self._reply(replies.supported_brokers((self._upstream.name,)))
             case protocol.Orders():
                 self._reply(replies.orders(request))
 
