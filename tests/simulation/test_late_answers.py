@@ -260,6 +260,27 @@ def test_saved_demand_whose_answers_come_late_is_restored_and_gives_way_to_what_
     run(main)
 
 
+def test_what_was_granted_before_room_was_made_stays_though_the_second_answer_never_comes() -> None:
+    async def main() -> None:
+        async with gateway_stage(per_connection=3, connections=1) as scene:
+            saved, (first, second, third, fourth, *_) = SavedDemand(scene.upstream), scene.instruments
+            task = asyncio.create_task(saved.restore({first: Mode.LTP, second: Mode.LTP}))
+            await turns()
+            scene.answer()
+            await task
+            one = scene.program(make_room=saved.make_room)
+            one.subscribe(third, fourth)
+            await turns()
+            scene.answer()
+            await asyncio.sleep(ANSWER_SECONDS + 0.1)
+            assert [item["status"] for item in one.replies[-1]["subscriptions"]] == ["success", "error"]
+            scene.answer()
+            await turns()
+            assert scene.held(one) == scene.watches(one) == {(third, Mode.LTP)}
+
+    run(main)
+
+
 def test_a_restoration_ends_though_no_answer_comes_and_what_is_granted_after_the_grace_is_given_up() -> None:
     async def main() -> None:
         async with gateway_stage() as scene:

@@ -159,16 +159,24 @@ class Subscriptions:
         fresh = [i for i in instruments if not self._upstream.demand.holds(self._owner, i)]
         refused: Refused = dict.fromkeys(fresh[room:], (code, message))
         wanted = [i for i in instruments if i not in refused]
-        while True:
+        granted: set[Instrument] = set()
+        while wanted:
             if self._overdue is not None:
-                return (), refused | dict.fromkeys(wanted, _OVERDUE)
+                refused |= dict.fromkeys(wanted, _OVERDUE)
+                break
             answer = self._upstream.want(self._owner, wanted, request.mode, request.priority)
             if not answer.done():
                 yield from self._wait(answer, wanted, request.mode)
-            granted, no = _result(answer, wanted)
-            full = any(code is ErrorCode.MAX_CAPACITY_REACHED for code, _ in no.values())
-            if not full or not self._make_room():
-                return granted, refused | no
+            some, no = _result(answer, wanted)
+            granted.update(some)
+            refused |= no
+            wanted = [i for i, (code, _) in no.items() if code is ErrorCode.MAX_CAPACITY_REACHED]
+            if wanted and not self._make_room():
+                break
+        return (
+            [i for i in instruments if i in granted],
+            {i: why for i, why in refused.items() if i not in granted},
+        )
 
     def _wait(self, answer: Answer, wanted: Sequence[Instrument], mode: Mode) -> Iterator[Answer]:
         """Wait for a late answer; the client gets what ticks until then, lest it miss the first value."""
@@ -181,9 +189,10 @@ class Subscriptions:
         self._asked = ()
         if not answer.done():
             self._overdue = answer
-        granted, _ = _result(answer, wanted)
-        for instrument in set(new).difference(granted):
-            self._fanout.remove(self._subscriber, instrument, mode)
+        granted = frozenset(_result(answer, wanted)[0])
+        for instrument in new:
+            if instrument not in granted:
+                self._fanout.remove(self._subscriber, instrument, mode)
 
     def _answered(self, mode: Mode, answer: Answer) -> None:
         """Leave nothing at the upstream of a want whose answer nobody waits for any more."""
