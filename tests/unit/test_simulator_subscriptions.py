@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.simulator.subscriptions import Outcome, Subscriptions
+from brokerpool.simulator.zerodha.subscriptions import Outcome, Subscriptions
 from brokerpool.ticks import Mode
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from brokerpool.simulator.client_socket import ClientSocket, Venue
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.tape import TapeReader
-from brokerpool.simulator.zerodha.socket import KiteSocket, Venue
 from brokerpool.simulator.zerodha.wire import packet_token, packets, record, trimmed
 from brokerpool.ticks import Mode
 
@@ -42,7 +42,7 @@ class MarketBroadcast:
     def trade(self, venue: Venue, ticks: int) -> None:
         """Let the market trade and send what it says: one frame for every socket that listens."""
         listeners_of = venue.audience.listeners
-        reached: set[KiteSocket] = set()
+        reached: set[ClientSocket] = set()
         for quote in self._market.advance(ticks):
             listeners = listeners_of.get(quote.token)
             if not listeners:
@@ -94,7 +94,7 @@ class TapeBroadcast:
 
     def play(self, venue: Venue, message: bytes) -> None:
         """Send the packets of one recorded frame, each in the mode that its listeners want."""
-        reached: set[KiteSocket] = set()
+        reached: set[ClientSocket] = set()
         for packet in packets(message):
             token = packet_token(packet)
             if token is None:

@@ -28,6 +28,7 @@ from msgspec import UNSET
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
+from brokerpool.simulator.client_socket import ClientSocket, Venue
 from brokerpool.simulator.control import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
@@ -43,7 +44,6 @@ from brokerpool.simulator.rates import RequestRates
 from brokerpool.simulator.tape import TapeReader
 from brokerpool.simulator.zerodha.http import KiteApi
 from brokerpool.simulator.zerodha.login import KiteLogin
-from brokerpool.simulator.zerodha.socket import KiteSocket, Venue
 from brokerpool.transport import Link, LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 
 logger = logging.getLogger("brokerpool.simulator")
@@ -317,7 +317,7 @@ class KiteSimulator:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
-        answer = self._refusal(request) or KiteSocket(next(self._numbers), self._venue, self._clock())
+        answer = self._refusal(request) or ClientSocket(next(self._numbers), self._venue, self._clock())
         at = asyncio.get_running_loop().time() - self._started
         self._ledger.dialled(at, answer.status if isinstance(answer, Refusal) else _SWITCHING_PROTOCOLS)
         return answer

@@ -13,7 +13,7 @@ import msgspec
 from brokerpool.simulator.audience import Audience
 from brokerpool.simulator.faults import Faults
 from brokerpool.simulator.ledger import Ledger
-from brokerpool.simulator.subscriptions import MODE_NAMES, Outcome, Subscriptions
+from brokerpool.simulator.zerodha.subscriptions import MODE_NAMES, Outcome, Subscriptions
 from brokerpool.simulator.zerodha.wire import HEARTBEAT, PACKETS_PER_FRAME, frame, malformed
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link, LinkHandler
@@ -49,10 +49,10 @@ class Venue:
     max_tokens: int
     #: Whether a subscribe is answered at once with the last known packet.
     snapshot: bool
-    audience: Audience[KiteSocket] = field(default_factory=Audience)
-    sockets: dict[int, KiteSocket] = field(default_factory=dict)
+    audience: Audience[ClientSocket] = field(default_factory=Audience)
+    sockets: dict[int, ClientSocket] = field(default_factory=dict)
     #: Sockets whose client has more to read than is kept for it.
-    full: set[KiteSocket] = field(default_factory=set)
+    full: set[ClientSocket] = field(default_factory=set)
     #: Set while every socket can take more.
     room: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -65,7 +65,7 @@ class Venue:
             await asyncio.sleep(min([now + interval, *due]) - now)
 
 
-class KiteSocket(LinkHandler):
+class ClientSocket(LinkHandler):
     """Serves one client; what it cannot take is dropped and counted, never stored."""
 
     def __init__(self, number: int, venue: Venue, opened_at: float) -> None:
