@@ -16,7 +16,7 @@ from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator import KiteSimulator
-from brokerpool.simulator.listings import instruments_csv
+from brokerpool.simulator.zerodha.instruments import instruments_csv
 from tests import processes
 from tests.gateway_client import KEY, client
 from tests.rehearsal import no_task_dies, until
