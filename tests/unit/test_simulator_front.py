@@ -168,7 +168,7 @@ def test_another_brokers_front_is_all_that_its_simulator_needs() -> None:
 
 def test_a_tape_of_another_broker_is_not_played(tmp_path: Path) -> None:
     tape = tmp_path / "moon.tape"
-    with TapeWriter(tape, Header("moon")):
+    with TapeWriter(tape, Header(broker="moon")):
         pass
     MoonSimulator(replay=tape)
     with pytest.raises(ValueError, match="is a tape of 'moon'; zerodha cannot play it"):

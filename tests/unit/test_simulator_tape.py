@@ -25,7 +25,7 @@ def full(token: int, ltp: int) -> bytes:
 
 
 def recorded_tape(path: Path) -> Path:
-    header = Header("zerodha", instruments=[(STRANGER, "NSE", "STRANGER"), (INFY, "NSE", "INFY")])
+    header = Header(instruments=[(STRANGER, "NSE", "STRANGER"), (INFY, "NSE", "INFY")])
     with TapeWriter(path, header) as tape:
         tape.write(0, b"\x00")
         tape.write(0, frame([full(INFY, 100), full(NIFTY, 200), full(RELIANCE, 300)]))
@@ -122,7 +122,7 @@ def test_a_tape_that_is_not_repeated_ends_and_leaves_its_last_packets(tmp_path: 
 
 def test_an_empty_tape_ends_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
-        with TapeWriter(tmp_path / "a.tape", Header("zerodha")):
+        with TapeWriter(tmp_path / "a.tape", Header()):
             pass
         async with KiteSimulator(replay=tmp_path / "a.tape") as broker:
             await asyncio.wait_for(asyncio.gather(*broker._tasks[1:]), 5.0)

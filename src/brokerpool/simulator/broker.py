@@ -57,18 +57,13 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class SimulatedBroker(ABC):
-    """A broker on this machine that speaks its own protocol; `async with` opens and closes it.
+    """A broker on this machine; its front, a subclass, says what its clients can tell it from another one by.
 
-    `rate` is in ticks a second over the whole market; with 0 it trades only in `step`. The market is
-    the same for the same `symbols`, `seed` and `clock`. With `replay`, the frames of a tape take the
-    market's place (again from the start when `repeat`), and every token may be subscribed to. With
-    `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`. The limits
-    (`max_sockets`, `max_tokens` of a socket, `heartbeat_seconds`, and `http_rates`: windows by group of
-    endpoints, timed by `clock`) are those that the broker publishes when not given. `redirect_url` is where
-    its login page leads. A block that is cancelled closes it; `start` and `down` are not to be cancelled, for
-    a listener may stay behind.
+    The parameters mean the same at every broker, and are told in the docstring of each front, where users
+    meet them. `start` and `down` are not to be cancelled, for a listener may stay behind.
     """
 
+    #: That of the front's folder.
     name: ClassVar[str]
     limits: ClassVar[Limits]
     wire: ClassVar[Wire]
@@ -111,7 +106,7 @@ class SimulatedBroker(ABC):
         metronome = Metronome(rate)
         rows = listings(symbols, date.fromtimestamp(clock()), self.naming)
         tape = TapeReader(replay) if replay else None
-        if tape and tape.header.broker != self.name:
+        if tape and tape.header.broker not in (None, self.name):
             raise ValueError(f"{replay} is a tape of {tape.header.broker!r}; {self.name} cannot play it")
         self.listings = with_recorded(rows, tape.header.instruments if tape else (), self.naming)
         self.market = Market(self.listings, seed=seed, clock=clock)

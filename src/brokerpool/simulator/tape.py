@@ -40,8 +40,9 @@ class Recorded(msgspec.Struct, gc=False):
 class Header(msgspec.Struct):
     """What a tape contains."""
 
-    broker: str
     tape: Literal[1] = 1
+    #: Whose wire the frames are of; None when nobody says.
+    broker: str | None = None
     instruments: list[tuple[_Token, str, str]] = []
 
 

@@ -18,7 +18,17 @@ from brokerpool.transport import UpgradeRequest
 
 
 class KiteSimulator(SimulatedBroker):
-    """A broker on this machine that speaks Kite's protocol; `async with` opens and closes it."""
+    """A broker on this machine that speaks Kite's protocol; `async with` opens and closes it.
+
+    `rate` is in ticks a second over the whole market; with 0 it trades only in `step`. The market is
+    the same for the same `symbols`, `seed` and `clock`. With `replay`, the frames of a tape take the
+    market's place (again from the start when `repeat`), and every token may be subscribed to. With
+    `toxics`, none of them included, clients come to the WebSocket port through a `FaultProxy`. The limits
+    (`max_sockets`, `max_tokens` of a socket, `heartbeat_seconds`, and `http_rates`: windows by group of
+    endpoints, timed by `clock`) are those that the broker publishes when not given. `redirect_url` is where
+    its login page leads. A block that is cancelled closes it; `start` and `down` are not to be cancelled, for
+    a listener may stay behind.
+    """
 
     name = "zerodha"
     #: The broker's own figures (its documentation, 2026).
@@ -69,6 +79,7 @@ class KiteSimulator(SimulatedBroker):
         return shapes.failure(status, message)
 
     def credentials(self) -> dict[str, str]:
+        """Return what a client needs to log in."""
         return {
             "api_key": self.api_key,
             "access_token": self.access_token,
@@ -77,6 +88,7 @@ class KiteSimulator(SimulatedBroker):
         }
 
     def login_page(self) -> str:
+        """Return the address at which a person's browser begins to log in."""
         return f"{self.login_url}?v=3&api_key={self.api_key}"
 
     def _accepts(self, api_key: str, access_token: str) -> bool:
