@@ -17,7 +17,7 @@ from brokerpool.gateway.composition import compose
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator import KiteSimulator
-from brokerpool.simulator.listings import instruments_csv
+from brokerpool.simulator.zerodha.instruments import instruments_csv
 from tests import processes
 from tests.gateway_client import KEY, client, pool_of
 from tests.rehearsal import no_task_dies, until
