@@ -15,6 +15,7 @@ from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.composition import compose
 from brokerpool.gateway.login_trial import TRIAL_SECONDS, LoginTrial
 from brokerpool.gateway.loop_faults import LoopFaults
 from brokerpool.gateway.persistence import Persistence
@@ -65,7 +66,7 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
         trial = LoginTrial(broker.session(access, timeout=TRIAL_SECONDS), feed.login, of_settings)
         book, _ = await asyncio.gather(feed.instruments(), trial.run())
         feed.relist(book)
-        gateway = Gateway(settings, feed, persistence, certificate)
+        gateway = compose(settings, feed, persistence, certificate)
         await gateway.start()
         # The instrument list lives as long as the process: no collection need look at it again.
         gc.collect()
