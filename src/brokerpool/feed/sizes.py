@@ -33,8 +33,9 @@ def check(
     if feed is NO_FEED or not all(hasattr(feed, name) for name in _FEED):
         what = "None" if feed is None else f"a {type(feed).__name__}"
         raise TypeError(
-            f"a pool needs a broker's account (brokerpool.brokers.account), and this is {what};"
-            " write WebSocketPool(account, max_symbols=1000, max_connections=3)"
+            f"a pool needs the feed of a broker's account, and this is {what}; write"
+            " WebSocketPool(ZerodhaFeed(api_key, access_token, book=await fetch_instruments()),"
+            " max_symbols=1000, max_connections=3)"
         )
     if placement not in POLICIES:
         raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
