@@ -104,7 +104,14 @@ async def run(seconds: float | None, console: Console) -> int:
             "DATABASE_URL": f"sqlite:///{Path(folder) / 'demo.db'}",
             "MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS_PER_CONNECTION),
         }
-        simulate = ("simulate", "--broker", PoolSettings.load(environ={}).broker, *MARKET, "--write-env", str(env_file))
+        simulate = (
+            "simulate",
+            "--broker",
+            PoolSettings.load(environ={}).broker,
+            *MARKET,
+            "--write-env",
+            str(env_file),
+        )
         serve = ("serve", "--env-file", str(env_file))
         async with _command(simulate, clean, folder), _command(serve, gateway_env, folder) as gateway:
             console.print(f"The gateway accepts clients at {gateway['ws_url']}")
