@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway import protocol, replies
@@ -36,7 +37,8 @@ LOCKED_OUT = 4429
 
 #: OpenAlgo names a user in some replies; one gateway serves one account.
 USER_ID = "default"
-SUPPORTED_BROKERS = ("zerodha",)
+#: Looked up once: that reads the disk.
+SUPPORTED_BROKERS = tuple(registry.names())
 
 _client_numbers = itertools.count(1)
 
