@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestCodec
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
-from brokerpool.feed.filler import Filler
+from brokerpool.feed.filler import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.foreign import remembered
 from brokerpool.gateway.certificate import Certificate
@@ -42,6 +41,7 @@ from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.gateway.vitals import DatabaseState, Vitals
 from brokerpool.http.api import BrokerApi
+from brokerpool.http.ratelimit import RateLimits
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.monitor import traces
 from brokerpool.settings import Settings, words
@@ -68,9 +68,6 @@ SPARE = 64
 #: Clients that `/stats` and the dashboard name, those that keep up worst; /clients names all.
 SLOWEST = 20
 _uvicorn = logging.getLogger("uvicorn.error")
-
-#: Fillers may use half of the one call a second that Kite allows for quotes; clients have the rest.
-_FILLS = (RateWindow(1, 2.0),)
 
 
 class AccountFeed(ListedFeed, Protocol):
@@ -103,8 +100,9 @@ class Gateway:
         )
         self._feed = feed
         self._trace = traces.tracer(feed.name) if traces.INSTALLED else None
+        codec = feed.rest()
         self._api = BrokerApi(
-            feed.rest(),
+            codec,
             live=lambda instrument: self.pool.fresh(instrument, _LIVE_SECONDS),
             pool_connections=settings.pool_connections,
             pool_maxsize=settings.pool_maxsize,
@@ -124,7 +122,7 @@ class Gateway:
             redundancy=settings.redundancy,
             grace=settings.failover_seconds,
             hours=settings.market_hours,
-            filler=Filler(self._snapshots, calls=_FILLS),
+            filler=quote_filler(codec, self._snapshots),
             egress=settings.egress,
         )
         self._gatekeeper = Gatekeeper(
@@ -339,6 +337,13 @@ class Gateway:
         self._refusals.review()
         self._clients.review()
         self._review = asyncio.get_running_loop().call_later(_REVIEW_SECONDS, self._review_later)
+
+
+def quote_filler(codec: RestCodec, snapshots: Snapshots) -> Filler:
+    """Return a filler with half of the calls that the broker allows for quotes; clients have the rest."""
+    share = RateLimits(codec.limits.windows, share=0.5, margin=0.0)
+    calls = share.windows(codec.quotes(()).group)
+    return Filler(snapshots, batch=codec.limits.batch["quote"], calls=calls)
 
 
 @contextlib.contextmanager
