@@ -48,19 +48,25 @@ class Running(NamedTuple):
         return self.process.wait(STOP_SECONDS)
 
 
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are none of ours."""
+    return {k: v for k, v in environ.items() if not k.startswith(("BROKERPOOL_", "WEBSOCKET_", "MAX_"))}
+
+
 @contextmanager
-def command(*arguments: str, folder: Path, **environ: str) -> Iterator[Running]:
+def command(
+    *arguments: str, folder: Path, python: Path | str = sys.executable, **environ: str
+) -> Iterator[Running]:
     """Run `brokerpool` until the block ends; its log is kept in the folder and shown if it does not start."""
     log = folder / f"{arguments[0]}.log"
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BROKERPOOL_", "WEBSOCKET_", "MAX_"))}
     with log.open("a") as stderr:
         process = _popen(
-            [sys.executable, "-m", "brokerpool", *arguments],
+            [str(python), "-m", "brokerpool", *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
             cwd=folder,
-            env={**clean, **environ},
+            env={**without_settings(os.environ), **environ},
         )
     try:
         assert process.stdout is not None

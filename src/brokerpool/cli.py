@@ -171,7 +171,8 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
         warn(settings)
         # What is written wrongly has been told, and is not to be called missing as well.
         told = {fault.split()[0].rstrip(":") for fault in found}
-        found += [f for f in run(settings, faults(settings)) if f.split()[0].rstrip(":") not in told]
+        tried = run(settings, faults(settings, broker="BROKERPOOL_BROKER" not in told))
+        found += [f for f in tried if f.split()[0].rstrip(":") not in told]
     for fault in found:
         typer.echo(f"brokerpool: {fault}", err=True)
     if found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,7 +138,10 @@ async def _exchanged(session: LoginSession, request_token: str, secret: str) -> 
             " BROKERPOOL_BROKER_API_KEY names.",
             code=ErrorCode.BROKER_REFUSED_CREDENTIALS,
         ) from None
-    return await session.tried(made.access_token)
+    holder, known = await session.tried(made.access_token)
+    # What only the exchange tells, further tokens above all, belongs to the login.
+    more, end = known.more or made.more, known.expires_at if known.expires_at is not None else made.expires_at
+    return holder, replace(known, more=more, expires_at=end)
 
 
 async def _caught(session: LoginSession, port: int, state: str, address: str | None) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from brokerpool.brokers.account import FullAccount
-from brokerpool.brokers.limits import RateWindow
-from brokerpool.feed.filler import Filler
+from brokerpool.brokers.rest import RestCodec
+from brokerpool.feed.filler import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.http.api import BrokerApi
+from brokerpool.http.ratelimit import RateLimits
 from brokerpool.instruments import Instrument
 from brokerpool.monitor import traces
 from brokerpool.settings import Settings
@@ -67,12 +68,14 @@ def compose(
         redundancy=settings.redundancy,
         grace=settings.failover_seconds,
         hours=settings.market_hours,
-        filler=Filler(snapshots, calls=_half(codec.limits.windows[codec.quotes(()).group])),
+        filler=quote_filler(codec, snapshots),
         egress=settings.egress,
     )
     return Gateway(settings, pool, api, InstrumentRefresh(pool, account), persistence, certificate)
 
 
-def _half(quotes: Sequence[RateWindow]) -> tuple[RateWindow, ...]:
-    """Return what fillers may use of the calls that the broker allows for quotes; clients have the rest."""
-    return tuple(RateWindow(window.most, 2 * window.seconds) for window in quotes)
+def quote_filler(codec: RestCodec, snapshots: Snapshots) -> Filler:
+    """Return a filler with half of the calls that the broker allows for quotes; clients have the rest."""
+    share = RateLimits(codec.limits.windows, share=0.5, margin=0.0)
+    calls = share.windows(codec.quotes(()).group)
+    return Filler(snapshots, batch=codec.limits.batch["quote"], calls=calls)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway import protocol, replies
@@ -36,6 +37,8 @@ LOCKED_OUT = 4429
 
 #: OpenAlgo names a user in some replies; one gateway serves one account.
 USER_ID = "default"
+#: Looked up once: that reads the disk.
+SUPPORTED_BROKERS = tuple(registry.names())
 
 _client_numbers = itertools.count(1)
 
@@ -235,7 +238,7 @@ class Session(LinkHandler):
                 connected = self._upstream.connected
                 self._reply(replies.broker_info(self._upstream.name, USER_ID, connected=connected))
             case protocol.SupportedBrokers():
-                self._reply(replies.supported_brokers((self._upstream.name,)))
+                self._reply(replies.supported_brokers(SUPPORTED_BROKERS))
             case protocol.Orders():
                 self._reply(replies.orders(request))
 

@@ -72,7 +72,10 @@ def _checked_fields(text: SecretStr) -> SecretStr:
 def _installed(name: str) -> str:
     installed = registry.names()
     if name not in installed:
-        raise ValueError(f"it must be a broker that is installed: {', '.join(installed)}")
+        others = ", ".join(installed)
+        raise ValueError(
+            f"no broker of this name is installed, but {others}; install the package that brings it"
+        )
     return name
 
 
