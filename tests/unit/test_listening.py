@@ -7,9 +7,9 @@ import errno
 import gc
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import ClientSession, web
@@ -19,9 +19,12 @@ from brokerpool.commands.check import _listener
 from brokerpool.commands.running import answer
 from brokerpool.commands.target import target
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.gateway.connection_slots import ConnectionSlots
+from brokerpool.gateway.rest.listener import serve_rest
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import GatewaySettings
 from brokerpool.simulator.http_listener import HttpListener
+from brokerpool.transport import Refusal, serve
 from brokerpool.transport.listening import listen_on, url_host
 from tests.gateway_client import KEY, Client, gateway
 
@@ -193,16 +196,45 @@ def test_the_simulators_http_listens_as_the_gateways_does() -> None:
     asyncio.run(main())
 
 
+class Opened(NamedTuple):
+    """A listener, as far as these tests need it."""
+
+    port: int
+    close: Callable[[], Awaitable[None]]
+
+
+async def simulators_http() -> Opened:
+    listener = HttpListener(web.Application())
+    await listener.open("127.0.0.1", 0)
+    return Opened(listener.port, listener.close)
+
+
+async def websockets() -> Opened:
+    server = await serve(lambda request: Refusal(404), "127.0.0.1", 0)
+    return Opened(server.port, server.close)
+
+
+async def gateways_http() -> Opened:
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise NotImplementedError  # nobody asks
+
+    server = await serve_rest("127.0.0.1", 0, app, slots=ConnectionSlots(10, 10))
+    while not server._server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
+        await asyncio.sleep(0)
+    return Opened(server.port, server.close)
+
+
 @pytest.mark.parametrize("turns", range(5))
-def test_who_dials_in_the_last_turns_of_the_simulators_http_is_closed_with_it(turns: int) -> None:
+@pytest.mark.parametrize("opened", [simulators_http, websockets, gateways_http])
+def test_who_dials_in_the_last_turns_of_a_listener_is_closed_with_it(
+    opened: Callable[[], Awaitable[Opened]], turns: int
+) -> None:
     async def main() -> None:
-        listener = HttpListener(web.Application())
-        await listener.open("127.0.0.1", 0)
+        listener = await opened()
         clients = [socket.create_connection(("127.0.0.1", listener.port), 2) for _ in range(3)]
         for _ in range(turns):
             await asyncio.sleep(0)
         await listener.close()
-        assert listener.connections.open == 0
         for client in clients:
             with client, suppress(ConnectionResetError):
                 assert client.recv(1) == b""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
 from brokerpool.simulator.fault_proxy.connection import close_with_reset
 from brokerpool.simulator.faults import BreakHttp
-from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
+from brokerpool.transport.listening import (
+    ACCEPTED_A_TURN,
+    ListeningSocket,
+    accept_no_more,
+    lengthen_backlog,
+    listen_on,
+)
 
 # A request that names 1,000 instruments has a far longer first line than aiohttp's 8 KiB.
 _MAX_LINE_BYTES = 128 * 1024
@@ -48,7 +52,7 @@ class HttpListener:
             app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, max_line_size=_MAX_LINE_BYTES
         )
         self._resets_unread = resets_unread
-        self._sockets: list[_ListeningSocket] = []
+        self._sockets: list[ListeningSocket] = []
         self._servers: list[asyncio.Server] = []
         self.connections = ConnectionCount()
         self.port = 0
@@ -57,8 +61,7 @@ class HttpListener:
         """Begin to listen, as `listen_on` does. Raises OSError when the address is taken."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        for plain in await listen_on(host, port, backlog=_BACKLOG):
-            sock = _ListeningSocket(fileno=plain.detach())
+        for sock in await listen_on(host, port, backlog=_BACKLOG):
             self._sockets.append(sock)
             self._servers.append(
                 await loop.create_server(self._connection, sock=sock, backlog=ACCEPTED_A_TURN)
@@ -68,11 +71,7 @@ class HttpListener:
 
     async def close(self) -> None:
         """Stop listening, and close what was accepted; requests under way get a second to end."""
-        for sock in self._sockets:
-            sock.accepting = False
-        # What was accepted in this turn becomes a connection in the next one, and asyncio leaves it open for
-        # good when its listener has closed by then.
-        await asyncio.sleep(0)
+        await accept_no_more(self._sockets)
         for server in self._servers:
             server.close()
         await self._runner.cleanup()
@@ -82,17 +81,6 @@ class HttpListener:
         server = self._runner.server
         assert server is not None
         return HttpConnection(server(), self.connections, self._resets_unread)
-
-
-class _ListeningSocket(socket.socket):
-    """A listening socket that can have nobody accepted while its server is still there."""
-
-    accepting = True
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        if not self.accepting:
-            raise BlockingIOError
-        return super().accept()
 
 
 class HttpConnection(asyncio.Protocol):

@@ -23,7 +23,14 @@ from picows import (
 
 from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
 from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
-from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
+from brokerpool.transport.listening import (
+    ACCEPTED_A_TURN,
+    ListeningSocket,
+    accept_no_more,
+    cut_off,
+    lengthen_backlog,
+    listen_on,
+)
 from brokerpool.transport.reads import HANDSHAKE_BYTES, Portion
 
 _BACKLOG = 1024
@@ -54,17 +61,6 @@ class Refusal(NamedTuple):
     headers: Mapping[str, str] = _NO_HEADERS
 
 
-class _ListeningSocket(socket.socket):
-    """A listening socket that aiofastnet can pause.
-
-    When no descriptor is left it takes the socket from the loop for a second, by a method that only loops
-    have; without one here it would try again at once, and for ever.
-    """
-
-    def remove_reader(self, descriptor: int) -> None:
-        asyncio.get_running_loop().remove_reader(descriptor)
-
-
 class LinkServer:
     """A listening WebSocket server and the links that it accepted."""
 
@@ -84,6 +80,7 @@ class LinkServer:
         self._sweep: asyncio.TimerHandle | None = None
         #: One for each address of the host.
         self._servers: list[asyncio.Server] = []
+        self._sockets: list[ListeningSocket] = []
 
     @property
     def port(self) -> int:
@@ -99,8 +96,8 @@ class LinkServer:
         self, host: str, port: int, handshake_timeout: float, tls: ssl.SSLContext | None
     ) -> None:
         """Begin to accept; port 0 takes any free one. Raises OSError when the address is taken."""
-        for plain in await listen_on(host, port, backlog=_BACKLOG):
-            sock = _ListeningSocket(fileno=plain.detach())
+        for sock in await listen_on(host, port, backlog=_BACKLOG):
+            self._sockets.append(sock)
             # Before anybody connects: accepted sockets have it too, and announce no wider window.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
             server = await ws_create_server(
@@ -124,6 +121,7 @@ class LinkServer:
             return
         if self._sweep is not None:
             self._sweep.cancel()
+        await accept_no_more(self._sockets)
         for server in self._servers:
             server.close()
         for link in list(self._links):
@@ -131,6 +129,7 @@ class LinkServer:
         if self._links:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), CLOSE_SECONDS + 1.0)
+        await cut_off(self._sockets)  # who has not finished the handshake
 
     def joined(self, link: Link) -> None:
         """Count a link whose handshake is done."""

@@ -17,7 +17,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.rest.admission import CONNECTION
 from brokerpool.gateway.rest.connection import Connection
-from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
+from brokerpool.transport.listening import (
+    ACCEPTED_A_TURN,
+    ListeningSocket,
+    accept_no_more,
+    lengthen_backlog,
+    listen_on,
+)
 
 _STOP_SECONDS = 3.0
 
@@ -63,12 +69,13 @@ class RestServer:
 
     def __init__(
         self,
-        sockets: list[socket.socket],
+        sockets: list[ListeningSocket],
         app: ASGIApp,
         slots: ConnectionSlots[Connection],
         tls: ssl.SSLContext | None,
     ) -> None:
         self.port = int(sockets[0].getsockname()[1])
+        self._sockets = sockets
         self._slots = slots
         self._tls = tls
         config = uvicorn.Config(
@@ -86,13 +93,16 @@ class RestServer:
             timeout_graceful_shutdown=1,
         )
         self._server = _Uvicorn(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="brokerpool http")
+        self._task = asyncio.create_task(self._server.serve(sockets=[*sockets]), name="brokerpool http")
 
     async def close(self) -> None:
         """Stop listening; requests under way have a second to finish."""
+        await accept_no_more(self._sockets)
         self._server.should_exit = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._task, _STOP_SECONDS)
+        for server in self._server.servers:
+            server.close()  # where uvicorn was given up it has not done so
         for connection in self._slots:
             connection.abort()
 
