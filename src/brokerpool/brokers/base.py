@@ -9,6 +9,7 @@ from enum import Enum
 from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
+from brokerpool.brokers.capacity import Capacity, ModeRule, mode_rule
 from brokerpool.brokers.login import Login
 from brokerpool.instruments import Instrument, Token, TokenBook
 from brokerpool.ticks import Mode, Tick
@@ -45,15 +46,24 @@ class FeedLimits:
     silence_seconds: float
     #: Levels of the order book on each side.
     depth_levels: int
+    #: What one socket carries in each mode, None where modes count alike.
+    modes: ModeRule | None = None
 
     @classmethod
     def load(cls, broker: str) -> FeedLimits:
-        """Read the `[websocket]` table of the broker's `limits.toml`: each figure with source and date."""
+        """Read `[websocket]` and `[capacity]` of the broker's `limits.toml`: each figure with source and date."""
         text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
-        table: dict[str, dict[str, Any]] = tomllib.loads(text)["websocket"]
-        values = {f.name: table[f.name]["value"] for f in fields(cls)}
+        tables: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(text)
+        table = tables["websocket"]
+        values = {f.name: table[f.name]["value"] for f in fields(cls) if f.name != "modes"}
         windows = {n: tuple(RateWindow(*w) for w in v) for n, v in values.items() if isinstance(v, list)}
-        return cls(**{**values, **windows})
+        modes = mode_rule(tables.get("capacity", {}), values["symbols_per_connection"])
+        return cls(**{**values, **windows}, modes=modes)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the account's sockets may carry, as the broker publishes it."""
+        return Capacity(self.symbols_per_connection, self.max_connections, self.modes)
 
 
 class Endpoint(NamedTuple):
