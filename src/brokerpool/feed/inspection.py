@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brokerpool import arguments
 from brokerpool.brokers.base import BrokerFeed
 from brokerpool.feed.connection import Connection
-from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import PROGRESS, ConnectionState, SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
+
+if TYPE_CHECKING:  # both make what is told here, so that they import this module
+    from brokerpool.feed.delivery import Delivery
+    from brokerpool.feed.replica import Replica
 
 
 class Owner(NamedTuple):
