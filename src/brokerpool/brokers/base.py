@@ -51,7 +51,7 @@ class FeedLimits:
 
     @classmethod
     def load(cls, broker: str) -> FeedLimits:
-        """Read `[websocket]` and `[capacity]` of the broker's `limits.toml`: each figure with source and date."""
+        """Read the broker's `limits.toml`: each figure with source and date; `[capacity]` may be left out."""
         text = resources.files(f"brokerpool.brokers.{broker}").joinpath("limits.toml").read_text("utf-8")
         tables: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(text)
         table = tables["websocket"]

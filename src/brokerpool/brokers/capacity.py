@@ -72,6 +72,11 @@ class Capacity:
             raise ValueError("a capacity is at least one socket with room for at least one instrument")
 
     @property
+    def most(self) -> int:
+        """Instruments that a socket carries in the mode of which it carries most."""
+        return self.symbols if self.modes is None else max(self.room(EMPTY, mode) for mode in Mode)
+
+    @property
     def by_mode(self) -> bool:
         """Whether modes are told apart at all."""
         return self.modes is not None

@@ -105,7 +105,7 @@ class Connection(LinkHandler):
         self.opened_at = 0.0
         #: The version of the credentials with which it was opened.
         self.version = 0
-        self._subscriptions = Subscriptions()
+        self._subscriptions = Subscriptions(feed.limits.capacity)
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
         self._allowance = Allowance(feed.limits, account.messages)
         self._codec: FeedCodec  # a new one for each socket, made at the dial
@@ -303,6 +303,7 @@ class Connection(LinkHandler):
                 if self._down.is_set():
                     return
                 if number == 0:
+                    self._interrupted(self._subscriptions.interrupted())
                     self._expected(self._subscriptions.told(batch, self._monotonic()))
                 link.send_text(message)
                 self.traffic.control_messages += 1
@@ -311,6 +312,11 @@ class Connection(LinkHandler):
     def _expected(self, instruments: list[Instrument]) -> None:
         if instruments:
             self._observer.symbols_changed(instruments, SymbolState.SENT)
+
+    def _interrupted(self, instruments: list[Instrument]) -> None:
+        if instruments:
+            self._observer.symbols_changed(instruments, SymbolState.ACCEPTED)
+            self._observer.symbols_lost(instruments, "dropped for a moment: modes change places", self)
 
     async def _may_send(self) -> None:
         """Wait until one more control message may leave, and count it."""

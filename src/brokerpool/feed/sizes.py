@@ -42,8 +42,9 @@ def check(
     arguments.whole("max_symbols", max_symbols, 1)
     arguments.whole("max_connections", max_connections, 1)
     arguments.whole("redundancy", redundancy, 1, 1 + len(COPIES))
-    if redundancy > max_connections:
-        raise ValueError(f"{max_connections} connections cannot carry {redundancy} copies of a symbol")
+    sockets = min(max_connections, feed.limits.max_connections)
+    if redundancy > sockets:
+        raise ValueError(f"{sockets} connections cannot carry {redundancy} copies of a symbol")
     arguments.seconds("linger", linger)
     arguments.seconds("grace", grace)
 
