@@ -82,7 +82,10 @@ class Planner:
         """Return what becomes of each, modes that rise first; to be called once."""
         batch = dict.fromkeys(instruments)
         self._look(batch)
-        self._raise()
+        left = len(self._rising) + 1
+        while 0 < len(self._rising) < left:  # what moves makes room for others to stay
+            left = len(self._rising)
+            self._raise()
         waiting = [instrument for instrument in batch if instrument not in self._home]
         for rooms in self._tiers:
             total = sum(room for _, room in rooms)
