@@ -83,9 +83,7 @@ class Socket(FarEnd):
         if self._fits(token, mode):
             self.tokens[token] = mode
         else:
-            broker.ledger.violate(
-                broker.now(), f"no room for {token} in {mode.label} on socket {self.number}"
-            )
+            broker.ledger.violate(broker.now(), f"no {mode.label} of {token} fits on socket {self.number}")
             self.link.down.send(lambda: self.link.take_text(f"error: no room for {token} in that mode"))
 
     def _fits(self, token: int, mode: Mode) -> bool:
