@@ -6,7 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from brokerpool.brokers.capacity import Capacity, mode_rule
+from hypothesis import strategies as st
+
+from brokerpool.brokers.capacity import Capacity, Limit, ModeRule, mode_rule
 
 
 def _capacity(table: dict[str, Any]) -> Capacity:
@@ -26,3 +28,22 @@ def scaled(rule: Capacity, to: int, sockets: int = 3) -> Capacity:
         limits = [limit._replace(most=max(1, limit.most * to // rule.symbols)) for limit in modes.limits]
         modes = modes._replace(limits=tuple(limits))
     return Capacity(to, min(rule.sockets, sockets), modes)
+
+
+def _mixed(size: int, full: int, less_price: int, less_full: int, sockets: int) -> Capacity:
+    price, book = (0, 1, 0, 0), (0, 0, 1, 1)
+    limits = Limit(full, book), Limit(less_price, price, mixed=True), Limit(less_full, book, mixed=True)
+    return Capacity(size, sockets, ModeRule(limits, (0, 0, 1, 1)))
+
+
+def _weighed(size: int, quote: int, depth: int, sockets: int) -> Capacity:
+    return Capacity(size, sockets, ModeRule((Limit(size, (0, 1, quote, quote + depth)),)))
+
+
+_sockets = st.integers(1, 3)
+#: Rules for a few instruments: those of the brokers, and others that are as narrow in other places.
+small_rules = st.one_of(
+    st.builds(scaled, st.sampled_from(list(RULES.values())), st.integers(3, 8), _sockets),
+    st.builds(_mixed, st.integers(3, 6), st.integers(3, 6), st.integers(1, 3), st.integers(1, 2), _sockets),
+    st.builds(_weighed, st.integers(3, 9), st.integers(1, 2), st.integers(0, 2), _sockets),
+)

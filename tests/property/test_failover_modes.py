@@ -6,28 +6,24 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from brokerpool.brokers.capacity import Capacity, Limit, ModeRule
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.failover import AT_HOME, Failover
 from brokerpool.feed.placement import Placement, fill_first, least_loaded
 from brokerpool.feed.planning import Policy
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
-from tests.capacity_rules import RULES, scaled
+from tests.capacity_rules import small_rules
 from tests.property.test_failover import Leaving, Where
 
 universe = [Instrument("NSE", f"S{n}") for n in range(14)]
 modes = st.sampled_from(Mode)
-BOOKS = Capacity(5, 4, ModeRule((Limit(5, (0, 1, 2, 3)),)))
-TABLE = {name: rule for name, rule in RULES.items() if rule.sockets > 1}
-capacities = st.just(BOOKS) | st.builds(
-    lambda name, size: scaled(TABLE[name], size, 4), st.sampled_from(sorted(TABLE)), st.integers(3, 6)
-)
+batches = st.lists(st.sampled_from(universe), min_size=1, max_size=6)
 
 
 class ModesMachine(RuleBasedStateMachine):
     """Does what a replica does."""
 
-    @initialize(small=capacities, policy=st.sampled_from([fill_first, least_loaded]))
+    @initialize(small=small_rules, policy=st.sampled_from([fill_first, least_loaded]))
     def begin(self, small: Capacity, policy: Policy) -> None:
         self.capacity = small
         self.where: dict[str, str] = {}
@@ -38,12 +34,16 @@ class ModesMachine(RuleBasedStateMachine):
 
     # -- what happens -------------------------------------------------------------------------------------
 
-    @rule(
-        batch=st.lists(st.sampled_from(universe), min_size=1, max_size=6),
-        mode=modes,
-        priority=st.integers(0, 3),
-    )
+    @rule(data=st.data(), mode=st.sampled_from([Mode.QUOTE, Mode.DEPTH]))
+    def an_owner_wants_more(self, data: st.DataObject, mode: Mode) -> None:
+        if self.wanted:
+            self._subscribe(data.draw(st.permutations(sorted(self.wanted)))[:4], mode, 0)
+
+    @rule(batch=batches, mode=modes, priority=st.integers(0, 3))
     def subscribe(self, batch: list[Instrument], mode: Mode, priority: int) -> None:
+        self._subscribe(batch, mode, priority)
+
+    def _subscribe(self, batch: list[Instrument], mode: Mode, priority: int) -> None:
         plan = self.placement.plan(batch, Leaving(self.where), mode=mode)
         self.placement.commit(plan)
         for instrument, name in plan.moved.items():
@@ -64,11 +64,12 @@ class ModesMachine(RuleBasedStateMachine):
                 self._want(instrument, max(mode, self.wanted.get(instrument, mode)))
         self._settle()
 
-    @rule(instrument=st.sampled_from(universe), mode=modes)
-    def an_owner_leaves(self, instrument: Instrument, mode: Mode) -> None:
-        if mode < self.wanted.get(instrument, Mode.LTP):
-            self._want(instrument, mode)
-            self._settle()
+    @rule(batch=batches, mode=modes)
+    def an_owner_leaves(self, batch: list[Instrument], mode: Mode) -> None:
+        for instrument in batch:
+            if mode < self.wanted.get(instrument, Mode.LTP):
+                self._want(instrument, mode)
+        self._settle()
 
     @rule(instrument=st.sampled_from(universe))
     def unsubscribe(self, instrument: Instrument) -> None:

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.placement import Placement, fill_first, least_loaded
-from brokerpool.feed.planning import Policy
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Mode
-from tests.capacity_rules import RULES, scaled
 
 SIZE, SLOTS = 4, 3
 universe = [Instrument("NSE", f"S{n}") for n in range(20)]
@@ -119,162 +116,6 @@ class LeastLoadedMachine(PlacementMachine):
 
 TestPlacement = PlacementMachine.TestCase
 TestLeastLoaded = LeastLoadedMachine.TestCase
-
-
-class ModesMachine(RuleBasedStateMachine):
-    """The rules of seven brokers in small: what is accepted fits, and what is refused could not have."""
-
-    @initialize(
-        broker=st.sampled_from(sorted(RULES)),
-        size=st.integers(3, 12),
-        sockets=st.integers(1, 3),
-        policy=st.sampled_from([fill_first, least_loaded]),
-    )
-    def begin(self, broker: str, size: int, sockets: int, policy: Policy) -> None:
-        self.rule = scaled(RULES[broker], size, sockets)
-        self.placement = Placement("ws", self.rule, policy)
-        self.wanted: dict[Instrument, Mode] = {}
-
-    # -- what happens -------------------------------------------------------------------------------------
-
-    @rule(batch=batches, mode=st.sampled_from(Mode), data=st.data())
-    def subscribe(self, batch: list[Instrument], mode: Mode, data: st.DataObject) -> None:
-        known = sorted(self.placement.loads)
-        out = data.draw(st.sets(st.sampled_from(known))) if known else set()
-        before = [self.placement.carried_by_mode(name) for name in known]
-        plan = self.placement.plan(batch, out, mode=mode)
-        assert before == [self.placement.carried_by_mode(name) for name in known], "a plan changes nothing"
-        homes = {i: self.placement.slot(i) for i in batch}
-        self.placement.commit(plan)
-        for instrument, name in plan.moved.items():
-            assert name != homes[instrument]
-            hosts = [self.placement.host(instrument), homes[instrument], None]
-            host = data.draw(st.sampled_from([h for h in hosts if h != name]))
-            self.placement.rehome(instrument, name, mode, host)
-            assert self.placement.host(instrument) == host
-        touched = {*plan.assignments, *plan.moved.values(), *map(self.placement.slot, plan.raised)}
-        for touch in touched - {None}:
-            self._make_room(str(touch))
-        for instrument in dict.fromkeys(batch):
-            if instrument not in plan.unplaced:
-                self._want(instrument, max(mode, self.wanted.get(instrument, mode)))
-        for instrument in plan.unplaced:
-            assert self.placement.slot(instrument) == homes[instrument], "it stays where it is"
-            self._check_refused(instrument, mode)
-
-    @precondition(lambda self: self.wanted)
-    @rule(data=st.data(), mode=st.sampled_from(Mode))
-    def an_owner_leaves(self, data: st.DataObject, mode: Mode) -> None:
-        instrument = data.draw(st.sampled_from(sorted(self.wanted)))
-        if mode < self.wanted[instrument]:
-            self._want(instrument, mode)
-
-    @precondition(lambda self: self.wanted)
-    @rule(data=st.data())
-    def unsubscribe(self, data: st.DataObject) -> None:
-        instrument = data.draw(st.sampled_from(sorted(self.wanted)))
-        places = [self.placement.slot(instrument), self.placement.host(instrument)]
-        self.placement.remove(instrument)
-        del self.wanted[instrument]
-        for name in filter(None, places):
-            self.placement.settle(name)
-
-    @precondition(lambda self: self.wanted)
-    @rule(data=st.data())
-    def be_hosted(self, data: st.DataObject) -> None:
-        instrument = data.draw(st.sampled_from(sorted(self.wanted)))
-        others = [n for n in self.placement.loads if n != self.placement.slot(instrument)]
-        others = [n for n in others if self.placement.takes(n, instrument)]
-        if others:
-            name = data.draw(st.sampled_from(others))
-            self.placement.take_in(instrument, name)
-            assert self.placement.mode(name, instrument) in (self.wanted[instrument], Mode.LTP)
-
-    @precondition(lambda self: self.placement.has_hosted)
-    @rule(data=st.data(), stays=st.booleans())
-    def move_on(self, data: st.DataObject, stays: bool) -> None:
-        hosted = [i for i in sorted(self.wanted) if self.placement.host(i) is not None]
-        instrument = data.draw(st.sampled_from(hosted))
-        if stays and not self.placement.low(instrument):
-            self.placement.make_home(instrument)
-        else:
-            self.placement.leave(instrument)
-
-    @precondition(lambda self: any(not self.placement.carried(name) for name in self.placement.loads))
-    @rule()
-    def close_an_empty_slot(self) -> None:
-        self.placement.close(next(n for n in self.placement.loads if not self.placement.carried(n)))
-
-    # -- what a replica does ------------------------------------------------------------------------------
-
-    def _want(self, instrument: Instrument, mode: Mode) -> None:
-        self.wanted[instrument] = mode
-        places = [self.placement.slot(instrument), self.placement.host(instrument)]
-        for name in filter(None, places):
-            self.placement.adapt(instrument, name, mode)
-        for name in filter(None, places):
-            self.placement.settle(name)
-
-    def _make_room(self, name: str) -> None:
-        self.placement.settle(name)
-        for instrument in list(self.placement.hosted(name)):
-            if self.placement.overfull(name):
-                self.placement.leave(instrument)
-
-    # -- what holds ---------------------------------------------------------------------------------------
-
-    def _demand(self, name: str) -> list[int]:
-        """Return what is wanted of those at home in a slot, by mode."""
-        counts = [0, 0, 0, 0]
-        for instrument in self.placement.homes(name):
-            counts[self.wanted[instrument]] += 1
-        return counts
-
-    def _check_refused(self, instrument: Instrument, mode: Mode) -> None:
-        """Look at every slot: there is none in which the instrument fits in the mode."""
-        home = self.placement.slot(instrument)
-        assert not self.rule.room([0, 0, 0, 0], mode) or len(self.placement.loads) == self.rule.sockets
-        for name in self.placement.loads:
-            loads = [(self._demand(name), self.wanted.get(instrument))]
-            if self.rule.by_mode:
-                carried = self.placement.mode(name, instrument) if name == home else None
-                loads.append((self.placement.homes_by_mode(name), carried))
-            for counts, present in loads:
-                if name == home and present is not None:
-                    counts[present] -= 1
-                counts[mode] += 1
-                assert not self.rule.fits(counts), f"{instrument} fits in {name}"
-
-    @invariant()
-    def no_slot_ever_carries_more_than_the_rule_allows(self) -> None:
-        if hasattr(self, "placement"):
-            assert len(self.placement.loads) <= self.rule.sockets
-            for name in self.placement.loads:
-                assert self.rule.fits(self.placement.carried_by_mode(name))
-                assert not self.placement.overfull(name)
-
-    @invariant()
-    def what_is_wanted_is_carried_and_in_no_higher_mode_where_all_of_it_fits(self) -> None:
-        if not hasattr(self, "placement") or not self.rule.by_mode:
-            return
-        assert len(self.placement) == len(self.wanted)
-        for instrument, mode in self.wanted.items():
-            home = self.placement.slot(instrument)
-            assert home is not None
-            assert self.placement.wanted(instrument) == mode
-            assert self.placement.mode(home, instrument) >= mode
-        for name in self.placement.loads:
-            carried = [0, 0, 0, 0]
-            for instrument in (*self.placement.homes(name), *self.placement.hosted(name)):
-                carried[self.placement.mode(name, instrument)] += 1
-            assert carried == self.placement.carried_by_mode(name), "the counts are right"
-            if self.rule.fits(self._demand(name)) and not self.placement.hosted(name):
-                self.placement.settle(name)
-                assert self.placement.carried_by_mode(name) == self._demand(name), "freed room is free"
-
-
-TestModes = ModesMachine.TestCase
-TestModes.settings = settings(stateful_step_count=40)
 
 
 def test_least_loaded_spreads_a_batch_evenly_and_then_tops_up_the_emptiest() -> None:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from brokerpool.brokers.base import ControlBatch
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.ticks import Mode
-from tests.capacity_rules import RULES, scaled
+from tests.capacity_rules import RULES, small_rules
 
 CAPACITY = 3
 tokens = st.integers(1, 5)
@@ -74,10 +75,10 @@ class ReconcileMachine(RuleBasedStateMachine):
 class ModesMachine(RuleBasedStateMachine):
     """A broker that tells modes apart, and judges every change of every message by its rule."""
 
-    @initialize(broker=st.sampled_from(sorted(RULES)), size=st.integers(3, 8))
-    def begin(self, broker: str, size: int) -> None:
-        self.rule = scaled(RULES[broker], size)
-        self.reconciler = Reconciler(self.rule)
+    @initialize(small=small_rules)
+    def begin(self, small: Capacity) -> None:
+        self.rule = small
+        self.reconciler = Reconciler(small)
         self.wanted: dict[int, Mode] = {}
         self.broker: dict[object, Mode] = {}
 

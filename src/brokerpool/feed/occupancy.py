@@ -66,13 +66,15 @@ class Occupancy:
         """Forget a slot."""
         del self._slots[name]
 
-    def enter(self, name: str, instrument: Instrument, mode: Mode, *, hosted: bool = False) -> None:
-        """Put an instrument into a slot."""
+    def enter(self, name: str, instrument: Instrument, step: Step, *, hosted: bool = False) -> None:
+        """Put an instrument into a slot; hosted it may be carried in a lower mode than is wanted."""
         slot = self._slots[name]
         if hosted:
             slot.hosted.add(instrument)
-        slot.modes[instrument] = mode
-        slot.count(instrument, mode, 1)
+        slot.modes[instrument] = step.carried
+        slot.count(instrument, step.carried, 1)
+        if step.wanted < step.carried:
+            slot.late[instrument] = step.wanted
 
     def leave(self, name: str, instrument: Instrument) -> None:
         """Take an instrument out of a slot."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from brokerpool.brokers.capacity import Capacity
-from brokerpool.feed.occupancy import Occupancy
+from brokerpool.feed.occupancy import Occupancy, Step
 from brokerpool.feed.planning import Plan, Planner, Policy, Tiers
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
@@ -125,7 +125,7 @@ class Placement:
             self._home.update(dict.fromkeys(instruments, name))
             if self._modes is not None:
                 for instrument in instruments:
-                    self._modes.enter(name, instrument, plan.mode)
+                    self._modes.enter(name, instrument, Step(plan.mode, plan.mode))
         for instrument in plan.raised:
             assert self._modes is not None  # only then a plan says so
             self._modes.lift(self._home[instrument], instrument, plan.mode)
@@ -143,9 +143,9 @@ class Placement:
         self.open(name)
         self._homes[name][instrument] = None
         self._home[instrument] = name
-        self._modes.enter(name, instrument, mode)
+        self._modes.enter(name, instrument, Step(mode, mode))
         if host is not None and kept is not None:
-            self._stay(instrument, host, kept)
+            self._stay(instrument, host, Step(kept, mode))
         return [n for n in places if n not in (name, host)]
 
     def open(self, name: str) -> None:
@@ -184,15 +184,16 @@ class Placement:
         """Give an instrument that has a home a place as hosted in another slot, in the wanted mode."""
         self.leave(instrument)
         self.open(name)
-        self._stay(instrument, name, self.wanted(instrument))
+        mode = self.wanted(instrument)
+        self._stay(instrument, name, Step(mode, mode))
 
-    def _stay(self, instrument: Instrument, name: str, mode: Mode) -> None:
+    def _stay(self, instrument: Instrument, name: str, step: Step) -> None:
         self._hosted[name][instrument] = None
         self._host[instrument] = name
         way = self._home[instrument], name
         self._away[way] = self._away.get(way, 0) + 1
         if self._modes is not None:
-            self._modes.enter(name, instrument, mode, hosted=True)
+            self._modes.enter(name, instrument, step, hosted=True)
 
     def host(self, instrument: Instrument) -> str | None:
         """Return the slot in which the instrument is hosted, None when it is nowhere."""
@@ -213,12 +214,12 @@ class Placement:
     def make_home(self, instrument: Instrument) -> str:
         """Make the slot in which the instrument is hosted its home, and return the home that it leaves."""
         new = self._host[instrument]
-        mode = self._modes.mode(new, instrument) if self._modes is not None else None
+        step = None if self._modes is None else self._modes.step(new, instrument)
         old = self.remove(instrument)
         self._homes[new][instrument] = None
         self._home[instrument] = new
-        if self._modes is not None and mode is not None:
-            self._modes.enter(new, instrument, mode)
+        if self._modes is not None and step is not None:
+            self._modes.enter(new, instrument, step)
         return old
 
     def away(self, home: str, host: str | None = None) -> int:

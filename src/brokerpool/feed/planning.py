@@ -83,7 +83,7 @@ class Planner:
         batch = dict.fromkeys(instruments)
         self._look(batch)
         left = len(self._rising) + 1
-        while 0 < len(self._rising) < left:  # what moves makes room for others to stay
+        while 0 < len(self._rising) < left:
             left = len(self._rising)
             self._raise()
         waiting = [instrument for instrument in batch if instrument not in self._home]
@@ -105,14 +105,15 @@ class Planner:
                 mode = self._modes.mode(host, instrument)
                 if self._draft.adopt(host, mode, self._plan.mode):
                     self._move(instrument, host)
-        for number, rooms in enumerate(self._tiers):
+        for rooms in self._tiers:
             total = sum(room for _, room in rooms)
             for name, share in self._policy(list(self._rising)[:total], rooms).items():
                 self._draft.add(name, self._plan.mode, len(share))
                 for instrument in share:
                     self._move(instrument, name)
-            if number == 0:  # another slot that works is better than the places of hosted symbols
-                self._rise_at_home(hosted=False)
+            # Now, for another slot that works is better than the places of hosted symbols; and what has moved
+            # makes room at its home.
+            self._rise_at_home(hosted=False)
 
     def _look(self, batch: Iterable[Instrument]) -> None:
         mode = self._plan.mode
