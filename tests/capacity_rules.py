@@ -30,13 +30,15 @@ def scaled(rule: Capacity, to: int, sockets: int = 3) -> Capacity:
     return Capacity(to, min(rule.sockets, sockets), modes)
 
 
-def _mixed(size: int, full: int, less_price: int, less_full: int, sockets: int) -> Capacity:
+def mixed(size: int, full: int, less_price: int, less_full: int, sockets: int) -> Capacity:
+    """Return a rule that allows fewer prices, and fewer of the other modes, where both are on a socket."""
     price, book = (0, 1, 0, 0), (0, 0, 1, 1)
     limits = Limit(full, book), Limit(less_price, price, mixed=True), Limit(less_full, book, mixed=True)
     return Capacity(size, sockets, ModeRule(limits, (0, 0, 1, 1)))
 
 
-def _weighed(size: int, quote: int, depth: int, sockets: int) -> Capacity:
+def weighed(size: int, quote: int, depth: int, sockets: int) -> Capacity:
+    """Return a rule by which a quote takes so many places, and an order book so many more."""
     return Capacity(size, sockets, ModeRule((Limit(size, (0, 1, quote, quote + depth)),)))
 
 
@@ -44,6 +46,6 @@ _sockets = st.integers(1, 3)
 #: Rules for a few instruments: those of the brokers, and others that are as narrow in other places.
 small_rules = st.one_of(
     st.builds(scaled, st.sampled_from(list(RULES.values())), st.integers(3, 8), _sockets),
-    st.builds(_mixed, st.integers(3, 6), st.integers(3, 6), st.integers(1, 3), st.integers(1, 2), _sockets),
-    st.builds(_weighed, st.integers(3, 9), st.integers(1, 2), st.integers(0, 2), _sockets),
+    st.builds(mixed, st.integers(3, 6), st.integers(3, 6), st.integers(1, 3), st.integers(1, 2), _sockets),
+    st.builds(weighed, st.integers(3, 9), st.integers(1, 2), st.integers(0, 2), _sockets),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from collections.abc import Sequence
+from random import Random
+
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.failover import AT_HOME, Failover
@@ -12,38 +14,82 @@ from brokerpool.feed.placement import Placement, fill_first, least_loaded
 from brokerpool.feed.planning import Policy
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
-from tests.capacity_rules import small_rules
+from tests.capacity_rules import small_rules, weighed
 from tests.property.test_failover import Leaving, Where
 
 universe = [Instrument("NSE", f"S{n}") for n in range(14)]
-modes = st.sampled_from(Mode)
-batches = st.lists(st.sampled_from(universe), min_size=1, max_size=6)
 
 
-class ModesMachine(RuleBasedStateMachine):
-    """Does what a replica does."""
+class Walk:
+    """Does what a replica does, in an order of chance."""
 
-    @initialize(small=small_rules, policy=st.sampled_from([fill_first, least_loaded]))
-    def begin(self, small: Capacity, policy: Policy) -> None:
-        self.capacity = small
+    def __init__(self, rule: Capacity, policy: Policy, random: Random) -> None:
+        self.capacity = rule
+        self.random = random
         self.where: dict[str, str] = {}
         self.priorities: dict[Instrument, int] = {}
         self.wanted: dict[Instrument, Mode] = {}
-        self.placement = Placement("ws", small, policy)
+        self.placement = Placement("ws", rule, policy)
         self.failover = Failover(self.placement, Leaving(self.where), self._urgency)
+
+    def go(self, steps: int) -> None:
+        ways = [self.subscribe, self.want_more, self.want_less, self.change_a_connection] * 2
+        ways += [self.unsubscribe, self.go_home, self.stay]
+        for _ in range(steps):
+            self.random.choice(ways)()
+            self._settle()
+            self.check_that_every_symbol_has_its_mode_at_home_and_no_slot_too_much()
 
     # -- what happens -------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), mode=st.sampled_from([Mode.QUOTE, Mode.DEPTH]))
-    def an_owner_wants_more(self, data: st.DataObject, mode: Mode) -> None:
-        if self.wanted:
-            self._subscribe(data.draw(st.permutations(sorted(self.wanted)))[:4], mode, 0)
+    def subscribe(self) -> None:
+        self._subscribe(self._some(universe), self.random.choice(list(Mode)))
 
-    @rule(batch=batches, mode=modes, priority=st.integers(0, 3))
-    def subscribe(self, batch: list[Instrument], mode: Mode, priority: int) -> None:
-        self._subscribe(batch, mode, priority)
+    def want_more(self) -> None:
+        self._subscribe(self._some(sorted(self.wanted)), self.random.choice([Mode.QUOTE, Mode.DEPTH]))
 
-    def _subscribe(self, batch: list[Instrument], mode: Mode, priority: int) -> None:
+    def want_less(self) -> None:
+        mode = self.random.choice([Mode.LTP, Mode.LTP, Mode.QUOTE])
+        for instrument in self._some(sorted(self.wanted)):
+            if mode < self.wanted[instrument]:
+                self._want(instrument, mode)
+
+    def unsubscribe(self) -> None:
+        for instrument in self._some(sorted(self.wanted)):
+            del self.wanted[instrument]
+            places = (self.placement.slot(instrument), self.placement.host(instrument))
+            self.failover.remove(instrument)
+            for name in filter(None, places):
+                self.placement.settle(name)
+
+    def change_a_connection(self) -> None:
+        for name in self.random.sample(sorted(self.where), min(1, len(self.where))):
+            self.where[name] = self.random.choice(
+                [Where.LIVE] * 2 + [Where.DIALLING, Where.OUT, Where.EVACUATED]
+            )
+            for instrument in [*self.placement.hosted(name), *self.placement.homes(name)]:
+                self.failover.note(instrument)
+
+    def go_home(self) -> None:
+        for instrument in self._some(sorted(self.wanted)):
+            home = self.placement.slot(instrument)
+            if home and self.where[home] == Where.LIVE and self.placement.host(instrument):
+                self.failover.leave(instrument)
+                self.failover.note(instrument)
+
+    def stay(self) -> None:
+        """Make the places of evacuated symbols their homes."""
+        for instrument in self._some(sorted(self.wanted)):
+            home, host = self.placement.slot(instrument), self.placement.host(instrument)
+            if home and host and self.where[home] == Where.EVACUATED and not self.placement.low(instrument):
+                self.failover.make_home(instrument)
+                self.failover.note(instrument)
+
+    def _some(self, instruments: Sequence[Instrument]) -> list[Instrument]:
+        return self.random.sample(instruments, min(len(instruments), self.random.randint(1, 6)))
+
+    def _subscribe(self, batch: list[Instrument], mode: Mode) -> None:
+        priority = self.random.randint(0, 2)
         plan = self.placement.plan(batch, Leaving(self.where), mode=mode)
         self.placement.commit(plan)
         for instrument, name in plan.moved.items():
@@ -58,52 +104,10 @@ class ModesMachine(RuleBasedStateMachine):
             for instrument in self.failover.surplus(changed):
                 self.failover.leave(instrument)
                 self.failover.note(instrument)
-        for instrument in dict.fromkeys(batch):
+        for instrument in batch:
             if instrument not in plan.unplaced:
                 self.priorities[instrument] = priority
                 self._want(instrument, max(mode, self.wanted.get(instrument, mode)))
-        self._settle()
-
-    @rule(batch=batches, mode=modes)
-    def an_owner_leaves(self, batch: list[Instrument], mode: Mode) -> None:
-        for instrument in batch:
-            if mode < self.wanted.get(instrument, Mode.LTP):
-                self._want(instrument, mode)
-        self._settle()
-
-    @rule(instrument=st.sampled_from(universe))
-    def unsubscribe(self, instrument: Instrument) -> None:
-        if self.wanted.pop(instrument, None) is not None:
-            places = (self.placement.slot(instrument), self.placement.host(instrument))
-            self.failover.remove(instrument)
-            for name in filter(None, places):
-                self.placement.settle(name)
-            self._settle()
-
-    @rule(data=st.data(), where=st.sampled_from([Where.LIVE, Where.DIALLING, Where.OUT, Where.EVACUATED]))
-    def a_connection_changes(self, data: st.DataObject, where: str) -> None:
-        if self.where:
-            name = data.draw(st.sampled_from(sorted(self.where)))
-            self.where[name] = where
-            for instrument in [*self.placement.hosted(name), *self.placement.homes(name)]:
-                self.failover.note(instrument)
-            self._settle()
-
-    @rule(instrument=st.sampled_from(universe))
-    def the_home_serves(self, instrument: Instrument) -> None:
-        home = self.placement.slot(instrument)
-        if home and self.where[home] == Where.LIVE and self.placement.host(instrument):
-            self.failover.leave(instrument)
-            self.failover.note(instrument)
-            self._settle()
-
-    @rule(instrument=st.sampled_from(universe))
-    def an_evacuated_symbol_stays_where_it_is(self, instrument: Instrument) -> None:
-        home, host = self.placement.slot(instrument), self.placement.host(instrument)
-        if home and host and self.where[home] == Where.EVACUATED and not self.placement.low(instrument):
-            self.failover.make_home(instrument)
-            self.failover.note(instrument)
-            self._settle()
 
     # -- what a replica does ------------------------------------------------------------------------------
 
@@ -143,6 +147,9 @@ class ModesMachine(RuleBasedStateMachine):
             raise AssertionError("the moves have no end")
         assert len(taken_in) == len(set(taken_in)), "nothing moves twice"
         self._check_unplaced()
+        low = [i for i in self.wanted if self.placement.low(i) and self._urgency(i) != AT_HOME]
+        if len(low) == self.failover.waiting == 1:
+            assert not any(self.placement.takes(n, low[0]) for n in self._working), "there is a better place"
 
     # -- what holds ---------------------------------------------------------------------------------------
 
@@ -163,10 +170,7 @@ class ModesMachine(RuleBasedStateMachine):
                 mode = self.placement.wanted(instrument)
                 assert not self.capacity.room(counts, mode), f"{instrument} fits on {name}"
 
-    @invariant()
-    def every_symbol_has_its_mode_at_home_and_no_slot_too_much(self) -> None:
-        if not hasattr(self, "placement"):
-            return
+    def check_that_every_symbol_has_its_mode_at_home_and_no_slot_too_much(self) -> None:
         self._check_sizes()
         assert len(self.placement) == len(self.wanted)
         for instrument, mode in self.wanted.items():
@@ -181,5 +185,22 @@ class ModesMachine(RuleBasedStateMachine):
             assert self.failover.waits(instrument) is (displaced and not settled)
 
 
-TestModes = ModesMachine.TestCase
-TestModes.settings = settings(stateful_step_count=40)
+@given(small_rules, st.sampled_from([fill_first, least_loaded]), st.integers(0, 2**32))
+def test_whatever_fails_the_rule_is_kept_and_who_waits_could_not_have_had_a_place(
+    small: Capacity, policy: Policy, seed: int
+) -> None:
+    Walk(small, policy, Random(seed)).go(100)
+
+
+def test_no_more_symbols_lose_their_places_than_a_more_important_one_needs() -> None:
+    placement = Placement("ws", weighed(3, 1, 1, 3))  # an order book takes two of three places
+    price, book, other = universe[:3]
+    placement.commit(placement.plan([price], mode=Mode.LTP))
+    placement.commit(placement.plan([book], mode=Mode.DEPTH))
+    placement.commit(placement.plan([other], mode=Mode.DEPTH))
+    placement.open("ws-3")
+    failover = Failover(placement, ["ws-1", "ws-2"], {price: 0, book: 1, other: 2}.__getitem__)
+    failover.take_in(price, "ws-3")
+    failover.take_in(book, "ws-3")
+    failover.note(other)
+    assert failover.step(["ws-3"]) == (book, None), "the price matters less, and its place is too small"

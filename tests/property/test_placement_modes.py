@@ -15,7 +15,7 @@ from brokerpool.feed.planning import Plan, Policy
 from brokerpool.feed.replica import planned
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
-from tests.capacity_rules import small_rules
+from tests.capacity_rules import mixed, small_rules, weighed
 
 universe = [Instrument("NSE", f"S{n}") for n in range(14)]
 batches = st.lists(st.sampled_from(universe), max_size=6)
@@ -224,3 +224,56 @@ def test_what_one_copy_refuses_both_refuse_and_the_rest_fits_on_both(
                 if small.by_mode:
                     assert placement.wanted(instrument) == wanted
             assert len(placement) == len(carried)
+
+
+class Narrow(Copy):
+    """A copy that has no room for one symbol."""
+
+    def __init__(self, rule: Capacity, lacks: Instrument) -> None:
+        super().__init__(rule, fill_first)
+        self.lacks = lacks
+
+    def plan(self, instruments: list[Instrument], mode: Mode) -> Plan:
+        plan = super().plan([i for i in instruments if i != self.lacks], mode)
+        plan.unplaced.extend({self.lacks}.intersection(instruments))
+        return plan
+
+
+#: Three prices or three books; where they mix one of each.
+ALL_OR_NONE = mixed(3, 3, 1, 1, 1)
+
+
+def test_symbols_that_can_only_rise_together_do_not_rise_when_one_of_them_is_refused_by_the_other_copy() -> (
+    None
+):
+    three = universe[:3]
+    wide, narrow = Copy(ALL_OR_NONE, fill_first), Narrow(ALL_OR_NONE, three[1])
+    wide.commit(wide.plan(three, Mode.LTP))
+    assert wide.plan(three, Mode.DEPTH).raised == three, "alone it would take them all"
+    plans, unplaced = planned(cast("Any", [wide, narrow]), three, Mode.DEPTH)
+    wide.commit(plans[0])
+    assert unplaced == three
+    assert wide.placement.carried_by_mode("ws-1") == [0, 3, 0, 0]
+
+
+def test_a_symbol_that_is_hosted_gets_its_home_there_when_its_mode_has_room_nowhere_else() -> None:
+    placement = Placement("ws", weighed(4, 1, 1, 2))  # an order book takes two of four places
+    placement.commit(placement.plan(universe[:7], mode=Mode.LTP))
+    placement.take_in(universe[0], "ws-2")
+    plan = placement.plan(universe[:1], out=["ws-1"], mode=Mode.DEPTH)
+    assert plan.moved == {}
+    assert plan.unplaced == universe[:1], "three and a book are five"
+    placement.remove(universe[6])
+    assert placement.plan(universe[:1], out=["ws-1"], mode=Mode.DEPTH).moved == {universe[0]: "ws-2"}
+
+
+def test_one_mode_may_rise_where_another_one_that_waits_may_fall_for_it() -> None:
+    placement = Placement("ws", mixed(4, 4, 2, 2, 1))
+    placement.commit(placement.plan(universe[:2], mode=Mode.LTP))
+    placement.commit(placement.plan(universe[2:4], mode=Mode.DEPTH))
+    assert placement.adapt(universe[2], "ws-1", Mode.LTP) is Mode.DEPTH, "two prices are all that fit"
+    plan = placement.plan(universe[:1], mode=Mode.DEPTH)
+    assert plan.raised == universe[:1]
+    placement.commit(plan)
+    assert placement.settle("ws-1") == {universe[2]: Mode.LTP}
+    assert placement.carried_by_mode("ws-1") == [0, 2, 0, 2]

@@ -212,28 +212,12 @@ class Draft:
                 view[old] -= 1
                 view[mode] += 1
 
-    def adopt(self, name: str, old: Mode, mode: Mode) -> bool:
-        """Give a hosted instrument its home where it is, in a higher mode, and tell whether that fits."""
-        own, every = self._views[name]
-        risen = [moved(view, old, mode) for view in every]
-        if not any(map(self._rule.fits, risen)):
-            return False
-        self._views[name] = [moved_in(view, mode) for view in own], risen
-        return True
-
 
 def moved(counts: list[int], old: Mode, new: Mode, count: int = 1) -> list[int]:
     """Return the counts after instruments have gone from one mode to another."""
     after = list(counts)
     after[old] -= count
     after[new] += count
-    return after
-
-
-def moved_in(counts: list[int], mode: Mode) -> list[int]:
-    """Return the counts after one more has come."""
-    after = list(counts)
-    after[mode] += 1
     return after
 
 

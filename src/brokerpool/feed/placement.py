@@ -93,7 +93,7 @@ class Placement:
         if self._modes is not None:
             new = [name for name, _ in self.new_slots()]
             tiers = Tiers(self._modes.draft(new), list(self._homes), new, mode, out, promised)
-            return Planner(tiers, self._modes, self._home, self._host, self._policy).plan(instruments)
+            return Planner(tiers, self._modes, self._home, self._policy).plan(instruments)
         waiting = [i for i in dict.fromkeys(instruments) if i not in self._home]
         places = self.capacity - len(self._home)
         waiting, unplaced = waiting[:places], waiting[places:]

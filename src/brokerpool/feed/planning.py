@@ -65,14 +65,12 @@ class Planner:
         tiers: Tiers,
         modes: Occupancy,
         home: Mapping[Instrument, str],
-        host: Mapping[Instrument, str],
         policy: Policy,
     ) -> None:
         self._tiers = tiers
         self._draft = tiers.draft
         self._modes = modes
         self._home = home
-        self._host = host
         self._policy = policy
         self._plan = Plan({}, [], tiers.mode)
         #: What has no place for its mode yet, and how it is carried.
@@ -82,10 +80,7 @@ class Planner:
         """Return what becomes of each, modes that rise first; to be called once."""
         batch = dict.fromkeys(instruments)
         self._look(batch)
-        left = len(self._rising) + 1
-        while 0 < len(self._rising) < left:
-            left = len(self._rising)
-            self._raise()
+        self._raise()
         waiting = [instrument for instrument in batch if instrument not in self._home]
         for rooms in self._tiers:
             total = sum(room for _, room in rooms)
@@ -99,12 +94,6 @@ class Planner:
 
     def _raise(self) -> None:
         self._rise_at_home(hosted=True)
-        for instrument in list(self._rising):
-            host = self._host.get(instrument)
-            if host is not None:
-                mode = self._modes.mode(host, instrument)
-                if self._draft.adopt(host, mode, self._plan.mode):
-                    self._move(instrument, host)
         for rooms in self._tiers:
             total = sum(room for _, room in rooms)
             for name, share in self._policy(list(self._rising)[:total], rooms).items():
