@@ -75,7 +75,7 @@ is nearly always a misspelling.
 
 SETTINGS_END = """\
 `MAX_SYMBOLS_PER_WEBSOCKET` and `MAX_WEBSOCKET_CONNECTIONS` lower what the broker publishes. Above it
-`serve` and `check` then warn, because the broker will refuse what is beyond its limit.
+`serve` and `check` warn, and the broker's limit holds.
 
 [Market hours](market-hours.md) has the regular hours and the form of `BROKERPOOL_HOLIDAYS_FILE`.
 """

@@ -127,12 +127,17 @@ class Planner:
         for instrument, step in self._rising.items():
             groups.setdefault(self._home[instrument], Counter())[step] += 1
         whole = {name for name, group in groups.items() if draft.rises(name, group, mode, hosted=hosted)}
+        full: set[tuple[str, Step]] = set()
         for instrument, step in sorted(self._rising.items(), key=lambda item: -item[1].carried):
             home = self._home[instrument]
+            if (home, step) in full:
+                continue
             if home in whole or draft.rises(home, {step: 1}, mode, hosted=hosted):
                 draft.rise(home, step, mode)
                 self._plan.raised.append(instrument)
                 del self._rising[instrument]
+            else:
+                full.add((home, step))
 
     def _move(self, instrument: Instrument, name: str) -> None:
         self._plan.moved[instrument] = name
