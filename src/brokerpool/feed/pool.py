@@ -84,7 +84,7 @@ class WebSocketPool:
         TypeError without a feed, and RuntimeError where no event loop runs.
         """
         sizes = {"max_symbols": max_symbols, "max_connections": max_connections, "redundancy": redundancy}
-        check(feed, **sizes, linger=linger, grace=grace, placement=placement)
+        capacity = check(feed, **sizes, linger=linger, grace=grace, placement=placement)
         check_parts(hours, filler, egress)
         running("WebSocketPool")
         self.name = feed.name
@@ -95,7 +95,6 @@ class WebSocketPool:
         random = random or Random()
         self._demand = Demand()
         self._tokens: dict[Instrument, Token] = {}
-        capacity = feed.limits.capacity.lowered(max_symbols, max_connections)
         account = (feed.login, feed.limits, capacity.sockets, random, self.journal, wall_clock, feed.name)
         self._account = AccountLimits(*account)
         self._replicas: list[Replica] = []

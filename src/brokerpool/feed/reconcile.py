@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from brokerpool.brokers.base import ControlBatch
-from brokerpool.brokers.capacity import EMPTY, Capacity
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.instruments import Token
 from brokerpool.ticks import Mode
 
@@ -86,28 +86,18 @@ class Reconciler:
         kinds: dict[tuple[Mode | None, Mode], list[Token]] = {}
         for token in self._adds:
             kinds.setdefault((self._sent.get(token), self._wanted[token]), []).append(token)
-        carried = list(EMPTY)
-        for mode in self._sent.values():
-            carried[mode] += 1
+        sent = list(self._sent.values())
+        carried = [0, *(sent.count(mode) for mode in Mode)]
         # Modes that fall first, then those that rise, which may need what falls, then new tokens.
         for old, new in sorted(kinds, key=lambda kind: (kind[0] is None, kind[1] > (kind[0] or 0))):
-            fitting = 0
-            for _ in kinds[old, new][:size]:
-                if old is not None:
-                    carried[old] -= 1
-                carried[new] += 1
-                if not rule.fits(carried):
-                    break
-                fitting += 1
-            if fitting:
-                changes = dict.fromkeys(kinds[old, new][:fitting], new)
+            tokens = kinds[old, new][:size]
+            fitting = rule.room(carried, new) if old is None else _steps(rule, carried, old, new, len(tokens))
+            changes = dict.fromkeys(tokens[:fitting], new)
+            if changes:
                 for token in changes:
                     del self._adds[token]
                 self._sent.update(changes)
                 return ControlBatch(add=changes) if old is None else ControlBatch(remode=changes)
-            carried[new] -= 1
-            if old is not None:
-                carried[old] += 1
         # Each of them waits for another one's place: the smallest kind makes room.
         stuck = min((tokens for (old, _), tokens in kinds.items() if old is not None), key=len)
         drops = stuck[:size]
@@ -123,6 +113,17 @@ class Reconciler:
 
     def __repr__(self) -> str:
         return f"<Reconciler wanted {len(self._wanted)} sent {len(self._sent)} pending {self.pending}>"
+
+
+def _steps(rule: Capacity, carried: list[int], old: Mode, new: Mode, most: int) -> int:
+    """Return how many tokens may go from one mode to another, one after the other."""
+    after = list(carried)
+    for done in range(most):
+        after[old] -= 1
+        after[new] += 1
+        if not rule.fits(after):
+            return done
+    return most
 
 
 def _take(queue: dict[Token, None], size: int) -> list[Token]:
