@@ -74,8 +74,8 @@ is nearly always a misspelling.
 """
 
 SETTINGS_END = """\
-`MAX_SYMBOLS_PER_WEBSOCKET` and `MAX_WEBSOCKET_CONNECTIONS` may be set above what the broker publishes;
-`serve` and `check` then warn, because the broker will refuse what is beyond its limit.
+`MAX_SYMBOLS_PER_WEBSOCKET` and `MAX_WEBSOCKET_CONNECTIONS` lower what the broker publishes. Above it
+`serve` and `check` warn, and the broker's limit holds.
 
 [Market hours](market-hours.md) has the regular hours and the form of `BROKERPOOL_HOLIDAYS_FILE`.
 """

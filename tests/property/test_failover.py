@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.failover import AT_HOME, Failover
 from brokerpool.feed.placement import Placement, fill_first, least_loaded
 from brokerpool.instruments import Instrument
@@ -44,7 +45,7 @@ class FailoverMachine(RuleBasedStateMachine):
 
     @initialize(policy=st.sampled_from([fill_first, least_loaded]), extra=st.booleans())
     def open(self, policy, extra: bool) -> None:
-        self.placement = Placement("ws", SIZE, SLOTS, policy)
+        self.placement = Placement("ws", Capacity(SIZE, SLOTS), policy)
         self.failover = Failover(self.placement, Leaving(self.where), self._urgency)
         self.opens = extra
 
@@ -251,7 +252,7 @@ class Story:
     """Slots of three places that are the homes of some symbols; `out` are those that are out."""
 
     def __init__(self, out: str, priorities: dict[Instrument, int], **homes: list[Instrument]) -> None:
-        self.placement = placement = Placement("ws", 3, 4, least_loaded)
+        self.placement = placement = Placement("ws", Capacity(3, 4), least_loaded)
         for name, instruments in homes.items():
             placement.open(name)
             placement._homes[name].update(dict.fromkeys(instruments))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.placement import Placement, fill_first, least_loaded
 from brokerpool.instruments import Instrument
 
@@ -18,7 +19,7 @@ class PlacementMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.placement = Placement("ws", SIZE, SLOTS, self.policy)
+        self.placement = Placement("ws", Capacity(SIZE, SLOTS), self.policy)
         self.placed: dict[Instrument, str] = {}
         self.hosted: dict[Instrument, str] = {}
         self.names: set[str] = set()
@@ -118,7 +119,7 @@ TestLeastLoaded = LeastLoadedMachine.TestCase
 
 
 def test_least_loaded_spreads_a_batch_evenly_and_then_tops_up_the_emptiest() -> None:
-    placement = Placement("ws", 100, 3, least_loaded)
+    placement = Placement("ws", Capacity(100, 3), least_loaded)
     many = [Instrument("NSE", f"S{n}") for n in range(150)]
     placement.commit(placement.plan(many[:30]))
     assert placement.loads == {"ws-1": 10, "ws-2": 10, "ws-3": 10}
@@ -129,20 +130,20 @@ def test_least_loaded_spreads_a_batch_evenly_and_then_tops_up_the_emptiest() -> 
 
 
 def test_2500_symbols_make_three_connections_of_1000_1000_and_500() -> None:
-    placement = Placement("zerodha", 1000, 3)
+    placement = Placement("zerodha", Capacity(1000, 3))
     placement.commit(placement.plan(Instrument("NSE", f"S{n}") for n in range(2500)))
     assert placement.loads == {"zerodha-1": 1000, "zerodha-2": 1000, "zerodha-3": 500}
 
 
 def test_a_slot_that_carries_something_cannot_be_closed() -> None:
-    placement = Placement("ws", 2, 1)
+    placement = Placement("ws", Capacity(2, 1))
     placement.commit(placement.plan([universe[0]]))
     with pytest.raises(ValueError, match="ws-1 still carries 1"):
         placement.close("ws-1")
 
 
 def test_a_slot_with_a_hosted_symbol_cannot_be_closed() -> None:
-    placement = Placement("ws", 2, 2)
+    placement = Placement("ws", Capacity(2, 2))
     placement.commit(placement.plan(universe[:3]))
     placement.remove(universe[2])
     placement.take_in(universe[0], "ws-2")
@@ -153,7 +154,7 @@ def test_a_slot_with_a_hosted_symbol_cannot_be_closed() -> None:
 def test_new_symbols_go_to_a_new_slot_before_one_that_is_out_and_take_the_places_of_hosted_symbols_last() -> (
     None
 ):
-    placement = Placement("ws", 2, 3)
+    placement = Placement("ws", Capacity(2, 3))
     placement.commit(placement.plan(universe[:2]))
     placement.remove(universe[1])
     assert placement.plan(universe[5:7], out=["ws-1"]).assignments == {"ws-2": universe[5:7]}
@@ -166,7 +167,7 @@ def test_new_symbols_go_to_a_new_slot_before_one_that_is_out_and_take_the_places
 
 
 def test_a_slot_is_spare_only_if_the_others_could_carry_all_and_keep_a_fifth_free() -> None:
-    placement = Placement("ws", 10, 3)
+    placement = Placement("ws", Capacity(10, 3))
     many = [Instrument("NSE", f"S{n}") for n in range(25)]
     placement.commit(placement.plan(many))
     for number in range(24, 16, -1):
@@ -181,7 +182,7 @@ def test_a_slot_is_spare_only_if_the_others_could_carry_all_and_keep_a_fifth_fre
 
 
 def test_least_loaded_wants_as_many_slots_as_there_are() -> None:
-    placement = Placement("ws", 10, 3, least_loaded)
+    placement = Placement("ws", Capacity(10, 3), least_loaded)
     placement.commit(placement.plan(universe[:3]))
     assert placement.spare() is None
 
@@ -189,4 +190,4 @@ def test_least_loaded_wants_as_many_slots_as_there_are() -> None:
 @given(st.integers(max_value=0), st.integers(max_value=0))
 def test_a_placement_without_places_is_refused(size: int, slots: int) -> None:
     with pytest.raises(ValueError, match="at least one"):
-        Placement("ws", size, slots)
+        Placement("ws", Capacity(size, slots))

@@ -59,7 +59,7 @@ class Socket(FarEnd):
                 self.tokens.pop(int(token), None)
                 self.last.pop(int(token), None)
             elif int(token) in self.tokens:
-                self.tokens[int(token)] = Mode(int(mode))
+                self._remode(int(token), Mode(int(mode)))
             elif verb == "mode":
                 self._broker.ledger.violate(self._broker.now(), f"mode of {token}, which is not subscribed")
             else:
@@ -67,7 +67,7 @@ class Socket(FarEnd):
 
     def _add(self, token: int, mode: Mode) -> None:
         broker, now = self._broker, self._broker.now()
-        if len(self.tokens) >= broker.limits.symbols_per_connection:
+        if not self._fits(token, mode):
             broker.ledger.violate(now, f"too many tokens on socket {self.number}")
             self.link.down.send(lambda: self.link.take_text(f"error: no more than {len(self.tokens)} tokens"))
             return
@@ -77,6 +77,21 @@ class Socket(FarEnd):
         if broker.snapshots and not (self.mute or token in broker.muted):
             broker.ledger.snapshots[token, number] += 1
             self.tell_ticks([(token, number)])
+
+    def _remode(self, token: int, mode: Mode) -> None:
+        broker = self._broker
+        if self._fits(token, mode):
+            self.tokens[token] = mode
+        else:
+            broker.ledger.violate(broker.now(), f"no {mode.label} of {token} fits on socket {self.number}")
+            self.link.down.send(lambda: self.link.take_text(f"error: no room for {token} in that mode"))
+
+    def _fits(self, token: int, mode: Mode) -> bool:
+        """Tell whether the broker's rule allows the token in the mode besides the others."""
+        counts = [0, 0, 0, 0]
+        for carried in (self.tokens | {token: mode}).values():
+            counts[carried] += 1
+        return self._broker.limits.capacity.fits(counts)
 
     def ping(self) -> None:
         self.link.down.send(self.link.take_pong)

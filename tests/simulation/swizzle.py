@@ -12,16 +12,19 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from brokerpool import Mode, PoolExhaustedError, WebSocketPool
+from brokerpool import Instrument, Mode, PoolExhaustedError, WebSocketPool
+from brokerpool.brokers.capacity import EMPTY, Limit, ModeRule
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials
+from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import EVICTED_SECONDS, MOST_EVICTED_SECONDS
+from brokerpool.feed.placement import Placement
 from brokerpool.feed.states import SymbolState
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.scripted_broker import ScriptedBroker
@@ -108,6 +111,8 @@ class _Rehearsal:
         begun = loop.time()
         connections = random.choice((2, 3, 3))
         size = random.randint(4, 8)
+        # Drawn apart, so that the seeds of brokers that count all modes alike are what they were.
+        modes = _rule_of_modes(Random(f"modes of {self.report.seed}"), size)
         self.feed = feed = ScriptedFeed(
             symbols=int(connections * size * random.uniform(0.7, 1.3)),
             random=random,
@@ -117,6 +122,7 @@ class _Rehearsal:
             socket_life_seconds=random.choice((0.0, 0.0, 0.0, 60.0)),
             pings_counted=random.random() < 0.2,
             control_messages=(RateWindow(random.randint(2, 6), 1.0),),
+            modes=modes,
         )
         self.broker = broker = ScriptedBroker(
             random,
@@ -150,6 +156,7 @@ class _Rehearsal:
                 "at a broker that evicts": broker.evicts,
                 "at a broker that counts pings": feed.limits.pings_counted,
                 "at a broker without a first answer": not broker.snapshots,
+                "at a broker that tells modes apart": modes is not None,
             }
         )
         self.witness = witness = Witness(broker, pool)
@@ -206,9 +213,17 @@ class _Rehearsal:
                         pool.subscribe(some, mode, owner=owner)
                 case _:
                     priority = random.choice((0, 0, 0, 1, 5))
-                    pool.subscribe(some, mode, owner=owner, priority=priority, partial=True)
+                    done = pool.subscribe(some, mode, owner=owner, priority=priority, partial=True)
+                    self._judge([refused.instrument for refused in done.refused], mode)
             self.witness.look(pool.demand.instruments())
             await asyncio.sleep(random.expovariate(0.25))
+
+    def _judge(self, refused: list[Instrument], mode: Mode) -> None:
+        """Look whether what was refused would have fitted on a connection of each replica."""
+        demand, replicas = self.pool.demand, self.pool._replicas
+        for instrument in refused:
+            if all(_fits_somewhere(replica.placement, demand, instrument, mode) for replica in replicas):
+                self.report.problems.append(f"{instrument} is refused in {mode.label}, and there is room")
 
     async def _log_in(self) -> Credentials:
         await asyncio.sleep(self.random.uniform(0.1, 6))
@@ -238,6 +253,11 @@ class _Rehearsal:
         pool, book, served = self.pool, self.feed.book, self.broker.served()
         wanted = {book.token(i): pool.demand.mode(i) for i in pool.demand.instruments()}
         copies: dict[Any, Any] = {token: [mode] * self.redundancy for token, mode in wanted.items()}
+        for socket in self.broker.sockets:
+            # What falls keeps its mode for as long as the lower one does not fit beside the others.
+            if not self.feed.limits.capacity.fits(_counts(wanted[t] for t in socket.tokens if t in wanted)):
+                for token in socket.tokens.keys() & copies.keys():
+                    copies[token] = [max(mode, socket.tokens[token]) for mode in copies[token]]
         wrong = [
             f"token {token} is served as {served.get(token, [])} and wanted as {copies.get(token, [])}"
             for token in sorted({*served, *copies})
@@ -276,6 +296,39 @@ class _Rehearsal:
             await self.broker.close()
         except AssertionError as error:
             problems.append(str(error))
+
+
+def _rule_of_modes(random: Random, size: int) -> ModeRule | None:
+    """Return, for a quarter of all, what a broker that tells modes apart allows on a socket of this size."""
+    if random.random() >= 0.25:
+        return None
+    if random.random() < 0.3:
+        weights = (0, 1, *sorted((random.randint(1, 2), random.randint(1, 3))))
+        return ModeRule((Limit(size, (weights[0], weights[1], weights[2], weights[3])),))
+    ltp, full = size, max(1, int(size * random.uniform(0.4, 1)))
+    less_ltp, less_full = (max(1, int(most * random.uniform(0.4, 1))) for most in (ltp, full))
+    price, book = (0, 1, 0, 0), random.choice(((0, 0, 1, 1), (0, 0, 1, 2)))
+    limits = Limit(full, book), Limit(less_ltp, price, mixed=True), Limit(less_full, book, mixed=True)
+    return ModeRule(limits, random.choice(((0, 0, 1, 1), (0, 0, 1, 2))))
+
+
+def _counts(modes: Iterable[Mode | None]) -> list[int]:
+    counts = [0, 0, 0, 0]
+    for mode in modes:
+        counts[mode or 0] += 1
+    return counts
+
+
+def _fits_somewhere(placement: Placement, demand: Demand, instrument: Instrument, mode: Mode) -> bool:
+    """Tell whether the instrument would fit at home on one connection beside what is wanted of the others."""
+    if len(placement.loads) < placement.max_slots and placement.rule.room(EMPTY, mode):
+        return True
+    return any(
+        placement.rule.fits(
+            _counts([mode, *(demand.mode(other) for other in placement.homes(name) if other != instrument)])
+        )
+        for name in placement.loads
+    )
 
 
 def _rest_seconds(evictions: int, sockets: int) -> float:

@@ -11,6 +11,8 @@ import pytest
 
 from brokerpool import Instrument, WebSocketPool
 from brokerpool.feed.delivery import Delivery
+from brokerpool.feed.occupancy import Occupancy
+from brokerpool.feed.planning import Planner
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.instruments import Token
 from tests.simulation.swizzle import Report, rehearse
@@ -85,6 +87,24 @@ def test_a_pool_that_subscribes_before_it_drops_is_caught(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Reconciler, "drop", drop)
     caught("too many tokens")
+
+
+def test_a_pool_that_sends_modes_without_regard_to_the_rule_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Reconciler.__init__
+    monkeypatch.setattr(Reconciler, "__init__", lambda self, rule=None: made(self))
+    caught("fits on socket", seeds=60)
+
+
+def test_a_pool_that_plans_as_if_modes_counted_alike_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Occupancy, "change", lambda self, name, instrument, mode: None)
+    caught("is served as")
+
+
+def test_a_pool_that_refuses_what_would_fit_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Planner, "_rise_at_home", lambda self, hosted: None)
+    caught("and there is room")
 
 
 def test_a_pool_that_passes_every_copy_of_a_tick_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -21,6 +22,7 @@ from brokerpool import (
     WebSocketPool,
     ZerodhaFeed,
 )
+from brokerpool.brokers.limits import FeedLimits
 from tests.measuring import work
 from tests.rehearsal import demanded, instruments, rehearsal, served, until
 
@@ -258,7 +260,9 @@ def test_ten_thousand_symbols_are_taken_in_a_fifth_of_a_second_and_the_cost_grow
     async def cost(count: int) -> float:
         listed = [Instrument("NFO", f"NIFTY{n}") for n in range(count)]
         book = TokenBook((instrument, n + 1) for n, instrument in enumerate(listed))
-        pool = WebSocketPool(ZerodhaFeed("k", "t", ws_url="ws://127.0.0.1:9", book=book), max_symbols=count)
+        limits = replace(FeedLimits.load("brokerpool.brokers.zerodha"), symbols_per_connection=count)
+        feed = ZerodhaFeed("k", "t", ws_url="ws://127.0.0.1:9", book=book, limits=limits)
+        pool = WebSocketPool(feed, max_symbols=count)
         with work() as both:
             pool.subscribe(listed)
             pool.unsubscribe(listed)

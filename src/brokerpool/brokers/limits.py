@@ -8,6 +8,8 @@ from dataclasses import MISSING, dataclass, fields
 from importlib import resources
 from typing import Any, NamedTuple, Self
 
+from brokerpool.brokers.capacity import Capacity, ModeRule, mode_rule
+
 
 class RateWindow(NamedTuple):
     """At most so many of something within any so many seconds."""
@@ -42,22 +44,31 @@ class FeedLimits:
     depth_levels: int
     #: Seconds after which the broker wants the wire's `heartbeat` again; 0 when it wants none.
     heartbeat_seconds: float = 0.0
+    #: What one socket carries in each mode, None where modes count alike.
+    modes: ModeRule | None = None
 
     @classmethod
-    def parse(cls, table: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Return the limits of a `[websocket]` table: each figure with `value`, source and date.
+    def parse(cls, tables: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Return the limits of the tables `[websocket]` and, where modes do not count alike, `[capacity]`.
 
-        Raises KeyError for a figure that has to be there and is not.
+        Each figure has a `value`, its source and its date. Raises KeyError for one that has to be there and
+        is not.
         """
+        table, modes = tables["websocket"], tables.get("capacity", {})
         given = {f.name: table[f.name]["value"] for f in fields(cls) if _stands(f.name, f.default, table)}
         windows = {n: tuple(RateWindow(*w) for w in v) for n, v in given.items() if isinstance(v, list)}
-        return cls(**{**given, **windows})
+        return cls(**{**given, **windows}, modes=mode_rule(modes, given["symbols_per_connection"]))
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the account's sockets may carry, as the broker publishes it."""
+        return Capacity(self.symbols_per_connection, self.max_connections, self.modes)
 
     @classmethod
     def load(cls, package: str) -> Self:
         """Read `limits.toml` of an adapter's package, as in "brokerpool.brokers.NAME"."""
         text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
-        return cls.parse(tomllib.loads(text)["websocket"])
+        return cls.parse(tomllib.loads(text))
 
 
 def _stands(name: str, default: object, table: Mapping[str, object]) -> bool:

@@ -59,6 +59,8 @@ def plan(
     answers, the settings count and an empty pool, and the first line says so. Exits with 0 when everything
     fits, else with 1.
     """
+    from brokerpool.brokers import registry
+    from brokerpool.brokers.capacity import EMPTY
     from brokerpool.feed.placement import POLICIES, Placement
 
     settings = PoolSettings.load(env_file=env_file_or_default(env_file), config=config)
@@ -66,20 +68,22 @@ def plan(
     wanted = list(dict.fromkeys(_instruments(symbols)))
     present = _planned_empty(settings, "nobody was asked") if empty else _present(settings, url, env_file)
     typer.echo(present.told)
-    placement = Placement(
-        settings.broker, present.max_symbols, present.max_connections, POLICIES[settings.placement]
-    )
+    published = registry.broker(settings.broker).limits.capacity
+    rule = published.lowered(present.max_symbols, present.max_connections)
+    placement = Placement(settings.broker, rule, POLICIES[settings.placement])
     placement.commit(placement.plan(present.placed))
     held = set(present.placed)
-    staged = placement.plan([instrument for instrument in wanted if instrument not in held])
+    wanted_mode = Mode[mode.name]
+    staged = placement.plan([i for i in wanted if i not in held], mode=wanted_mode)
     placement.commit(staged)
     table = Table("connection", "symbols", "room left")
     for name, load in placement.loads.items():
-        table.add_row(name, str(load), str(placement.slot_size - load))
+        table.add_row(name, str(load), str(placement.room(name, wanted_mode)))
     Console().print(table)
-    room = placement.capacity - len(placement)
+    room = sum(placement.room(name, wanted_mode) for name in placement.loads)
+    room += len(placement.new_slots()) * rule.room(EMPTY, wanted_mode)
     typer.echo(
-        f"{len(wanted) - len(staged.unplaced)} of {len(wanted)} symbols fit in mode {Mode[mode.name].label};"
+        f"{len(wanted) - len(staged.unplaced)} of {len(wanted)} symbols fit in mode {wanted_mode.label};"
         f" the pool of {placement.max_slots} connections has room for {room} more."
     )
     if staged.unplaced:

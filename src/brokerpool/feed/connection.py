@@ -77,7 +77,7 @@ class Connection:
         self.opened_at = 0.0
         #: The version of the credentials with which it was opened.
         self.version = 0
-        self._subscriptions = Subscriptions()
+        self._subscriptions = Subscriptions(feed.limits.capacity)
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
         self._outgoing = Outgoing(
             feed.limits, account.messages, self._subscriptions, account.fence, self._monotonic
@@ -289,7 +289,7 @@ class Connection:
         """Keep the open socket until it ends; the permit is given back when it is really gone."""
         try:
             self._opened(link, permit)
-            await self._outgoing.write(link, self._expected)
+            await self._outgoing.write(link, self._expected, self._interrupted)
         finally:
             link.close()
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
@@ -303,6 +303,11 @@ class Connection:
     def _expected(self, instruments: list[Instrument]) -> None:
         if instruments:
             self._observer.symbols_changed(instruments, SymbolState.SENT)
+
+    def _interrupted(self, instruments: list[Instrument]) -> None:
+        if instruments:
+            self._observer.symbols_changed(instruments, SymbolState.ACCEPTED)
+            self._observer.symbols_lost(instruments, "dropped for a moment: modes change places", self)
 
     def _give_up(self, link: Link, reason: str) -> None:
         """Drop a socket that is silent or mute: a broker that cannot be reached would never close it."""

@@ -80,7 +80,7 @@ class Inspection:
         return {
             "connections": sum(len(replica.connections) for replica in self._replicas),
             "total_symbols": len(placement),
-            "capacity_used": len(placement) / placement.capacity,
+            "capacity_used": placement.taken / placement.capacity,
             "max_connections": budget.max_sockets,
             "allowed_connections": budget.cap,
             "max_symbols_per_connection": placement.slot_size,

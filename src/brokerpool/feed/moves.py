@@ -19,6 +19,7 @@ from brokerpool.feed.rotation import Order
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.journal import Event, Journal
+from brokerpool.ticks import Mode
 
 #: What is done in one turn of the event loop, so that no tick waits for longer than a millisecond or two.
 _MOVES = 100
@@ -145,6 +146,22 @@ class Moves:
         self._emptied(name)
         self.disturbed()
 
+    def rehome(self, instrument: Instrument, name: str, mode: Mode) -> None:
+        """Give a symbol whose mode rises its home on another connection; the old one serves it until then."""
+        home, host = self._placement.slot(instrument), self._placement.host(instrument)
+        live = [n for n in (host, home) if n is not None and self._connections[n].live]
+        token = self._tokens[instrument]
+        live.sort(key=lambda n: self._connections[n].symbol_state(token) is not SymbolState.LIVE)
+        keeps = live[0] if live and name not in live[:1] else None
+        self._sockets.take(name).want(token, instrument, mode)
+        for freed in self._failover.rehome(instrument, name, mode, keeps):
+            self._connections[freed].drop(token)
+            self._emptied(freed)
+        self._lost.pop(instrument, None)
+        self.unplaced.pop(instrument, None)
+        self.note(instrument)
+        self._observer.carriers_changed(instrument)
+
     def close(self, name: str) -> None:
         """Take the places of a connection away that carries nothing."""
         self._failover.close(name)
@@ -154,12 +171,12 @@ class Moves:
         if self._turn is None and self._pending():
             self._turn = self._loop.call_soon(self._take_turn)
 
-    def promised(self) -> dict[str, int]:
+    def promised(self, mode: Mode) -> dict[str, int]:
         """Return how many free places of each connection are for symbols that wait for one already."""
         waiting = self._failover.waiting
         promised: dict[str, int] = {}
         for name in self._hosts() if waiting else ():
-            promised[name] = min(waiting, max(0, self._placement.room(name)))
+            promised[name] = min(waiting, max(0, self._placement.room(name, mode)))
             waiting -= promised[name]
         return promised
 
@@ -234,6 +251,8 @@ class Moves:
             if name not in hosts:
                 self._opened.append(name)
                 hosts.append(name)
+            if self._placement.host(instrument) not in (None, name):
+                self._evict(instrument)  # for a better place
             if instrument in self._lost:
                 self._tell_lost()
             self._take_in(instrument, name)
@@ -298,6 +317,8 @@ class Moves:
         assert home is not None  # a hosted symbol has a home
         host, own = self._connections[name], self._connections[home]
         if home in self._leaving.evacuations:
+            if self._placement.low(instrument):
+                return
             if self._settled(host, instrument) and self._observer.overlaps(instrument, host, own):
                 self._failover.make_home(instrument)
                 own.drop(self._tokens[instrument])

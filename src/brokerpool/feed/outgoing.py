@@ -99,8 +99,16 @@ class Outgoing:
         for message in hello:
             await self._send(link, message)
 
-    async def write(self, link: Link, expected: Callable[[list[Instrument]], None]) -> None:
-        """Send what the broker must be told, in batches, until `end`; with each, ticks are `expected`."""
+    async def write(
+        self,
+        link: Link,
+        expected: Callable[[list[Instrument]], None],
+        interrupted: Callable[[list[Instrument]], None],
+    ) -> None:
+        """Send what the broker must be told, in batches, until `end`.
+
+        With each of them some ticks are `expected`, and some `interrupted` for a while to make room.
+        """
         while not self._over:
             self._news.clear()
             if self._answers:
@@ -115,6 +123,7 @@ class Outgoing:
                 if self._over:
                     return
                 if number == 0:
+                    interrupted(self._subscriptions.interrupted())
                     expected(self._subscriptions.told(batch, self._monotonic()))
                 self._put(link, message)
             await asyncio.sleep(0)  # where the broker sets no pace, ticks pass between two batches still

@@ -28,10 +28,11 @@ from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.listeners import FirstTicks, PoolListener, TickStream
-from brokerpool.feed.placement import POLICIES, Placement, Plan
+from brokerpool.feed.placement import POLICIES, Placement
+from brokerpool.feed.planning import Plan
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.relisting import relisting
-from brokerpool.feed.replica import Replica
+from brokerpool.feed.replica import Replica, planned
 from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
@@ -82,7 +83,7 @@ class WebSocketPool:
         TypeError without a feed, and RuntimeError where no event loop runs.
         """
         sizes = {"max_symbols": max_symbols, "max_connections": max_connections, "redundancy": redundancy}
-        check(feed, **sizes, linger=linger, grace=grace, placement=placement)
+        capacity = check(feed, **sizes, linger=linger, grace=grace, placement=placement)
         check_parts(hours, filler, egress)
         running("WebSocketPool")
         self.name = feed.name
@@ -92,7 +93,7 @@ class WebSocketPool:
         random = random or Random()
         self._demand = Demand()
         self._tokens: dict[Instrument, Token] = {}
-        account = (feed.login, feed.limits, max_connections, random, self.journal, wall_clock, feed.name)
+        account = (feed.login, feed.limits, capacity.sockets, random, self.journal, wall_clock, feed.name)
         self._account = AccountLimits(*account)
         self._replicas: list[Replica] = []
         self._delivery = Delivery(self._replicas, self.journal, wall_clock, self._account.fence)
@@ -100,7 +101,7 @@ class WebSocketPool:
         timing = linger, random, dial or leaving(egress), wall_clock
         for number in range(redundancy):
             prefix = feed.name if number == 0 else f"{feed.name}-{COPIES[number - 1]}"
-            places = Placement(prefix, max_symbols, max_connections // redundancy, POLICIES[placement])
+            places = Placement(prefix, capacity.divided(redundancy), POLICIES[placement])
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
             sockets = Connections(feed, self._account, self._delivery, *timing)
             self._replicas.append(Replica(places, sockets, rotation, *shared, grace=grace))
@@ -130,9 +131,9 @@ class WebSocketPool:
     ) -> Subscribed:
         """Want the instruments in the mode, in the name of the owner.
 
-        Without `partial` the batch is taken whole or not at all; with it, what fits is taken and the
-        rest comes back in `refused`, each with its reason. While connections are out, symbols with a
-        higher `priority` get what room there is; the highest that any owner gives a symbol counts.
+        Without `partial` the batch is taken whole or not at all; with it, what fits is taken, and the rest
+        comes back in `refused`, each with its reason, and keeps the mode that it has, if any. While
+        connections are out, symbols with a higher `priority` get what room there is; the highest counts.
 
         Raises PoolExhaustedError or UnknownInstrumentError (nothing has changed then), PoolClosedError,
         TypeError, and ValueError for a text that is not EXCHANGE:SYMBOL.
@@ -144,9 +145,8 @@ class WebSocketPool:
         arguments.whole("priority", priority)
         listed = {i: token for i in wanted if (token := self.feed.book.token(i)) is not None}
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
-        plans = [replica.plan([*listed]) for replica in self._replicas]
-        # All replicas are of the same size and carry the same.
-        refused = refusals.judge(self.name, self._placement, strangers, plans[0].unplaced, partial=partial)
+        plans, unplaced = planned(self._replicas, [*listed], mode)
+        refused = refusals.judge(self.name, self._placement, strangers, unplaced, partial=partial)
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
         for instrument in accepted:
             self._demand.want(owner, instrument, mode, priority)
@@ -155,7 +155,7 @@ class WebSocketPool:
             replica.commit(plan)
         for instrument in accepted:
             self._carry(instrument)
-        refused |= refusals.no_place(self._placement, plans[0].unplaced)  # now that the others have theirs
+        refused |= refusals.no_place(self._placement, unplaced)  # now that the others have theirs
         self._watch.start()
         return Subscribed(accepted, tuple(refused.values()))
 
@@ -192,9 +192,9 @@ class WebSocketPool:
         held = self._demand.instruments(owner) if instruments is None else instruments
         return len(self.unsubscribe(held, mode, owner=owner))
 
-    def plan(self, instruments: Instruments) -> Plan:
-        """Tell where a batch would go, without changing anything."""
-        return self._replicas[0].plan(arguments.instruments(instruments))
+    def plan(self, instruments: Instruments, mode: Mode = Mode.QUOTE) -> Plan:
+        """Tell where a batch would go in the mode, without changing anything."""
+        return planned(self._replicas, arguments.instruments(instruments), arguments.mode(mode))[0][0]
 
     @property
     def demand(self) -> Demand:

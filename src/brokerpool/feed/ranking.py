@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Iterator
 
 from brokerpool.instruments import Instrument
 
@@ -43,6 +44,20 @@ class Ranking:
                 return rank, instrument
             heapq.heappop(heap)  # it left, or has another rank now
         return None
+
+    def in_order(self) -> Iterator[tuple[float, Instrument]]:
+        """Give all of them with their ranks, the lowest first; the first costs as little as `first` does."""
+        first = self.first()
+        if first is None:
+            return
+        yield first
+        heap = self._heap.copy()
+        heapq.heappop(heap)
+        while heap:
+            entry = heapq.heappop(heap)
+            rank, _, instrument = entry
+            if self._entries.get(instrument) is entry:
+                yield rank, instrument
 
     def __contains__(self, instrument: object) -> bool:
         return instrument in self._entries

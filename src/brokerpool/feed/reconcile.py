@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.brokers.wire import ControlBatch
 from brokerpool.instruments import Token
 from brokerpool.ticks import Mode
@@ -13,10 +14,14 @@ class Reconciler:
     """Turns changes of demand into batches, and a new socket into the same batches again.
 
     `sent` never goes above what was wanted at some moment of this socket's life: all drops leave before
-    any add, so that a place is free at the broker before it is taken again.
+    any add, so that a place is free at the broker before it is taken again. Where the broker's rule tells
+    modes apart a batch is of one kind, and holds as many changes as fit one after the other, so that `sent`
+    keeps to the rule with each of them. What is wanted must always fit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rule: Capacity | None = None) -> None:
+        """`rule` is the broker's; without one, modes are not told apart."""
+        self._rule = rule if rule is not None and rule.by_mode else None
         self._wanted: dict[Token, Mode] = {}
         self._sent: dict[Token, Mode] = {}
         self._drops: dict[Token, None] = {}  # dicts keep the order of the requests
@@ -69,6 +74,8 @@ class Reconciler:
             for token in drops:
                 del self._sent[token]
             return ControlBatch(drop=drops)
+        if self._rule is not None and self._adds:
+            return self._fitting(self._rule, size)
         adds = _take(self._adds, size)
         if not adds:
             return None
@@ -80,6 +87,30 @@ class Reconciler:
         self._sent.update(remode)
         return ControlBatch(add=add, remode=remode)
 
+    def _fitting(self, rule: Capacity, size: int) -> ControlBatch:
+        """Return changes of one kind, as many as fit; where none does, drop some tokens to add them again."""
+        kinds: dict[tuple[Mode | None, Mode], list[Token]] = {}
+        for token in self._adds:
+            kinds.setdefault((self._sent.get(token), self._wanted[token]), []).append(token)
+        sent = list(self._sent.values())
+        carried = [0, *(sent.count(mode) for mode in Mode)]
+        # Modes that fall first, then those that rise, which may need what falls, then new tokens.
+        for old, new in sorted(kinds, key=lambda kind: (kind[0] is None, kind[1] > (kind[0] or 0))):
+            tokens = kinds[old, new][:size]
+            fitting = rule.room(carried, new) if old is None else _steps(rule, carried, old, new, len(tokens))
+            changes = dict.fromkeys(tokens[:fitting], new)
+            if changes:
+                for token in changes:
+                    del self._adds[token]
+                self._sent.update(changes)
+                return ControlBatch(add=changes) if old is None else ControlBatch(remode=changes)
+        # Each of them waits for another one's place: the smallest kind makes room.
+        stuck = min((tokens for (old, _), tokens in kinds.items() if old is not None), key=len)
+        drops = stuck[:size]
+        for token in drops:
+            del self._sent[token]
+        return ControlBatch(drop=drops)
+
     def reset(self) -> None:
         """Forget what was sent, because the socket is gone; everything wanted is to be sent again."""
         self._sent.clear()
@@ -88,6 +119,17 @@ class Reconciler:
 
     def __repr__(self) -> str:
         return f"<Reconciler wanted {len(self._wanted)} sent {len(self._sent)} pending {self.pending}>"
+
+
+def _steps(rule: Capacity, carried: list[int], old: Mode, new: Mode, most: int) -> int:
+    """Return how many tokens may go from one mode to another, one after the other."""
+    after = list(carried)
+    for done in range(most):
+        after[old] -= 1
+        after[new] += 1
+        if not rule.fits(after):
+            return done
+    return most
 
 
 def _take(queue: dict[Token, None], size: int) -> list[Token]:

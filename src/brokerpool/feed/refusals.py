@@ -9,6 +9,7 @@ from brokerpool.errors import ErrorCode, NotLiveError, PoolExhaustedError, Refus
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode
 
 _NAMED_SYMBOLS = 5  # an error names this many symbols and counts the rest
 
@@ -23,11 +24,22 @@ class Subscribed:
 
 def load(placement: Placement) -> str:
     """Say how full the connections are."""
-    loads = ", ".join(f"{name} {taken}" for name, taken in placement.loads.items()) or "none"
-    return (
-        f"{len(placement)} of {placement.capacity} places are taken"
-        f" ({placement.max_slots} connections of {placement.slot_size}; open: {loads})."
-    )
+    loads = ", ".join(f"{name} {_told(placement, name)}" for name in placement.loads) or "none"
+    size = f"{placement.max_slots} connections of {placement.slot_size}"
+    if placement.rule.modes is None:
+        taken = f"{len(placement)} of {placement.capacity} places are taken"
+    else:
+        taken = f"{len(placement)} symbols take {placement.taken / placement.capacity:.0%} of the room"
+        size += f"; {placement.rule.of_modes}"
+    return f"{taken} ({size}; open: {loads})."
+
+
+def _told(placement: Placement, name: str) -> str:
+    """Say what is at home on a connection, by mode where modes are told apart."""
+    if placement.rule.modes is None:
+        return str(len(placement.homes(name)))
+    counts = placement.homes_by_mode(name)
+    return " + ".join(f"{counts[mode]} {mode.label}" for mode in Mode if counts[mode]) or "0"
 
 
 def judge(

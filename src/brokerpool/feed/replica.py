@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
@@ -13,11 +14,13 @@ from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
-from brokerpool.feed.placement import Placement, Plan
+from brokerpool.feed.placement import Placement
+from brokerpool.feed.planning import Plan
 from brokerpool.feed.rotation import Order, Rotation
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.journal import Event, Journal
+from brokerpool.ticks import Mode
 
 #: An evacuation that is not through after this long is given up; its connection goes on as it is.
 EVACUATION_SECONDS = 60.0
@@ -49,6 +52,7 @@ class Replica:
         grace: float,
     ) -> None:
         self.placement = placement
+        self._by_mode = placement.rule.by_mode
         self.connections: Mapping[str, Connection] = sockets.connections
         self._sockets = sockets
         self._rotation = rotation
@@ -79,30 +83,56 @@ class Replica:
         """Tell whether a connection is being emptied."""
         return name in self._leaving.evacuations
 
-    def plan(self, instruments: list[Instrument]) -> Plan:
+    def plan(self, instruments: list[Instrument], mode: Mode = Mode.QUOTE) -> Plan:
         """Tell where a batch would go, without changing anything."""
-        return self.placement.plan(instruments, self._leaving, self._moves.promised())
+        return self.placement.plan(instruments, self._leaving, self._moves.promised(mode), mode)
 
     def commit(self, plan: Plan) -> None:
         """Give places to a batch that was planned since the last change, and that is wanted by now."""
         self.placement.commit(plan)
-        for name in plan.assignments:
-            if self.placement.room(name) < 0:
+        for name in self._raise(plan) if self._by_mode else plan.assignments:
+            if self.placement.overfull(name):
                 self._moves.crowded(name)
+
+    def _raise(self, plan: Plan) -> Iterable[str]:
+        """Move what rises, and return the connections whose load has changed."""
+        for instrument, name in plan.moved.items():
+            self._moves.rehome(instrument, name, plan.mode)
+        for name, count in Counter(plan.moved.values()).items():
+            reason = "their modes rise, and their connections have no room for that"
+            self._journal.note(Event.MOVED, connection=name, symbols=count, reason=reason)
+        raised = filter(None, map(self.placement.slot, plan.raised))
+        changed = dict.fromkeys((*plan.assignments, *plan.moved.values(), *raised))
+        for name in changed:
+            self._settle(name)
+        return changed
 
     def carry(self, instrument: Instrument) -> None:
         """Bring the connections that carry a wanted symbol into line with its mode and priority."""
         mode = self._demand.mode(instrument)
         assert mode is not None  # only what is wanted is carried
-        for name in self.carriers(instrument):
-            self._sockets.take(name).want(self._tokens[instrument], instrument, mode)
+        carriers = self.carriers(instrument)
+        for name in carriers:
+            carried = self.placement.adapt(instrument, name, mode) if self._by_mode else mode
+            self._sockets.take(name).want(self._tokens[instrument], instrument, carried)
+        if self._by_mode:
+            for name in carriers:
+                self._settle(name)
         if self._leaving or self.placement.has_hosted:
             self._moves.note(instrument)
             self._moves.disturbed()
 
     def drop(self, instrument: Instrument) -> None:
         """Carry the symbol no more; its places are free at once."""
+        carriers = self.carriers(instrument) if self._by_mode else ()
         self._moves.drop(instrument)
+        for name in carriers:
+            self._settle(name)
+
+    def _settle(self, name: str) -> None:
+        """Lower the modes on a connection that could not be lowered before."""
+        for instrument, mode in self.placement.settle(name).items():
+            self.connections[name].want(self._tokens[instrument], instrument, mode)
 
     def forget(self, instrument: Instrument) -> None:
         """Let the connections drop the symbol's present token; its places are kept for another one."""
@@ -184,10 +214,7 @@ class Replica:
             busy = ", ".join(self._leaving.names()) or "hosted"
             raise _not_movable(f"Symbols are away from home or being moved already ({busy}).")
         hosts = [n for n, c in self.connections.items() if n != name and c.live and not c.fading]
-        room = sum(placement.room(host) for host in hosts)
-        if opens:
-            permits = max(0, budget.cap - budget.sockets)
-            room += sum(places for _, places in placement.new_slots()[:permits])
+        room = placement.room_for(name, hosts, max(0, budget.cap - budget.sockets) if opens else 0)
         symbols = len(placement.homes(name))
         if symbols > room:
             raise _not_movable(
@@ -214,6 +241,8 @@ class Replica:
             del leaving.evacuations[name]
             self._moves.reconsider(name)
         yield from self._moves.take_over(now)
+        for name in list(self.connections) if self._by_mode else ():
+            self._settle(name)
         if not leaving:  # a hosted symbol could not be moved without a hole
             order = self._rotation.due(self.connections, now)
             if order is not None:
@@ -263,6 +292,22 @@ class Replica:
     async def ended(self) -> None:
         """Return once every connection that was closed is gone; takes a few seconds at most."""
         await self._sockets.ended()
+
+
+def planned(
+    replicas: Sequence[Replica], instruments: list[Instrument], mode: Mode
+) -> tuple[list[Plan], list[Instrument]]:
+    """Plan a batch for every replica; return the plans, and what not all of them have room for.
+
+    What one refuses all refuse, and a plan holds for its whole batch only: the others plan again without it.
+    """
+    plans = [replica.plan(instruments, mode) for replica in replicas]
+    unplaced = plans[0].unplaced
+    if len(plans) == 1 or all(plan.unplaced == unplaced for plan in plans):
+        return plans, unplaced
+    refused = {i for plan in plans for i in plan.unplaced}
+    plans, more = planned(replicas, [i for i in instruments if i not in refused], mode)
+    return plans, [i for i in instruments if i in refused.union(more)]
 
 
 def _not_movable(text: str) -> BrokerpoolError:

@@ -6,6 +6,7 @@ from typing import cast
 
 from brokerpool import arguments
 from brokerpool.brokers.account import Account
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.egress import Egress
 from brokerpool.feed.filler import Filler
 from brokerpool.feed.placement import POLICIES
@@ -28,8 +29,11 @@ def check(
     linger: float,
     grace: float,
     placement: str,
-) -> None:
-    """Return where a pool can be made of these. Raises TypeError and ValueError, which say what is right."""
+) -> Capacity:
+    """Return what a pool of these may carry: what the broker publishes, and no more than the sizes.
+
+    Raises TypeError and ValueError, which say what is right.
+    """
     if feed is NO_FEED or not all(hasattr(feed, name) for name in _FEED):
         what = "None" if feed is None else f"a {type(feed).__name__}"
         raise TypeError(
@@ -42,10 +46,12 @@ def check(
     arguments.whole("max_symbols", max_symbols, 1)
     arguments.whole("max_connections", max_connections, 1)
     arguments.whole("redundancy", redundancy, 1, 1 + len(COPIES))
-    if redundancy > max_connections:
-        raise ValueError(f"{max_connections} connections cannot carry {redundancy} copies of a symbol")
+    capacity = feed.limits.capacity.lowered(max_symbols, max_connections)
+    if redundancy > capacity.sockets:
+        raise ValueError(f"{capacity.sockets} connections cannot carry {redundancy} copies of a symbol")
     arguments.seconds("linger", linger)
     arguments.seconds("grace", grace)
+    return capacity
 
 
 def check_parts(hours: MarketHours, filler: Filler | None, egress: Egress | None) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
+from brokerpool.brokers.capacity import Capacity
 from brokerpool.brokers.wire import ControlBatch
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.feed.states import SymbolState
@@ -78,17 +79,19 @@ class Subscriptions:
     socket is gone: what comes without a route belongs to an earlier subscription.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rule: Capacity | None = None) -> None:
+        """`rule` is what the broker allows on the socket, where it tells modes apart."""
         #: To be read only; it is never replaced.
         self.routes: dict[Token, Instrument] = {}
         #: First ticks that are still to come.
         self.arrivals = Arrivals()
-        self._targets = Reconciler()
+        self._targets = Reconciler(rule)
         self._instruments: dict[Token, Instrument] = {}
         #: What the broker refused by name on the present socket; to be read only.
         self.refused: dict[Token, Refusal] = {}
-        #: What the message is about that waits for its turn.
+        #: What the message is about that waits for its turn, and what it drops though it is wanted.
         self._in_flight: Container[Token] = ()
+        self._interrupted: list[Token] = []
 
     def want(self, token: Token, instrument: Instrument, mode: Mode, now: float) -> list[Instrument]:
         """Carry the instrument in this mode; return it if its ticks are to be expected from now on."""
@@ -127,7 +130,18 @@ class Subscriptions:
         batch = self._targets.next_batch(size)
         if batch is not None:
             self._in_flight = batch.add
+            self._interrupted = [token for token in batch.drop if token in self._instruments]
         return batch
+
+    def interrupted(self) -> list[Instrument]:
+        """Return what the last batch drops though it is wanted: it makes room, and will be added again.
+
+        What comes of it until then is not passed on.
+        """
+        lost = [self.routes.pop(token) for token in self._interrupted if token in self.routes]
+        for instrument in lost:
+            self.arrivals.drop(instrument)
+        return lost
 
     def told(self, batch: ControlBatch, now: float) -> list[Instrument]:
         """Return the instruments whose ticks are to be expected, now that the broker is told."""
@@ -139,7 +153,7 @@ class Subscriptions:
         self.routes.clear()
         self.arrivals.clear()
         self.refused.clear()
-        self._in_flight = ()
+        self._in_flight, self._interrupted = (), []
         self._targets.reset()
 
     def state(self, token: Token, now: float) -> SymbolState:

@@ -64,14 +64,13 @@ class PoolSettings(Group):
         return with_holiday_file(MarketHours.parse(self.hours), self.holidays_file)
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
-        """Return one sentence for each setting above the broker's published limit; they are allowed."""
+        """Return one sentence for each setting above the broker's published limit, which holds anyway."""
         published = {
             "MAX_SYMBOLS_PER_WEBSOCKET": (self.max_symbols_per_websocket, symbols_per_connection),
             "MAX_WEBSOCKET_CONNECTIONS": (self.max_websocket_connections, max_connections),
         }
         return [
-            f"{name} is {value}, above the {limit} that {self.broker} publishes: expect the broker to refuse"
-            f" what is beyond it."
+            f"{name} is {value}, above the {limit} that {self.broker} publishes: the pool keeps to {limit}."
             for name, (value, limit) in published.items()
             if value > limit
         ]
