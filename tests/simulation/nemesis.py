@@ -10,8 +10,8 @@ from random import Random
 from brokerpool import WebSocketPool
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import BrokerpoolError
-from tests.simulation.scripted_broker import Refusal, ScriptedBroker
-from tests.simulation.scripted_socket import Socket
+from brokerpool.testing.scripted_broker import Refusal, ScriptedBroker
+from brokerpool.testing.scripted_socket import Socket
 
 
 class Nemesis:

@@ -14,9 +14,9 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Provider
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Token
-from tests.simulation.scripted_broker import ScriptedBroker
-from tests.simulation.scripted_feed import ScriptedFeed
-from tests.simulation.virtual_loop import VirtualLoop
+from brokerpool.testing.scripted_broker import ScriptedBroker
+from brokerpool.testing.scripted_feed import ScriptedFeed
+from brokerpool.testing.virtual_loop import VirtualLoop
 
 #: The figures that the pool keeps to with Kite.
 KITE_WINDOWS: dict[str, Any] = {

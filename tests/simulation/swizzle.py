@@ -23,10 +23,10 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.dial_budget import EVICTED_SECONDS, MOST_EVICTED_SECONDS
 from brokerpool.feed.states import SymbolState
+from brokerpool.testing.scripted_broker import ScriptedBroker
+from brokerpool.testing.scripted_feed import ScriptedFeed
+from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.nemesis import Nemesis
-from tests.simulation.scripted_broker import ScriptedBroker
-from tests.simulation.scripted_feed import ScriptedFeed
-from tests.simulation.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.witness import Witness
 
 CHAOS_SECONDS = 120.0

@@ -11,10 +11,10 @@ import pytest
 from brokerpool import Instrument, PoolListener
 from brokerpool.feed.incoming import SMALL_BYTES
 from brokerpool.journal import Event
+from brokerpool.testing.scripted_feed import _PACKET
+from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Mode, Tick
-from tests.simulation.scripted_feed import _PACKET
 from tests.simulation.stage import stage
-from tests.simulation.virtual_loop import run
 
 
 class Turns(PoolListener):

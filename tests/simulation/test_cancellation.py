@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from brokerpool.brokers.login import Credentials, Login
+from brokerpool.testing.scripted_broker import Refusal
 from tests.simulation.cancellation import Caller, cancel_at_every_step
-from tests.simulation.scripted_broker import Refusal
 from tests.simulation.stage import Stage, stage
 
 

@@ -13,9 +13,9 @@ from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
+from brokerpool.testing.scripted_broker import ScriptedBroker
+from brokerpool.testing.scripted_feed import number_of
 from brokerpool.ticks import Mode, Tick
-from tests.simulation.scripted_broker import ScriptedBroker
-from tests.simulation.scripted_feed import number_of
 
 #: LTP packets carry nothing to sort them by: from two sockets they may cross by as much as these are apart,
 #: and by more when one of them was held up on its way.

@@ -9,12 +9,12 @@ from random import Random
 from typing import Self
 
 from brokerpool.brokers.limits import FeedLimits
+from brokerpool.testing.ledger import DialRecord, Ledger, WindowCheck
+from brokerpool.testing.scripted_feed import EVICTED, LOGGED_OUT
+from brokerpool.testing.scripted_link import Pipe, ScriptedLink
+from brokerpool.testing.scripted_socket import Socket
 from brokerpool.ticks import Mode
 from brokerpool.transport import DialError, Link, LinkHandler
-from tests.simulation.ledger import DialRecord, Ledger, WindowCheck
-from tests.simulation.scripted_feed import EVICTED, LOGGED_OUT
-from tests.simulation.scripted_link import Pipe, ScriptedLink
-from tests.simulation.scripted_socket import Socket
 
 #: The market's grid: ticks, heartbeats and broker's pings happen at multiples of this.
 BEAT_SECONDS = 0.25

@@ -8,13 +8,12 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from brokerpool import Instrument, Mode, TokenBook
 from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
-from brokerpool.instruments import Token
-from brokerpool.ticks import DepthTick, QuoteTick, Tick
+from brokerpool.instruments import Instrument, Token, TokenBook
+from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
 
 HEARTBEAT = b"\0"
 #: Close codes of this broker.
@@ -101,7 +100,12 @@ class ScriptedFeed(Account):
     """One account with `symbols` listed instruments, whose tokens are 1, 2, 3 and so on."""
 
     def __init__(
-        self, symbols: int, provider: Provider | None = None, *, random: Random, **limits: Any
+        self,
+        symbols: int,
+        provider: Provider | None = None,
+        *,
+        random: Random,
+        **limits: Any,  # noqa: ANN401  (a figure's own type)
     ) -> None:
         """`limits` replace single figures of LIMITS; `random` is the seed's, so that a scenario replays."""
         self.name = "scripted"

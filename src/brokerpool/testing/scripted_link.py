@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
+from brokerpool.testing.scripted_feed import HEARTBEAT
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.transport.frames import ABNORMAL, NORMAL
 from brokerpool.transport.link import CLOSE_SECONDS
-from tests.simulation.scripted_feed import HEARTBEAT
 
 
 class Pipe:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brokerpool.testing.ledger import WindowCheck
+from brokerpool.testing.scripted_feed import packet
+from brokerpool.testing.scripted_link import FarEnd, ScriptedLink
 from brokerpool.ticks import Mode
-from tests.simulation.ledger import WindowCheck
-from tests.simulation.scripted_feed import packet
-from tests.simulation.scripted_link import FarEnd, ScriptedLink
 
 if TYPE_CHECKING:
-    from tests.simulation.scripted_broker import ScriptedBroker
+    from brokerpool.testing.scripted_broker import ScriptedBroker
 
 
 class Socket(FarEnd):
