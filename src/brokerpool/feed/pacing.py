@@ -46,6 +46,10 @@ class Allowance:
         """Return the seconds until one more message may leave; 0 means now."""
         return max(self._own.delay(now), self._account.delay(now))
 
+    def own_delay(self, now: float) -> float:
+        """Return the seconds until the socket's own windows let one more message pass; 0 means now."""
+        return self._own.delay(now)
+
     def spend(self, now: float) -> None:
         """Count a message that leaves at `now`."""
         self._own.spend(now)

@@ -53,11 +53,19 @@ class Reconciler:
         if token in self._sent:
             self._drops[token] = None
 
-    def refuse(self, token: Token) -> None:
-        """Note that the broker does not serve a token; it is asked for again when its mode changes."""
-        self._sent.pop(token, None)
-        self._drops.pop(token, None)
-        self._adds.pop(token, None)
+    def refuse(self, token: Token, *, served: bool) -> bool:
+        """Note that the broker refused a token; tell whether that is all until its mode changes.
+
+        It is not when another mode is to be asked for already. A token that is `served` all the same, because
+        only its new mode was refused, is still to be dropped one day.
+        """
+        if not served:
+            self._sent.pop(token, None)
+        return token not in self._adds
+
+    def serves(self, token: Token) -> None:
+        """Note that the broker serves a token after all."""
+        self._sent.setdefault(token, self._wanted[token])
 
     def next_batch(self, size: int) -> ControlBatch | None:
         """Return up to `size` changes and count them as sent; None when there is nothing to say.

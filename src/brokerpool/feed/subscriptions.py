@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Container, Iterable
 from typing import NamedTuple
@@ -27,6 +28,10 @@ class Arrivals:
         """Expect the first ticks of these."""
         self._awaited.update(dict.fromkeys(instruments, now))
         self._checks.append((now + SILENT_SECONDS, instruments))
+
+    def refused(self, instrument: Instrument) -> None:
+        """Expect nothing of a symbol that may tick all the same, which would be news."""
+        self._awaited[instrument] = math.inf
 
     def drop(self, instrument: Instrument) -> None:
         """Expect nothing of a symbol any more."""
@@ -95,7 +100,7 @@ class Subscriptions:
         if token in self.refused:
             if self._targets.wanted[token] == mode:
                 return []
-            del self.refused[token]  # of another mode the broker may think otherwise
+            return self._reconsider(token, mode, now)
         again = token in self._targets.sent and token not in self._instruments
         self._instruments[token] = instrument
         self._targets.want(token, mode)
@@ -111,13 +116,34 @@ class Subscriptions:
         self._targets.drop(token)
 
     def refuse(self, tokens: Iterable[Token], reason: str, now: float) -> list[Instrument]:
-        """Note what the broker refused, and return it; it is not asked for again on this socket."""
-        refused = [token for token in tokens if token in self.routes]
-        for token in refused:
-            self._forget(token)
-            self._targets.refuse(token)
+        """Note what the broker refused, and return it; it is not asked for again on this socket.
+
+        What ticked before may go on in its old mode: the next tick tells.
+        """
+        refused = []
+        for token in tokens:
+            instrument = self.routes.get(token)
+            if instrument is None:
+                continue  # given up meanwhile, or asked for by nobody
+            served = self.arrivals.state(instrument, now) is SymbolState.LIVE
+            if not self._targets.refuse(token, served=served):
+                if not served:
+                    self._forget(token)
+                continue
+            self.arrivals.refused(instrument)
             self.refused[token] = Refusal(reason, now)
-        return [self._instruments[token] for token in refused]
+            refused.append(instrument)
+        return refused
+
+    def arrived(self, ticks: Iterable[Tick]) -> list[Instrument]:
+        """Return the symbols that have their first tick among these, or the first after a refusal."""
+        first = self.arrivals.arrived(ticks)
+        if first and self.refused:
+            back = set(first)
+            for token in [token for token in self.refused if self._instruments[token] in back]:
+                del self.refused[token]
+                self._targets.serves(token)
+        return first
 
     def next_batch(self, size: int) -> ControlBatch | None:
         """Return up to `size` changes to tell the broker, None when there are none.
@@ -165,6 +191,15 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self._targets.wanted)
+
+    def _reconsider(self, token: Token, mode: Mode, now: float) -> list[Instrument]:
+        """Ask for a refused token in another mode, of which the broker may think otherwise."""
+        del self.refused[token]
+        self._targets.want(token, mode)
+        if token in self._targets.sent:
+            return self._expect([token], now)
+        self._forget(token)
+        return []
 
     def _forget(self, token: Token) -> None:
         instrument = self.routes.pop(token, None)
