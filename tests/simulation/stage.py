@@ -68,6 +68,7 @@ async def stage(
     limits: dict[str, Any] | None = None,
     broker: dict[str, Any] | None = None,
     provider: Provider | None = None,
+    greets: bool = False,
     **pool: Any,
 ) -> AsyncIterator[Stage]:
     """Give a stage; in the end pool and broker close, and nothing may be left or have been exceeded."""
@@ -78,9 +79,13 @@ async def stage(
         symbols,
         provider,
         random=random,
+        greets=greets,
         **{"symbols_per_connection": per_connection, "max_connections": connections, **(limits or {})},
     )
-    scripted = ScriptedBroker(random, feed.limits, symbols, wall_clock=loop.wall_clock, **(broker or {}))
+    tokens = range(1, symbols + 1)
+    scripted = ScriptedBroker(
+        random, feed.limits, tokens, feed.dialect, wall_clock=loop.wall_clock, **(broker or {})
+    )
     subject = WebSocketPool(
         feed,
         max_symbols=per_connection,

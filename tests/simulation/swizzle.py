@@ -108,9 +108,12 @@ class _Rehearsal:
         begun = loop.time()
         connections = random.choice((2, 3, 3))
         size = random.randint(4, 8)
+        greets = random.random() < 0.25
         self.feed = feed = ScriptedFeed(
             symbols=int(connections * size * random.uniform(0.7, 1.3)),
             random=random,
+            greets=greets,
+            heartbeat_seconds=random.choice((2.0, 5.0, 10.0)) if greets else 0.0,
             provider=self._log_in if (provides := random.random() < 0.3) else None,
             symbols_per_connection=size,
             max_connections=connections,
@@ -121,12 +124,16 @@ class _Rehearsal:
         self.broker = broker = ScriptedBroker(
             random,
             feed.limits,
-            len(feed.instruments),
+            range(1, len(feed.instruments) + 1),
+            feed.dialect,
             evicts=random.random() < 0.15,
             snapshots=random.random() < 0.7,
             beats=random.choice(((2, 16), (2, 16), (1, 4))),
             wall_clock=loop.wall_clock,
         )
+        if greets:
+            few = random.sample(range(1, len(feed.instruments) + 1), random.randint(0, 3))
+            broker.refused.update((token, random.choice(list(Mode))) for token in few)
         self.redundancy = 2 if random.random() < 0.2 else 1
         self.pool = pool = self.pool_class(
             feed,
@@ -148,6 +155,8 @@ class _Rehearsal:
                 "with a credentials provider": provides,
                 "with sockets of limited life": feed.limits.socket_life_seconds > 0,
                 "at a broker that evicts": broker.evicts,
+                "at a broker that greets and wants heartbeats": greets,
+                "with refused symbols": len(broker.refused) > 0,
                 "at a broker that counts pings": feed.limits.pings_counted,
                 "at a broker without a first answer": not broker.snapshots,
             }
@@ -222,6 +231,8 @@ class _Rehearsal:
         """Wait until all is well; what is not within the time is a problem."""
         broker, loop = self.broker, asyncio.get_running_loop()
         broker.heal()
+        if self.feed.login.refused:  # of a good token, which no pool tries twice
+            broker.issue("healed")
         self.feed.login.renew(Credentials(broker.token))
         broker.ledger.say(loop.time(), "all faults are healed")
         healed = loop.time()
@@ -237,15 +248,23 @@ class _Rehearsal:
         """Return how the broker's side and the demand differ."""
         pool, book, served = self.pool, self.feed.book, self.broker.served()
         wanted = {book.token(i): pool.demand.mode(i) for i in pool.demand.instruments()}
+        refused = {t for t, mode in wanted.items() if t is not None and mode and self.broker.refuses(t, mode)}
         copies: dict[Any, Any] = {token: [mode] * self.redundancy for token, mode in wanted.items()}
         wrong = [
             f"token {token} is served as {served.get(token, [])} and wanted as {copies.get(token, [])}"
             for token in sorted({*served, *copies})
-            if served.get(token) != copies.get(token)
+            if token not in refused and served.get(token) != copies.get(token)
         ]
         states = {i: pool.state(i) for i in pool.demand.instruments()}
-        wrong += [f"{i} is {state}" for i, state in states.items() if state is not SymbolState.LIVE]
-        return wrong + [f"{i} is in a gap" for i in states if pool.gap(i) is not None]
+        for i, state in states.items():
+            # What is refused in its new mode only goes on in the old one.
+            token = book.token(i)
+            lives = (SymbolState.LIVE,) if token not in refused or token in served else ()
+            if state not in (lives or (SymbolState.REFUSED,)):
+                wrong.append(f"{i} is {state}")
+            if lives and pool.gap(i) is not None:
+                wrong.append(f"{i} is in a gap")
+        return wrong
 
     async def _all_leave(self) -> None:
         """Let all owners leave in half of the cases: in a while no socket is open any more."""

@@ -117,7 +117,8 @@ class Witness(PoolListener):
         for instrument, stint in self._stints.items():
             self._check_the_end(instrument, stint)
         for instrument, gap in self._open.items():
-            self._say(instrument, f"{gap} was never closed")
+            if self._book.token(instrument) not in self._broker.refused:
+                self._say(instrument, f"{gap} was never closed")
         found_out = self._now() - self._feed_silence
         for debt in self._debts:
             if debt.at > found_out:

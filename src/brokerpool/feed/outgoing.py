@@ -20,6 +20,8 @@ from brokerpool.transport import Link
 _MOST_ANSWERS = 100
 #: The share of its period after which a sign of life leaves: what is left is for its turn and its way.
 _BEAT_SHARE = 0.75
+#: The same when other messages wait, which would take the turns that it may need.
+_BUSY_SHARE = 0.5
 
 
 class Outgoing:
@@ -46,7 +48,8 @@ class Outgoing:
         self._wire: Wire  # a new one for each socket
         self._allowance = Allowance(limits, account)
         self._answers: deque[str | bytes] = deque(maxlen=_MOST_ANSWERS)
-        self._beat_due = 0.0
+        #: When the last sign of life left, or the socket was dialled.
+        self._beat_at = 0.0
         self._news = asyncio.Event()
         self._over = False
 
@@ -55,7 +58,7 @@ class Outgoing:
         self._wire = wire
         self._allowance = Allowance(self._limits, self._account)
         self._answers.clear()
-        self._beat_due = self._monotonic() + _BEAT_SHARE * self._limits.heartbeat_seconds
+        self._beat_at = self._monotonic()
         self._over = False
 
     def end(self) -> None:
@@ -122,24 +125,25 @@ class Outgoing:
 
     async def _wait(self) -> None:
         """Return when there is something to say: news, or a sign of life."""
-        due = self._beat_due if self._limits.heartbeat_seconds else None
+        period = self._limits.heartbeat_seconds
+        due = self._beat_at + _BEAT_SHARE * period if period else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(due):
                 await self._news.wait()
 
-    def _beat(self) -> str | bytes:
-        """Return the sign of life if one is due, else nothing."""
+    def _beat(self, share: float = _BEAT_SHARE) -> str | bytes:
+        """Return the sign of life if this share of its period is over, else nothing."""
         nothing: str | bytes = ""
         now, period = self._monotonic(), self._limits.heartbeat_seconds
-        if not period or now < self._beat_due:
+        if not period or now < self._beat_at + share * period:
             return nothing
-        self._beat_due = now + _BEAT_SHARE * period
+        self._beat_at = now
         return self._fence.call(self._wire.heartbeat, otherwise=nothing)
 
     async def _send(self, link: Link, message: str | bytes, told: Callable[[], None] | None = None) -> None:
         """Let a message leave when its turn comes, and before it a sign of life that has become due."""
         await self._turn()
-        if beat := self._beat():
+        if beat := self._beat(_BUSY_SHARE):
             self._put(link, beat)
             await self._turn()
         if told is not None and not self._over:

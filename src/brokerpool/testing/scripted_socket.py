@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brokerpool.instruments import Token
+from brokerpool.testing.dialect import Dialect, Heard, Message, Quote
 from brokerpool.testing.ledger import WindowCheck
-from brokerpool.testing.scripted_feed import packet
 from brokerpool.testing.scripted_link import FarEnd, ScriptedLink
 from brokerpool.ticks import Mode
+from brokerpool.transport.frames import POLICY_VIOLATION
 
 if TYPE_CHECKING:
     from brokerpool.testing.scripted_broker import ScriptedBroker
@@ -16,24 +18,42 @@ if TYPE_CHECKING:
 class Socket(FarEnd):
     """The broker's end of one connection."""
 
-    def __init__(self, broker: ScriptedBroker, number: int, link: ScriptedLink, token: str) -> None:
+    def __init__(
+        self, broker: ScriptedBroker, number: int, link: ScriptedLink, token: str, dialect: Dialect
+    ) -> None:
         self._broker = broker
+        self._dialect = dialect
         self.number = number
         self.link = link
-        #: The access token with which it was dialled.
+        #: The access token with which it was dialled; empty until the login, where one is said on the socket.
         self.token = token
-        self.tokens: dict[int, Mode] = {}
+        self.tokens: dict[Token, Mode] = {}
         #: The last running number that each token has had here.
-        self.last: dict[int, int] = {}
+        self.last: dict[Token, int] = {}
         self.messages = WindowCheck(broker.limits.control_messages)
         #: Heartbeats and answers to pings, but no ticks.
         self.mute = False
         self.open = False
+        #: True once symbols may be asked for.
+        self.ready = dialect.ready() is None
+        #: When the pool's last sign of life left; none is expected before the socket is ready.
+        self.beat_at = broker.now()
 
     # -- what the pool does -------------------------------------------------------------------------------
 
-    def sent(self, text: str) -> None:
-        self._count(text, judged=True)
+    def sent(self, message: Message) -> Heard:
+        self._count(message if isinstance(message, str) else message.hex(), judged=True)
+        try:
+            heard = self._dialect.read(message)
+        except ValueError as error:
+            self._violate(f"is told what it does not understand: {error}")
+            return Heard()
+        named = len(heard.drop) + len(heard.add) + len(heard.remode)
+        if named > self._broker.limits.batch_size:
+            self._violate(f"is told of {named} tokens in one message")
+        if heard.heartbeat:
+            self.beat_at = self._broker.now()
+        return heard
 
     def pinged(self, *, answer: bool) -> None:
         # An answer leaves when the broker's ping comes: the pool must make room for it, and cannot delay it.
@@ -49,28 +69,38 @@ class Socket(FarEnd):
             if window and judged:
                 broker.ledger.violate(now, f"more than {window} control messages of {whose}")
 
-    def text(self, text: str) -> None:
-        verb, *words = text.split()
+    def heard(self, heard: Heard) -> None:
         if not self.open:
             return
-        for word in words:
-            token, _, mode = word.partition(":")
-            if verb == "drop":
-                self.tokens.pop(int(token), None)
-                self.last.pop(int(token), None)
-            elif int(token) in self.tokens:
-                self.tokens[int(token)] = Mode(int(mode))
-            elif verb == "mode":
-                self._broker.ledger.violate(self._broker.now(), f"mode of {token}, which is not subscribed")
-            else:
-                self._add(int(token), Mode(int(mode)))
+        if heard.login:
+            self._broker.greet(self, heard.login)
+        if not self.ready and (heard.drop or heard.add or heard.remode):
+            self._violate("is asked for symbols before it is ready")
+        for token in heard.drop:
+            self.tokens.pop(token, None)
+            self.last.pop(token, None)
+        refused = [token for token, mode in heard.add.items() if not self._serve(token, mode, new=True)]
+        refused += [token for token, mode in heard.remode.items() if not self._serve(token, mode, new=False)]
+        if refused and (answer := self._dialect.refused(refused, "not in your plan")) is not None:
+            self.say(answer)
 
-    def _add(self, token: int, mode: Mode) -> None:
-        broker, now = self._broker, self._broker.now()
-        if len(self.tokens) >= broker.limits.symbols_per_connection:
-            broker.ledger.violate(now, f"too many tokens on socket {self.number}")
-            self.link.down.send(lambda: self.link.take_text(f"error: no more than {len(self.tokens)} tokens"))
-            return
+    def _serve(self, token: Token, mode: Mode, *, new: bool) -> bool:
+        """Serve a token in this mode from now on; return False when it is refused."""
+        broker = self._broker
+        if broker.refuses(token, mode):
+            return False
+        if token in self.tokens:
+            self.tokens[token] = mode
+        elif not new:
+            self._violate(f"is told the mode of {token}, which is not subscribed")
+        elif len(self.tokens) >= broker.limits.symbols_per_connection:
+            self._violate("is asked for too many tokens")
+        else:
+            self._add(token, mode)
+        return True
+
+    def _add(self, token: Token, mode: Mode) -> None:
+        broker = self._broker
         self.tokens[token] = mode
         self.last[token] = number = broker.number(token)
         broker.ledger.peak_tokens = max(broker.ledger.peak_tokens, len(self.tokens))
@@ -91,17 +121,52 @@ class Socket(FarEnd):
 
     # -- what the broker does -----------------------------------------------------------------------------
 
-    def tell_ticks(self, ticks: list[tuple[int, int]]) -> None:
-        """Send one message with these tokens' running numbers."""
+    def say(self, message: Message) -> None:
+        """Send one message."""
+        self.link.down.send(lambda: self.link.take(message))
+
+    def admit(self, token: str) -> None:
+        """Accept the login that was said."""
+        self.token, self.ready, self.beat_at = token, True, self._broker.now()
+        answer = self._dialect.ready()
+        assert answer is not None  # nothing was to be said without it
+        self.say(answer)
+
+    def turn_away(self) -> None:
+        """Refuse the login that was said."""
+        answer = self._dialect.login_refused()
+        if answer is not None:
+            self.say(answer)
+        self.close(self._dialect.logged_out_code or POLICY_VIOLATION, "the login is not valid")
+
+    def live_sign(self) -> None:
+        """Send the broker's own sign of life."""
+        message = self._dialect.heartbeat()
+        if message is None:
+            self.link.down.send(self.link.take_ping)
+        else:
+            self.say(message)
+
+    def judge_beat(self) -> None:
+        """End a socket whose program has given no sign of life for longer than it may."""
+        period, late = self._broker.limits.heartbeat_seconds, self._broker.now() - self.beat_at
+        if period and self.ready and late > period and not self.link.closed:
+            self._violate(f"has had no sign of life for {late:.3f} s")
+            self.close(POLICY_VIOLATION, "no heartbeat")
+
+    def tell_ticks(self, ticks: list[tuple[Token, int]]) -> None:
+        """Send these tokens' running numbers, in one message where the broker does so."""
         ledger, at_ms = self._broker.ledger, int(self._broker.wall_clock() * 1000)
-        message = b"".join(packet(token, self.tokens[token], number, at_ms) for token, number in ticks)
+        quotes = [Quote(token, self.tokens[token], number) for token, number in ticks]
+        messages = self._dialect.ticks(quotes, at_ms)
 
         def arrive() -> None:
             now = self._broker.now()
             if arrival is None or arrival < now:
                 ledger.arrive(ticks, now)
                 ledger.held.update(ticks)
-            self.link.take_binary(message)
+            for message in messages:
+                self.link.take(message)
 
         arrival = self.link.down.send(arrive)
         if arrival is not None:
@@ -129,3 +194,6 @@ class Socket(FarEnd):
         for pipe in (self.link.up, self.link.down):
             if pipe.held:
                 pipe.release()
+
+    def _violate(self, what: str) -> None:
+        self._broker.ledger.violate(self._broker.now(), f"socket {self.number} {what}")
