@@ -325,7 +325,9 @@ class Connection:
         self.last_fault = text
         if self._complaints.heard(text, now):
             self._complain(text)
-        if refused := self._subscriptions.refuse(tokens, text, now):
+        refused = self._subscriptions.refuse(tokens, text, now)
+        self._outgoing.changed()  # some may be asked for anew
+        if refused:
             self._observer.symbols_refused(refused, text, self)
 
     def _complain(self, refusal: str) -> None:

@@ -21,6 +21,8 @@ class Reconciler:
         self._sent: dict[Token, Mode] = {}
         self._drops: dict[Token, None] = {}  # dicts keep the order of the requests
         self._adds: dict[Token, None] = {}
+        #: What was sent and has changed its mode since: a refusal may be about either.
+        self._changed: set[Token] = set()
 
     @property
     def wanted(self) -> Mapping[Token, Mode]:
@@ -56,11 +58,14 @@ class Reconciler:
     def refuse(self, token: Token, *, served: bool) -> bool:
         """Note that the broker refused a token; tell whether that is all until its mode changes.
 
-        It is not when another mode is to be asked for already. A token that is `served` all the same, because
-        only its new mode was refused, is still to be dropped one day.
+        It is not when its mode has changed since it was asked for: it is asked for anew. A token that is
+        `served` all the same, because only its new mode was refused, is still to be dropped one day.
         """
-        if not served:
-            self._sent.pop(token, None)
+        if served:
+            return token not in self._adds
+        if self._sent.pop(token, None) is not None and token in self._changed:
+            self._adds[token] = None
+        self._changed.discard(token)
         return token not in self._adds
 
     def serves(self, token: Token) -> None:
@@ -76,6 +81,7 @@ class Reconciler:
             drops = _take(self._drops, size)
             for token in drops:
                 del self._sent[token]
+            self._changed.difference_update(drops)
             return ControlBatch(drop=drops)
         adds = _take(self._adds, size)
         if not adds:
@@ -86,11 +92,13 @@ class Reconciler:
             (remode if token in self._sent else add)[token] = self._wanted[token]
         self._sent.update(add)
         self._sent.update(remode)
+        self._changed.update(remode)
         return ControlBatch(add=add, remode=remode)
 
     def reset(self) -> None:
         """Forget what was sent, because the socket is gone; everything wanted is to be sent again."""
         self._sent.clear()
+        self._changed.clear()
         self._drops.clear()
         self._adds = dict.fromkeys(self._wanted)
 

@@ -112,9 +112,9 @@ class ScriptedBroker:
         self.closed_until = 0.0
         self._known = {token}  # those that are valid no more included
         self._random = random
-        self._dialect = dialect
         #: True when the login is said on the open socket.
-        self.greets = dialect().ready() is not None
+        self.greets = False
+        self.speak(dialect)
         self._latency = latency
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
@@ -163,6 +163,11 @@ class ScriptedBroker:
                 socket.judge_beat()
             if beat % _PING_BEATS == 0:
                 socket.link.down.send(socket.link.take_ping)
+
+    def speak(self, dialect: Callable[[], Dialect]) -> None:
+        """Speak another dialect on sockets to come."""
+        self._dialect = dialect
+        self.greets = dialect().ready() is not None
 
     # -- dialling -----------------------------------------------------------------------------------------
 

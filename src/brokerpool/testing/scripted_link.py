@@ -106,11 +106,13 @@ class ScriptedLink(Link):
 
     def send_text(self, message: str | bytes) -> None:
         if not self.closed:
-            self._send(message if isinstance(message, str) else message.decode())
+            text = message if isinstance(message, str) else message.decode()
+            text.encode()  # what cannot be sent raises here as it does on a socket
+            self._send(text)
 
     def send_binary(self, message: bytes) -> None:
         if not self.closed:
-            self._send(bytes(message))
+            self._send(bytes(memoryview(message)))
 
     def ping(self) -> None:
         if not self.closed and self.far_end is not None:

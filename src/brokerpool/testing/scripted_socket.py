@@ -92,6 +92,8 @@ class Socket(FarEnd):
         if token in self.tokens:
             self.tokens[token] = mode
         elif not new:
+            if token in broker.refused:
+                return False  # it was, in a mode before, and the pool could not know of it yet
             self._violate(f"is told the mode of {token}, which is not subscribed")
         elif len(self.tokens) >= broker.limits.symbols_per_connection:
             self._violate("is asked for too many tokens")
