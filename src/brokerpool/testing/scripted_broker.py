@@ -122,7 +122,7 @@ class ScriptedBroker:
         self._numbered = 0
         listed = list(tokens)
         self._every = {token: random.randint(*beats) for token in listed}
-        self._phase = {token: random.randrange(16) for token in listed}
+        self._phase = {token: self._every[token] + random.randrange(16) for token in listed}
         self._began = self.now()
         self._beat = 0
         self._timers: set[asyncio.TimerHandle] = set()
@@ -166,7 +166,8 @@ class ScriptedBroker:
 
     def speak(self, dialect: Callable[[], Dialect]) -> None:
         """Speak another dialect on sockets to come."""
-        self._dialect = dialect
+        #: Gives the broker's side of a new socket.
+        self.dialect = dialect
         self.greets = dialect().ready() is not None
 
     # -- dialling -----------------------------------------------------------------------------------------
@@ -289,7 +290,7 @@ class ScriptedBroker:
 
     def _accept(self, link: ScriptedLink, token: str) -> Socket:
         self._numbered += 1
-        socket = Socket(self, self._numbered, link, token, self._dialect())
+        socket = Socket(self, self._numbered, link, token, self.dialect())
         link.far_end = socket
         self._links.append(link)
         while self.sockets and len(self.sockets) + self.strangers >= self.limits.max_connections:
@@ -311,7 +312,7 @@ class ScriptedBroker:
         self.evictions += 1
         eldest = self.sockets[0]
         self.ledger.say(self.now(), f"socket {eldest.number} evicted")
-        eldest.close(self._dialect().evicted_code or POLICY_VIOLATION, "evicted by a newer connection")
+        eldest.close(self.dialect().evicted_code or POLICY_VIOLATION, "evicted by a newer connection")
 
     def intrude(self) -> None:
         """Let another program of the account connect, as far as the broker's policy lets it."""
@@ -339,7 +340,7 @@ class ScriptedBroker:
         self._known.add(token)
         for socket in [socket for socket in self.sockets if socket.token != token]:
             if politely:
-                socket.close(self._dialect().logged_out_code or POLICY_VIOLATION, "the token has expired")
+                socket.close(self.dialect().logged_out_code or POLICY_VIOLATION, "the token has expired")
             else:
                 socket.kill()
 

@@ -59,18 +59,19 @@ def number_of(tick: Tick) -> int:
 class ScriptedWire(Wire):
     """Reads and writes the wire format; with a `login` it says that first, and waits for the answer."""
 
-    def __init__(self, login: str = "") -> None:
+    def __init__(self, login: str = "", *, beats: bool = False) -> None:
         self.skipped = {"unknown_token": 0, "malformed": 0}
         self.signals: list[Signal] = []
         self._login = login
+        self._beats = beats
 
     def hello(self) -> list[str]:
         """Return the login, where one is to be said."""
         return [f"login {self._login}"] if self._login else []
 
     def heartbeat(self) -> str:
-        """Return the sign of life."""
-        return "beat"
+        """Return the sign of life, where the broker wants one."""
+        return "beat" if self._beats else ""
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return one message for each part of the batch: first what is dropped, then the rest."""
@@ -194,7 +195,8 @@ class ScriptedFeed(Account):
 
     def wire(self) -> ScriptedWire:
         """Return a new wire for a new socket."""
-        return ScriptedWire(self.login.credentials.access_token if self._greets else "")
+        login = self.login.credentials.access_token if self._greets else ""
+        return ScriptedWire(login, beats=self.limits.heartbeat_seconds > 0)
 
     def dialect(self) -> ScriptedDialect:
         """Return the broker's side of a new socket."""
