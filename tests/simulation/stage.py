@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Provider
-from brokerpool.testing import stage as staging
+from brokerpool.testing import staging
 from brokerpool.testing.scripted_feed import ScriptedFeed
 
 #: The figures that the pool keeps to with Kite.

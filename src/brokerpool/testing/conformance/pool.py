@@ -13,7 +13,7 @@ from brokerpool.feed.states import SymbolState
 from brokerpool.journal import Event
 from brokerpool.testing.conformance.subject import Subject
 from brokerpool.testing.scripted_broker import Greeting, Refusal
-from brokerpool.testing.stage import Stage
+from brokerpool.testing.staging import Stage
 from brokerpool.ticks import Mode
 
 #: Longer than the longest rest between two dials.

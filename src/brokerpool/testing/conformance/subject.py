@@ -13,7 +13,7 @@ from brokerpool.brokers.account import Account
 from brokerpool.brokers.wire import Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.testing.dialect import Dialect, Message, Quote
-from brokerpool.testing.stage import Stage, stage
+from brokerpool.testing.staging import Stage, stage
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Mode, Tick
 
