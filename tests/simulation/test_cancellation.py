@@ -36,7 +36,13 @@ def flapping(scene: Stage) -> None:
     scene.loop.call_later(2, setattr, scene.broker, "flap", None)
 
 
-weathers = pytest.mark.parametrize("weather", [fine, busy, parked, slow, flapping])
+def greeting(scene: Stage) -> None:
+    scene.feed.greets = True
+    scene.broker.speak(scene.feed.dialect)
+    scene.broker.greeting_seconds = 0.1
+
+
+weathers = pytest.mark.parametrize("weather", [fine, busy, parked, slow, flapping, greeting])
 
 
 def at_rest(scene: Stage) -> None:

@@ -186,18 +186,18 @@ class ScriptedFeed(Account):
         self.instruments = [Instrument("NSE", f"S{number:03}") for number in range(1, symbols + 1)]
         self.book = TokenBook((instrument, n) for n, instrument in enumerate(self.instruments, 1))
         self.login = Login(Credentials("day-1"), provider, random=random)
-        self._greets = greets
+        self.greets = greets
 
     async def endpoint(self) -> Endpoint:
         """Return an address that carries the present token."""
         token = self.login.credentials.access_token
-        return Endpoint("scripted://broker/", {} if self._greets else {"token": token})
+        return Endpoint("scripted://broker/", {} if self.greets else {"token": token})
 
     def wire(self) -> ScriptedWire:
         """Return a new wire for a new socket."""
-        login = self.login.credentials.access_token if self._greets else ""
+        login = self.login.credentials.access_token if self.greets else ""
         return ScriptedWire(login, beats=self.limits.heartbeat_seconds > 0)
 
     def dialect(self) -> ScriptedDialect:
         """Return the broker's side of a new socket."""
-        return ScriptedDialect(greets=self._greets)
+        return ScriptedDialect(greets=self.greets)
