@@ -102,15 +102,30 @@ def test_a_socket_that_ends_in_the_middle_of_its_login_is_a_dial_that_was_refuse
     play(scenario)
 
 
-def test_an_eviction_in_the_middle_of_the_login_is_a_dial_that_came_too_early() -> None:
+def test_evictions_in_the_middle_of_the_login_make_dials_ever_more_seldom() -> None:
     async def scenario(scene: Stage) -> None:
         scene.broker.greeting = None
         scene.pool.subscribe(scene.feed.instruments)
-        await scene.until(lambda: scene.broker.sockets, 5)
-        scene.broker.evict()
-        await scene.until(lambda: connection(scene)["refusals"] == 1, 5)
+        for _ in range(600):
+            await asyncio.sleep(0.5)
+            if scene.broker.sockets:
+                scene.broker.evict()
+        assert len(scene.broker.ledger.dials) <= 20
         scene.broker.greeting = Greeting.JUDGE
-        await scene.until(scene.all_live, 65)
+        await scene.until(scene.all_live, 130)
+
+    play(scenario)
+
+
+def test_a_socket_that_is_lost_after_its_login_is_told_as_lost() -> None:
+    async def scenario(scene: Stage) -> None:
+        scene.pool.subscribe(scene.feed.instruments)
+        await scene.until(scene.all_live, 5)
+        scene.broker.kill_all()
+        await asyncio.sleep(0.1)
+        assert events(scene) == ["dialled", "live", "lost"]
+        assert scene.pool.gap(scene.feed.instruments[0]) is not None
+        await scene.until(scene.all_live, 60)
 
     play(scenario)
 

@@ -140,6 +140,21 @@ def test_a_symbol_that_is_refused_after_it_ticked_is_in_a_gap_until_it_ticks_aga
     play(scenario)
 
 
+def test_a_symbol_that_ticks_though_it_was_refused_is_served_and_is_dropped_one_day() -> None:
+    async def scenario(scene: Stage) -> None:
+        symbol = scene.feed.instruments[0]
+        scene.pool.subscribe(symbol)
+        await scene.until(lambda: scene.broker.served(), 5)
+        (socket,) = scene.broker.sockets
+        socket.link.take("refused 1: not today")
+        assert scene.pool.state(symbol) is SymbolState.REFUSED
+        await scene.until(scene.all_live, 10)
+        scene.pool.unsubscribe(symbol)
+        await scene.until(lambda: not scene.broker.served(), 5)
+
+    play(scenario, broker={"snapshots": False, "beats": (8, 8)})
+
+
 def test_a_refusal_that_crosses_a_change_of_mode_is_about_the_old_one() -> None:
     async def scenario(scene: Stage) -> None:
         scene.broker.refused[1] = Mode.DEPTH
