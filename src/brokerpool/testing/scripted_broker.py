@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from random import Random
 from typing import Self
 
@@ -263,21 +264,13 @@ class ScriptedBroker:
 
     def greet(self, socket: Socket, login: str) -> None:
         """Answer the login that was said on a socket, in a while."""
-        if self.greeting is not None:
-            token, greeting = self._token_in(login), self.greeting
-            self._timers.add(
-                self._loop.call_later(self.greeting_seconds, self._answer, socket, token, greeting)
+        token, greeting = self._token_in(login), self.greeting
+        if greeting is not None:
+            valid = token in self.valid and greeting is Greeting.JUDGE
+            answer = (
+                socket.kill if greeting is Greeting.HANG_UP else partial(socket.answer, token, valid=valid)
             )
-
-    def _answer(self, socket: Socket, token: str, greeting: Greeting) -> None:
-        if not socket.open:
-            return
-        if greeting is Greeting.HANG_UP:
-            socket.kill()
-        elif token in self.valid and greeting is Greeting.JUDGE:
-            socket.admit(token)
-        else:
-            socket.turn_away()
+            self._timers.add(self._loop.call_later(self.greeting_seconds, answer))
 
     def refuses(self, token: Token, mode: Mode) -> bool:
         """Tell whether a token is refused in this mode."""

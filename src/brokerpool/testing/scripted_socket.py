@@ -127,19 +127,15 @@ class Socket(FarEnd):
         """Send one message."""
         self.link.down.send(lambda: self.link.take(message))
 
-    def admit(self, token: str) -> None:
-        """Accept the login that was said."""
-        self.token, self.ready, self.beat_at = token, True, self._broker.now()
-        answer = self._dialect.ready()
-        assert answer is not None  # nothing was to be said without it
-        self.say(answer)
-
-    def turn_away(self) -> None:
-        """Refuse the login that was said."""
-        answer = self._dialect.login_refused()
+    def answer(self, token: str, *, valid: bool) -> None:
+        """Answer the login that was said, and end the socket when it is not valid."""
+        answer = self._dialect.ready() if valid else self._dialect.login_refused()
+        if valid:
+            self.token, self.ready, self.beat_at = token, True, self._broker.now()
         if answer is not None:
             self.say(answer)
-        self.close(self._dialect.logged_out_code or POLICY_VIOLATION, "the login is not valid")
+        if not valid:
+            self.close(self._dialect.logged_out_code or POLICY_VIOLATION, "the login is not valid")
 
     def live_sign(self) -> None:
         """Send the broker's own sign of life."""

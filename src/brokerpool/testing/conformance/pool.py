@@ -61,7 +61,7 @@ class PoolPromises(Subject):
 
     def test_a_login_on_the_socket_is_answered_before_anything_is_asked(self) -> None:
         if self.dialect().ready() is None:
-            pytest.skip("no login is said on the socket")
+            pytest.skip("no login is said on the socket: where one is, the dialect has ready()")
 
         async def scenario(scene: Stage[Account]) -> None:
             scene.broker.greeting = None
@@ -77,7 +77,7 @@ class PoolPromises(Subject):
     def test_signs_of_life_leave_in_time(self) -> None:
         period = self.account().limits.heartbeat_seconds
         if not period:
-            pytest.skip("the broker wants no signs of life")
+            pytest.skip("no signs of life are wanted: where they are, the limits have heartbeat_seconds")
 
         async def scenario(scene: Stage[Account]) -> None:
             await self.all_live(scene)
@@ -89,7 +89,7 @@ class PoolPromises(Subject):
 
     def test_a_refused_symbol_stands_refused_and_the_others_tick(self) -> None:
         if self.dialect().refused([], "") is None:
-            pytest.skip("the broker refuses no symbol by name")
+            pytest.skip("no symbol is refused by name: where one is, the dialect has refused()")
 
         async def scenario(scene: Stage[Account]) -> None:
             token, symbol = next(iter(self.players(scene.feed).items()))
@@ -107,7 +107,7 @@ class PoolPromises(Subject):
 
     def test_a_socket_that_gave_way_to_another_is_told_from_one_that_was_lost(self) -> None:
         if self.dialect().evicted_code is None:
-            pytest.skip("the broker does not say why it ends a socket")
+            pytest.skip("no eviction is told: where one is, the dialect has evicted_code")
 
         async def scenario(scene: Stage[Account]) -> None:
             await self.all_live(scene)
