@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests import skipped
+from tests import preloaded, skipped
 from tests.database import PostgresServer
 from tests.leftovers import Left, Run
 from tests.postgres import server, shut_down
@@ -35,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(run.remove)
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays: a test that has garbage collected need not wait for a look at all of it."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtestloop(session: pytest.Session) -> None:
     _clean_up_when_terminated(session.config)
 
@@ -51,6 +58,7 @@ def _clean_up_when_terminated(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # after the workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     shut_down()
+    preloaded.shut_down()
     run = session.config.stash.get(_RUN, None)
     if run is not None:
         session.config.stash[_LEFT] = left = run.end()

@@ -9,6 +9,7 @@ rate limits: a client keeps the broker's, and examples that follow one another a
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import sys
 import threading
@@ -42,6 +43,8 @@ def simulator() -> KiteSimulator:
 
 def main(examples: Sequence[Path]) -> None:
     """Run each of them as the main program, and end with the first that raises."""
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(line_buffering=True)  # who reads it ends what would print for ever
     # What runs in the background of a shell has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     broker = simulator()

@@ -10,11 +10,14 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.composition import compose
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator
+from tests.late_upstream import LateUpstream
 from tests.rehearsal import feed, no_task_dies, until
 
 KEY = "a-key-for-the-gateway"
@@ -39,12 +42,20 @@ async def gateway(
         if persistence is not None:
             await persistence.open()
         certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
-        served_by = Gateway(settings, feed(broker), persistence, certificate)
+        served_by = compose(settings, feed(broker), persistence, certificate)
         await served_by.start()
         try:
             yield broker, served_by
         finally:
             await served_by.close()
+
+
+def pool_of(served_by: Gateway) -> WebSocketPool:
+    """Return the pool that the gateway's upstream is, or that stands behind it."""
+    upstream = served_by.upstream
+    pool = upstream.pool if isinstance(upstream, LateUpstream) else upstream
+    assert isinstance(pool, WebSocketPool)
+    return pool
 
 
 async def trade(broker: KiteSimulator, served_by: Gateway, ticks: int) -> None:
@@ -55,13 +66,19 @@ async def trade(broker: KiteSimulator, served_by: Gateway, ticks: int) -> None:
     await broker.step(ticks)
     counts = broker.stats()
     sent = counts["ticks_sent"] + counts["snapshots_sent"]
-    await until(lambda: received(served_by) == sent)
+    await until(lambda: received(served_by) == sent and told(served_by))
 
 
 def received(served_by: Gateway) -> int:
     """Return how many packets have come on the connections that there are, those left out included."""
-    connections = served_by.pool.get_pool_stats()["websocket"]["per_connection"]
+    connections = served_by.upstream.get_pool_stats()["websocket"]["per_connection"]
     return sum(each["ticks"] + sum(each["skipped_packets"].values()) for each in connections)
+
+
+def told(served_by: Gateway) -> bool:
+    """Tell whether the gateway has heard of all that its upstream has had."""
+    upstream = served_by.upstream
+    return not upstream.untold if isinstance(upstream, LateUpstream) else True
 
 
 class Client:

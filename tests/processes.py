@@ -17,9 +17,23 @@ from typing import Any, NamedTuple
 from dotenv import dotenv_values
 
 from brokerpool import fetch_instruments
+from tests import preloaded
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+#: How they are started.
+_popen: type[subprocess.Popen[Any]] = preloaded.Popen
+
+
+@contextmanager
+def fresh() -> Iterator[None]:
+    """What is started inside has imported nothing: for tests that measure it, or that are about starts."""
+    global _popen
+    before, _popen = _popen, subprocess.Popen
+    try:
+        yield
+    finally:
+        _popen = before
 
 
 class Running(NamedTuple):
@@ -34,19 +48,25 @@ class Running(NamedTuple):
         return self.process.wait(STOP_SECONDS)
 
 
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are none of ours."""
+    return {k: v for k, v in environ.items() if not k.startswith(("BROKERPOOL_", "WEBSOCKET_", "MAX_"))}
+
+
 @contextmanager
-def command(*arguments: str, folder: Path, **environ: str) -> Iterator[Running]:
+def command(
+    *arguments: str, folder: Path, python: Path | str = sys.executable, **environ: str
+) -> Iterator[Running]:
     """Run `brokerpool` until the block ends; its log is kept in the folder and shown if it does not start."""
     log = folder / f"{arguments[0]}.log"
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BROKERPOOL_", "WEBSOCKET_", "MAX_"))}
     with log.open("a") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "brokerpool", *arguments],
+        process = _popen(
+            [str(python), "-m", "brokerpool", *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
             cwd=folder,
-            env={**clean, **environ},
+            env={**without_settings(os.environ), **environ},
         )
     try:
         assert process.stdout is not None

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from benchmarks.fanout.load_process import LoadError, LoadProcess
 from benchmarks.fanout.meters import on_core
 from benchmarks.fanout.peers import Cores
-from brokerpool.simulator.listings import INDICES
+from brokerpool.simulator.zerodha.instruments import INDICES
 from tests import processes
 
 from .attacks import ATTACKS

@@ -27,6 +27,7 @@ from brokerpool.commands.running import RefusedByGateway, answer
 from brokerpool.commands.target import Url
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.settings import Settings
+from brokerpool.simulator.fronts import brokers
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
 # who imports none of them pays for none.
@@ -101,7 +102,7 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
 
 @app.command()
 def simulate(
-    broker: Annotated[str, typer.Option(help="The broker to be simulated: zerodha.")],
+    broker: Annotated[str, typer.Option(help=f"The broker to be simulated: {', '.join(brokers())}.")],
     port: Annotated[int, typer.Option(min=0, max=65_535, help="WebSocket port; 0 takes any free one.")] = 0,
     symbols: Annotated[int, typer.Option(min=1, help="Instruments in the market.")] = 100,
     rate: Annotated[float, typer.Option(min=0, help="Ticks a second over the whole market.")] = 100.0,
@@ -170,7 +171,8 @@ def check(env_file: EnvFile = None, config: Config = None) -> None:
         warn(settings)
         # What is written wrongly has been told, and is not to be called missing as well.
         told = {fault.split()[0].rstrip(":") for fault in found}
-        found += [f for f in run(settings, faults(settings)) if f.split()[0].rstrip(":") not in told]
+        tried = run(settings, faults(settings, broker="BROKERPOOL_BROKER" not in told))
+        found += [f for f in tried if f.split()[0].rstrip(":") not in told]
     for fault in found:
         typer.echo(f"brokerpool: {fault}", err=True)
     if found:

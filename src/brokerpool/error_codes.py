@@ -83,6 +83,7 @@ class ErrorCode(Enum):
     TOO_MANY_KEYS = auto()
 
     # -- the gateway's clients -----------------------------------------------------------------------------
+    NOT_ANSWERED_IN_TIME = auto()
     INVALID_JSON = auto()
     INVALID_ACTION = auto()
     INVALID_MODE = auto()

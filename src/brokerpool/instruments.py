@@ -9,7 +9,7 @@ import msgspec
 
 from brokerpool.json_records import Record
 
-#: What a broker calls an instrument on its wire: Kite's 32-bit number, Upstox's "NSE_EQ|INE...", and so on.
+#: What a broker calls an instrument on its wire: a number of 32 bits, "NSE_EQ|INE...", and so on.
 Token: TypeAlias = int | str
 
 #: Exchange codes that OpenAlgo's clients use.

@@ -20,7 +20,7 @@ from brokerpool.simulator.faults import FaultOrder
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.browser.chromium import DESKTOP, PHONE, page_of
-from tests.gateway_client import Client, client, gateway
+from tests.gateway_client import Client, client, gateway, pool_of
 from tests.rehearsal import until
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ async def a_day(database: str) -> None:
         await broker.throw(FaultOrder.parse(b'{"expire_token": {}}'))
         for socket in broker.sockets():
             broker.kill(socket["id"])
-        await until(lambda: served_by.pool.feed.login.refused, seconds=20)
+        await until(lambda: pool_of(served_by).feed.login.refused, seconds=20)
         await page.locator("#attention [data-key='h login_refused']").wait_for()
         await pictures(page, "token")
         for task in reading:

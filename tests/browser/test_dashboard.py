@@ -20,7 +20,7 @@ from brokerpool.monitor import conditions
 from brokerpool.simulator.faults import Refuse, RefuseDial
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.browser.chromium import PHONE, needs_chromium, page_of
-from tests.gateway_client import KEY, Client, client, gateway, raw_client
+from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client
 from tests.rehearsal import carrier, until
 
 pytestmark = needs_chromium
@@ -58,7 +58,7 @@ async def watched(
     ):
         names = [row.tradingsymbol for row in broker.listings if row.exchange == "NSE"]
         await session.subscribe(*names[:symbols], mode=2)
-        await served_by.pool.wait_live(served_by.pool.demand.instruments())
+        await pool_of(served_by).wait_live(served_by.upstream.demand.instruments())
         reading = asyncio.create_task(drained(session))
         async with page_of(served_by.http_url, **options) as page:
             await expect(page.locator("#link")).to_have_text("connected")
@@ -87,7 +87,7 @@ def test_a_killed_socket_its_gap_and_a_degraded_pool_are_seen_within_two_seconds
             await sees(page, "#attention", "All is well")
             await expect(box(page, "zerodha-1").locator(".state")).to_have_text("live")
             broker.faults.refuse = RefuseDial(503)
-            broker.kill(carrier(broker, served_by.pool, Instrument("NSE", "RELIANCE")))
+            broker.kill(carrier(broker, pool_of(served_by), Instrument("NSE", "RELIANCE")))
             await sees(page, "#attention", "5 symbols with an open gap")
             await sees(page, "#attention", "zerodha-1 is ")
             await sees(page, "#attention", "lost or refused in the last 15 s")
@@ -96,7 +96,7 @@ def test_a_killed_socket_its_gap_and_a_degraded_pool_are_seen_within_two_seconds
             await expect(box(page, "zerodha-1").locator(".state")).not_to_have_text("live")
             await expect(box(page, "zerodha-1").get_by_role("button", name="Rotate")).to_be_disabled()
             broker.faults.refuse = None
-            served_by.pool.renew()
+            pool_of(served_by).renew()
             await expect(box(page, "zerodha-1").locator(".state")).to_have_text("live", timeout=SEEN_MS)
             await sees(page, "#journal", "gap closed")
 
@@ -189,7 +189,7 @@ def test_a_connection_is_rotated_and_drained_after_a_confirmation_and_not_withou
             await expect(dialog).to_contain_text("Its 3 symbols are served by other connections")
             await page.keyboard.press("Escape")
             await expect(dialog).to_be_hidden()
-            assert not served_by.pool.inspection.evacuating()
+            assert not served_by.upstream.inspection.evacuating()
             await box(page, "zerodha-1").get_by_role("button", name="Rotate").click()
             await dialog.get_by_role("button", name="Rotate it").click()
             await sees(page, "#toast", "3 symbols on the move")
@@ -198,15 +198,15 @@ def test_a_connection_is_rotated_and_drained_after_a_confirmation_and_not_withou
             await expect(box(page, "zerodha-1")).to_have_count(0, timeout=10_000)
 
             names = [f"NSE:{row.tradingsymbol}" for row in broker.listings if row.exchange == "NSE"]
-            served_by.pool.subscribe(names[3:7], owner="another")
-            await served_by.pool.wait_live(names[3:7])
-            served_by.pool.unsubscribe(names[3:5], owner="another")
+            pool_of(served_by).subscribe(names[3:7], owner="another")
+            await pool_of(served_by).wait_live(names[3:7])
+            pool_of(served_by).unsubscribe(names[3:5], owner="another")
             await expect(box(page, "zerodha-3").locator(".facts")).to_contain_text("2 of 5")
             await box(page, "zerodha-3").get_by_role("button", name="Drain").click()
             await dialog.get_by_role("button", name="Drain it").click()
             await expect(box(page, "zerodha-3")).to_have_count(0, timeout=10_000)
             await expect(box(page, "zerodha-2").locator(".facts")).to_contain_text("5 of 5")
-            pool = served_by.pool.get_pool_stats()["websocket"]
+            pool = served_by.upstream.get_pool_stats()["websocket"]
             assert (pool["gaps_total"], pool["connections"]) == (0, 1)
 
     asyncio.run(main())

@@ -51,6 +51,7 @@ def test_3000_symbols_and_200_clients_leave_the_page_smooth_and_cost_the_gateway
     tmp_path: Path,
 ) -> None:
     with (
+        processes.fresh(),  # the gateway's processor time is judged
         processes.simulator(tmp_path, symbols=SYMBOLS, rate=RATE) as broker,
         processes.gateway(tmp_path, BROKERPOOL_MARKET_HOURS="always") as gateway,
     ):

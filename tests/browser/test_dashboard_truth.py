@@ -14,14 +14,15 @@ from playwright.async_api import Page, expect
 
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.db.pool import DatabasePool
+from brokerpool.gateway.health_monitor import DatabaseState
 from brokerpool.gateway.server import Gateway
-from brokerpool.gateway.vitals import DatabaseState
 from brokerpool.instruments import TokenBook
 from brokerpool.monitor import conditions, health
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.browser.chromium import PHONE, needs_chromium
 from tests.browser.test_dashboard import CONTRAST, SEEN_MS, sees, watched
+from tests.gateway_client import pool_of
 
 pytestmark = needs_chromium
 
@@ -66,7 +67,7 @@ def test_a_dead_token_an_old_or_a_missing_list_and_a_database_that_is_away_are_t
             await stands_on_top(page, served_by, "instruments_stale")
             served_by.instruments.fault = ""
             await sees(page, "#attention", "All is well")
-            feed = served_by.pool.feed
+            feed = pool_of(served_by).feed
             assert isinstance(feed, ZerodhaFeed)
             book = feed.book
             feed.relist(TokenBook())
@@ -74,10 +75,10 @@ def test_a_dead_token_an_old_or_a_missing_list_and_a_database_that_is_away_are_t
             await stands_on_top(page, served_by, "instruments_missing")
             feed.relist(book)
             await sees(page, "#attention", "All is well")
-            monkeypatch.setattr(served_by._vitals, "_database", lambda: DatabaseState("DB_UNREACHABLE"))
+            monkeypatch.setattr(served_by._health, "_database", lambda: DatabaseState("DB_UNREACHABLE"))
             await sees(page, "#attention", "DB_UNREACHABLE")
             await stands_on_top(page, served_by, "database_away")
-            monkeypatch.setattr(served_by._vitals, "_database", DatabaseState)
+            monkeypatch.setattr(served_by._health, "_database", DatabaseState)
             await sees(page, "#account", "accepted by the broker")
             login = feed.login
             login.refuse(login.version)
@@ -93,7 +94,7 @@ def test_login_list_and_stored_keys_are_shown_and_no_secret_is(tmp_path: Path) -
         async with Store(DatabasePool(url)) as store:
             secret = await store.create_key("momentum <b>", frozenset({Scope.DATA, Scope.ORDERS}))
         async with watched(2, settings={"DATABASE_URL": url}) as (broker, served_by, _, page):
-            login = served_by.pool.feed.login
+            login = pool_of(served_by).feed.login
             login.renew(replace(login.credentials, user="AB1234", expires_at=4_000_000_000.0))
             await sees(page, "#account", "AB1234")
             await expect(page.locator("#account")).to_contain_text(re.compile(rf"valid until{STAMP} \w+"))

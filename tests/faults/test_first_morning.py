@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import processes
+from tests import preloaded, processes
 from tests.faults.observer import observing
 from tests.rehearsal import until
 
@@ -35,7 +35,7 @@ def press_the_button(page: str) -> str:
 def log_in(folder: Path, port: int, page: str) -> str:
     """Run `brokerpool login --listen` beside a browser, and return what it printed."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BROKERPOOL_")}
-    with subprocess.Popen(
+    with preloaded.Popen(
         [sys.executable, "-m", "brokerpool", "login", "--listen", str(port), "--env-file", "morning.env"],
         cwd=folder,
         env=clean,
@@ -148,7 +148,7 @@ def test_serve_with_a_dead_token_names_the_setting_once_and_takes_over_the_login
                     clean = {n: v for n, v in os.environ.items() if not n.startswith("BROKERPOOL_")}
                     words = ["login", "--file", "token", "--env-file", str(env)]
                     done = await asyncio.to_thread(
-                        lambda: subprocess.run(
+                        lambda: preloaded.run(
                             [sys.executable, "-m", "brokerpool", *words],
                             cwd=tmp_path,
                             env=clean,

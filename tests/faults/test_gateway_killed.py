@@ -18,7 +18,7 @@ import pytest
 
 from brokerpool.db.pool import DatabasePool
 from brokerpool.store.store import Store
-from tests import processes
+from tests import preloaded, processes
 from tests.faults.observer import observing
 from tests.postgres import DIALECTS, database
 from tests.rehearsal import until
@@ -37,7 +37,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def command(folder: Path, url: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command on the gateway's database, as an operator does beside it."""
-    return subprocess.run(
+    return preloaded.run(
         [sys.executable, "-m", "brokerpool", *words, "--env-file", str(folder / "sim.env")],
         cwd=folder,
         env=os.environ | {"DATABASE_URL": url},

@@ -13,12 +13,13 @@ import pytest
 from aiohttp import web
 
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
+from brokerpool.gateway.composition import compose
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator import KiteSimulator
-from brokerpool.simulator.listings import instruments_csv
+from brokerpool.simulator.zerodha.instruments import instruments_csv
 from tests import processes
-from tests.gateway_client import KEY, client
+from tests.gateway_client import KEY, client, pool_of
 from tests.rehearsal import no_task_dies, until
 
 
@@ -66,7 +67,7 @@ def rehearse(scenario: Any) -> None:
                 http_url=http_url,
                 book=await fetch_instruments(http_url),
             )
-            served_by = Gateway(Settings.load(environ=environ), feed)
+            served_by = compose(Settings.load(environ=environ), feed)
             await served_by.start()
             try:
                 await scenario(broker, served_by, lists)
@@ -96,7 +97,7 @@ def test_a_worse_list_changes_nothing_shows_in_health_and_is_asked_for_again_unt
     worse: str,
 ) -> None:
     async def scenario(broker: KiteSimulator, served_by: Gateway, lists: Lists) -> None:
-        whole, count = lists.body, len(served_by.pool.feed.book)
+        whole, count = lists.body, len(pool_of(served_by).feed.book)
         WORSE[worse](broker, lists)
         served_by.instruments.request()
         await until(lambda: served_by.instruments.fault)

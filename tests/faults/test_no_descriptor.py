@@ -25,7 +25,11 @@ def cpu_seconds(pid: int) -> float:
 @pytest.mark.parametrize("listener", ["http_url", "ws_url"])
 def test_new_connections_wait_and_nothing_multiplies(listener: str, tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
-    with processes.simulator(tmp_path, symbols=10), processes.gateway(tmp_path) as gateway:
+    with (
+        processes.fresh(),  # its processor time is judged
+        processes.simulator(tmp_path, symbols=10),
+        processes.gateway(tmp_path) as gateway,
+    ):
         pid = gateway.process.pid
         host, port = gateway.said[listener].partition("://")[2].split(":")
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)

@@ -15,6 +15,7 @@ import pytest
 from brokerpool.brokers.login import Credentials
 from brokerpool.db.pool import DatabasePool
 from brokerpool.store.store import Store
+from tests import preloaded
 from tests.faults.store_program import SECRET_KEY
 from tests.postgres import DIALECTS, database
 
@@ -68,7 +69,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(url: str) -> No
     random = Random(17)
     told = Acknowledged()
     for turn in range(ROUNDS):
-        with subprocess.Popen(
+        with preloaded.Popen(
             [*PROGRAM, url, str(turn)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from brokerpool import Instrument, TokenBook, ZerodhaFeed
 from brokerpool.brokers.limits import FeedLimits
+from brokerpool.gateway.composition import compose
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator
@@ -48,6 +49,6 @@ async def gateway_on(simulator: KiteSimulator, ws_url: str, **environ: str) -> G
         limits=replace(FeedLimits.load("brokerpool.brokers.zerodha"), dials=()),
     )
     with patch("brokerpool.feed.pool.Random", Prompt):  # which draws no jitter
-        gateway = Gateway(settings, feed)
+        gateway = compose(settings, feed)
     await gateway.start()
     return gateway

@@ -24,7 +24,7 @@ from websockets.asyncio.client import connect
 from brokerpool import WebSocketPool
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.fuzz.attacked import gateway_on
-from tests.gateway_client import KEY, Client, masked
+from tests.gateway_client import KEY, Client, masked, pool_of
 from tests.rehearsal import demanded, instruments, served, until
 
 _CLOCK = 1_790_000_000.0
@@ -122,7 +122,7 @@ async def record() -> Recording:
         gateway = await gateway_on(simulator, f"ws://{broker.netloc}/")
         try:
             async with _tapped(gateway.ws_url) as ws, _tapped(gateway.http_url) as http:
-                await _converse(ws, simulator, gateway.pool, meanwhile=lambda: _call(http))
+                await _converse(ws, simulator, pool_of(gateway), meanwhile=lambda: _call(http))
         finally:
             await gateway.close()
     said, replied = ws.passed[0]

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from brokerpool.simulator.listings import listings
+from brokerpool.simulator.zerodha import instruments
 from tests.gateway_client import KEY
 
 T = TypeVar("T")
 
-SYMBOLS = [(row.exchange, row.tradingsymbol) for row in listings(60, date(2026, 1, 5))]
-TOKENS = [row.token for row in listings(60, date(2026, 1, 5))]
+_ROWS = listings(60, date(2026, 1, 5), instruments)
+SYMBOLS = [(row.exchange, row.tradingsymbol) for row in _ROWS]
+TOKENS = [row.token for row in _ROWS]
 #: One that the attacker's socket carries.
 EXPOSED_TOKEN = next(token for token, (_, name) in zip(TOKENS, SYMBOLS, strict=True) if name != "INFY")
 _PACKETS = (8, 28, 32, 44, 184)

@@ -1,4 +1,4 @@
-"""The line in front of the database connections keeps its order and its counts, whatever happens."""
+"""The queue in front of the database connections keeps its order and its counts, whatever happens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_permits_go_out_in_order_to_one_writer_and_never_more_than_there_are(
         elif event == "withdraw" and waiting:
             queue.withdraw(waiting.pop(what % len(waiting)))
         elif event == "release" and held:
-            queue.release(held.pop(what % len(held)))
+            queue.release(held.pop(what % len(held)), float(now))
         elif event == "resize":
             queue.capacity = capacity = what
         before = len(held)

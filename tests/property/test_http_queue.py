@@ -1,4 +1,4 @@
-"""The line in invented time: counts are exact, nobody is unplaced, lanes and order are kept."""
+"""The queue in invented time: counts are exact, nobody is unplaced, lanes and order are kept."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Traffic(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0, 2))
     def time_passes(self, seconds: float) -> None:
-        """The timer of the edge goes off each time that the line says it should."""
+        """The timer of the edge goes off each time that the queue says it should."""
         end = self.now + seconds
         while (delay := self.queue.next_grant(self.now)) <= end - self.now:
             self.now += delay

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from brokerpool.brokers.zerodha.codec import KiteWire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.listings import divisor
-from brokerpool.simulator.zerodha.wire import Malformation, frame, malformed, packets, record, trimmed
+from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.zerodha.instruments import INDICES, divisor
+from brokerpool.simulator.zerodha.wire import frame, malformed, packets, record, trimmed
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 RECEIVED = 1_795_341_600_123
@@ -41,6 +42,7 @@ def quotes(draw: st.DrawFn) -> Quote:
         close=draw(_PRICES),
         exchange_time=draw(_TIMES),
     )
+    quote.is_index = quote.token & 0xFF == INDICES
     if quote.is_index:
         quote.change = quote.ltp - quote.close
         return quote
@@ -98,7 +100,7 @@ def quote_of(tick: Tick, token: int) -> Quote:
     def units(price: float) -> int:
         return round(price * unit)
 
-    quote = Quote(token, units(tick.ltp))
+    quote = Quote(token, units(tick.ltp), is_index=token & 0xFF == INDICES)
     if isinstance(tick, QuoteTick):
         quote.open, quote.high, quote.low = units(tick.open), units(tick.high), units(tick.low)
         quote.close, quote.change = units(tick.close), units(tick.change)

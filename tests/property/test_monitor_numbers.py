@@ -17,7 +17,7 @@ from rich.console import Console
 from brokerpool.commands.connection_table import ConnectionTable
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator.zerodha.broker import KiteSimulator
-from tests.gateway_client import KEY, Client, client, gateway, received
+from tests.gateway_client import KEY, Client, client, gateway, pool_of, received
 from tests.rehearsal import demanded, served, until
 
 SYMBOLS, CLIENTS = 12, 2
@@ -65,7 +65,7 @@ class Day:
 
     async def rest(self) -> None:
         """Wait until the broker serves what is wanted, and everything that was sent has arrived."""
-        await until(lambda: served(self.broker) == demanded(self.served_by.pool))
+        await until(lambda: served(self.broker) == demanded(pool_of(self.served_by)))
         await until(lambda: received(self.served_by) + self.skipped_before == self.sent())
         for session in self.clients:
             self.delivered += len([tick for tick in await session.drain() if "snapshot" not in tick])
@@ -126,7 +126,7 @@ class Day:
         assert sums["brokerpool_http_call_seconds_count"] == ours["http"]["call_seconds"]["count"]
         assert sums["brokerpool_gateway_frames_delivered_total"] == ours["gateway"]["frames_delivered"]
         assert sums["brokerpool_journal_events_total"] == sum(ours["journal"]["events"].values())
-        assert sum(ours["journal"]["events"].values()) == len(self.served_by.pool.journal)
+        assert sum(ours["journal"]["events"].values()) == len(self.served_by.upstream.journal)
 
     async def compare_views(self, ours: dict[str, Any], http: aiohttp.ClientSession) -> None:
         """The dashboard and `top` show what `/stats` says."""

@@ -13,7 +13,7 @@ from kiteconnect import KiteConnect
 from kiteconnect.exceptions import InputException, NetworkException, OrderException, TokenException
 
 from brokerpool.simulator import BreakHttp, KiteSimulator, Refuse
-from brokerpool.simulator.history import History
+from brokerpool.simulator.history import SESSION_MINUTES, History
 
 #: 2026-11-24, 12:00:30 in India, a Tuesday.
 NOON = 1_795_501_830.0
@@ -77,9 +77,13 @@ def test_candles_are_the_historys() -> None:
         history = History(broker.listings, seed=0, clock=lambda: NOON)
         begin, end = datetime(2026, 11, 20, 9, 15), datetime(2026, 11, 24, 15, 30)
         future = next(row for row in broker.listings if row.kind == "FUT" and row.exchange == "NFO")
-        for token, interval in ((408065, "minute"), (408065, "day"), (future.token, "15minute")):
+        for token, interval, minutes in (
+            (408065, "minute", 1),
+            (408065, "day", SESSION_MINUTES),
+            (future.token, "15minute", 15),
+        ):
             told = kite.historical_data(token, begin, end, interval, oi=True)
-            expected = history.candles(token, interval, begin, end)
+            expected = history.candles(token, minutes, begin, end)
             assert len(told) > 2
             assert told == [
                 {

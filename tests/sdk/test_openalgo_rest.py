@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from brokerpool import ZerodhaFeed, fetch_instruments
-from brokerpool.gateway.server import Gateway
+from brokerpool.gateway.composition import compose
 from brokerpool.settings import Settings
 from brokerpool.simulator import KiteSimulator
 
@@ -37,7 +37,7 @@ async def the_sdks_answers() -> tuple[dict[str, Any], dict[str, Any], dict[str, 
             http_url=broker.http_url,
             book=await fetch_instruments(broker.http_url),
         )
-        gateway = Gateway(settings, feed)
+        gateway = compose(settings, feed)
         await gateway.start()
         try:
             program = await asyncio.create_subprocess_exec(

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from brokerpool import BrokerError, Credentials, ErrorCode, Instrument, TokenBook
+from brokerpool.brokers.rest import RestCodec
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.instrument_refresh import REFRESH_SECONDS, InstrumentRefresh
 from brokerpool.testing.virtual_loop import EPOCH, run
@@ -23,6 +24,7 @@ class Broker:
     """The stage's account with a list that can be read again: it is what a test wants, and when is kept."""
 
     list_ready = READY
+    http_url = ""
 
     def __init__(self, scene: Stage) -> None:
         self.scene = scene
@@ -47,6 +49,9 @@ class Broker:
             return await self.answer()
         finally:
             self.open -= 1
+
+    def rest(self) -> RestCodec:
+        raise NotImplementedError  # the list is all that is asked for here
 
     def gives(self, book: TokenBook) -> None:
         async def answer() -> TokenBook:

@@ -135,7 +135,7 @@ def test_wrong_keys_are_counted_for_whom_the_proxy_names_and_not_for_whom_the_cl
             codes = [await authenticate_as(served_by, f"7.7.7.{n}", "203.0.113.9") for n in range(11)]
             assert codes[8:] == ["AUTHENTICATION_ERROR", "ADDRESS_LOCKED_OUT", "ADDRESS_LOCKED_OUT"]
             locked = [
-                e.reason.split()[0] for e in served_by.pool.journal.entries() if "locked" in e.event.value
+                e.reason.split()[0] for e in served_by.upstream.journal.entries() if "locked" in e.event.value
             ]
             assert locked == ["203.0.113.7", "203.0.113.9"]
 
@@ -166,8 +166,8 @@ def test_a_revoked_key_closes_its_clients_with_4403_within_a_second_and_opens_no
             assert (await post(served_by, keys["one"]))[0] == 403
             assert (await authenticate(served_by, keys["one"]))["code"] == "AUTHENTICATION_ERROR"
             assert (await other.ask(action="ping"))["type"] == "pong"
-            await until(lambda: len(served_by.pool.demand) == 0)
-            events = [(entry.event.value, entry.reason) for entry in served_by.pool.journal.entries()]
+            await until(lambda: len(served_by.upstream.demand) == 0)
+            events = [(entry.event.value, entry.reason) for entry in served_by.upstream.journal.entries()]
             assert ("key revoked", "one; 1 clients are closed") in events
             print(f"closed {took * 1000:.0f} ms after the revocation in another process")
 
@@ -236,7 +236,7 @@ def test_long_lists_of_two_clients_at_once_hold_no_more_than_their_key_may(tmp_p
                 await session.connection.send(json.dumps({"action": "subscribe", "symbols": mine, "mode": 1}))
             replies = [await first.reply(), await second.reply()]
             told = [item.get("code") for reply in replies for item in reply["subscriptions"]]
-            assert len(served_by.pool.demand) == told.count(None) == 700
+            assert len(served_by.upstream.demand) == told.count(None) == 700
             assert told.count("KEY_SYMBOL_LIMIT") == 300
             # Another mode is no new symbol, and is refused to nobody.
             held = await first.ask(action="list_subscriptions")

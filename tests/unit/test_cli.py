@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import typer.main
 
 from brokerpool import cli
 from brokerpool.settings import NAMES
+from tests import preloaded, processes
 
 COMMAND = (sys.executable, "-m", "brokerpool")
 DOCS = Path(__file__).parents[2] / "docs"
@@ -97,17 +99,10 @@ def server(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[s
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
     """A simulated broker and a gateway that uses it: the settings file and the gateway's addresses."""
-    env_file = tmp_path_factory.mktemp("rehearsal") / "sim.env"
-    free = {
-        "WEBSOCKET_PORT": "0",
-        "BROKERPOOL_HTTP_PORT": "0",
-        "DATABASE_URL": f"sqlite:///{env_file.parent / 'test.db'}",
-    }
-    with (
-        server("simulate", "--broker", "zerodha", "--write-env", str(env_file)),
-        server("serve", "--env-file", str(env_file), **free) as (_, addresses),
-    ):
-        yield env_file, addresses
+    folder = tmp_path_factory.mktemp("rehearsal")
+    database = f"sqlite:///{folder / 'test.db'}"
+    with processes.simulator(folder), processes.gateway(folder, DATABASE_URL=database) as gateway:
+        yield folder / "sim.env", gateway.said
 
 
 # -- help ------------------------------------------------------------------------------------------------
@@ -139,6 +134,15 @@ def test_the_version_is_told(run: Any) -> None:
     ran = run("--version")
     assert ran.code == 0
     assert ran.out.startswith("brokerpool ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_installed_script_has_each_command(command: str) -> None:
+    script = shutil.which("brokerpool", path=Path(sys.executable).parent)
+    assert script is not None, "the package is installed"
+    ran = subprocess.run([script, command, "--help"], capture_output=True, text=True, timeout=START_SECONDS)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert f"brokerpool {command}" in ran.stdout
 
 
 def test_an_unknown_command_is_a_usage_error(run: Any) -> None:
@@ -334,7 +338,7 @@ def test_serve_that_cannot_start_says_why_in_one_line_and_ends_with_1(
     env_file, addresses = rehearsal
     taken = addresses["ws_url"].rpartition(":")[2]
     environ = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0", "BROKERPOOL_LOG_LEVEL": "ERROR", **wrong}
-    ran = subprocess.run(
+    ran = preloaded.run(
         [*COMMAND, "serve", "--env-file", str(env_file)],
         env={**os.environ, **{name: taken if value == "taken" else value for name, value in environ.items()}},
         capture_output=True,

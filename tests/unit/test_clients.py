@@ -18,7 +18,7 @@ from brokerpool.gateway.server import SLOWEST
 from brokerpool.journal import Event, Journal
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
-from tests.gateway_client import KEY, Client, client, gateway
+from tests.gateway_client import KEY, Client, client, gateway, pool_of
 from tests.rehearsal import until
 
 
@@ -150,7 +150,7 @@ def test_a_client_that_shows_another_key_is_somebody_else_from_then_on(tmp_path:
             await session.ask(action="authenticate", api_key=KEY)
             await session.ask(action="authenticate", api_key=key)
             assert [c.key for c in served_by._clients] == ["hedger"]
-            came = [e for e in served_by.pool.journal.entries() if e.event is Event.CLIENT_CAME]
+            came = [e for e in served_by.upstream.journal.entries() if e.event is Event.CLIENT_CAME]
             assert len(came) == 2, "the same key again is no news"
 
     asyncio.run(main())
@@ -162,7 +162,7 @@ def test_the_log_names_whose_key_had_a_connection_moved(caplog: pytest.LogCaptur
     async def main() -> None:
         async with gateway() as (_, served_by), client(served_by) as session:
             await session.subscribe("INFY")
-            await served_by.pool.wait_live(served_by.pool.demand.instruments())
+            await pool_of(served_by).wait_live(served_by.upstream.demand.instruments())
             path = f"{served_by.http_url}/dashboard/connections/zerodha-1/rotate"
             headers = {"Authorization": f"Bearer {KEY}"}
             async with aiohttp.ClientSession(headers=headers) as http, http.post(path) as answer:

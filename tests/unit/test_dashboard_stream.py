@@ -21,7 +21,7 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.server import Gateway
 from brokerpool.journal import Event
-from tests.gateway_client import KEY, client, gateway
+from tests.gateway_client import KEY, client, gateway, pool_of
 from tests.rehearsal import no_task_dies, rehearsal, until
 
 BEARER = {"Authorization": f"Bearer {KEY}"}
@@ -324,7 +324,7 @@ def test_the_stream_shows_connections_clients_and_refused_symbols_and_ends_with_
         async with serving(**full) as (_, served_by, http), client(served_by) as session:
             names = ("RELIANCE", "INFY", "SBIN", "TCS", "HDFCBANK")
             await session.subscribe(*names)
-            await until(lambda: served_by.pool.connected)
+            await until(lambda: served_by.upstream.connected)
             async with http.get("/dashboard/stream", headers=BEARER) as answer:
                 assert answer.headers["Cache-Control"] == "no-store"
                 assert answer.headers["Content-Type"] == "application/x-ndjson"
@@ -352,8 +352,8 @@ def test_a_search_finds_wanted_symbols_and_tells_where_they_are() -> None:
         async with serving() as (_, served_by, http), client(served_by) as one, client(served_by) as other:
             await one.subscribe("INFY", "RELIANCE", mode=3)
             await other.subscribe("INFY", mode=1)
-            infy = next(iter(served_by.pool.demand.instruments()))
-            await served_by.pool.wait_live(infy)
+            infy = next(iter(served_by.upstream.demand.instruments()))
+            await pool_of(served_by).wait_live(infy)
             async with http.get("/dashboard/symbols", params={"q": "inf"}, headers=BEARER) as answer:
                 assert (await answer.json()) == {"symbols": ["NSE:INFY"]}
             async with http.get("/dashboard/symbols/NSE:INFY", headers=BEARER) as answer:
@@ -374,7 +374,7 @@ def test_orders_over_http_move_symbols_and_refusals_say_why() -> None:
     async def main() -> None:
         async with serving() as (_, served_by, http), client(served_by) as session:
             await session.subscribe("INFY", "RELIANCE")
-            await served_by.pool.wait_live(served_by.pool.demand.instruments())
+            await pool_of(served_by).wait_live(served_by.upstream.demand.instruments())
             for path, status, code in (
                 ("nobody/rotate", 404, "CONNECTION_UNKNOWN"),
                 ("zerodha-1/drain", 409, "CONNECTION_NOT_MOVABLE"),
@@ -390,4 +390,4 @@ def test_orders_over_http_move_symbols_and_refusals_say_why() -> None:
 
 
 def names(served_by: Gateway) -> list[str]:
-    return [c["name"] for c in served_by.pool.get_pool_stats()["websocket"]["per_connection"]]
+    return [c["name"] for c in served_by.upstream.get_pool_stats()["websocket"]["per_connection"]]

@@ -95,7 +95,7 @@ def test_two_hundred_tasks_on_fifteen_connections_are_served_in_the_order_in_whi
                 most = max(most, pool.stats()["checked_out"])
                 assert (await connection.execute(ONE)).scalar() == 1
 
-        # Without a pre-ping, and with all connections open: nothing but the line decides who comes first.
+        # Without a pre-ping, and with all connections open: nothing but the queue decides who comes first.
         options = {"pool_size": 15, "max_overflow": 0, "max_waiting": 185, "pool_pre_ping": False}
         async with no_task_dies(), DatabasePool(database_url, **options) as pool:  # type: ignore[arg-type]
             granted: list[int] = []
@@ -322,7 +322,7 @@ def test_the_password_is_in_no_error_log_statistic_or_repr(
     async def main() -> None:
         async with DatabasePool(postgres.url, long_hold=0.01) as pool, pool.connection() as connection:
             await until(lambda: pool.stats()["long_holds"])
-            texts.extend([repr(pool), pool.stats(), repr(pool._checkout.source.engine), repr(connection)])
+            texts.extend([repr(pool), pool.stats(), repr(pool._checkout.engine.sqlalchemy), repr(connection)])
         with pytest.raises(PoolClosedError) as closed:
             await pool.connection().__aenter__()
         texts.append(closed.value)

@@ -57,14 +57,14 @@ def test_requests_that_wait_for_their_turn_are_not_carried_out_once_their_key_is
                 await session.connection.send(
                     json.dumps({"action": "subscribe", "symbols": wanted, "mode": 1})
                 )
-            await until(lambda: len(served_by.pool.demand) == 5)
+            await until(lambda: len(served_by.upstream.demand) == 5)
             await store.revoke_key("one")
             async with asyncio.timeout(5):
                 with contextlib.suppress(websockets.ConnectionClosed):
                     async for _ in session.connection:
                         pass
             assert session.connection.close_code == 4403
-            await until(lambda: len(served_by.pool.demand) == 0)
+            await until(lambda: len(served_by.upstream.demand) == 0)
 
     asyncio.run(main())
 
@@ -103,6 +103,6 @@ def test_a_failed_attempt_at_another_key_keeps_no_client_beyond_the_end_of_its_o
             async with asyncio.timeout(5):
                 await session.connection.wait_closed()
             assert session.connection.close_code == 4403
-            await until(lambda: len(served_by.pool.demand) == 0)
+            await until(lambda: len(served_by.upstream.demand) == 0)
 
     asyncio.run(main())

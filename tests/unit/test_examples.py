@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import preloaded
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _WHY = r"(?:<!-- not run: (?P<why>[^>]+?) -->\n)?"
@@ -68,8 +70,8 @@ def run(program: list[Example], folder: Path) -> str:
     for example in program:
         files.append(own / f"{example.name}.py")
         files[-1].write_text(example.code, "utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "tests" / "example.py"), *map(str, files)],
+    process = preloaded.Popen(
+        [sys.executable, ROOT / "tests" / "example.py", *files],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

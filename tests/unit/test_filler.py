@@ -9,12 +9,16 @@ from random import Random
 import pytest
 
 from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.login import Credentials, Login
+from brokerpool.brokers.rest import RestLimits
+from brokerpool.brokers.zerodha import ZerodhaRest
 from brokerpool.feed import filler as module
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.filler import Filler, Filling
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.instruments import Instrument
+from brokerpool.gateway.composition import quote_filler
+from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.journal import Journal
 from brokerpool.ticks import Tick
 from tests.rehearsal import no_task_dies, until
@@ -143,6 +147,23 @@ def test_calls_keep_to_the_budget_of_the_source() -> None:
         assert all(third - first >= 0.1 - 1e-6 for first, third in zip(at, at[2:], strict=False))
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("windows", "half"),
+    [
+        ((RateWindow(1, 1.0),), (RateWindow(1, 2.0),)),
+        ((RateWindow(10, 1.0), RateWindow(100, 60.0)), (RateWindow(5, 1.0), RateWindow(50, 60.0))),
+        ((), ()),
+    ],
+)
+def test_the_gateways_filler_takes_half_of_what_the_broker_allows_for_quotes_in_the_brokers_batches(
+    windows: tuple[RateWindow, ...], half: tuple[RateWindow, ...]
+) -> None:
+    codec = ZerodhaRest("key", Login(Credentials("token")), book=TokenBook)
+    codec.limits = RestLimits({"quote": windows, "historical": (RateWindow(3, 1.0),)}, {"quote": 20})
+    filler = quote_filler(codec, Source())
+    assert (filler.calls, filler.batch) == (half, 20)
 
 
 def test_after_a_failure_all_that_is_still_open_is_asked_for_again_later_and_later(

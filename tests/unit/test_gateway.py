@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from brokerpool import BrokerpoolError, ErrorCode, Instrument, Mode
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
-from tests.gateway_client import KEY, Client, client, gateway, raw_client, trade
+from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client, told, trade
 from tests.rehearsal import served, until
 
 
@@ -108,11 +108,11 @@ def test_a_client_that_leaves_in_the_middle_of_a_long_request_holds_nothing() ->
             rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
             for _ in range(5):
                 _, writer = await raw_client(served_by.ws_url, rows)
-                await until(lambda: len(served_by.pool.demand) > 0)
+                await until(lambda: len(served_by.upstream.demand) > 0)
                 writer.transport.abort()
-                await until(lambda: len(served_by.pool.demand) == 0)
+                await until(lambda: len(served_by.upstream.demand) == 0)
             await asyncio.sleep(0.05)  # a slice that was still to come would have come
-            assert len(served_by.pool.demand) == 0
+            assert len(served_by.upstream.demand) == 0
             assert served_by.stats()["gateway"]["symbols"] == 0
 
     asyncio.run(main())
@@ -123,7 +123,7 @@ def test_ticks_reach_the_client_in_its_mode_and_stop_when_it_unsubscribes() -> N
         async with gateway() as (broker, served_by), client(served_by) as session:
             await session.subscribe("INFY", mode=1)
             await session.subscribe("INFY", mode=3)
-            token = served_by.pool.feed.book.token
+            token = pool_of(served_by).feed.book.token
             await until(lambda: list(served(broker).values()) == [Mode.DEPTH])
             await trade(broker, served_by, 0)
             await session.drain()  # a first value may have come before the second subscribe
@@ -234,7 +234,7 @@ def test_m10_clients_are_told_when_symbols_lose_their_feed_and_when_it_is_back()
         limits = {"MAX_SYMBOLS_PER_WEBSOCKET": "2"}
         async with gateway(**limits) as (broker, served_by), client(served_by) as session:
             await session.subscribe("INFY", "SBIN", "TCS")
-            await until(lambda: len(served(broker)) == 3)
+            await until(lambda: len(served(broker)) == 3 and told(served_by))
             assert (await session.ask(action="ping"))["type"] == "pong", "a first connect is no news"
             broker.faults.refuse = Refuse(503)
             broker.kill(next(s["id"] for s in broker.sockets() if len(s["tokens"]) == 2))
@@ -348,7 +348,7 @@ def test_a_client_may_say_which_symbols_come_first_and_nonsense_is_refused() -> 
             infy = {"symbol": "INFY", "exchange": "NSE"}
             reply = await session.ask(action="subscribe", symbols=[infy], mode=1, priority=7)
             assert reply["status"] == "success"
-            assert served_by.pool.demand.priority(Instrument("NSE", "INFY")) == 7
+            assert served_by.upstream.demand.priority(Instrument("NSE", "INFY")) == 7
             for wrong in (10, "high", True, 1.5):
                 reply = await session.ask(action="subscribe", symbols=[infy], mode=1, priority=wrong)
                 assert reply["code"] == "INVALID_PARAMETERS"

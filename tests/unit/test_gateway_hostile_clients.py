@@ -202,10 +202,10 @@ def test_a_request_of_too_many_symbols_is_refused_whole_with_the_limit_and_the_n
                 refused = await session.ask(action=action, symbols=[infy] * 4001)
                 assert refused["code"] == "REQUEST_TOO_LARGE"
                 assert "4000" in refused["message"]
-                assert served_by.pool.demand.count("client-1") == 0
+                assert served_by.upstream.demand.count("client-1") == 0
             reply = await session.ask(action="subscribe", symbols=[infy] * 4000)
             assert len(reply["subscriptions"]) == 4000
-            assert len(served_by.pool.demand) == 1
+            assert len(served_by.upstream.demand) == 1
         # Who may hold more may ask for all of it at once.
         async with (
             gateway(BROKERPOOL_MAX_SYMBOLS_PER_CLIENT="5000") as (_, served_by),
@@ -247,7 +247,7 @@ def test_whatever_a_client_sends_no_task_dies_and_no_other_client_notices(frames
                 assert (await odd.ask(action="ping", _pingId="last"))["status"] in ("success", "error")
             await trade(broker, served_by, 30)
             assert await healthy.drain()
-            assert served_by.pool.connected
+            assert served_by.upstream.connected
 
     asyncio.run(main())
 

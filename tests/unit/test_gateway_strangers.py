@@ -79,7 +79,7 @@ def test_a_flood_of_strangers_leaves_nothing_behind_and_a_client_comes_through_i
             for writer in writers:
                 writer.transport.abort()
             await until(lambda: served_by.clients == 1)
-            assert len(served_by._places) == 1
+            assert len(served_by._slots) == 1
 
     asyncio.run(main())
 

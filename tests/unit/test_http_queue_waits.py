@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
-from brokerpool.http.admission import Admission
 from brokerpool.http.queue import Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
+from brokerpool.http.tally import Tally
+from brokerpool.waiting import Waiting
 from tests.http_server import Reply, broker_and_client
 from tests.measuring import without_waiting
 from tests.rehearsal import until
@@ -20,8 +21,8 @@ from tests.rehearsal import until
 pytestmark = pytest.mark.alone
 
 
-def test_a_latecomer_waits_no_longer_than_its_place_in_the_line() -> None:
-    """Four greedy loops on four connections; on a line that is not FIFO they would never let anybody in."""
+def test_a_latecomer_waits_no_longer_than_its_place_in_the_queue() -> None:
+    """Four greedy loops on four connections; in a queue that is not FIFO they would never let anybody in."""
 
     async def main() -> None:
         async with broker_and_client(pool_maxsize=4) as (broker, client):
@@ -98,20 +99,20 @@ def test_a_slot_that_comes_in_the_moment_in_which_the_time_is_up_is_not_lost() -
     async def main() -> None:
         queue = Queue(RateLimiter(RateLimits()), size=1, max_waiting=9, max_hosts=1)
         queue.open_host("a")
-        admission = Admission(queue)
+        waiting_room = Waiting(queue, Tally())
         holder, late, last = (Ticket("a", "x", Lane.QUERY, 1, "GET /", "me", 0.0) for _ in range(3))
-        await admission.wait(holder, 1)
-        waiting = asyncio.create_task(admission.wait(late, 0.01))
+        await waiting_room.wait(holder, 1)
+        waiting = asyncio.create_task(waiting_room.wait(late, 0.01))
         await asyncio.sleep(0)
-        asyncio.get_running_loop().call_later(0.011, admission.release, holder, 1.0)
+        asyncio.get_running_loop().call_later(0.011, waiting_room.release, holder, 1.0)
         time.sleep(0.02)  # noqa: ASYNC251  (both timers are due in the same turn of the loop)
         await waiting
         assert late.slot is not None
-        next_one = asyncio.create_task(admission.wait(last, 1))
+        next_one = asyncio.create_task(waiting_room.wait(last, 1))
         await asyncio.sleep(0)
-        admission.release(late, 2.0)
+        waiting_room.release(late, 2.0)
         await next_one
-        admission.release(last, 3.0)
+        waiting_room.release(last, 3.0)
         assert (queue.active(), queue.queued()) == (0, 0)
 
     asyncio.run(main())
@@ -183,7 +184,7 @@ def test_a_full_queue_fails_at_once_with_the_numbers() -> None:
             assert "1 active" in str(caught.value)
             assert "10 waiting (oldest 0." in str(caught.value)
             order = client.request("POST", "/order", lane=Lane.PLACE)
-            assert (await order).status == 200, "queries never take an order's place in the line"
+            assert (await order).status == 200, "queries never take an order's place in the queue"
             await asyncio.gather(slow, *waiting)
             assert [s.path for s in broker.seen][1] == "/order"
 

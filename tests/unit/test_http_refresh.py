@@ -16,7 +16,7 @@ from brokerpool import (
 from tests.http_server import Reply, Seen, broker_and_client
 
 
-class Desk:
+class LoginPage:
     """A place to log in at, and a broker that takes one token only."""
 
     def __init__(self, gives: str = "new") -> None:
@@ -37,14 +37,14 @@ class Desk:
 
 def test_many_refused_calls_wait_for_one_refresh_and_are_repeated_once() -> None:
     async def main() -> None:
-        checkout = Desk()
-        async with broker_and_client(login=checkout.login) as (broker, client):
-            broker.script = checkout.script
+        page = LoginPage()
+        async with broker_and_client(login=page.login) as (broker, client):
+            broker.script = page.script
             calls = [client.request("GET", "/x") for _ in range(30)]
             calls.append(client.request("POST", "/order", order_tag="1"))
             calls.insert(0, client.request("GET", "/slow"))  # is refused when the others have long had theirs
             assert {a.status for a in await asyncio.gather(*calls)} == {200}
-            assert checkout.asked == 1
+            assert page.asked == 1
             refused = sum(s.headers["authorization"] == "Bearer old" for s in broker.seen)
             assert broker.count() == 32 + refused
             assert client.stats()["retries"] == {"credentials": refused}
@@ -54,15 +54,15 @@ def test_many_refused_calls_wait_for_one_refresh_and_are_repeated_once() -> None
 
 def test_a_login_that_does_not_help_is_not_tried_again_and_nothing_more_is_sent() -> None:
     async def main() -> None:
-        checkout = Desk(gives="also old")
-        async with broker_and_client(login=checkout.login) as (broker, client):
-            broker.script = checkout.script
+        page = LoginPage(gives="also old")
+        async with broker_and_client(login=page.login) as (broker, client):
+            broker.script = page.script
             assert (await client.request("GET", "/x")).status == 401
             for _ in range(5):
                 with pytest.raises(CallRefusedError, match="refuses the credentials") as caught:
                     await client.request("GET", "/x")
                 assert caught.value.code is ErrorCode.BROKER_REFUSED_CREDENTIALS
-            assert checkout.asked == 1
+            assert page.asked == 1
             assert broker.count() == 2, "one repeat, no storm"
             await client.request("DELETE", "/1", lane=Lane.CANCEL)
             assert broker.count() == 3, "calling an order off is always tried"
@@ -74,7 +74,7 @@ def test_a_new_token_lets_calls_out_again() -> None:
     async def main() -> None:
         login = Login(Credentials("old"))
         async with broker_and_client(login=login) as (broker, client):
-            broker.script = Desk().script
+            broker.script = LoginPage().script
             assert (await client.request("GET", "/x")).status == 401
             with pytest.raises(CallRefusedError):
                 await client.request("GET", "/x")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import BrokerError, ErrorCode
-from brokerpool.brokers.zerodha.session import KiteSession, redirected_token, token_end, until
+from brokerpool.brokers.zerodha.session import KiteSession, redirected_token, token_end
 from brokerpool.simulator import KiteSimulator
 
 IST = timezone(timedelta(hours=5, minutes=30))
@@ -44,7 +44,7 @@ def test_a_token_lives_a_day_at_most_and_ends_after_now(now: float) -> None:
 
 
 def test_the_end_is_told_in_india_s_time() -> None:
-    assert until(at("2026-11-29T07:30")) == "Sun 29 Nov, about 07:30 India time"
+    assert KiteSession("key").until(at("2026-11-29T07:30")) == "Sun 29 Nov, about 07:30 India time"
 
 
 @pytest.mark.parametrize(

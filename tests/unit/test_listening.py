@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -189,6 +191,27 @@ def test_the_simulators_http_listens_as_the_gateways_does() -> None:
             await listener.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_who_dials_in_the_last_turns_of_the_simulators_http_is_closed_with_it(turns: int) -> None:
+    async def main() -> None:
+        listener = HttpListener(web.Application())
+        await listener.open("127.0.0.1", 0)
+        clients = [socket.create_connection(("127.0.0.1", listener.port), 2) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await listener.close()
+        assert listener.connections.open == 0
+        for client in clients:
+            with client, suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+
+    with warnings.catch_warnings(record=True) as leaked:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+        gc.collect()
+    assert not [str(warning.message) for warning in leaked]
 
 
 async def _well(request: web.Request) -> web.Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 import urllib.request
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from brokerpool.commands.redirect import Redirect
 from brokerpool.settings import NAMES, DatabaseSettings
 from brokerpool.simulator import KiteSimulator
 from brokerpool.store.store import Store
+from tests.beside import beside
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 
@@ -27,15 +27,8 @@ SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 @pytest.fixture
 def broker() -> Iterator[KiteSimulator]:
     """A simulated broker on a loop of its own, for the command has one as well."""
-    simulator, loop = KiteSimulator(rate=0), asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(20)
-    yield simulator
-    asyncio.run_coroutine_threadsafe(simulator.close(), loop).result(20)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(20)
-    loop.close()
+    with beside(KiteSimulator(rate=0)) as simulator:
+        yield simulator
 
 
 @pytest.fixture
@@ -185,7 +178,7 @@ def test_the_browser_is_opened_at_the_login_page(
 
 def test_nobody_who_comes_ends_the_wait_in_time_and_frees_the_port() -> None:
     async def main() -> None:
-        redirect = Redirect(0, "mine")
+        redirect = Redirect(0, "mine", redirected_token)
         await redirect.open()
         with pytest.raises(TimeoutError):
             await redirect.token(0.05)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from brokerpool import Credentials
+from brokerpool.brokers import registry
 from brokerpool.brokers.login import Login
 from brokerpool.gateway.login_trial import LoginTrial
 from brokerpool.settings import Settings
@@ -29,7 +30,8 @@ def test_a_new_login_is_tried_once_and_told_whose_it_is_whoever_found_it_first(
                 }
             )
             login = Login(Credentials("yesterdays-token"))
-            trial = LoginTrial(settings, login)
+            session = registry.broker(settings.broker).session(settings.access())
+            trial = LoginTrial(session, login, of_settings="")
             await trial.run()
             assert login.refused
             found = Credentials(broker.access_token)

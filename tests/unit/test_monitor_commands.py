@@ -25,7 +25,7 @@ from brokerpool import cli
 from brokerpool.commands.connection_table import ORDERS, ConnectionTable
 from brokerpool.commands.console import statistics
 from brokerpool.errors import ErrorCode
-from tests import processes
+from tests import preloaded, processes
 from tests.processes import Running
 
 COMMAND = (sys.executable, "-m", "brokerpool")
@@ -85,11 +85,13 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(*arguments: str, kind: str = "xterm") -> Iterator[Terminal]:
+def terminal(
+    *arguments: str, kind: str = "xterm", popen: type[subprocess.Popen[Any]] = preloaded.Popen
+) -> Iterator[Terminal]:
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)
     environ = {**os.environ, "TERM": kind, "COLUMNS": "160", "LINES": "40"}
-    process = subprocess.Popen(
+    process = popen(
         [*COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True
     )
     try:
@@ -105,7 +107,8 @@ def terminal(*arguments: str, kind: str = "xterm") -> Iterator[Terminal]:
 
 
 def test_top_redraws_sorts_by_c_and_quits_by_q(running: Running) -> None:
-    with terminal("top", "--url", running.said["http_url"], "--interval", "0.3") as screen:
+    address = running.said["http_url"]
+    with terminal("top", "--url", address, "--interval", "0.3", popen=subprocess.Popen) as screen:
         screen.until("sorted by name", times=3)
         screen.press("c")
         screen.until("sorted by symbols")

@@ -58,7 +58,7 @@ def test_a_symbol_whose_broker_is_gone_is_told_with_its_gap_and_the_fault_of_its
             await session.subscribe("INFY")
             await session.take(2)
             await broker.down()
-            await until(lambda: served_by.pool.gap(Instrument("NSE", "INFY")))
+            await until(lambda: served_by.upstream.gap(Instrument("NSE", "INFY")))
             _, told = await explained(served_by, "NSE:INFY")
             assert told["state"] in ("accepted", "degraded")
             assert told["connections"][0]["last_fault"]

@@ -13,7 +13,7 @@ from brokerpool import Credentials
 from brokerpool.monitor.conditions import LAG_SECONDS, Code, Facts
 from brokerpool.monitor.health import GRACE_SECONDS, Health, Status
 from brokerpool.simulator.faults import FaultOrder
-from tests.gateway_client import client, gateway
+from tests.gateway_client import client, gateway, pool_of
 from tests.rehearsal import until
 
 WELL = Facts(
@@ -116,11 +116,11 @@ def test_the_endpoints_tell_a_refused_login_with_503_and_what_to_do_until_there_
                     return answer.status, await answer.json()
 
             await session.subscribe("INFY")
-            await until(lambda: served_by.pool.connected)
+            await until(lambda: served_by.upstream.connected)
             assert await get("/health") == (200, {"status": "ok", "reasons": []})
             assert await get("/health/ready") == (200, {"status": "ready", "reasons": []})
             await broker.throw(FaultOrder.parse(b'{"expire_token": {"close_sockets": true}}'))
-            await until(lambda: served_by.pool.feed.login.refused)
+            await until(lambda: pool_of(served_by).feed.login.refused)
             status, answer = await get("/health/ready")
             assert (status, answer["status"]) == (503, "not ready")
             # A busy machine may have reasons of its own.
@@ -133,8 +133,8 @@ def test_the_endpoints_tell_a_refused_login_with_503_and_what_to_do_until_there_
             assert stats["health"]["reasons"]["login_refused"] is True
             assert stats["broker"]["login_refused"] is True
             await broker.throw(FaultOrder(access_token="next-day"))
-            served_by.pool.feed.login.renew(Credentials("next-day"))
-            await until(lambda: served_by.pool.connected)
+            pool_of(served_by).feed.login.renew(Credentials("next-day"))
+            await until(lambda: served_by.upstream.connected)
             assert await get("/health/ready") == (200, {"status": "ready", "reasons": []})
 
     asyncio.run(main())

@@ -21,7 +21,7 @@ from brokerpool.monitor.stats import Field, Kind, Vocabulary
 from brokerpool.monitor.vocabulary.names import VOCABULARY
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.zerodha.broker import KiteSimulator
-from tests.gateway_client import KEY, client, gateway
+from tests.gateway_client import KEY, client, gateway, pool_of
 from tests.measuring import work
 from tests.rehearsal import until
 
@@ -51,7 +51,7 @@ async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.Clie
     def raises() -> None:
         raise RuntimeError("a watcher's fault")
 
-    login = served_by._feed.login
+    login = pool_of(served_by).feed.login
     login.watch(raises)
     login.renew(replace(login.credentials, expires_at=4e9))
     await broker.throw(FaultOrder.parse(b'{"http_break": {"kind": "no-answer", "path": "/quote"}}'))
@@ -231,7 +231,7 @@ def test_a_scrape_with_3_connections_and_3000_symbols_takes_less_than_5_ms() -> 
         async with gateway({"symbols": 3000}) as (broker, served_by), client(served_by) as session:
             rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in broker.listings]
             await session.ask(action="subscribe", symbols=rows, mode=1)
-            await until(lambda: served_by.pool.symbols_unserved == 0)
+            await until(lambda: served_by.upstream.symbols_unserved == 0)
             exposition = Exposition()
             gc.collect()
             times = []

@@ -59,8 +59,8 @@ def test_looking_takes_the_same_work_for_ten_symbols_as_for_five_hundred(tmp_pat
 
             async def looking_at(rows: list[dict[str, str]]) -> Counter[str]:
                 await session.ask(action="subscribe", symbols=rows, mode=2)
-                await until(lambda: len(served_by.pool.demand) == len(rows))
-                await until(lambda: served_by.pool.symbols_unserved == 0)
+                await until(lambda: len(served_by.upstream.demand) == len(rows))
+                await until(lambda: served_by.upstream.symbols_unserved == 0)
                 await until(lambda: not served_by.stats()["database"]["holders"])
                 look()  # what is done the first time only is not counted
                 return work(look)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from brokerpool.gateway.saved_demand import OWNER
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.store.store import Store
-from tests import processes
+from tests import preloaded, processes
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import served, until
 
@@ -61,7 +60,7 @@ def test_a_restarted_gateway_asks_for_what_was_wanted_before_its_clients_are_bac
             await served_by.close()
         async with gateway(DATABASE_URL=url) as (broker, served_by):
             await until(lambda: sorted(served(broker).values()) == [Mode.LTP, Mode.DEPTH])
-            demand = served_by.pool.demand
+            demand = served_by.upstream.demand
             assert {i: demand.mode(i) for i in demand.instruments()} == {INFY: Mode.DEPTH, SBIN: Mode.LTP}
             assert served_by.clients == 0
 
@@ -78,7 +77,7 @@ def test_what_no_client_asks_for_again_is_given_up_after_the_grace_and_what_one_
             await until(lambda: len(served(broker)) == 2)
             await session.subscribe("INFY", mode=1)
             await until(lambda: list(served(broker).values()) == [Mode.LTP])
-            assert served_by.pool.demand.instruments() == (INFY,)
+            assert served_by.upstream.demand.instruments() == (INFY,)
 
     asyncio.run(main())
 
@@ -111,9 +110,9 @@ def test_the_last_runs_symbols_give_way_to_what_clients_want_now(url: str) -> No
             await until(lambda: looked(served_by))
             await served_by.close()
         async with gateway(DATABASE_URL=url, **small) as (_, served_by), client(served_by) as session:
-            await until(lambda: served_by.pool.demand.count(OWNER) == 2)
+            await until(lambda: served_by.upstream.demand.count(OWNER) == 2)
             assert (await session.subscribe("TCS"))["status"] == "success"
-            assert served_by.pool.demand.instruments() == (Instrument("NSE", "TCS"),)
+            assert served_by.upstream.demand.instruments() == (Instrument("NSE", "TCS"),)
 
     asyncio.run(main())
 
@@ -270,7 +269,7 @@ def test_a_login_that_is_stored_while_the_gateway_runs_is_given_and_the_old_one_
 
 def cli(folder: Path, *arguments: str, **environ: str) -> str:
     """Run a command of ours in the folder and return what it printed."""
-    done = subprocess.run(
+    done = preloaded.run(
         [sys.executable, "-m", "brokerpool", *arguments],
         cwd=folder,
         env={**os.environ, **environ},

@@ -19,9 +19,8 @@ from brokerpool import (
     ZerodhaFeed,
 )
 from brokerpool.brokers.account import Endpoint
-from brokerpool.simulator.faults import Malformed, Mute, Refuse
+from brokerpool.simulator.faults import Malformation, Malformed, Mute, Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
-from brokerpool.simulator.zerodha.wire import Malformation
 from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, rehearsal, served, until
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3

@@ -11,8 +11,9 @@ import pytest
 from brokerpool import Credentials, Gap, Instrument, Mode, PoolListener, SymbolState, Tick, WebSocketPool
 from brokerpool.brokers.wire import Farewell
 from brokerpool.brokers.zerodha import KiteWire, ZerodhaFeed
+from brokerpool.simulator.broker import EVICTED
 from brokerpool.simulator.faults import Refuse
-from brokerpool.simulator.zerodha.broker import EVICTED, KiteSimulator
+from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import (
     Prompt,
     carrier,

@@ -85,7 +85,7 @@ def test_an_allowed_page_is_allowed_in_every_answer_and_another_in_none() -> Non
             "API_RATE_LIMIT": "20 per hour",
         }
         async with gateway(BROKERPOOL_HTTP_HOST="0.0.0.0", **limits) as (_, served_by):
-            served_by._vitals.stats = None  # type: ignore[method-assign, assignment]  # a fault of our own
+            served_by._health.stats = None  # type: ignore[method-assign, assignment]  # a fault of our own
             keyed = {"apikey": KEY}
             requests: dict[int, tuple[str, str, Any]] = {
                 200: ("POST", "/api/v1/ping", keyed),

@@ -16,7 +16,7 @@ from brokerpool import Instrument, Mode
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator import FaultOrder, KiteSimulator
 from brokerpool.simulator.faults import Refuse, RefuseDial
-from tests.gateway_client import KEY, client, gateway
+from tests.gateway_client import KEY, client, gateway, pool_of, told
 from tests.rehearsal import until
 
 INFY = {"symbol": "INFY", "exchange": "NSE"}
@@ -103,7 +103,7 @@ def test_a_fresh_tick_of_the_feed_answers_without_a_call_and_says_so() -> None:
             assert asked(broker) == 1
             broker.faults.refuse = RefuseDial(503)
             broker.kill(broker.sockets()[0]["id"])
-            await until(lambda: served_by.pool.gap(Instrument("NSE", "INFY")))
+            await until(lambda: served_by.upstream.gap(Instrument("NSE", "INFY")))
             answer = (await program.post("quotes", **INFY)).json
             assert "live" not in answer, "the feed has stopped"
 
@@ -393,7 +393,7 @@ def test_a_hole_in_the_feed_is_filled_from_quotes_marked_as_such_and_told_as_fil
             broker.faults.refuse = RefuseDial(503)
             broker.kill(broker.sockets()[0]["id"])
             infy = Instrument("NSE", "INFY")
-            await until(lambda: (gap := served_by.pool.gap(infy)) and gap.filled)
+            await until(lambda: (gap := served_by.upstream.gap(infy)) and gap.filled)
             snapshots = await session.take(2)
             assert all(tick["snapshot"] is True for tick in snapshots)
             assert {tick["data"]["symbol"] for tick in snapshots} == {"INFY", "TCS"}
@@ -401,11 +401,11 @@ def test_a_hole_in_the_feed_is_filled_from_quotes_marked_as_such_and_told_as_fil
             assert {t["data"]["ltp"] for t in snapshots if t["data"]["symbol"] == "INFY"} == {quote.ltp / 100}
             assert asked(broker) == 1, "one call for both"
             broker.faults.refuse = None
-            served_by.pool.renew()
-            await until(lambda: served_by.pool.gap(infy) is None)
+            pool_of(served_by).renew()
+            await until(lambda: served_by.upstream.gap(infy) is None and told(served_by))
             await session.drain()
-            told = [news for news in session.symbol_news if news["status"] == "gap"]
-            assert {(news["symbol"], news["filled"]) for news in told} == {("INFY", True), ("TCS", True)}
-            assert served_by.pool.demand.mode(infy) == Mode.QUOTE
+            over = [news for news in session.symbol_news if news["status"] == "gap"]
+            assert {(news["symbol"], news["filled"]) for news in over} == {("INFY", True), ("TCS", True)}
+            assert served_by.upstream.demand.mode(infy) == Mode.QUOTE
 
     asyncio.run(main())

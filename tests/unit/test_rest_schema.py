@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.gateway_client import KEY, client, gateway
+from tests.gateway_client import KEY, client, gateway, pool_of
 from tests.rehearsal import until
 
 CHECKS = [
@@ -51,7 +51,8 @@ def serving() -> Iterator[str]:
         ):
             # The feed answers for the broker, whose one call a second would make this take minutes.
             await session.subscribe("RELIANCE", "INFY", mode=3)
-            await until(lambda: all(served_by.pool.state(i) for i in served_by.pool.demand.instruments()))
+            pool = pool_of(served_by)
+            await until(lambda: all(pool.state(i) for i in pool.demand.instruments()))
             address.append(served_by.http_url)
             ready.set()
             await done.wait()

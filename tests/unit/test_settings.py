@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import brokerpool.brokers
+from brokerpool.brokers import registry
 from brokerpool.errors import SettingsError
 from brokerpool.hours import ALWAYS_OPEN
 from brokerpool.settings import NAMES, PoolSettings, Settings, describe
@@ -39,10 +41,10 @@ def test_the_defaults_are_those_of_the_seed_and_of_openalgo() -> None:
     assert settings.auth_grace_seconds == 15
     assert (settings.ping_interval, settings.ping_timeout) == (20, 20)
     assert (settings.http_host, settings.http_port) == ("127.0.0.1", 5000)
-    assert (settings.broker_ws_url, settings.broker_http_url) == (
-        "wss://ws.kite.trade",
-        "https://api.kite.trade",
-    )
+    account = registry.broker(settings.broker).account(settings.access())
+    endpoint = asyncio.run(account.endpoint())
+    assert endpoint.url.startswith("wss://ws.kite.trade/?")
+    assert account.http_url == "https://api.kite.trade"
 
 
 def test_the_environment_wins_over_the_env_file_which_wins_over_toml(tmp_path: Path) -> None:
@@ -212,10 +214,30 @@ def test_every_setting_says_what_it_means_and_what_is_allowed() -> None:
         assert setting.secret or setting.default is not None, setting.name
 
 
-def test_the_brokers_that_may_be_chosen_are_those_with_a_folder() -> None:
+def test_each_broker_with_a_folder_is_installed_loads_under_its_name_and_no_other_may_be_chosen() -> None:
     folders = {path.parent.name for path in Path(brokerpool.brokers.__path__[0]).glob("*/limits.toml")}
-    allowed = next(setting.allowed for setting in describe(Settings) if setting.name == "BROKERPOOL_BROKER")
-    assert set(allowed.split(" or ")) == folders
+    assert set(registry.names()) == folders
+    assert {registry.broker(name).name for name in folders} == folders
+    with pytest.raises(SettingsError, match="BROKERPOOL_BROKER: no broker of this name is installed, but z"):
+        load({"BROKERPOOL_BROKER": "nobody"})
+    with pytest.raises(SettingsError, match="no broker 'nobody' is installed, but zerodha"):
+        registry.broker("nobody")
+
+
+@pytest.mark.parametrize("wrong", ["totp", "[]", '{"totp": 1}'])
+def test_login_fields_that_are_no_object_of_texts_are_a_fault_that_quotes_nothing(wrong: str) -> None:
+    with pytest.raises(
+        SettingsError, match="BROKERPOOL_BROKER_LOGIN_FIELDS: it must be a JSON object"
+    ) as told:
+        load({"BROKERPOOL_BROKER_LOGIN_FIELDS": wrong})
+    assert wrong not in str(told.value).replace('{"totp_secret": "..."}', "")
+
+
+def test_login_fields_reach_the_account_and_are_never_shown() -> None:
+    settings = load({"BROKERPOOL_BROKER_LOGIN_FIELDS": '{"totp_secret": "JBSWY3DP"}'})
+    access = settings.access()
+    assert access.fields == {"totp_secret": "JBSWY3DP"}
+    assert "JBSWY3DP" not in repr(settings) + repr(access)
 
 
 @pytest.mark.parametrize(

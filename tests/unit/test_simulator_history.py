@@ -10,14 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.simulator.exchange import Market
-from brokerpool.simulator.history import INTERVALS, Candle, History
+from brokerpool.simulator.history import SESSION_MINUTES, Candle, History
 from brokerpool.simulator.listings import Listing, listings
+from brokerpool.simulator.zerodha import instruments, intervals
+from brokerpool.simulator.zerodha.intervals import INTERVALS
 
 #: Tuesday, 2026-11-24, 12:00:30 in India.
 NOW = 1_795_501_830.0
 TODAY = date(2026, 11, 24)
 #: One of them so cheap that it runs into the ends of its band.
-ROWS = [*listings(1_000, TODAY), Listing("NFO", "CHEAP", "CHEAP", 2, 99, price=5, kind="CE", expiry=TODAY)]
+ROWS = [
+    *listings(1_000, TODAY, instruments),
+    Listing((99 << 8) + 2, "NFO", "CHEAP", "CHEAP", 99, price=5, kind="CE", expiry=TODAY),
+]
 INFY, NIFTY, FUTURE, USDINR = 408065, 256265, (40_000 << 8) + 2, (1_000 << 8) + 3
 BEGIN, END = datetime(2026, 11, 9), datetime(2026, 11, 24, 23, 59)
 
@@ -39,7 +44,7 @@ def merged(candles: list[Candle]) -> tuple[int, ...]:
 
 @given(st.sampled_from([row.token for row in ROWS]), st.integers(0, 5))
 def test_the_same_request_has_the_same_answer_and_another_seed_another(token: int, seed: int) -> None:
-    request = (token, "5minute", datetime(2026, 11, 20), datetime(2026, 11, 20, 23))
+    request = (token, 5, datetime(2026, 11, 20), datetime(2026, 11, 20, 23))
     found = history(seed).candles(*request)
     assert len(found) == 75
     assert found == history(seed, NOW + 3_600).candles(*request), "whenever it is asked that day"
@@ -47,13 +52,13 @@ def test_the_same_request_has_the_same_answer_and_another_seed_another(token: in
 
 
 @pytest.mark.parametrize("token", [INFY, NIFTY, FUTURE, USDINR])
-@pytest.mark.parametrize("interval", INTERVALS)
-def test_every_interval_is_made_of_its_minutes(token: int, interval: str) -> None:
+@pytest.mark.parametrize("length", [interval.minutes for interval in INTERVALS.values()])
+def test_every_interval_is_made_of_its_minutes(token: int, length: int) -> None:
     begin = datetime(2026, 11, 23)
-    minutes = history().candles(token, "minute", begin, END)
-    longer = history().candles(token, interval, begin, END)
+    minutes = history().candles(token, 1, begin, END)
+    longer = history().candles(token, length, begin, END)
     assert len({candle.start.date() for candle in longer}) == 2
-    span = timedelta(days=1) if interval == "day" else timedelta(minutes=INTERVALS[interval].minutes)
+    span = timedelta(days=1) if length == SESSION_MINUTES else timedelta(minutes=length)
     assert sum(candle.volume for candle in longer) == sum(candle.volume for candle in minutes)
     for candle in longer:
         inside = [
@@ -66,7 +71,7 @@ def test_every_interval_is_made_of_its_minutes(token: int, interval: str) -> Non
 
 
 def test_sessions_last_from_0915_to_1530_on_weekdays_and_today_until_the_last_whole_minute() -> None:
-    minutes = history().candles(INFY, "minute", BEGIN, END)
+    minutes = history().candles(INFY, 1, BEGIN, END)
     days = sorted({minute.start.date() for minute in minutes})
     assert days == [BEGIN.date() + timedelta(n) for n in range(16) if n % 7 < 5]
     for day in days:
@@ -75,60 +80,60 @@ def test_sessions_last_from_0915_to_1530_on_weekdays_and_today_until_the_last_wh
         assert all(later - earlier == timedelta(minutes=1) for earlier, later in pairwise(starts))
         assert len(starts) == (375 if day != TODAY else 165)
     assert minutes[-1].start == datetime(2026, 11, 24, 11, 59)
-    assert [c.start for c in history().candles(INFY, "60minute", datetime(2026, 11, 23), END)][:7] == [
+    assert [c.start for c in history().candles(INFY, 60, datetime(2026, 11, 23), END)][:7] == [
         datetime(2026, 11, 23, hour, 15) for hour in range(9, 16)
     ]
 
 
 def test_a_request_gets_the_candles_from_its_first_to_its_last_second() -> None:
-    found = history().candles(INFY, "minute", datetime(2026, 11, 23, 9, 15), datetime(2026, 11, 23, 9, 30))
+    found = history().candles(INFY, 1, datetime(2026, 11, 23, 9, 15), datetime(2026, 11, 23, 9, 30))
     assert [candle.start.minute for candle in found] == list(range(15, 31))
-    days = history().candles(INFY, "day", datetime(2026, 11, 20, 12), datetime(2026, 11, 23, 0))
+    days = history().candles(INFY, SESSION_MINUTES, datetime(2026, 11, 20, 12), datetime(2026, 11, 23, 0))
     assert [day.start for day in days] == [datetime(2026, 11, 20), datetime(2026, 11, 23)]
-    assert history().candles(INFY, "minute", datetime(2027, 1, 1), datetime(2027, 1, 5)) == []
-    assert history().candles(INFY, "day", datetime(1, 1, 1), datetime(5, 1, 1)) == []
+    assert history().candles(INFY, 1, datetime(2027, 1, 1), datetime(2027, 1, 5)) == []
+    assert history().candles(INFY, SESSION_MINUTES, datetime(1, 1, 1), datetime(5, 1, 1)) == []
 
 
 def test_prices_are_whole_ticks_in_the_markets_band_and_lead_to_its_previous_close() -> None:
     market = Market(ROWS, seed=0, clock=lambda: NOW)
     for row in (*ROWS[::10], ROWS[-1]):
         floor, ceiling = row.band
-        candles = history().candles(row.token, "15minute", datetime(2026, 11, 16), END)
+        candles = history().candles(row.token, 15, datetime(2026, 11, 16), END)
         for candle in candles:
             assert floor <= candle.low <= min(candle.open, candle.close)
             assert max(candle.open, candle.close) <= candle.high <= ceiling
             assert all((price - row.price) % row.tick == 0 for price in candle[1:5])
         assert all(later.open == earlier.close for earlier, later in pairwise(candles))
-        (monday,) = history().candles(row.token, "day", datetime(2026, 11, 23), datetime(2026, 11, 23))
+        (monday,) = history().candles(
+            row.token, SESSION_MINUTES, datetime(2026, 11, 23), datetime(2026, 11, 23)
+        )
         assert monday.close == market.quotes[row.token].close
 
 
 def test_an_index_has_no_volume_and_only_contracts_have_open_interest() -> None:
     for token, has_volume, has_oi in ((INFY, True, False), (NIFTY, False, False), (FUTURE, True, True)):
-        (day,) = history().candles(token, "day", datetime(2026, 11, 23), datetime(2026, 11, 23))
+        (day,) = history().candles(token, SESSION_MINUTES, datetime(2026, 11, 23), datetime(2026, 11, 23))
         assert (day.volume > 0, day.oi > 0) == (has_volume, has_oi)
 
 
-def test_no_request_spans_more_days_than_the_broker_allows() -> None:
-    # In the future, so that there is nothing to invent.
-    end = datetime(2040, 1, 1)
-    for interval, (_, days) in INTERVALS.items():
-        begin = end - timedelta(days=days)
-        assert history().candles(INFY, interval, begin, end) == []
-        with pytest.raises(ValueError, match=f"max limit: {days} days"):
-            history().candles(INFY, interval, begin - timedelta(seconds=1), end)
-
-
 @pytest.mark.parametrize(
-    ("token", "interval", "begin", "reason"),
-    [
-        (7, "day", BEGIN, "invalid token: 7"),
-        (INFY, "2minute", BEGIN, "invalid interval: '2minute'; intervals: minute, 3minute"),
-        (INFY, "day", datetime(2026, 12, 1), "is later than to"),
-    ],
+    ("token", "begin", "reason"),
+    [(7, BEGIN, "invalid token: 7"), (INFY, datetime(2026, 12, 1), "is later than to")],
 )
-def test_a_request_that_cannot_be_answered_says_why(
-    token: int, interval: str, begin: datetime, reason: str
-) -> None:
+def test_a_request_that_cannot_be_answered_says_why(token: int, begin: datetime, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        history().candles(token, interval, begin, END)
+        history().candles(token, SESSION_MINUTES, begin, END)
+
+
+def test_no_request_spans_more_days_than_kite_allows() -> None:
+    end = datetime(2040, 1, 1)
+    for interval, (minutes, days) in INTERVALS.items():
+        begin = end - timedelta(days=days)
+        assert intervals.minutes(interval, begin, end) == minutes
+        with pytest.raises(ValueError, match=f"max limit: {days} days"):
+            intervals.minutes(interval, begin - timedelta(seconds=1), end)
+
+
+def test_an_interval_that_kite_does_not_have_is_refused_with_those_it_has() -> None:
+    with pytest.raises(ValueError, match="invalid interval: '2minute'; intervals: minute, 3minute"):
+        intervals.minutes("2minute", BEGIN, END)

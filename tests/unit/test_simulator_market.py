@@ -10,13 +10,15 @@ from datetime import date
 import pytest
 
 from brokerpool.simulator.exchange import Market
-from brokerpool.simulator.listings import COLUMNS, instruments_csv, listings, monthly_expiries
+from brokerpool.simulator.listings import listings, monthly_expiries
+from brokerpool.simulator.zerodha import instruments
+from brokerpool.simulator.zerodha.instruments import COLUMNS, instruments_csv
 
 TODAY = date(2026, 11, 22)
 
 
 def market(symbols: int = 200, seed: int = 7) -> Market:
-    return Market(listings(symbols, TODAY), seed=seed, clock=lambda: 1_795_341_600.0)
+    return Market(listings(symbols, TODAY, instruments), seed=seed, clock=lambda: 1_795_341_600.0)
 
 
 def test_the_same_seed_gives_the_same_trades() -> None:
@@ -63,20 +65,20 @@ def test_a_full_volume_counter_begins_a_new_day() -> None:
 
 
 def test_listings_start_with_known_names_and_have_unique_tokens() -> None:
-    rows = listings(3_000, TODAY)
+    rows = listings(3_000, TODAY, instruments)
     assert len(rows) == 3_000
     assert len({row.token for row in rows}) == 3_000
     assert len({row.key for row in rows}) == 3_000
     assert [row.key for row in rows[:4]] == ["NSE:RELIANCE", "NSE:INFY", "NSE:SBIN", "NSE:TCS"]
     assert rows[1].token == 408065
     assert {row.token & 0xFF for row in rows} == {1, 2, 3, 9}
-    assert {row.board for row in rows} == {"NSE", "INDICES", "NFO-FUT", "NFO-OPT", "CDS-FUT"}
+    assert {row.kind for row in rows} == {"EQ", "INDEX", "FUT", "CE", "PE"}
     assert next(row for row in rows if row.tradingsymbol == "NIFTY 50").token == 256265
     assert next(row for row in rows if row.exchange == "CDS").tradingsymbol == "USDINR26NOVFUT"
 
 
 def test_a_longer_list_has_the_same_equities_first() -> None:
-    short, long = listings(40, TODAY), listings(100_000, TODAY)
+    short, long = listings(40, TODAY, instruments), listings(100_000, TODAY, instruments)
     assert long[:36] == short[:36]
     assert all(row.price > 0 for row in long)
     assert len({row.token for row in long}) == 100_000
@@ -85,11 +87,11 @@ def test_a_longer_list_has_the_same_equities_first() -> None:
 @pytest.mark.parametrize("count", [0, -1, 100_001])
 def test_a_senseless_number_of_instruments_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match="1 to 100000"):
-        listings(count, TODAY)
+        listings(count, TODAY, instruments)
 
 
 def test_a_market_needs_listings_with_tokens_of_their_own() -> None:
-    row = listings(1, TODAY)
+    row = listings(1, TODAY, instruments)
     with pytest.raises(ValueError, match="at least one"):
         Market([], seed=0, clock=lambda: 0.0)
     with pytest.raises(ValueError, match="token of another"):
@@ -103,7 +105,7 @@ def test_contracts_expire_on_the_last_tuesday_of_a_month() -> None:
 
 
 def test_the_instrument_file_has_the_brokers_columns() -> None:
-    rows = list(csv.DictReader(io.StringIO(instruments_csv(listings(200, TODAY)).decode())))
+    rows = list(csv.DictReader(io.StringIO(instruments_csv(listings(200, TODAY, instruments)).decode())))
     assert tuple(rows[0]) == COLUMNS
     assert rows[1] == {
         "instrument_token": "408065",
@@ -123,4 +125,6 @@ def test_the_instrument_file_has_the_brokers_columns() -> None:
     assert (future["tradingsymbol"], future["expiry"]) == ("NIFTY26NOVFUT", "2026-11-24")
     option = next(row for row in rows if row["segment"] == "NFO-OPT")
     assert (option["tradingsymbol"], option["strike"]) == ("NIFTY26NOV23400CE", "23400")
+    assert {row["segment"] for row in rows} == {"NSE", "INDICES", "NFO-FUT", "NFO-OPT", "CDS-FUT"}
+    assert {row["instrument_type"] for row in rows if row["segment"] in ("NSE", "INDICES")} == {"EQ"}
     assert next(row for row in rows if row["exchange"] == "CDS")["tick_size"] == "0.0025"

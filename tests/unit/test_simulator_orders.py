@@ -18,8 +18,9 @@ from brokerpool.simulator.orders import (
     OrderError,
     OrderRequest,
 )
+from brokerpool.simulator.zerodha import instruments
 
-ROWS = {row.key: row for row in listings(100, date(2026, 11, 24))}
+ROWS = {row.key: row for row in listings(100, date(2026, 11, 24), instruments)}
 INFY = ROWS["NSE:INFY"]
 FUTURE = ROWS["NFO:NIFTY26NOVFUT"]
 LAST = 1573.70
@@ -147,7 +148,6 @@ def test_an_order_that_does_not_exist_is_not_found() -> None:
         ({"order_type": "SL"}, "needs a trigger_price"),
         ({"tag": "x" * 21}, "tag"),
         ({"tag": "not-alphanumeric"}, "tag"),
-        ({"variety": "bo"}, "invalid variety: 'bo'; varieties: regular, amo"),
     ],
 )
 def test_a_bad_request_makes_no_order(fields: dict[str, Any], reason: str) -> None:

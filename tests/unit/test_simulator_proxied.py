@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from dotenv import dotenv_values
 from websockets.exceptions import InvalidMessage
 
 from brokerpool.simulator import KiteSimulator, Latency, Slicer, Timeout
-from tests import processes
+from tests import preloaded, processes
 from tests.unit.simulator_client import DEADLINE, ask, dialling, run, shape, until
 
 
@@ -91,7 +90,7 @@ def test_the_command_can_start_with_a_clean_proxy_and_with_one_that_is_down(tmp_
 
 
 def test_a_fault_that_is_none_is_told_in_one_line_with_those_that_are() -> None:
-    ran = subprocess.run(
+    ran = preloaded.run(
         [sys.executable, "-m", "brokerpool", "simulate", "--broker", "zerodha", "--faults", "fog"],
         capture_output=True,
         text=True,

@@ -222,6 +222,16 @@ def test_orders_have_a_rate_for_the_minute_and_cancelling_counts() -> None:
     with_account(scenario)
 
 
+def test_an_order_of_a_variety_that_kite_does_not_have_is_not_made() -> None:
+    async def scenario(account: Account) -> None:
+        status, body = await account.call("POST", "/orders/bo", data=ORDER)
+        assert (status, body["error_type"]) == (400, "InputException")
+        assert body["message"] == "invalid variety: 'bo'; varieties: regular, amo, co, iceberg, auction"
+        assert account.broker.orders.latest() == []
+
+    with_account(scenario)
+
+
 def test_what_does_not_exist_is_told_as_the_broker_tells_errors() -> None:
     async def scenario(account: Account) -> None:
         for method, path, expected in (("GET", "/nowhere", 404), ("DELETE", "/user/profile", 405)):

@@ -67,7 +67,7 @@ def test_a_taken_port_is_told_with_what_to_do_next() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(BrokerpoolError, match=f"cannot listen on port {port}") as refused:
-            asyncio.run(simulate(port=port))
+            asyncio.run(simulate(broker="zerodha", port=port))
     assert refused.value.code is ErrorCode.ADDRESS_IN_USE
 
 
@@ -79,5 +79,5 @@ def test_only_known_brokers_are_simulated() -> None:
 def test_signal_handlers_are_given_back(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(FileNotFoundError):
-        asyncio.run(simulate(replay=tmp_path / "missing"))
+        asyncio.run(simulate(broker="zerodha", replay=tmp_path / "missing"))
     assert signal.getsignal(signal.SIGTERM) == before

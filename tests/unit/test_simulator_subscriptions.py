@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.simulator.subscriptions import Outcome, Subscriptions
+from brokerpool.simulator.front import Outcome
+from brokerpool.simulator.zerodha.subscriptions import KiteSubscriptions
 from brokerpool.ticks import Mode
 
 
-def subscriptions(limit: int = 5) -> Subscriptions:
-    return Subscriptions(limit, range(1, 100).__contains__)
+def subscriptions(limit: int = 5) -> KiteSubscriptions:
+    return KiteSubscriptions(limit, range(1, 100).__contains__)
 
 
-def ask(socket: Subscriptions, action: str, value: object) -> Outcome:
+def ask(socket: KiteSubscriptions, action: str, value: object) -> Outcome:
     return socket.handle(json.dumps({"a": action, "v": value}))
 
 

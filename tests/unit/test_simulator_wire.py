@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.listings import divisor
+from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.zerodha.instruments import INDICES, divisor
 from brokerpool.simulator.zerodha.wire import (
-    Malformation,
     frame,
     malformed,
     packet_token,
@@ -42,7 +42,7 @@ def quote_from(tick: Mapping[str, Any], packet: bytes) -> Quote:
     def units(price: float) -> int:
         return round(price * divisor(token))
 
-    quote = Quote(token, units(tick["last_price"]))
+    quote = Quote(token, units(tick["last_price"]), is_index=token & 0xFF == INDICES)
     for name in ("open", "high", "low", "close"):
         setattr(quote, name, units(tick.get("ohlc", {}).get(name, 0)))
     quote.last_quantity = tick.get("last_traded_quantity", 0)

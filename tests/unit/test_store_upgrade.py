@@ -24,6 +24,7 @@ from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.store.schema import metadata
 from brokerpool.store.store import Store
 from brokerpool.store.upgrade import VERSION_TABLE, _scripts, revision, upgrade
+from tests import preloaded
 from tests.postgres import DIALECTS, database
 
 REVISIONS = [script.revision for script in reversed(list(_scripts().walk_revisions()))]
@@ -131,8 +132,7 @@ def test_two_processes_that_upgrade_at_once_both_succeed(url: str, tmp_path: Pat
     command = [sys.executable, "-m", "brokerpool", "db", "upgrade"]
     environ = {**os.environ, "DATABASE_URL": url}
     started = [
-        subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
-        for _ in range(2)
+        preloaded.Popen(command, env=environ, cwd=tmp_path, stdout=-1, stderr=-1, text=True) for _ in range(2)
     ]
     ended = [process.communicate(timeout=60) for process in started]
     assert [process.returncode for process in started] == [0, 0], ended

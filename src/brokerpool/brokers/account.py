@@ -72,6 +72,9 @@ class FullAccount(Account, Protocol):
     #: From when on the broker has the list of a day, in seconds after midnight UTC.
     list_ready: int
 
+    #: Where the HTTP API is.
+    http_url: str
+
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched with the present credentials; raises BrokerError."""
         ...

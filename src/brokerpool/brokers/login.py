@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -31,6 +31,8 @@ class Credentials:
     expires_at: float | None = None
     #: The broker's id of the account's user, when it is known; no secret.
     user: str = ""
+    #: Further secrets of the same login, by the broker's names for them, as a token of the feed.
+    more: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         """Raises TypeError and ValueError for a token that is no text, and for a time that is none."""
@@ -52,6 +54,11 @@ Provider: TypeAlias = Callable[[], Awaitable[Credentials | None]]
 def _check(given: object) -> None:
     if not isinstance(given, Credentials):
         raise TypeError(f"a {type(given).__name__} is no login; give Credentials(access_token)")
+
+
+def _same(given: Credentials, known: Credentials) -> bool:
+    """Tell whether these are of one login; who names no further secrets says nothing about them."""
+    return given.access_token == known.access_token and given.more in ({}, known.more)
 
 
 @dataclass(slots=True)
@@ -118,7 +125,7 @@ class Login:
         Raises TypeError for what are none: a bare token is wrapped, as in `Credentials(token)`.
         """
         _check(credentials)
-        if credentials.access_token != self.credentials.access_token:
+        if not _same(credentials, self.credentials):
             self._pacing.reset()
             self._provided = 0
         return self._take(credentials)
@@ -173,13 +180,14 @@ class Login:
             self.fence.call(watcher, otherwise=None)
 
     def _take(self, credentials: Credentials) -> bool:
-        if credentials.access_token == self.credentials.access_token:
+        if _same(credentials, self.credentials):
             # A file that is read again tells the token alone: what else is known of it stays known.
             known = self.credentials
             credentials = replace(
                 credentials,
                 expires_at=known.expires_at if credentials.expires_at is None else credentials.expires_at,
                 user=credentials.user or known.user,
+                more=credentials.more or known.more,
             )
             if credentials != known:
                 self.credentials = credentials
@@ -211,7 +219,7 @@ class Login:
             failed = False
         if given is not None and self._brings(given, asked):
             self._pacing.helped(_now())
-            if given.access_token != self.credentials.access_token:
+            if not _same(given, self.credentials):
                 self._provided = self.version + 1
             self._take(given)
         elif self.credentials is asked:  # what came from elsewhere meanwhile is no failure
@@ -220,7 +228,7 @@ class Login:
     def _brings(self, given: Credentials, asked: Credentials) -> bool:
         """Tell whether an answer is to be tried: no dead token, and none that is older than the question."""
         token = given.access_token
-        if token == self.credentials.access_token:
+        if _same(given, self.credentials):
             return not self.refused and given != self.credentials
         return token not in ("", self._dead, asked.access_token)
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from http import HTTPStatus
-
-from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
-from brokerpool.brokers.zerodha.session import KiteSession
+from brokerpool.brokers.login import Credentials
+from brokerpool.commands import broker_check
 from brokerpool.db.url import shown
-from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
+from brokerpool.errors import BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.monitor.conditions import Code
 from brokerpool.settings import Settings
 from brokerpool.store import checkup
 from brokerpool.store.store import Store
-from brokerpool.transport import DialError, LinkHandler, dial
 from brokerpool.transport.listening import listen_on, url_host
 
 _TOKEN = "BROKERPOOL_BROKER_ACCESS_TOKEN"
 
 
-async def faults(settings: Settings) -> list[str]:
+async def faults(settings: Settings, *, broker: bool = True) -> list[str]:
     """Return one sentence for each part that the gateway would not get; an empty list means all is well.
 
-    Each names the setting at fault. A broker's API key that is empty is left to who read the settings.
+    Each names the setting at fault. A broker's API key that is empty is left to who read the settings, and so
+    is the `broker` as a whole where it is not known which one is meant: its secrets are for no other.
     """
     listeners = {
         "WEBSOCKET_PORT": (settings.websocket_host, settings.websocket_port),
@@ -33,12 +29,10 @@ async def faults(settings: Settings) -> list[str]:
     found += [_certificate(settings)]
     of_database, stored = await _database(settings)
     found += of_database
-    away = await _instruments(settings)
-    found.append(away)
-    token = settings.broker_access_token.get_secret_value()
-    if settings.broker_api_key.get_secret_value() and (token or stored):
+    if broker:
+        token = settings.broker_access_token.get_secret_value()
         source = _TOKEN if token else "The stored login"
-        found.append(await _login(settings, source, token or stored, away=away is not None))
+        found += await broker_check.faults(settings, Credentials(token) if token else stored, source)
     return [fault for fault in found if fault]
 
 
@@ -62,27 +56,28 @@ def _certificate(settings: Settings) -> str | None:
     return None
 
 
-async def _database(settings: Settings) -> tuple[list[str], str]:
-    """Return what keeps the secrets from being complete, and the token of the stored login."""
+async def _database(settings: Settings) -> tuple[list[str], Credentials]:
+    """Return what keeps the secrets from being complete, and the stored login; without one, no token."""
+    none = Credentials("")
     token, key = settings.broker_access_token.get_secret_value(), settings.api_key.get_secret_value()
     no_key, no_login = _missing(settings)
     if (token and key) or not checkup.made(settings):
         found = await checkup.away(settings)
-        return [*([] if key else [no_key]), *([] if token else [no_login]), *found], ""
+        return [*([] if key else [no_key]), *([] if token else [no_login]), *found], none
     missing = [] if key else [no_key]
     found = await checkup.faults(settings)
     if found:  # what it holds is not known
         named = [f"DATABASE_URL: {fault}" for fault in found]
-        return [*missing, *([] if token else [no_login]), *named], ""
+        return [*missing, *([] if token else [no_login]), *named], none
     async with Store.of(settings) as store:  # up to date, so that nothing is changed
         missing = missing if not store.keys else []
         if token:
-            return missing, ""
+            return missing, none
         try:
-            return missing, (await store.login(settings.broker)).access_token
+            return missing, await store.login(settings.broker)
         except BrokerpoolError as error:
             why = no_login if error.code is ErrorCode.NO_CREDENTIALS else str(error)
-            return [*missing, why], ""
+            return [*missing, why], none
 
 
 def _missing(settings: Settings) -> tuple[str, str]:
@@ -95,69 +90,3 @@ def _missing(settings: Settings) -> tuple[str, str]:
         " -hex 16), or make one with `brokerpool keys create NAME`.",
         f"{_TOKEN} is not set, and no login is in {where}: run `brokerpool login`.",
     )
-
-
-async def _instruments(settings: Settings) -> str | None:
-    try:
-        await fetch_instruments(settings.broker_http_url, egress=settings.egress)
-    except BrokerError as error:
-        return f"BROKERPOOL_BROKER_HTTP_URL: {error}"
-    except SettingsError as error:
-        return str(error)
-    return None
-
-
-async def _login(settings: Settings, source: str, token: str, *, away: bool) -> str | None:
-    """Try the login with one call, unless the broker is away, and then with one connection of the feed."""
-    refused = f"{source}: the broker refuses it; it ends every morning. {Code.LOGIN_REFUSED.action}"
-    if not away:
-        session = KiteSession(
-            settings.broker_api_key.get_secret_value(),
-            http_url=settings.broker_http_url,
-            egress=settings.egress,
-        )
-        try:
-            await session.holder(token)
-        except BrokerError as error:
-            if error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS:
-                return refused
-            return f"BROKERPOOL_BROKER_HTTP_URL: the login could not be tried: {error}"
-    try:
-        status, fault = await _dialled(settings, token)
-    except SettingsError as error:
-        return str(error)
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        # What HTTP takes and the feed does not: an app without the feed.
-        return refused if away else f"BROKERPOOL_BROKER_API_KEY: the feed refuses this app (HTTP {status})."
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return None  # the account has all its connections open: the broker and the login are fine
-    return fault and f"BROKERPOOL_BROKER_WS_URL: {fault}."
-
-
-async def _dialled(settings: Settings, token: str) -> tuple[int | None, str | None]:
-    """Open one connection of the feed for a moment; return the HTTP status and the fault of a refusal."""
-    feed = ZerodhaFeed(
-        settings.broker_api_key.get_secret_value(),
-        token,
-        ws_url=settings.broker_ws_url,
-        http_url=settings.broker_http_url,
-    )
-    endpoint = await feed.endpoint()
-    probe = _Probe()
-    try:
-        link = await dial(endpoint.url, probe, headers=endpoint.headers, egress=settings.egress)
-    except DialError as error:
-        return error.status, str(error)
-    link.close()
-    await probe.gone.wait()  # bounded: the link drops the TCP connection when the peer is slow
-    return None, None
-
-
-class _Probe(LinkHandler):
-    """Notices when the connection has ended."""
-
-    def __init__(self) -> None:
-        self.gone = asyncio.Event()
-
-    def closed(self, code: int, reason: str) -> None:
-        self.gone.set()

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from brokerpool import signals
 from brokerpool.commands.console import pool_line, statistics
-from brokerpool.settings import NAMES
+from brokerpool.settings import NAMES, PoolSettings
 from brokerpool.transport import DialError, Link, LinkHandler, dial
 
 START_SECONDS = 30.0
@@ -104,7 +104,14 @@ async def run(seconds: float | None, console: Console) -> int:
             "DATABASE_URL": f"sqlite:///{Path(folder) / 'demo.db'}",
             "MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS_PER_CONNECTION),
         }
-        simulate = ("simulate", "--broker", "zerodha", *MARKET, "--write-env", str(env_file))
+        simulate = (
+            "simulate",
+            "--broker",
+            PoolSettings.load(environ={}).broker,
+            *MARKET,
+            "--write-env",
+            str(env_file),
+        )
         serve = ("serve", "--env-file", str(env_file))
         async with _command(simulate, clean, folder), _command(serve, gateway_env, folder) as gateway:
             console.print(f"The gateway accepts clients at {gateway['ws_url']}")

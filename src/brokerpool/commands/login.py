@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from brokerpool.settings import BrokerSettings, DatabaseSettings, EgressSettings
 
 if TYPE_CHECKING:
     from brokerpool.brokers.login import Credentials
-    from brokerpool.brokers.zerodha.session import Holder, KiteSession
+    from brokerpool.brokers.registry import Holder, LoginSession
 
 _LONGEST = 4096  # characters of a token or an address; a larger file is something else
 
@@ -66,18 +67,19 @@ def login(
         typer.echo(f"Login {version} of {broker} is stored. It was not tried.")
         return
     settings = _LoginSettings.load(env_file=given, config=config)
+    session = _session(settings)
     try:
         if file is not None:
-            holder, credentials = run(settings, _session(settings).tried(_read(file)))
+            holder, credentials = run(settings, session.tried(_read(file)))
         else:
-            holder, credentials = _logged_in(settings, browser=browser, listen=listen)
+            holder, credentials = _logged_in(session, settings, browser=browser, listen=listen)
     except BrokerError as error:
         away = error.code is not ErrorCode.BROKER_REFUSED_CREDENTIALS
         hint = " A ready-made access token can be stored with --untried all the same." if away else ""
         typer.echo(f"brokerpool: nothing is stored.{hint}", err=True)
         raise
     version = with_store(database, lambda store: store.save_login(broker, credentials))
-    typer.echo(f"Login {version} of {broker} is stored: {holder}, until {_end(credentials)}.")
+    typer.echo(f"Login {version} of {broker} is stored: {holder}{_end(session, credentials)}.")
     if settings.broker_access_token.get_secret_value():
         typer.echo(
             "BROKERPOOL_BROKER_ACCESS_TOKEN is set as well, and `serve` begins with it: take it out.",
@@ -85,22 +87,21 @@ def login(
         )
 
 
-def _logged_in(settings: _LoginSettings, *, browser: bool, listen: int | None) -> tuple[Holder, Credentials]:
+def _logged_in(
+    session: LoginSession, settings: _LoginSettings, *, browser: bool, listen: int | None
+) -> tuple[Holder, Credentials]:
     """Let a person log in, and return what the broker accepts."""
-    from brokerpool.brokers.zerodha.session import redirected_token
-
-    session = _session(settings)
     state = secrets.token_urlsafe(16) if listen is not None else ""
     address = session.login_address(state)
     typer.echo(f"Log in here: {address}", err=True)
     if listen is not None:
-        token = run(settings, _caught(listen, state, address if browser else None))
+        token = run(settings, _caught(session, listen, state, address if browser else None))
     else:
         if browser:
             _open(address)
         text = _asked("The address to which that led, its request token, or an access token")
         try:
-            redirected = redirected_token(text)
+            redirected = session.redirected(text)
         except ValueError as error:
             raise typer.BadParameter(f"{error}.") from None
         if redirected is None:
@@ -116,7 +117,7 @@ class _RefusedError(Exception):
     """The broker does not accept a token."""
 
 
-async def _tried(session: KiteSession, token: str) -> tuple[Holder, Credentials]:
+async def _tried(session: LoginSession, token: str) -> tuple[Holder, Credentials]:
     try:
         return await session.tried(token)
     except BrokerError as error:
@@ -125,7 +126,7 @@ async def _tried(session: KiteSession, token: str) -> tuple[Holder, Credentials]
         raise
 
 
-async def _exchanged(session: KiteSession, request_token: str, secret: str) -> tuple[Holder, Credentials]:
+async def _exchanged(session: LoginSession, request_token: str, secret: str) -> tuple[Holder, Credentials]:
     try:
         made = await session.exchange(request_token, secret)
     except BrokerError as error:
@@ -137,13 +138,16 @@ async def _exchanged(session: KiteSession, request_token: str, secret: str) -> t
             " BROKERPOOL_BROKER_API_KEY names.",
             code=ErrorCode.BROKER_REFUSED_CREDENTIALS,
         ) from None
-    return await session.tried(made.access_token)
+    holder, known = await session.tried(made.access_token)
+    # What only the exchange tells, further tokens above all, belongs to the login.
+    more, end = known.more or made.more, known.expires_at if known.expires_at is not None else made.expires_at
+    return holder, replace(known, more=more, expires_at=end)
 
 
-async def _caught(port: int, state: str, address: str | None) -> str:
+async def _caught(session: LoginSession, port: int, state: str, address: str | None) -> str:
     from brokerpool.commands.redirect import PATIENCE_SECONDS, Redirect
 
-    redirect = Redirect(port, state)
+    redirect = Redirect(port, state, session.redirected)
     try:
         await redirect.open()
     except OSError as error:
@@ -163,22 +167,14 @@ async def _caught(port: int, state: str, address: str | None) -> str:
         await redirect.close()
 
 
-def _session(settings: _LoginSettings) -> KiteSession:
-    from brokerpool.brokers.zerodha.session import KiteSession
+def _session(settings: _LoginSettings) -> LoginSession:
+    from brokerpool.brokers import registry
 
-    return KiteSession(
-        settings.broker_api_key.get_secret_value(),
-        http_url=settings.broker_http_url,
-        login_url=settings.broker_login_url,
-        egress=settings.egress,
-    )
+    return registry.broker(settings.broker).session(settings.access(egress=settings.egress))
 
 
-def _end(credentials: Credentials) -> str:
-    from brokerpool.brokers.zerodha.session import until
-
-    assert credentials.expires_at is not None  # of a tried login
-    return until(credentials.expires_at)
+def _end(session: LoginSession, credentials: Credentials) -> str:
+    return "" if credentials.expires_at is None else f", until {session.until(credentials.expires_at)}"
 
 
 def _open(address: str) -> None:

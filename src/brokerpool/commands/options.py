@@ -34,9 +34,9 @@ def env_file_or_default(given: Path | None) -> Path | None:
 
 def warn(settings: PoolSettings) -> None:
     """Tell on stderr what is valid and more than the broker allows."""
-    from brokerpool.brokers.limits import FeedLimits
+    from brokerpool.brokers import registry
 
-    limits = FeedLimits.load(f"brokerpool.brokers.{settings.broker}")
+    limits = registry.broker(settings.broker).limits
     for warning in settings.warnings(
         symbols_per_connection=limits.symbols_per_connection, max_connections=limits.max_connections
     ):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
-
-from brokerpool.brokers.zerodha.session import redirected_token
 
 #: How long a person may take to log in.
 PATIENCE_SECONDS = 300.0
@@ -30,7 +29,9 @@ class Redirect:
     a line, no body.
     """
 
-    def __init__(self, port: int, state: str) -> None:
+    def __init__(self, port: int, state: str, redirected: Callable[[str], str | None]) -> None:
+        """`redirected` reads the request token from an address; see `LoginSession.redirected`."""
+        self._redirected = redirected
         self._port = port
         self._state = state.encode()
         self._token: asyncio.Future[str] | None = None
@@ -62,7 +63,7 @@ class Redirect:
         if urlsplit(f"//{request.host}").hostname not in (_HOST, "localhost"):
             return web.Response(status=403, text="This is not meant for here.\n")
         try:
-            token = redirected_token(request.path_qs) if request.query_string else None
+            token = self._redirected(request.path_qs) if request.query_string else None
         except ValueError:
             token = None
         state = request.query.get("state", "").encode("utf-8", "surrogatepass")

@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brokerpool.db.admission import Admission
 from brokerpool.db.borrower import Borrower
 from brokerpool.db.engine import DatabaseEngine
 from brokerpool.db.queue import Queue, Ticket
@@ -25,6 +24,7 @@ from brokerpool.db.refusals import Refusals
 from brokerpool.db.role import Role
 from brokerpool.db.tally import Tally
 from brokerpool.fork_guard import ForkGuard
+from brokerpool.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _CUT_SECONDS = 1.0
 class _Lent:
     """A connection that somebody has; what the caller sees of it is only known by a weak reference."""
 
-    source: DatabaseEngine
+    engine: DatabaseEngine
     connection: Connection
     seen: weakref.ref[AsyncConnection]
 
@@ -51,21 +51,21 @@ class Checkout:
     """
 
     def __init__(
-        self, name: str, source: DatabaseEngine, *, pool_timeout: float, max_waiting: int, long_hold: float
+        self, name: str, engine: DatabaseEngine, *, pool_timeout: float, max_waiting: int, long_hold: float
     ) -> None:
         if pool_timeout <= 0 or long_hold <= 0:
             raise ValueError("pool_timeout and long_hold are numbers of seconds above 0")
         self._name = name
-        self.source = source
+        self.engine = engine
         self.pool_timeout = pool_timeout
-        self.queue = Queue(capacity=source.capacity, max_waiting=max_waiting)
+        self.queue = Queue(capacity=engine.capacity, max_waiting=max_waiting)
         self.tally, self.role = Tally(), Role(name)
-        self._listen(source)
+        self._listen(engine)
         self._long_hold = long_hold
         #: Whose process and loop it is.
         self.guard = ForkGuard(self, f"pool {name}")
         self._refusals = Refusals(name, queue=self.queue, tally=self.tally)
-        self._admission = Admission(self.queue)
+        self._waiting = Waiting(self.queue, self.tally)
         self._lent: dict[Ticket, _Lent] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._look: asyncio.TimerHandle | None = None
@@ -84,32 +84,31 @@ class Checkout:
             raise self._refusals.closed()
         loop = asyncio.get_running_loop()
         entered = loop.time()
-        ticket = Ticket(borrower, begin and self.source.one_writer, entered)
+        ticket = Ticket(borrower, begin and self.engine.one_writer, entered)
         try:
-            waited = await self._admission.wait(ticket, self.pool_timeout)
+            await self._waiting.wait(ticket, self.pool_timeout)
         except asyncio.QueueFull:
             raise self._refusals.queue_full(ticket) from None
         except TimeoutError:
             raise self._refusals.waited(ticket, loop.time() - entered) from None
-        self.tally.waited += waited
-        self.tally.waits.observe(ticket.granted - entered)
-        source = self.source
+        self.tally.admitted(ticket)
+        engine = self.engine
         try:
             async with asyncio.timeout_at(entered + self.pool_timeout):
-                connection = await source.connect(writes=begin)
+                connection = await engine.connect(writes=begin)
         except (SQLAlchemyError, OSError) as error:  # OSError: a TimeoutError is one too
-            verdict = self._refusals.unreachable(ticket, source, error, loop.time() - entered)
+            refusal = self._refusals.unreachable(ticket, engine, error, loop.time() - entered)
             self._release(ticket)
-            raise verdict from None
+            raise refusal from None
         except BaseException:
             self._release(ticket)
             raise
-        self._register(ticket, source, connection)
-        if self.closed and source.retired:  # a drain did not wait for this dial
+        self._register(ticket, engine, connection)
+        if self.closed and engine.retired:  # a drain did not wait for this dial
             await self.take_back(ticket, connection)
             raise self._refusals.closed()
         if begin:
-            await self._begin(ticket, source, connection)
+            await self._begin(ticket, engine, connection)
         return ticket, connection
 
     async def take_back(self, ticket: Ticket, connection: AsyncConnection) -> None:
@@ -117,37 +116,37 @@ class Checkout:
         lent = self._lent.pop(ticket, None)
         if lent is None or self.guard.elsewhere:
             return  # it was taken away at the end of a drain, or is the parent's
-        back = self._return(ticket, lent.source, connection)
-        if lent.source.can_be_cut:
+        back = self._return(ticket, lent.engine, connection)
+        if lent.engine.can_be_cut:
             await back  # whoever is cancelled here loses the connection, and a task for each return is saved
         else:
             await asyncio.shield(self._chore(back))
 
-    async def _begin(self, ticket: Ticket, source: DatabaseEngine, connection: AsyncConnection) -> None:
+    async def _begin(self, ticket: Ticket, engine: DatabaseEngine, connection: AsyncConnection) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             await connection.begin().start()
         except BaseException as error:
             await self.take_back(ticket, connection)
-            if isinstance(error, OperationalError) and source.one_writer and "locked" in str(error.orig):
-                raise self._refusals.locked(ticket, source, loop.time() - began) from None
+            if isinstance(error, OperationalError) and engine.one_writer and "locked" in str(error.orig):
+                raise self._refusals.locked(ticket, engine, loop.time() - began) from None
             raise
 
-    def _register(self, ticket: Ticket, source: DatabaseEngine, connection: AsyncConnection) -> None:
+    def _register(self, ticket: Ticket, engine: DatabaseEngine, connection: AsyncConnection) -> None:
         inner = connection.sync_connection
         assert inner is not None  # started
         self.tally.checkouts += 1
         # The garbage collector may run in any thread.
         loop = asyncio.get_running_loop()
         seen = weakref.ref(connection, partial(self._dropped, loop, ticket))
-        self._lent[ticket] = _Lent(source, inner, seen)
+        self._lent[ticket] = _Lent(engine, inner, seen)
         if self._look is None:
             self._look = loop.call_later(min(self._long_hold, _LOOK_SECONDS), self._look_around)
 
-    async def _return(self, ticket: Ticket, source: DatabaseEngine, connection: AsyncConnection) -> None:
+    async def _return(self, ticket: Ticket, engine: DatabaseEngine, connection: AsyncConnection) -> None:
         try:
-            source.coming_back(connection)
+            engine.coming_back(connection)
             try:
                 await connection.close()
             except Exception as error:
@@ -158,14 +157,14 @@ class Checkout:
                 with contextlib.suppress(Exception):
                     await connection.invalidate()
                     await connection.close()
-            if source.retired:
-                await source.retire()
+            if engine.retired:
+                await engine.retire()
         finally:
             self.tally.holds.observe(asyncio.get_running_loop().time() - ticket.granted)
             self._release(ticket)
 
     def _release(self, ticket: Ticket) -> None:
-        self._admission.release(ticket)
+        self._waiting.release(ticket, asyncio.get_running_loop().time())
         if not self.queue.held:
             self._empty.set()
 
@@ -200,7 +199,7 @@ class Checkout:
         lent = self._lent.pop(ticket, None)
         if lent is not None:
             self._leaked(ticket, "it was dropped without being returned; the pool has taken it back")
-            self._chore(self._return(ticket, lent.source, _anew(lent)))
+            self._chore(self._return(ticket, lent.engine, _anew(lent)))
 
     def _leaked(self, ticket: Ticket, how: str) -> None:
         self.tally.leaks += 1
@@ -208,42 +207,42 @@ class Checkout:
 
     # -- changes and the end ------------------------------------------------------------------------------
 
-    def replace(self, source: DatabaseEngine) -> None:
-        """Lend from another source from now on; connections of the old one end when they are returned."""
+    def replace(self, engine: DatabaseEngine) -> None:
+        """Lend from another engine from now on; connections of the old one end when they are returned."""
         self.guard.enter()
         if self.closed:
             raise self._refusals.closed()
-        old, self.source = self.source, source
-        self._listen(source)
-        self.queue.capacity = source.capacity
+        old, self.engine = self.engine, engine
+        self._listen(engine)
+        self.queue.capacity = engine.capacity
         old.retired = True
         if self.tally.connects:  # else no loop need be running
             self._chore(old.retire())
-            self._admission.stir()
+            self._waiting.stir()
 
     async def close(self, deadline: float) -> None:
         """Refuse callers, give those with a connection `deadline` seconds, cut the others off, close all."""
         if self.guard.elsewhere:
             return  # all of it is the parent's
         self.closed = True
-        self._admission.fail_all(self._refusals.closed)
+        self._waiting.fail_all(self._refusals.closed)
         await self._emptied(deadline)
         for lent in list(self._lent.values()):
-            await lent.source.sever(lent.connection)
+            await lent.engine.sever(lent.connection)
         await self._emptied(_CUT_SECONDS)
         for ticket, lent in list(self._lent.items()):
             del self._lent[ticket]
-            self._chore(self._return(ticket, lent.source, lent.seen() or _anew(lent)))
+            self._chore(self._return(ticket, lent.engine, lent.seen() or _anew(lent)))
         if self._look is not None:
             self._look.cancel()
             self._look = None
         if self._chores:
             await asyncio.wait(self._chores, timeout=_CUT_SECONDS)
-        await self.source.retire()
+        await self.engine.retire()
 
-    def _listen(self, source: DatabaseEngine) -> None:
-        self.tally.listen(source.engine)
-        self.role.listen(source.engine)
+    def _listen(self, engine: DatabaseEngine) -> None:
+        self.tally.listen(engine.sqlalchemy)
+        self.role.listen(engine.sqlalchemy)
 
     async def _emptied(self, seconds: float) -> None:
         if self.queue.held:
@@ -253,14 +252,14 @@ class Checkout:
                     await self._empty.wait()
 
     def _chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=f"{self._name}-desk")
+        task = asyncio.create_task(work, name=f"{self._name}-chore")
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
         return task
 
 
 def _anew(lent: _Lent) -> AsyncConnection:
-    return AsyncConnection(lent.source.engine, lent.connection)
+    return AsyncConnection(lent.engine.sqlalchemy, lent.connection)
 
 
 class Loan(AbstractAsyncContextManager[AsyncConnection]):

@@ -36,18 +36,18 @@ class DatabaseEngine:
         self._anchor: sqlite3.Connection | None = None
         if self.dialect == "postgresql":
             self.address = shown(url)
-            self.engine = _postgres(parsed, pool_size, max_overflow, pre_ping, patience)
-            self._writes = self.engine
+            self.sqlalchemy = _postgres(parsed, pool_size, max_overflow, pre_ping, patience)
+            self._writes = self.sqlalchemy
         else:
             self.address = "sqlite in memory" if sqlite.is_in_memory(parsed) else f"sqlite {parsed.database}"
             if sqlite.is_in_memory(parsed):
                 # Two connections to one database in memory lock each other out.
                 pool_size, max_overflow = 1, 0
                 parsed = self._memory = sqlite.in_memory()
-            self.engine = sqlite.create_engine(parsed, pool_size=pool_size, max_overflow=max_overflow)
-            self._writes = self.engine.execution_options(**{sqlite.WRITES: True})
+            self.sqlalchemy = sqlite.create_engine(parsed, pool_size=pool_size, max_overflow=max_overflow)
+            self._writes = self.sqlalchemy.execution_options(**{sqlite.WRITES: True})
         self.pool_size, self.max_overflow = pool_size, max_overflow
-        #: True once another source took its place: connections end when they are returned.
+        #: True once another engine took its place: connections end when they are returned.
         self.retired = False
 
     @property
@@ -74,7 +74,7 @@ class DatabaseEngine:
         """Return a connection that works, or raise what the driver says; holds nothing when cancelled."""
         if self._memory is not None and self._anchor is None:
             self._anchor = sqlite.anchor(self._memory)
-        connection = (self._writes if writes else self.engine).connect()
+        connection = (self._writes if writes else self.sqlalchemy).connect()
         if self.dialect == "sqlite":
             # A thread is opening the file: let it end, it is on this machine, and leave nothing half open.
             await _undisturbed(connection)
@@ -95,9 +95,9 @@ class DatabaseEngine:
             raw.lent = False
 
     async def retire(self) -> None:
-        """Close every idle connection; to be called again after each return to a retired source."""
+        """Close every idle connection; to be called again after each return to a retired engine."""
         self.retired = True
-        await greenlet_spawn(self.engine.pool.dispose)
+        await greenlet_spawn(self.sqlalchemy.pool.dispose)
         if self._anchor is not None:
             self._anchor.close()
 

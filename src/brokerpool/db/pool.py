@@ -43,16 +43,16 @@ class DatabasePool:
         self.name = arguments.text("name", name)
         self._pre_ping = arguments.instance("pool_pre_ping", pool_pre_ping, bool)
         self._patience = connect_timeout
-        source = self._source(url, pool_size, max_overflow)
+        engine = self._engine(url, pool_size, max_overflow)
         self._checkout = Checkout(
-            name, source, pool_timeout=pool_timeout, max_waiting=max_waiting, long_hold=long_hold
+            name, engine, pool_timeout=pool_timeout, max_waiting=max_waiting, long_hold=long_hold
         )
         open_pools.add("database", self, self.stats, self._checkout.guard)
 
     @property
     def dialect(self) -> Dialect:
         """Which database it is."""
-        return self._checkout.source.dialect
+        return self._checkout.engine.dialect
 
     # -- connections --------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ class DatabasePool:
         async with AsyncExitStack() as stack:
             for _ in range(
                 min(
-                    self._checkout.source.pool_size, self._checkout.queue.capacity - self._checkout.queue.held
+                    self._checkout.engine.pool_size, self._checkout.queue.capacity - self._checkout.queue.held
                 )
             ):
                 await stack.enter_async_context(self.connection())
@@ -93,9 +93,9 @@ class DatabasePool:
         Connections with the old one end when they are returned. Raises ValueError when it is another kind of
         database, and PoolClosedError.
         """
-        source = self._checkout.source
-        fresh = self._source(url, source.pool_size, source.max_overflow)
-        if fresh.dialect != self.dialect or fresh.in_memory or source.in_memory:
+        engine = self._checkout.engine
+        fresh = self._engine(url, engine.pool_size, engine.max_overflow)
+        if fresh.dialect != self.dialect or fresh.in_memory or engine.in_memory:
             raise ValueError("a pool stays with its kind of database, and in memory with its data")
         self._checkout.replace(fresh)
 
@@ -105,26 +105,26 @@ class DatabasePool:
         Connections that are lent stay with their borrowers and count; idle ones are opened anew when needed.
         Raises ValueError for impossible numbers and for a database in memory, and PoolClosedError.
         """
-        source = self._checkout.source
-        if source.in_memory:
+        engine = self._checkout.engine
+        if engine.in_memory:
             raise ValueError("a database in memory has one connection")
-        self._checkout.replace(self._source(source.url, pool_size, max_overflow))
+        self._checkout.replace(self._engine(engine.url, pool_size, max_overflow))
 
     # -- numbers and end ----------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the pool; the seed's members first."""
         checkout, now = self._checkout, clock()
-        source, queue = checkout.source, checkout.queue
+        engine, queue = checkout.engine, checkout.queue
         return {
-            "pool_size": source.pool_size,
+            "pool_size": engine.pool_size,
             "checked_out": queue.held,
-            "overflow": max(0, checkout.tally.open - source.pool_size),
+            "overflow": max(0, checkout.tally.open - engine.pool_size),
             "checked_in": max(0, checkout.tally.open - queue.held),
-            "max_overflow": source.max_overflow,
+            "max_overflow": engine.max_overflow,
             "pool_timeout": checkout.pool_timeout,
             "name": self.name,
-            "dialect": source.dialect,
+            "dialect": engine.dialect,
             "open": checkout.tally.open,
             "waiting": queue.queued,
             "max_waiting": queue.max_waiting,
@@ -171,11 +171,11 @@ class DatabasePool:
         await self.drain()
 
     def __repr__(self) -> str:
-        return f"<DatabasePool {self.name}: {self._checkout.source.address}, {self._checkout.queue!r}>"
+        return f"<DatabasePool {self.name}: {self._checkout.engine.address}, {self._checkout.queue!r}>"
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _source(self, url: str, pool_size: int, max_overflow: int) -> DatabaseEngine:
+    def _engine(self, url: str, pool_size: int, max_overflow: int) -> DatabaseEngine:
         return DatabaseEngine(
             arguments.text("url", url),
             pool_size=arguments.whole("pool_size", pool_size),

@@ -1,4 +1,4 @@
-"""The line in front of the connections: who waits, who holds one, and who is next."""
+"""The queue in front of the connections: who waits, who holds one, and who is next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from brokerpool.db.borrower import Borrower
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One caller's place in the line, and later its permit to use a connection."""
+    """One caller's place in the queue, and later its permit to use a connection."""
 
     borrower: Borrower
     #: True for a caller that must be the only writer.
@@ -40,7 +40,7 @@ class Queue:
 
     def __init__(self, *, capacity: int, max_waiting: int) -> None:
         if capacity < 1 or max_waiting < 0:
-            raise ValueError("a line needs at least one permit, and no less than 0 places to wait")
+            raise ValueError("a queue needs at least one permit, and no less than 0 places to wait")
         self.capacity = capacity
         self.max_waiting = max_waiting
         self._held: dict[Ticket, None] = {}
@@ -50,17 +50,21 @@ class Queue:
         self._numbered = 0
 
     def enter(self, ticket: Ticket) -> None:
-        """Put a ticket at the end of the line."""
+        """Put a ticket at the end of the queue."""
         self._numbered += 1
         ticket.number = self._numbered
         self._queue(ticket)[ticket] = None
 
+    def overfull(self, _ticket: Ticket) -> bool:
+        """Tell whether more tickets wait than may."""
+        return self.queued > self.max_waiting
+
     def withdraw(self, ticket: Ticket) -> None:
-        """Take a ticket that still waits out of the line."""
+        """Take a ticket that still waits out of the queue."""
         del self._queue(ticket)[ticket]
 
     def grant(self, now: float) -> list[Ticket]:
-        """Return the tickets that have their permit now, in the order of the line."""
+        """Return the tickets that have their permit now, in the order of the queue."""
         granted = []
         while len(self._held) < self.capacity and (ticket := self._next()) is not None:
             self.withdraw(ticket)
@@ -71,7 +75,11 @@ class Queue:
             granted.append(ticket)
         return granted
 
-    def release(self, ticket: Ticket) -> None:
+    def next_grant(self, _now: float) -> float:
+        """Return infinity: only a permit that comes back lets a ticket go."""
+        return math.inf
+
+    def release(self, ticket: Ticket, _now: float) -> None:
         """Take the ticket's permit back."""
         del self._held[ticket]
         ticket.granted = math.nan
@@ -79,7 +87,7 @@ class Queue:
             self._writer = None
 
     def waiting(self) -> list[Ticket]:
-        """Return every ticket that waits, the first of the line first."""
+        """Return every ticket that waits, the first of the queue first."""
         return sorted([*self._any, *self._writers], key=lambda ticket: ticket.number)
 
     # -- numbers ------------------------------------------------------------------------------------------
@@ -95,7 +103,7 @@ class Queue:
         return len(self._any) + len(self._writers)
 
     def oldest_wait(self, now: float) -> float:
-        """Return the seconds for which the first of the line has been waiting; 0 when nobody waits."""
+        """Return the seconds for which the first in the queue has been waiting; 0 when nobody waits."""
         heads = [next(iter(queue)) for queue in (self._any, self._writers) if queue]
         return max((now - ticket.entered for ticket in heads), default=0.0)
 

@@ -23,32 +23,32 @@ class Refusals:
         return PoolClosedError(f"pool {self._name} is closed.")
 
     def queue_full(self, ticket: Ticket) -> DatabaseUnavailableError:
-        """The line holds no more."""
+        """The queue holds no more."""
         text = f"{ticket.borrower} was refused: {self._queue.queued} callers wait."
         return self._refused(text, ErrorCode.DB_QUEUE_FULL)
 
     def waited(self, ticket: Ticket, seconds: float) -> DatabaseUnavailableError:
-        """The caller stood in line in vain."""
+        """The caller waited in vain."""
         return self._refused(
             f"{ticket.borrower} waited {seconds:.3f} s for a connection.", ErrorCode.DB_WAIT_TOO_LONG
         )
 
     def unreachable(
-        self, ticket: Ticket, source: DatabaseEngine, error: BaseException, seconds: float
+        self, ticket: Ticket, engine: DatabaseEngine, error: BaseException, seconds: float
     ) -> DatabaseUnavailableError:
         """The caller's turn came, and the database gave no connection."""
         if isinstance(error, TimeoutError):
             why = "no answer when the caller's time was up"
         else:
             lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-            why = source.scrub(lines[0]) if lines else type(error).__name__
-        text = f"{ticket.borrower} got no connection to {source.address} within {seconds:.3f} s: {why}."
+            why = engine.scrub(lines[0]) if lines else type(error).__name__
+        text = f"{ticket.borrower} got no connection to {engine.address} within {seconds:.3f} s: {why}."
         pooler = "unsupported startup parameter" in why
         return self._refused(text, ErrorCode.DB_POOLER_REFUSES if pooler else ErrorCode.DB_UNREACHABLE)
 
-    def locked(self, ticket: Ticket, source: DatabaseEngine, seconds: float) -> DatabaseUnavailableError:
+    def locked(self, ticket: Ticket, engine: DatabaseEngine, seconds: float) -> DatabaseUnavailableError:
         """Another program writes to the SQLite file for longer than a writer waits."""
-        text = f"{ticket.borrower} waited {seconds:.3f} s: another program is writing to {source.address}."
+        text = f"{ticket.borrower} waited {seconds:.3f} s: another program is writing to {engine.address}."
         return self._refused(text, ErrorCode.DB_WAIT_TOO_LONG)
 
     def _refused(self, text: str, code: ErrorCode) -> DatabaseUnavailableError:

@@ -24,7 +24,7 @@ from brokerpool.db.faults import MovedError
 #: Execution option of an engine whose transactions write.
 WRITES = "brokerpool_writes"
 
-# For the lock of another program; inside of this one the line keeps writers apart.
+# For the lock of another program; inside of this one the queue keeps writers apart.
 _BUSY_SECONDS = 5.0
 
 # A cancelled caller's statement may go on for so long before it is interrupted, again and again: an interrupt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any
 
 from sqlalchemy import event
@@ -11,26 +10,23 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from brokerpool.histogram import Histogram
+from brokerpool.waiting import WaitTally
 
 _DIALLED = "brokerpool_dialled"
 
 
-class Tally:
+class Tally(WaitTally):
     """The counters of one pool since it was made."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.checkouts = 0
-        #: Checkouts that had to stand in line.
-        self.waited = 0
-        #: Callers that did not get a connection, by error code.
-        self.refused: Counter[str] = Counter()
         self.connects = 0
         self.closes = 0
         self.ping_failures = 0
         self.invalidations = 0
         self.long_holds = 0
         self.leaks = 0
-        self.waits = Histogram()
         self.holds = Histogram()
         self.dials = Histogram()
 
@@ -50,17 +46,16 @@ class Tally:
     def stats(self) -> dict[str, Any]:
         """Return the counters under the names of the documentation."""
         return {
+            **super().stats(),
             "checkouts": self.checkouts,
             "waits": self.waited,
             "timeouts": self.refused["DB_WAIT_TOO_LONG"],
-            "refused": dict(self.refused),
             "connects": self.connects,
             "closes": self.closes,
             "ping_failures": self.ping_failures,
             "invalidations": self.invalidations,
             "long_holds": self.long_holds,
             "leaks": self.leaks,
-            "wait_seconds": self.waits.stats(),
             "hold_seconds": self.holds.stats(),
             "connect_seconds": self.dials.stats(),
         }

@@ -18,6 +18,21 @@ class Owner(NamedTuple):
     modes: tuple[Mode, ...]
 
 
+class LoginStatus(NamedTuple):
+    """How the login at the broker stands; nothing in it is secret."""
+
+    #: The broker's id of the account's user, empty while it is not known.
+    user: str
+    #: Whether the broker refused these credentials.
+    refused: bool
+    version: int
+    #: Questions in a row to the provider that did not help, and for how many seconds it rests from them.
+    failures: int
+    rest_seconds: float
+    #: Epoch seconds at which the credentials end, None where that is not known.
+    expires_at: float | None
+
+
 class Carrier(NamedTuple):
     """One connection that is to carry the symbol."""
 

@@ -13,7 +13,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.explanation import Explanation, Owner
+from brokerpool.feed.explanation import Explanation, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import PROGRESS, SymbolState
@@ -119,6 +119,14 @@ class Inspection:
         found = [i for i in self._demand.instruments() if text in str(i).upper()]
         found.sort(key=lambda i: (not i.symbol.upper().startswith(text), i))
         return found[:most]
+
+    def login(self) -> LoginStatus:
+        """Tell how the login at the broker stands."""
+        login = self._feed.login
+        known = login.credentials
+        return LoginStatus(
+            known.user, login.refused, login.version, login.failures, login.rest, known.expires_at
+        )
 
     # -- its connections ----------------------------------------------------------------------------------
 

@@ -36,15 +36,13 @@ from brokerpool.feed.rotation import Rotation
 from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
+from brokerpool.feed.upstream import Answer
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
-from brokerpool.instruments import Instrument, Token
+from brokerpool.instruments import Instrument, Token, TokenBook
 from brokerpool.journal import Event, Journal
 from brokerpool.loops import running
 from brokerpool.ticks import Mode, Tick
-
-#: Symbols of an owner that has left that are given up in one turn of the loop: about a millisecond.
-_SHARE = 100
 
 
 class WebSocketPool:
@@ -88,9 +86,8 @@ class WebSocketPool:
         check_parts(hours, filler, egress)
         running("WebSocketPool")
         self.name = feed.name
-        #: The broker's side; to be read only.
+        #: The broker's side, and what happened; to be read only.
         self.feed = feed
-        #: What happened; to be read only.
         self.journal = Journal(wall_clock=wall_clock)
         random = random or Random()
         self._demand = Demand()
@@ -111,9 +108,8 @@ class WebSocketPool:
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
         self.inspection = Inspection(feed, self._replicas, self._delivery, self._demand, self._account.budget)
         filling = Filling(filler, self._delivery, Backoff(random)) if filler else None
-        self._supervision = Supervision(
-            self._replicas, self._delivery, hours, filling, self.journal, wall_clock
-        )
+        watched = self._replicas, self._delivery, hours, filling, self.journal, wall_clock
+        self._supervision = Supervision(*watched)
         self._watch = Watch(self._supervision.look, feed.limits.silence_seconds, self._account.fence)
         #: What was wanted at the last `relist`, is listed no more, and keeps its place; to be read only.
         self.unlisted: list[Instrument] = []
@@ -146,18 +142,15 @@ class WebSocketPool:
         arguments.mode(mode)
         arguments.text("owner", owner)
         arguments.whole("priority", priority)
-        listed = [i for i in wanted if self.feed.book.token(i) is not None]
+        listed = {i: token for i in wanted if (token := self.feed.book.token(i)) is not None}
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
-        plans = [replica.plan(listed) for replica in self._replicas]
+        plans = [replica.plan([*listed]) for replica in self._replicas]
         # All replicas are of the same size and carry the same.
         refused = refusals.judge(self.name, self._placement, strangers, plans[0].unplaced, partial=partial)
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
         for instrument in accepted:
             self._demand.want(owner, instrument, mode, priority)
-            if instrument not in self._tokens:
-                token = self.feed.book.token(instrument)
-                assert token is not None  # looked up above
-                self._tokens[instrument] = token
+            self._tokens.setdefault(instrument, listed[instrument])
         for replica, plan in zip(self._replicas, plans, strict=True):
             replica.commit(plan)
         for instrument in accepted:
@@ -187,16 +180,17 @@ class WebSocketPool:
             self._delivery.forget(instrument)
         return given_up
 
-    def release(self, owner: str) -> int:
-        """Give up everything that the owner holds and return how many instruments that were."""
-        arguments.text("owner", owner)
-        return len(self.unsubscribe(self._demand.instruments(owner), owner=owner))
+    def want(self, owner: str, instruments: Instruments, mode: Mode, priority: int = 0) -> Answer:
+        """Subscribe to what there is room for, as an `Upstream` does; the answer is done already."""
+        answer: Answer = asyncio.get_running_loop().create_future()
+        answer.set_result(self.subscribe(instruments, mode, owner=owner, priority=priority, partial=True))
+        return answer
 
-    def let_go(self, owner: str) -> None:
-        """Do the same for an owner that has left, a share in each turn of the loop; returns at once."""
-        self.unsubscribe(self._demand.instruments(owner)[:_SHARE], owner=owner)
-        if self._demand.count(owner) and not self._closed:
-            asyncio.get_running_loop().call_soon(self.let_go, owner)
+    def release(self, owner: str, instruments: Instruments | None = None, mode: Mode | None = None) -> int:
+        """Give up what the owner holds of these (all by default); return how many instruments that were."""
+        arguments.text("owner", owner)
+        held = self._demand.instruments(owner) if instruments is None else instruments
+        return len(self.unsubscribe(held, mode, owner=owner))
 
     def plan(self, instruments: Instruments) -> Plan:
         """Tell where a batch would go, without changing anything."""
@@ -223,6 +217,11 @@ class WebSocketPool:
     def symbols_unserved(self) -> int:
         """Wanted symbols that no live connection carries, those of a first dial included."""
         return self.inspection.unserved()
+
+    @property
+    def book(self) -> TokenBook:
+        """What the broker lists at present."""
+        return self.feed.book
 
     @property
     def depth_levels(self) -> int:

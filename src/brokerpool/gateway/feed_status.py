@@ -7,8 +7,8 @@ from itertools import islice
 
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.states import SymbolState
+from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway import replies
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument
@@ -29,8 +29,8 @@ class FeedStatus(PoolListener):
     before the tick that ends it. It is `delisted` when the broker has given its token to another.
     """
 
-    def __init__(self, pool: WebSocketPool, fanout: Fanout) -> None:
-        self._pool = pool
+    def __init__(self, upstream: Upstream, fanout: Fanout) -> None:
+        self._upstream = upstream
         self._fanout = fanout
         self._loop = asyncio.get_running_loop()
         self._symbols_down = 0
@@ -57,10 +57,10 @@ class FeedStatus(PoolListener):
     def gaps_closed(self, gaps: list[Gap]) -> None:
         for gap in gaps:
             if (opened := self._untold.pop(gap.instrument, None)) is not None:
-                self._fanout.tell(gap.instrument, stale(self._pool.name, opened))
+                self._fanout.tell(gap.instrument, stale(self._upstream.name, opened))
             if self._fanout.watched(gap.instrument):
                 text = replies.symbol_status(
-                    self._pool.name,
+                    self._upstream.name,
                     "gap",
                     gap.instrument,
                     **{"from": gap.from_ms, "to": gap.to_ms, "filled": gap.filled, "message": gap.reason},
@@ -70,12 +70,12 @@ class FeedStatus(PoolListener):
     def delisted(self, instruments: list[Instrument]) -> None:
         message = "the broker does not list it any more; no ticks will come"
         for instrument in instruments:
-            text = replies.symbol_status(self._pool.name, "delisted", instrument, message=message)
+            text = replies.symbol_status(self._upstream.name, "delisted", instrument, message=message)
             self._fanout.tell(instrument, server_frame(text))
 
     def close(self) -> None:
         """Tell nothing any more."""
-        self._pool.unlisten(self)
+        self._upstream.unlisten(self)
         for handle in (self._look, self._telling):
             if handle is not None:
                 handle.cancel()
@@ -87,7 +87,7 @@ class FeedStatus(PoolListener):
         for instrument in list(islice(self._untold, _SLICE)):
             gap = self._untold.pop(instrument)
             if self._fanout.watched(instrument):
-                self._fanout.tell(instrument, stale(self._pool.name, gap))
+                self._fanout.tell(instrument, stale(self._upstream.name, gap))
         if self._untold:
             self._telling = self._loop.call_soon(self._tell_opened)
 
@@ -100,13 +100,13 @@ class FeedStatus(PoolListener):
 
     def _tell_of_the_whole(self) -> None:
         self._look = None
-        down = self._pool.symbols_down
+        down = self._upstream.symbols_down
         if down == self._symbols_down:
             return
         self._symbols_down = down
         self._not_before = self._loop.time() + REST_SECONDS
-        status = "live" if not down else "down" if down == len(self._pool.demand) else "degraded"
-        text = replies.feed_status(self._pool.name, status, down, self._last_reason)
+        status = "live" if not down else "down" if down == len(self._upstream.demand) else "degraded"
+        text = replies.feed_status(self._upstream.name, status, down, self._last_reason)
         self._fanout.tell_all(server_frame(text))
 
 

@@ -7,14 +7,13 @@ import logging
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sized
 from random import Random
 from typing import Any, Protocol
 
-from brokerpool.brokers.account import Account
+from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.retry_pacing import RetryPacing
 from brokerpool.errors import BrokerError
-from brokerpool.feed.pool import WebSocketPool
 from brokerpool.fence import Fence
 from brokerpool.gateway.instrument_counts import Counts, by_exchange, counted, lost
 from brokerpool.instruments import TokenBook
@@ -32,20 +31,16 @@ _DAY = 86_400
 _FREED_AT_ONCE = 500
 
 
-class ListedFeed(Account, Protocol):
-    """A feed whose instrument list can be read again."""
+class Relisted(Protocol):
+    """Where a newer list has to be made use of: a pool."""
 
     @property
-    def list_ready(self) -> int:
-        """Seconds after midnight UTC from which on the broker has the list of the day."""
+    def unlisted(self) -> Sized:
+        """What is wanted and stands in the list no more."""
         ...
 
-    async def instruments(self) -> TokenBook:
-        """Return the broker's list as it is now; raises BrokerError when it cannot be had."""
-        ...
-
-    def relist(self, book: TokenBook) -> None:
-        """Use this list from now on."""
+    def relist(self) -> int:
+        """Use the tokens of the feed's present list; return how many wanted instruments have another one."""
         ...
 
 
@@ -59,8 +54,8 @@ class InstrumentRefresh:
 
     def __init__(
         self,
-        pool: WebSocketPool,
-        feed: ListedFeed,
+        pool: Relisted,
+        feed: FullAccount,
         *,
         random: Random | None = None,
         wall_clock: Callable[[], float] = time.time,

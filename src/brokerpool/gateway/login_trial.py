@@ -6,9 +6,8 @@ import logging
 from collections.abc import AsyncIterator
 
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.zerodha.session import KiteSession, until
+from brokerpool.brokers.registry import LoginSession
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.settings import Settings
 
 logger = logging.getLogger("brokerpool.gateway")
 
@@ -19,16 +18,12 @@ TRIAL_SECONDS = 5.0
 class LoginTrial:
     """Takes new logins over, with one call for the profile each; it learns whose one is, or refuses it."""
 
-    def __init__(self, settings: Settings, login: Login) -> None:
+    def __init__(self, session: LoginSession, login: Login, of_settings: str) -> None:
+        """`of_settings` is the access token in the settings, empty where there is none."""
         self._login = login
+        self._session = session
         self._tried = 0  # the login's version that was tried last
-        self._of_settings = settings.broker_access_token.get_secret_value()
-        self._session = KiteSession(
-            settings.broker_api_key.get_secret_value(),
-            http_url=settings.broker_http_url,
-            egress=settings.egress,
-            timeout=TRIAL_SECONDS,
-        )
+        self._of_settings = of_settings
 
     async def follow(self, logins: AsyncIterator[Credentials]) -> None:
         """Use each of these from its coming on, and try it, though the pool may have found it before."""
@@ -63,5 +58,5 @@ class LoginTrial:
             return
         if login.version == version:
             login.renew(known)
-        assert known.expires_at is not None  # of a tried login
-        logger.info("logged in as %s, until %s", holder, until(known.expires_at))
+        end = "" if known.expires_at is None else f", until {self._session.until(known.expires_at)}"
+        logger.info("logged in as %s%s", holder, end)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db.url import shown
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode, StoreError
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
 from brokerpool.settings import Settings
 from brokerpool.store.keys import Key
@@ -137,13 +137,13 @@ class Persistence:
 
     # -- while the gateway serves -------------------------------------------------------------------------
 
-    def serve(self, pool: WebSocketPool, revoked: Callable[[frozenset[int]], None]) -> None:
+    def serve(self, upstream: Upstream, revoked: Callable[[frozenset[int]], None]) -> None:
         """Restore the demand of the last run, and keep what happens from now on.
 
         `revoked` is told the ids of keys that are not valid any more.
         """
-        self._demand = SavedDemand(pool, grace=self._grace)
-        self._tasks = [asyncio.create_task(self._keep(pool, revoked), name="brokerpool persistence")]
+        self._demand = SavedDemand(upstream, grace=self._grace)
+        self._tasks = [asyncio.create_task(self._keep(upstream, revoked), name="brokerpool persistence")]
 
     def make_room(self) -> bool:
         """Give up what the last run left behind and no client has asked for; tell whether there was any."""
@@ -208,7 +208,7 @@ class Persistence:
                 return None
             raise
 
-    async def _keep(self, pool: WebSocketPool, revoked: Callable[[frozenset[int]], None]) -> None:
+    async def _keep(self, upstream: Upstream, revoked: Callable[[frozenset[int]], None]) -> None:
         while self._store is None:
             await asyncio.sleep(RETRY_SECONDS)
             try:
@@ -218,10 +218,10 @@ class Persistence:
             logger.info("the database is open now; its %d keys are valid", self.keys)
         store = self._store
         store.keys.watch(revoked)
-        store.follow(pool.journal)
+        store.follow(upstream.journal)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_demand(store), name="brokerpool saved demand")
-            tasks.create_task(self._keep_statistics(store, pool), name="brokerpool kept statistics")
+            tasks.create_task(self._keep_statistics(store, upstream), name="brokerpool kept statistics")
 
     async def _keep_demand(self, store: Store) -> None:
         demand = self._demand
@@ -241,7 +241,7 @@ class Persistence:
             tasks.create_task(demand.let_go())
             tasks.create_task(demand.watch(lambda now: store.save_demand(broker, now)))
 
-    async def _keep_statistics(self, store: Store, pool: WebSocketPool) -> None:
+    async def _keep_statistics(self, store: Store, upstream: Upstream) -> None:
         while True:
             await asyncio.sleep(STATISTICS_SECONDS)
-            store.note_statistics(pool.get_pool_stats())
+            store.note_statistics(upstream.get_pool_stats())

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from brokerpool import signals
+from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
-from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.gateway.login_trial import LoginTrial
+from brokerpool.gateway.composition import compose
+from brokerpool.gateway.login_trial import TRIAL_SECONDS, LoginTrial
 from brokerpool.gateway.loop_faults import LoopFaults
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.reload import SettingsWatch
@@ -58,19 +59,14 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
     try:
         await persistence.open()
         credentials = await persistence.first_credentials()
-        feed = ZerodhaFeed(
-            settings.broker_api_key.get_secret_value(),
-            credentials.access_token,
-            ws_url=settings.broker_ws_url,
-            http_url=settings.broker_http_url,
-            provider=persistence.provider,
-            egress=settings.egress,
-        )
-        feed.login.renew(credentials)  # for the time at which the token dies
-        trial = LoginTrial(settings, feed.login)
+        broker = registry.broker(settings.broker)
+        access = settings.access(credentials, provider=persistence.provider, egress=settings.egress)
+        feed = broker.account(access)
+        of_settings = settings.broker_access_token.get_secret_value()
+        trial = LoginTrial(broker.session(access, timeout=TRIAL_SECONDS), feed.login, of_settings)
         book, _ = await asyncio.gather(feed.instruments(), trial.run())
         feed.relist(book)
-        gateway = Gateway(settings, feed, persistence, certificate)
+        gateway = compose(settings, feed, persistence, certificate)
         await gateway.start()
         # The instrument list lives as long as the process: no collection need look at it again.
         gc.collect()

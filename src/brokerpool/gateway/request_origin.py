@@ -8,8 +8,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.gateway import forwarded
-from brokerpool.gateway.forwarded import Address
+from brokerpool.gateway import forwarded_headers
+from brokerpool.gateway.forwarded_headers import Address
 
 _ALL = "*"
 #: What a proxy leaves behind: a request with a header that begins like this did not begin on this machine.
@@ -54,7 +54,7 @@ class RequestOrigin:
         self._names = {"localhost", bound.lower(), *(host.lower().rstrip(".") for host in hosts)}
         self._origins = {_plain_origin(origin) for origin in origins}
         self._proxies = [_plain_network(proxy) for proxy in proxies]
-        self._bound_here = bound.lower() == "localhost" or _is_here(forwarded.address(bound))
+        self._bound_here = bound.lower() == "localhost" or _is_here(forwarded_headers.address(bound))
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Return for a request that may be looked at.
@@ -85,7 +85,7 @@ class RequestOrigin:
 
     def came(self, peer: str, headers: Mapping[str, str]) -> Came:
         """Return where a request began whose TCP connection comes from `peer`."""
-        address = forwarded.address(peer)
+        address = forwarded_headers.address(peer)
         if address is None:
             return Came(peer, here=False)
         if self._is_proxy(address):
@@ -102,8 +102,8 @@ class RequestOrigin:
         told = {
             self._first_stranger(proxy, read(lines))
             for name, read in (
-                ("x-forwarded-for", forwarded.x_forwarded_for),
-                ("forwarded", forwarded.forwarded),
+                ("x-forwarded-for", forwarded_headers.x_forwarded_for),
+                ("forwarded", forwarded_headers.forwarded),
             )
             if (lines := _lines(headers, name))
         }
@@ -121,7 +121,12 @@ class RequestOrigin:
 
     def _is_ours(self, host: str) -> bool:
         # An address cannot be rebound: whoever calls it meant it.
-        return not host or host in self._names or _ALL in self._names or forwarded.address(host) is not None
+        return (
+            not host
+            or host in self._names
+            or _ALL in self._names
+            or forwarded_headers.address(host) is not None
+        )
 
     def _is_proxy(self, address: Address) -> bool:
         return any(address in network for network in self._proxies)

@@ -6,13 +6,17 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 #: What a client's messages may take in one turn: so many of them, and so many bytes.
 _REQUESTS_A_TURN = 32
 _BYTES_A_TURN = 64 * 1024
 #: Memory that may wait: more than one read of the socket brings, and nothing is read while anything waits.
 _MOST_BYTES = 4 * 1024 * 1024
+
+#: A request under way. A step of it is what fits into a turn; one that gives a future goes on when that is
+#: done, or when it has been waited for long enough.
+Steps: TypeAlias = Iterator[asyncio.Future[Any] | None]
 
 _DONE = object()
 _NOTHING: Iterator[None] = iter(())
@@ -30,7 +34,7 @@ class Source(Protocol):
 
 
 class RequestQueue:
-    """Works off what a client sends; a request is an iterator, and a step of it is what fits into a turn.
+    """Works off what a client sends, in order: nothing is begun before the request before it is through.
 
     The client is read only while nothing waits, so that who sends faster than it is served, or does not read
     the answers, is slowed down by TCP and costs no memory.
@@ -39,21 +43,25 @@ class RequestQueue:
     def __init__(
         self,
         source: Source,
-        carry_out: Callable[[str | bytes], Iterator[None]],
+        carry_out: Callable[[str | bytes], Steps],
         delay: Callable[[], float],
         overflow: Callable[[], None],
+        patience: float,
     ) -> None:
         """`delay` counts a request and returns 0, or returns the seconds after which it may come;
-        `overflow` is called when more waits than may be.
+        `overflow` is called when more waits than may be; a future is waited for `patience` seconds.
         """
         self._source = source
         self._carry_out = carry_out
         self._delay = delay
         self._overflow = overflow
+        self._patience = patience
         self._waiting: deque[str | bytes] = deque()
         self._waiting_bytes = 0
         self._first = _NOTHING  # goes before everything else
-        self._present: Iterator[None] | None = None  # what is left of the present request
+        self._present: Steps | None = None  # what is left of the present request
+        self._awaited: asyncio.Future[Any] | None = None  # without which it does not go on
+        self._until: asyncio.TimerHandle
         self._held = False
         self._turn: asyncio.Handle | None = None  # when it goes on
 
@@ -84,6 +92,7 @@ class RequestQueue:
     def close(self) -> None:
         """Carry nothing out any more, and keep nothing."""
         self.hold()
+        self._await_no_more()
         self._present = None
         self._waiting.clear()
         self._waiting_bytes = 0
@@ -93,17 +102,21 @@ class RequestQueue:
         wait = self._share()
         if self._held:
             return
-        if wait is None:
+        if wait is None and not self._waiting:
             self._source.resume_reading()
             return
         self._source.pause_reading()
+        if wait is None:
+            return
         loop = asyncio.get_running_loop()
         self._turn = loop.call_later(wait, self._work) if wait else loop.call_soon(self._work)
 
     def _share(self) -> float | None:
-        """Work for one turn; return the seconds after which it goes on, None when nothing is left."""
+        """Work for one turn; return the seconds after which it goes on, None when there is nothing to do."""
         if next(self._first, _DONE) is not _DONE:
             return 0.0
+        if self._awaited is not None:
+            return None
         spent = 0
         for _ in range(_REQUESTS_A_TURN):
             if self._held or self._source.closed or spent >= _BYTES_A_TURN:
@@ -118,9 +131,29 @@ class RequestQueue:
                 self._waiting_bytes -= size
                 spent += size
                 self._present = self._carry_out(message)
-            if next(self._present, _DONE) is not _DONE:
+            step = next(self._present, _DONE)
+            if isinstance(step, asyncio.Future):
+                self._await(step)
+                return None
+            if step is not _DONE:
                 return 0.0
             self._present = None
         if self._source.closed:
             self.close()
         return 0.0 if self._waiting or self._present else None
+
+    def _await(self, future: asyncio.Future[Any]) -> None:
+        self._awaited = future
+        self._until = asyncio.get_running_loop().call_later(self._patience, self._awaited_enough)
+        future.add_done_callback(self._awaited_enough)
+
+    def _awaited_enough(self, _: object = None) -> None:
+        self._await_no_more()
+        if self._turn is None and not self._held:
+            self._work()
+
+    def _await_no_more(self) -> None:
+        if self._awaited is not None:
+            self._awaited.remove_done_callback(self._awaited_enough)
+            self._awaited = None
+            self._until.cancel()

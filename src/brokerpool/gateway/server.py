@@ -1,4 +1,4 @@
-"""The gateway as a whole: two listeners, the pool behind them, and an orderly end."""
+"""The gateway as a whole: two listeners, the upstream behind them, and an orderly end."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
-from brokerpool.brokers.limits import RateWindow
-from brokerpool.brokers.rest import RestCodec
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
-from brokerpool.feed.filler import Filler
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
 from brokerpool.foreign import remembered
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
-from brokerpool.gateway.departures import Departures
+from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh, ListedFeed
+from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
+from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.persistence import Persistence
-from brokerpool.gateway.places import Places
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
@@ -40,12 +38,9 @@ from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
-from brokerpool.gateway.vitals import DatabaseState, Vitals
 from brokerpool.http.api import BrokerApi
-from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.monitor import traces
+from brokerpool.instruments import TokenBook
 from brokerpool.settings import Settings, words
-from brokerpool.ticks import Tick
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 from brokerpool.transport.frames import GOING_AWAY
 from brokerpool.transport.listening import url_host
@@ -59,9 +54,6 @@ _CALLS_SECONDS = 0.5
 #: Between two looks whether a lock-out is over and a summary of wrong keys is due.
 _REVIEW_SECONDS = 1.0
 
-#: A tick of the feed that is no older answers for the broker's quote.
-_LIVE_SECONDS = 2.0
-
 #: Places of the HTTP listener beyond those of requests that are being answered: for idle connections, and
 #: for whoever asks whether the gateway lives. So there is always one that waits, and gives way.
 SPARE = 64
@@ -69,30 +61,30 @@ SPARE = 64
 SLOWEST = 20
 _uvicorn = logging.getLogger("uvicorn.error")
 
-#: Fillers may use half of the one call a second that Kite allows for quotes; clients have the rest.
-_FILLS = (RateWindow(1, 2.0),)
-
-
-class AccountFeed(ListedFeed, Protocol):
-    """A feed whose account has an HTTP API as well."""
-
-    def rest(self) -> RestCodec:
-        """Return the HTTP API under the same login and instrument list."""
-        ...
-
 
 class Gateway:
-    """Serves OpenAlgo's clients from one account's pool."""
+    """Serves OpenAlgo's clients from one upstream."""
 
     def __init__(
         self,
         settings: Settings,
-        feed: AccountFeed,
+        upstream: Upstream,
+        api: BrokerApi,
+        instruments: InstrumentRefresh,
         persistence: Persistence | None = None,
         certificate: Certificate | None = None,
     ) -> None:
-        """`persistence` is the opened database side; without it only the settings' key is valid."""
+        """`api` answers what the feed does not; `instruments` keeps the upstream's book up to date.
+
+        `persistence` is the opened database side; without it only the settings' key is valid. The gateway
+        ends all of them when it closes.
+        """
         self._settings = settings
+        #: Where ticks come from and demand goes.
+        self.upstream = upstream
+        self._api = api
+        #: Keeps the broker's list that of the day.
+        self.instruments = instruments
         self._persistence = persistence
         self._certificate = certificate
         self._limits = SessionLimits(
@@ -101,45 +93,18 @@ class Gateway:
             stuck_seconds=settings.client_stuck_seconds,
             max_symbols=settings.max_symbols_per_client,
         )
-        self._feed = feed
-        self._trace = traces.tracer(feed.name) if traces.INSTALLED else None
-        self._api = BrokerApi(
-            feed.rest(),
-            live=lambda instrument: self.pool.fresh(instrument, _LIVE_SECONDS),
-            pool_connections=settings.pool_connections,
-            pool_maxsize=settings.pool_maxsize,
-            max_retries=settings.max_retries,
-            backoff_factor=settings.backoff_factor,
-            timeout=settings.http_timeout,
-            egress=settings.egress,
-            carried=self._carried,
-        )
         self._warm_up: asyncio.Task[int] | None = None
-        self.pool = WebSocketPool(
-            feed,
-            max_symbols=settings.max_symbols_per_websocket,
-            max_connections=settings.max_websocket_connections,
-            linger=settings.linger_seconds,
-            placement=settings.placement,
-            redundancy=settings.redundancy,
-            grace=settings.failover_seconds,
-            hours=settings.market_hours,
-            filler=Filler(self._snapshots, calls=_FILLS),
-            egress=settings.egress,
-        )
         self._gatekeeper = Gatekeeper(
             settings.api_key.get_secret_value(),
             persistence.check_key if persistence is not None else lambda text: None,
             KeyLimits(settings.max_clients_per_key, settings.max_symbols_per_key, *settings.key_rate),
-            self.pool.journal,
+            upstream.journal,
             time.monotonic,
         )
         self._origin_rules = self._origin_rules_of(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
-        #: Keeps the broker's list that of the day.
-        self.instruments = InstrumentRefresh(self.pool, feed)
-        self._vitals = Vitals(
-            self.pool,
+        self._health = HealthMonitor(
+            upstream,
             self.instruments,
             self._api.client.breakers,
             database=lambda: (
@@ -147,30 +112,30 @@ class Gateway:
             ),
             certificate_ends=lambda: certificate.ends if certificate else None,
         )
-        self._fanout = Fanout(feed.name, settings.flush_window_ms / 1000)
-        self.pool.listen(self._fanout)
-        self._feed_status = FeedStatus(self.pool, self._fanout)
-        self.pool.listen(self._feed_status)
+        self._fanout = Fanout(upstream.name, settings.flush_window_ms / 1000)
+        upstream.listen(self._fanout)
+        self._feed_status = FeedStatus(upstream, self._fanout)
+        upstream.listen(self._feed_status)
         self._refusals = RefusalLog()
-        self._departures = Departures()
-        self._places: Places[Session] = Places(settings.max_clients, 0)
+        self._cleanup = DeferredCleanup()
+        self._slots: ConnectionSlots[Session] = ConnectionSlots(settings.max_clients, 0)
         self._strangers = StrangerLog(time.monotonic)
-        self._clients = Clients(self.pool.journal)
+        self._clients = Clients(upstream.journal)
         sources = Sources(
-            self.pool,
+            upstream,
             self._fanout,
             self._refusals,
             self.stats,
-            self._vitals.lag_since,
+            self._health.lag_since,
             time.time,
             slowest=self._slowest,
             key_of=self._clients.key_of,
-            verdict=self._vitals.latest,
+            verdict=self._health.latest,
             stored_keys=persistence.stored_keys if persistence is not None else list,
             keys_stored=(lambda: persistence.keys) if persistence is not None else (lambda: 0),
             clients_with=self._gatekeeper.clients_with,
         )
-        self._broadcast = Broadcast(sources, self.pool.journal)
+        self._broadcast = Broadcast(sources, upstream.journal)
         self._links: LinkServer | None = None
         self._rest: RestServer | None = None
 
@@ -196,24 +161,24 @@ class Gateway:
         settings = self._settings
         tls = self._certificate.context if self._certificate is not None else None
         if self._persistence is not None:
-            self._persistence.serve(self.pool, self._gatekeeper.revoked)
+            self._persistence.serve(self.upstream, self._gatekeeper.revoked)
         self._review_later()
         _uvicorn.addFilter(self._strangers)
         self.instruments.start()
         origin_rules = self._origin_rules_of(settings.http_host)
-        app = application(self._market(), self.stats, self.pool.journal, origin_rules, self._slowest)
-        places: Places[Connection] = Places(settings.max_clients, SPARE)
-        app.include_router(health(self._vitals.verdict))
-        app.include_router(explanations(self.pool, self._clients))
+        app = application(self._market(), self.stats, self.upstream.journal, origin_rules, self._slowest)
+        slots: ConnectionSlots[Connection] = ConnectionSlots(settings.max_clients, SPARE)
+        app.include_router(health(self._health.verdict))
+        app.include_router(explanations(self.upstream, self._clients))
         app.include_router(clients(self._clients, self._fanout))
-        app.include_router(subscriptions(self.pool.demand))
-        app.include_router(dashboard(self.pool, self._broadcast, self._new_access()))
+        app.include_router(subscriptions(self.upstream.demand))
+        app.include_router(dashboard(self.upstream, self._broadcast, self._new_access()))
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
                 settings.http_host,
                 settings.http_port,
-                Cors(Admission(app, places), origin_rules),
-                places=places,
+                Cors(Admission(app, slots), origin_rules),
+                slots=slots,
                 tls=tls,
             )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
@@ -239,7 +204,7 @@ class Gateway:
 
     def stats(self) -> dict[str, Any]:
         """Return all numbers, see `monitor.vocabulary`; the seed's two members of `http` come first."""
-        pool, http = self.pool.get_pool_stats(), self._api.stats()
+        pool, http = self.upstream.get_pool_stats(), self._api.stats()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
         return {
             **pool,
@@ -250,7 +215,7 @@ class Gateway:
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
             },
             **({"database": self._persistence.stats()} if self._persistence is not None else {}),
-            **self._vitals.stats(pool["websocket"], http["breakers"]),
+            **self._health.stats(pool["websocket"], http["breakers"]),
         }
 
     def _slowest(self) -> list[ClientTold]:
@@ -263,18 +228,18 @@ class Gateway:
         if self._review is not None:
             self._review.cancel()
         _uvicorn.removeFilter(self._strangers)
-        self._vitals.stop()
+        self._health.stop()
         if self._links is not None:
             seconds = Random().randrange(_RETURN_SECONDS + 1)
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
-        self._departures.close()
+        self._cleanup.close()
         self._feed_status.close()
         self._fanout.close()
         self._broadcast.close()
         if self._warm_up is not None:
             self._warm_up.cancel()
         # The calls to the broker end first, so that REST requests under way still get an answer.
-        ends = [self.instruments.stop(), self.pool.close(), self._api.client.drain(_CALLS_SECONDS)]
+        ends = [self.instruments.stop(), self.upstream.close(), self._api.client.drain(_CALLS_SECONDS)]
         if self._rest is not None:
             ends.append(self._rest.close())
         await asyncio.gather(*ends)
@@ -283,26 +248,17 @@ class Gateway:
 
     def _market(self) -> Market:
         def book() -> TokenBook:
-            return self._feed.book
+            return self.upstream.book
 
-        return Market(self._feed.name, self._api, book, InstrumentSearch(book), self._new_access())
+        return Market(self.upstream.name, self._api, book, InstrumentSearch(book), self._new_access())
 
     def _new_access(self) -> Access:
         # The dashboard has its own: what it asks for takes nothing from the programs at its address.
         return Access(self._gatekeeper, *self._settings.api_rate, clock=time.monotonic)
 
-    def _carried(self, call: str, status: int | None, seconds: float, attempts: int) -> None:
-        if self._persistence is not None:
-            self._persistence.note_call(call, status, seconds, attempts)
-        if self._trace is not None:
-            self._trace(call, status, seconds, attempts)
-
-    async def _snapshots(self, instruments: Sequence[Instrument]) -> Sequence[Tick]:
-        return [quoted.tick for quoted in (await self._api.quotes(instruments)).values()]
-
     def _accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
-        if self._places.taken:
-            body = f"{len(self._places)} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
+        if self._slots.taken:
+            body = f"{len(self._slots)} clients are connected, as many as BROKERPOOL_MAX_CLIENTS allows\n"
             return Refusal(503, body.encode(), {"Retry-After": "5"})
         headers = request.headers
         try:
@@ -310,13 +266,13 @@ class Gateway:
         except AccessError as error:
             return Refusal(403, f"{error}\n".encode())
         return Session(
-            self.pool,
+            self.upstream,
             self._fanout,
             self._refusals,
             self._gatekeeper,
             self._limits,
-            self._departures,
-            self._places,
+            self._cleanup,
+            self._slots,
             self._strangers,
             self._clients,
             user_agent=remembered(headers.get("User-Agent", ""), LONGEST_AGENT),

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway import protocol, replies
 from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.clients import Clients, client_name
-from brokerpool.gateway.departures import Departures
+from brokerpool.gateway.connection_slots import ConnectionSlots
+from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.lockout import network
-from brokerpool.gateway.places import Places
 from brokerpool.gateway.protocol import RequestError
 from brokerpool.gateway.refusals import RefusalLog
-from brokerpool.gateway.request_queue import RequestQueue
+from brokerpool.gateway.request_queue import RequestQueue, Steps
 from brokerpool.gateway.stranger_log import StrangerLog
-from brokerpool.gateway.subscriptions import Room, Subscriptions
+from brokerpool.gateway.subscriptions import ANSWER_SECONDS, Room, Subscriptions
 from brokerpool.http.window import SlidingSum
 from brokerpool.store.keys import Scope
 from brokerpool.transport import Link, LinkHandler
@@ -36,7 +37,8 @@ LOCKED_OUT = 4429
 
 #: OpenAlgo names a user in some replies; one gateway serves one account.
 USER_ID = "default"
-SUPPORTED_BROKERS = ("zerodha",)
+#: Looked up once: that reads the disk.
+SUPPORTED_BROKERS = tuple(registry.names())
 
 _client_numbers = itertools.count(1)
 
@@ -64,7 +66,7 @@ class SessionLimits:
 
 
 class Session(LinkHandler):
-    """Carries out one client's requests, strictly in order; none of them waits for the network.
+    """Carries out one client's requests, strictly in order; none waits for more than the upstream's answer.
 
     A client that does not read is not read: nothing is carried out for it and nothing is written to it until
     its buffer has drained, and two timers end what takes too long: one for authentication, one for reading.
@@ -72,13 +74,13 @@ class Session(LinkHandler):
 
     def __init__(
         self,
-        pool: WebSocketPool,
+        upstream: Upstream,
         fanout: Fanout,
         refusals: RefusalLog,
         gatekeeper: Gatekeeper,
         limits: SessionLimits,
-        departures: Departures,
-        places: Places[Session],
+        cleanup: DeferredCleanup,
+        slots: ConnectionSlots[Session],
         strangers: StrangerLog,
         clients: Clients,
         *,
@@ -92,13 +94,13 @@ class Session(LinkHandler):
         """
         self._number = next(_client_numbers)
         self.name = client_name(self._number)
-        self._pool = pool
+        self._upstream = upstream
         self._fanout = fanout
         self._refusals = refusals
         self._gatekeeper = gatekeeper
         self._limits = limits
-        self._departures = departures
-        self._places = places
+        self._cleanup = cleanup
+        self._slots = slots
         self._strangers = strangers
         self._stranger = SlidingSum(1.0)
         self._clients = clients
@@ -124,19 +126,21 @@ class Session(LinkHandler):
             self._carry_out,
             delay=self._delay,
             overflow=lambda: link.close(POLICY_VIOLATION, "too many requests at once"),
+            patience=ANSWER_SECONDS,
         )
         self._subscriptions = Subscriptions(
             self.name,
             self._subscriber,
-            self._pool,
+            self._upstream,
             self._fanout,
             self._refusals,
             room=self._room,
             make_room=self._make_room,
+            later=self._cleanup.add,
             reply=link.send_text,
         )
         self._until_authenticated = self._close_in(self._limits.auth_seconds, AUTH_TIMEOUT, "auth timeout")
-        leaves = self._places.enter(self, network(self._came(link.address)))
+        leaves = self._slots.enter(self, network(self._came(link.address)))
         if leaves is not None:
             leaves.give_way()
         link.limit_buffer(self._limits.buffer_bytes)
@@ -164,16 +168,16 @@ class Session(LinkHandler):
             self._strangers.note(f"left: {code} {reason}")
         else:
             self._clients.left(self._number, code, reason)
-        self._places.leave(self)
+        self._slots.leave(self)
         self._until_authenticated.cancel()
         if self._until_read is not None:
             self._until_read.cancel()
         self._requests.close()
         if self._caller is not None:
             self._gatekeeper.leave(self._caller, self)
-        self._departures.add(self._fanout.forget(self._subscriber))
+        self._cleanup.add(self._fanout.forget(self._subscriber))
         self._fanout.dropped += code == SLOW_CONSUMER
-        self._departures.add(self._subscriptions.give_up_all())
+        self._cleanup.add(self._subscriptions.leave())
 
     def give_way(self) -> None:
         """End a client that has not authenticated, because another needs its place."""
@@ -200,7 +204,7 @@ class Session(LinkHandler):
         self._stranger.add(1, now)
         return 0.0
 
-    def _carry_out(self, message: str | bytes) -> Iterator[None]:
+    def _carry_out(self, message: str | bytes) -> Steps:
         if self._caller is None and len(message) > STRANGERS_MESSAGE:
             self._link.close(TOO_BIG, f"message above {STRANGERS_MESSAGE} bytes before authentication")
             return
@@ -209,14 +213,14 @@ class Session(LinkHandler):
             if self._caller is None:
                 _check_allowed_before_authentication(request)
             if len(message) > _LONG_MESSAGE:
-                yield
+                yield None
             yield from self._steps(request)
         except RequestError as error:
             if self._caller is not None:
                 self._refusals.complain(self._number, f"a request: {error.code.name}: {error.message}")
             self._reply(replies.error(error.code, error.message))
 
-    def _steps(self, request: protocol.Request) -> Iterator[None]:
+    def _steps(self, request: protocol.Request) -> Steps:
         match request:
             case protocol.Authenticate():
                 self._authenticate(request.api_key)
@@ -231,8 +235,8 @@ class Session(LinkHandler):
             case protocol.Ping():
                 self._reply(replies.pong(request, time.time_ns() // 1_000_000))
             case protocol.BrokerInfo():
-                connected = self._pool.connected
-                self._reply(replies.broker_info(self._pool.name, USER_ID, connected=connected))
+                connected = self._upstream.connected
+                self._reply(replies.broker_info(self._upstream.name, USER_ID, connected=connected))
             case protocol.SupportedBrokers():
                 self._reply(replies.supported_brokers(SUPPORTED_BROKERS))
             case protocol.Orders():
@@ -257,10 +261,10 @@ class Session(LinkHandler):
         if caller != self._caller:
             self._clients.came(self._number, caller.name, address, self._user_agent)
         self._caller = caller
-        self._places.answer(self)
+        self._slots.answer(self)
         self._fanout.admit(self._subscriber)
         self._until_authenticated.cancel()
-        self._reply(replies.authenticated(self._pool.name, USER_ID))
+        self._reply(replies.authenticated(self._upstream.name, USER_ID))
 
     def _room(self) -> Room:
         held, most = self.symbols, self._limits.max_symbols

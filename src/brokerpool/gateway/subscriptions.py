@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias, TypeVar
 
-from brokerpool.errors import ErrorCode
-from brokerpool.feed.pool import WebSocketPool
-from brokerpool.feed.refusals import Subscribed
+from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.feed.upstream import Answer, Upstream
 from brokerpool.gateway import feed_status, protocol, replies
 from brokerpool.gateway.audience import Key, Subscriber
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.protocol import Entry
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.replies import Outcome
+from brokerpool.gateway.request_queue import Steps
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 #: Symbols that are dealt with before ticks and other clients have their turn: about a millisecond, at most 2.
 _SLICE = 64
+#: What the upstream has for an answer; the client is told then that there is none.
+ANSWER_SECONDS = 10.0
 #: Bytes of a reply from which on putting it together and sending it are slices of their own.
 _LONG_REPLY = 64 * 1024
 
@@ -30,56 +33,73 @@ Room: TypeAlias = tuple[int, ErrorCode, str]
 #: What was refused, and why.
 Refused: TypeAlias = dict[Instrument, tuple[ErrorCode, str]]
 
+_OVERDUE = (
+    ErrorCode.NOT_ANSWERED_IN_TIME,
+    f"the upstream has not answered within {ANSWER_SECONDS:g} s; it is asked for more when it has",
+)
+
 
 class Subscriptions:
     """The symbols of one client, at the pool and at the fan-out.
 
     Each request is an iterator: a step deals with a slice and checks every limit for itself, because others
     subscribe between two steps; the last ones write the reply and the values that are known.
+
+    One want is under way at a time. An answer that comes when nobody waits for it any more changes nothing
+    for the client, and leaves nothing at the upstream: what was granted is released.
     """
 
     def __init__(
         self,
         owner: str,
         subscriber: Subscriber,
-        pool: WebSocketPool,
+        upstream: Upstream,
         fanout: Fanout,
         refusals: RefusalLog,
         *,
         room: Callable[[], Room],
         make_room: Callable[[], bool],
+        later: Callable[[Iterator[None]], None],
         reply: Callable[[bytes], object],
     ) -> None:
         """`room` tells how many more symbols the client may hold at this moment; `make_room` lets go of
-        symbols that no client holds, and tells whether there were any; `reply` sends a text.
+        symbols that no client holds, and tells whether there were any; `later` takes steps that have time;
+        `reply` sends a text.
         """
         self._owner = owner
         self._subscriber = subscriber
-        self._pool = pool
+        self._upstream = upstream
         self._fanout = fanout
         self._refusals = refusals
         self._room = room
         self._make_room = make_room
+        self._later = later
         self._reply = reply
+        #: What the want under way is about.
+        self._asked: Sequence[Instrument] = ()
+        #: The answer that was waited for in vain; until it comes the upstream is asked for nothing more.
+        self._overdue: Answer | None = None
+        self._left = False
 
     @property
     def symbols(self) -> int:
-        """How many symbols the client holds."""
-        return self._pool.demand.count(self._owner)
+        """How many symbols the client holds, or will when a want under way is granted."""
+        demand = self._upstream.demand
+        return demand.count(self._owner) + sum(not demand.holds(self._owner, i) for i in self._asked)
 
-    def subscribe(self, request: protocol.Subscribe) -> Iterator[None]:
+    def subscribe(self, request: protocol.Subscribe) -> Steps:
         """Take what there is room for, in the order of the list."""
-        reply = replies.Subscribed(request, self._pool.depth_levels, self._pool.name)
+        reply = replies.Subscribed(request, self._upstream.depth_levels, self._upstream.name)
         accepted: dict[Instrument, None] = {}
         refused: Refused = {}
         for part in _slices(request.entries):
             named = dict.fromkeys(entry.instrument for entry in part if not entry.fault)
-            result, no = self._want([i for i in named if i not in refused], request)
+            granted, no = yield from self._want([i for i in named if i not in refused], request)
             self._refusals.note(self._subscriber.number, no, before=len(refused))
             refused |= no
-            for instrument in result.accepted:
+            for instrument in granted:
                 self._fanout.add(self._subscriber, instrument, request.mode)
-            accepted.update(dict.fromkeys(result.accepted))
+            accepted.update(dict.fromkeys(granted))
             for entry in part:
                 if entry.fault:
                     what = (
@@ -88,15 +108,15 @@ class Subscriptions:
                     self._refusals.complain(self._subscriber.number, what)
             reply.add(_outcome(entry, refused) for entry in part)
             if len(part) == _SLICE:
-                yield
+                yield None
         yield from self._send(reply.reply())
         for some in _slices([*accepted]):
-            yield
+            yield None
             self._send_known(some, request.mode)
 
     def unsubscribe(self, request: protocol.Unsubscribe) -> Iterator[None]:
         """Give up what is named, whether it is held or not."""
-        reply = replies.Unsubscribed(request, self._pool.name)
+        reply = replies.Unsubscribed(request, self._upstream.name)
         for part in _slices(request.entries):
             self._give_up((entry.instrument, entry.mode) for entry in part if not entry.fault)
             reply.add(_outcome(entry, {}) for entry in part)
@@ -106,44 +126,94 @@ class Subscriptions:
 
     def unsubscribe_all(self, request: protocol.UnsubscribeAll) -> Iterator[None]:
         """Give up everything, and name it."""
-        reply = replies.Unsubscribed(request, self._pool.name)
-        for part in _slices(self._pool.demand.instruments(self._owner)):
+        reply = replies.Unsubscribed(request, self._upstream.name)
+        for part in _slices(self._upstream.demand.instruments(self._owner)):
             self._give_up((instrument, None) for instrument in part)
             reply.add(Outcome(Entry(i.symbol, i.exchange, None, i)) for i in part)
             if len(part) == _SLICE:
                 yield
         yield from self._send(reply.reply())
 
-    def give_up_all(self) -> Iterator[None]:
-        """Give up everything at the pool, for a client that is gone."""
-        for part in _slices(self._pool.demand.instruments(self._owner)):
-            self._pool.unsubscribe(part, owner=self._owner)
-            yield
+    def leave(self) -> Iterator[None]:
+        """Give up everything at the upstream, for a client that is gone: a slice a step."""
+        self._left = True
+        return self._release_all()
 
     def tell(self, request: protocol.ListSubscriptions) -> Iterator[None]:
         """Name what the client holds, in the order in which it came."""
-        reply = replies.SubscriptionList(request, self._pool.name)
-        demand = self._pool.demand
+        reply = replies.SubscriptionList(request, self._upstream.name)
+        demand = self._upstream.demand
         for part in _slices(demand.instruments(self._owner)):
             reply.add((i, mode) for i in part for mode in sorted(demand.held(self._owner, i)))
             if len(part) == _SLICE:
                 yield
         yield from self._send(reply.reply())
 
-    def _want(self, instruments: list[Instrument], request: protocol.Subscribe) -> tuple[Subscribed, Refused]:
+    # -- wants --------------------------------------------------------------------------------------------
+
+    def _want(
+        self, instruments: list[Instrument], request: protocol.Subscribe
+    ) -> Generator[Answer, None, tuple[Sequence[Instrument], Refused]]:
         """Subscribe to what there is room for; return that, and why not to the others."""
         room, code, message = self._room()
-        fresh = [i for i in instruments if not self._pool.demand.holds(self._owner, i)]
+        fresh = [i for i in instruments if not self._upstream.demand.holds(self._owner, i)]
         refused: Refused = dict.fromkeys(fresh[room:], (code, message))
         wanted = [i for i in instruments if i not in refused]
-        while True:
-            result = self._pool.subscribe(
-                wanted, request.mode, owner=self._owner, priority=request.priority, partial=True
-            )
-            full = any(r.code is ErrorCode.MAX_CAPACITY_REACHED for r in result.refused)
-            if not full or not self._make_room():
-                refused.update((r.instrument, (r.code, r.message)) for r in result.refused)
-                return result, refused
+        granted: set[Instrument] = set()
+        while wanted:
+            if self._overdue is not None:
+                refused |= dict.fromkeys(wanted, _OVERDUE)
+                break
+            answer = self._upstream.want(self._owner, wanted, request.mode, request.priority)
+            if not answer.done():
+                yield from self._wait(answer, wanted, request.mode)
+            some, no = _result(answer, wanted)
+            granted.update(some)
+            refused |= no
+            wanted = [i for i, (code, _) in no.items() if code is ErrorCode.MAX_CAPACITY_REACHED]
+            if wanted and not self._make_room():
+                break
+        return (
+            [i for i in instruments if i in granted],
+            {i: why for i, why in refused.items() if i not in granted},
+        )
+
+    def _wait(self, answer: Answer, wanted: Sequence[Instrument], mode: Mode) -> Iterator[Answer]:
+        """Wait for a late answer; the client gets what ticks until then, lest it miss the first value."""
+        answer.add_done_callback(partial(self._answered, mode))
+        new = [i for i in wanted if (i, mode) not in self._subscriber.keys]
+        for instrument in new:
+            self._fanout.add(self._subscriber, instrument, mode)
+        self._asked = wanted
+        yield answer
+        self._asked = ()
+        if not answer.done():
+            self._overdue = answer
+        granted = frozenset(_result(answer, wanted)[0])
+        for instrument in new:
+            if instrument not in granted:
+                self._fanout.remove(self._subscriber, instrument, mode)
+
+    def _answered(self, mode: Mode, answer: Answer) -> None:
+        """Leave nothing at the upstream of a want whose answer nobody waits for any more."""
+        granted, _ = _result(answer, ())
+        if self._left:
+            self._later(self._release_all())
+        elif answer is self._overdue:
+            self._overdue = None
+            self._later(self._release_strays(granted, mode))
+
+    def _release_all(self) -> Iterator[None]:
+        for part in _slices(self._upstream.demand.instruments(self._owner)):
+            self._upstream.release(self._owner, part)
+            yield
+
+    def _release_strays(self, granted: Sequence[Instrument], mode: Mode) -> Iterator[None]:
+        held: Collection[Key] = self._subscriber.keys
+        self._upstream.release(self._owner, [i for i in granted if (i, mode) not in held], mode)
+        yield
+
+    # -- inside -------------------------------------------------------------------------------------------
 
     def _give_up(self, keys: Iterator[tuple[Instrument, Mode | None]]) -> None:
         by_mode: defaultdict[Mode | None, list[Instrument]] = defaultdict(list)
@@ -152,7 +222,7 @@ class Subscriptions:
             for one in Mode if mode is None else (mode,):
                 self._fanout.remove(self._subscriber, instrument, one)
         for mode, instruments in by_mode.items():
-            self._pool.unsubscribe(instruments, mode, owner=self._owner)
+            self._upstream.release(self._owner, instruments, mode)
 
     def _send(self, reply: bytes) -> Iterator[None]:
         if len(reply) > _LONG_REPLY:
@@ -161,16 +231,27 @@ class Subscriptions:
 
     def _send_known(self, instruments: Sequence[Instrument], mode: Mode) -> None:
         """Send the last values, and of which of them the feed has stopped."""
-        gaps = {i: gap for i in instruments if (gap := self._pool.gap(i)) is not None}
+        gaps = {i: gap for i in instruments if (gap := self._upstream.gap(i)) is not None}
         keys: Iterator[Key] = ((instrument, mode) for instrument in instruments)
         known = self._fanout.snapshot(keys, gaps.__contains__)
-        known += b"".join(feed_status.stale(self._pool.name, gap) for gap in gaps.values())
+        known += b"".join(feed_status.stale(self._upstream.name, gap) for gap in gaps.values())
         if known:
             self._subscriber.outlet.send_frames(known)
 
 
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
+
+
+def _result(answer: Answer, wanted: Sequence[Instrument]) -> tuple[Sequence[Instrument], Refused]:
+    """Return what was granted, and why the others were not."""
+    if not answer.done() or answer.cancelled():
+        return (), dict.fromkeys(wanted, _OVERDUE)
+    error = answer.exception()
+    if isinstance(error, BrokerpoolError):
+        return (), dict.fromkeys(wanted, (error.code, str(error)))
+    subscribed = answer.result()
+    return subscribed.accepted, {r.instrument: (r.code, r.message) for r in subscribed.refused}
 
 
 def _outcome(entry: Entry, refused: Refused) -> Outcome:

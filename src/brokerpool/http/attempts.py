@@ -1,4 +1,4 @@
-"""Carries a call to the broker: attempts, repeats, and the verdict on what became of it."""
+"""Carries a call to the broker: attempts, repeats, and the error when it has no good end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from http import HTTPStatus
 from brokerpool.errors import BrokerpoolError, OutcomeUnknown
 from brokerpool.fence import HookFailed
 from brokerpool.fork_guard import ForkGuard
-from brokerpool.http.admission import Admission
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
@@ -34,6 +33,7 @@ from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
 from brokerpool.http.tally import Tally
 from brokerpool.loops import clock
+from brokerpool.waiting import Waiting
 
 logger = logging.getLogger("brokerpool.http")
 
@@ -69,7 +69,7 @@ class Attempts:
         self._policy = policy
         self._budget = RetryBudget()
         self._authorization = authorization
-        self._admission = Admission(queue)
+        self._waiting = Waiting(queue, self.tally)
         self._hosts = Hosts(connect)
         self._hooks = hooks
         self._max_wait = max_wait
@@ -139,7 +139,7 @@ class Attempts:
         if self.guard.elsewhere:
             return  # all of it is the parent's
         self._closed = True
-        self._admission.fail_all(self._refusals.closed)
+        self._waiting.fail_all(self._refusals.closed)
         self._running.expire(resting=True)
         try:
             async with asyncio.timeout(seconds):
@@ -164,10 +164,10 @@ class Attempts:
             raise self._refusals.closed()
 
     def _out_of_time(self, call: Call, timeout: float) -> BrokerpoolError:
-        verdict = self._refusals.out_of_time(call, timeout)
-        if self._closed and not isinstance(verdict, OutcomeUnknown):
+        error = self._refusals.out_of_time(call, timeout)
+        if self._closed and not isinstance(error, OutcomeUnknown):
             return self._refusals.closed()
-        return verdict
+        return error
 
     async def _attempts(self, call: Call) -> Response:
         tries, renewed = 0, False
@@ -221,8 +221,8 @@ class Attempts:
             self.tally.too_fast += 1
             status = HTTPStatus.TOO_MANY_REQUESTS  # some brokers say it with a 403
             held = self.limiter.hold(call.group, self._now(), sent_at=call.sent_at, retry_after=wait)
-            self._admission.stir()
-            # The line itself waits for the end of a hold that is short enough, in the order of the lanes.
+            self._waiting.stir()
+            # The queue itself waits for the end of a hold that is short enough, in the order of the lanes.
             wait = held if held > min(self._max_wait, self._time_left(call)) else 0.0
         else:
             self.limiter.accepted(call.group)
@@ -254,11 +254,11 @@ class Attempts:
             ticket = self._enter(call, breaker)
             if ticket.slot is None:
                 await self._wait(call, ticket, breaker)
-            self.tally.waits.observe(ticket.granted - ticket.entered)
+            self.tally.admitted(ticket)
         assert ticket.slot is not None  # granted
         probe = not breaker.closed and breaker.admit(ticket.granted)
         call.attempts += 1
-        leaves = partial(self._admission.sent, ticket) if ticket.reserved else None
+        leaves = partial(self._sent, ticket) if ticket.reserved else None
         call.progress = progress = Progress(self._now, leaves)
         connection, again = self._hosts.connection(call.host, ticket.slot)
         try:
@@ -283,7 +283,7 @@ class Attempts:
                 breaker.succeeded(probe=probe)
             return response
         finally:
-            self._admission.release(ticket, self._now())
+            self._waiting.release(ticket, self._now())
             if (progress.sent or progress.dialled is not None) and self.tally.used(progress.dialled, again):
                 self._warn_of_no_reuse(call)
 
@@ -323,7 +323,7 @@ class Attempts:
         if held > seconds:
             raise self._refusals.held(call, held)
         try:
-            await self._admission.wait(ticket, seconds)
+            await self._waiting.wait(ticket, seconds)
         except asyncio.QueueFull:
             raise self._refusals.queue_full(call) from None
         except TimeoutError:
@@ -331,8 +331,12 @@ class Attempts:
         try:
             self._check_breaker(call, breaker, self._now())  # it may have opened meanwhile
         except BaseException:
-            self._admission.release(ticket, self._now())
+            self._waiting.release(ticket, self._now())
             raise
+
+    def _sent(self, ticket: Ticket, now: float) -> None:
+        self.queue.sent(ticket, now)
+        self._waiting.stir()  # from now on it is known when the windows have room again
 
     def _check_breaker(self, call: Call, breaker: Breaker, now: float) -> None:
         if breaker.closed or call.lane is Lane.CANCEL:  # calling off lowers risk, so it is always tried

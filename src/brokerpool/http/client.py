@@ -84,7 +84,7 @@ class BrokerClient:
 
         The `name` stands in errors, logs and statistics; without one it is the host's.
         `pool_connections` is the number of hosts, `pool_maxsize` that of connections to each. `timeout`
-        spans waiting, dialling and all attempts; `max_wait` is the part of it that may pass in line, where
+        spans waiting, dialling and all attempts; `max_wait` is the part that may pass in the queue, where
         each lane holds `max_waiting` calls. `keep_alive` is how many seconds an idle connection is kept:
         a little less than the broker keeps it.
 

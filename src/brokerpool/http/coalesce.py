@@ -81,7 +81,7 @@ Keys: TypeAlias = Callable[[], tuple[str, ...]]
 class Batcher(Generic[T]):
     """Answers requests for single keys with few calls for many.
 
-    Keys gather for `window` seconds, and then for as long as the call has to wait in line or for the rate
+    Keys gather for `window` seconds, and then for as long as the call waits in the queue or for the rate
     limit: the batch is settled only when it leaves. Equal keys are asked for once. A caller who is cancelled
     leaves the others their call; when the last one is, the call is cancelled too.
     """

@@ -1,4 +1,4 @@
-"""The line in front of the connections: who waits, who holds a slot, and who is next."""
+"""The queue in front of the connections: who waits, who holds a slot, and who is next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Lane(IntEnum):
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One caller's place in the line, and later its slot."""
+    """One caller's place in the queue, and later its slot."""
 
     host: str
     #: Endpoint group, whose rate limit applies.
@@ -38,6 +38,11 @@ class Ticket:
     granted: float = math.nan
     #: True while its permission by the rate limit has not been used.
     reserved: bool = False
+
+    @property
+    def held(self) -> bool:
+        """True from the grant to the release."""
+        return self.slot is not None
 
 
 @dataclass(slots=True)
@@ -64,7 +69,7 @@ class Queue:
 
     def __init__(self, limiter: RateLimiter, *, size: int, max_waiting: int, max_hosts: int) -> None:
         if size < 1 or max_waiting < 0 or max_hosts < 1:
-            raise ValueError("a line needs at least one slot and one host, and no less than 0 places to wait")
+            raise ValueError("a queue needs at least one slot, one host and no less than 0 places to wait")
         self._limiter = limiter
         self.size = size
         self.max_waiting = max_waiting
@@ -103,6 +108,10 @@ class Queue:
         self._waiting[ticket.lane] += 1
         self._hosts[ticket.host].waiting += 1
 
+    def overfull(self, ticket: Ticket) -> bool:
+        """Tell whether more tickets wait in the ticket's lane than may."""
+        return self._waiting[ticket.lane] > self.max_waiting
+
     def take(self, ticket: Ticket, now: float) -> bool:
         """Give a ticket its slot and permission at once, if nobody waits and both are there."""
         host = self._hosts[ticket.host]
@@ -116,7 +125,7 @@ class Queue:
         return True
 
     def withdraw(self, ticket: Ticket) -> None:
-        """Take a ticket that still waits out of the line."""
+        """Take a ticket that still waits out of the queue."""
         key = (ticket.lane, ticket.group, ticket.host)
         queue = self._queues[key]
         del queue[ticket]
@@ -126,7 +135,7 @@ class Queue:
         self._hosts[ticket.host].waiting -= 1
 
     def grant(self, now: float) -> list[Ticket]:
-        """Return the tickets that have their slot and permission now, in the order of the line."""
+        """Return the tickets that have their slot and permission now, in the order of the queue."""
         granted = []
         while self._queues and (ticket := self._next(now)) is not None:
             self.withdraw(ticket)
@@ -166,7 +175,7 @@ class Queue:
     def take_stalest(self, ticket: Ticket, now: float, *, idle_for: float) -> bool:
         """Give the ticket the used slot of its host that was idle longest, for at least `idle_for` seconds.
 
-        Passes the line and the rate limit by, so it is for calls that keep a connection warm only.
+        Passes the queue and the rate limit by, so it is for calls that keep a connection warm only.
         """
         host = self._hosts.get(ticket.host)
         for place, (slot, since) in enumerate(host.idle if host is not None else ()):
@@ -200,7 +209,7 @@ class Queue:
         return sum(count for name, count in self._waiting.items() if lane in (None, name))
 
     def oldest_wait(self, now: float) -> float:
-        """Return the seconds for which the first of the line has been waiting; 0 when nobody waits."""
+        """Return the seconds for which the first in the queue has been waiting; 0 when nobody waits."""
         return max((now - ticket.entered for ticket in self._heads()), default=0.0)
 
     def holders(self) -> list[Ticket]:
@@ -208,7 +217,7 @@ class Queue:
         return sorted((t for h in self._hosts.values() for t in h.held.values()), key=lambda t: t.granted)
 
     def describe(self, host: str, now: float) -> str:
-        """Say the state of one host's slots and of the line in numbers, with the longest holders."""
+        """Say the state of one host's slots and of the queue in numbers, with the longest holders."""
         held = sorted(self._hosts[host].held.values(), key=lambda t: t.granted) if host in self._hosts else []
         longest = ", ".join(f"{t.label} by {t.holder} {now - t.granted:.1f} s" for t in held[:3])
         active = f"{len(held)} active" + (f" (longest: {longest})" if held else "")

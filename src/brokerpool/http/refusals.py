@@ -66,7 +66,7 @@ class Refusals:
         return self._refused(f"{text} {call.lane.name}. {self._state(call)}", ErrorCode.HTTP_QUEUE_FULL)
 
     def waited(self, call: Call, seconds: float) -> CallRefusedError:
-        """The call stood in line in vain."""
+        """The call waited in vain."""
         text = f"{call.label} waited {seconds:.3f} s. {self._state(call)}"
         return self._refused(text, ErrorCode.HTTP_WAIT_TOO_LONG)
 

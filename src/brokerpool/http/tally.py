@@ -6,24 +6,24 @@ from collections import Counter
 from typing import Any
 
 from brokerpool.histogram import Histogram
+from brokerpool.waiting import WaitTally
 
 # Reuse is judged over so many calls, and said to be lost when it falls to this share.
 _JUDGED_CALLS = 5
 
 
-class Tally:
+class Tally(WaitTally):
     """The counters of one client since it was made."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.requests = 0
         self.created = 0
         self.reused = 0
         self.too_fast = 0
-        self.refused: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
         self.retries_denied = 0
         self.outcomes_unknown = 0
-        self.waits = Histogram()
         self.connects = Histogram()
         self.calls = Histogram()
         self._dialled_again = 0
@@ -47,16 +47,15 @@ class Tally:
         """Return the counters under the names of the documentation."""
         calls = self.created + self.reused
         return {
+            **super().stats(),
             "requests": self.requests,
             "created": self.created,
             "reused": self.reused,
             "reuse_ratio": self.reused / calls if calls else None,
-            "refused": dict(self.refused),
             "retries": dict(self.retries),
             "retries_denied": self.retries_denied,
             "rate_limited": self.too_fast,
             "outcomes_unknown": self.outcomes_unknown,
-            "wait_seconds": self.waits.stats(),
             "connect_seconds": self.connects.stats(),
             "call_seconds": self.calls.stats(),
         }

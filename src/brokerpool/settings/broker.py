@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
+from brokerpool.brokers.login import Credentials, Provider
+from brokerpool.brokers.registry import Access
+from brokerpool.egress import Egress
 from brokerpool.settings.group import Group
-from brokerpool.settings.values import HttpUrl, WebSocketUrl
+from brokerpool.settings.values import HttpUrl, LoginFields, WebSocketUrl, login_fields
 
 
 class BrokerSettings(Group):
@@ -20,8 +23,8 @@ class BrokerSettings(Group):
         SecretStr(""),
         alias="BROKERPOOL_BROKER_ACCESS_TOKEN",
         min_length=1,
-        description="The access token of today's login (Zerodha's dies about 07:30 IST the next day); not"
-        " needed where `brokerpool login` has stored one.",
+        description="The access token of today's login, which most brokers end every night; not needed where"
+        " `brokerpool login` has stored one.",
     )
     broker_api_secret: SecretStr = Field(
         SecretStr(""),
@@ -31,17 +34,42 @@ class BrokerSettings(Group):
         " token of a login; without it the secret is asked for.",
     )
     broker_ws_url: WebSocketUrl = Field(
-        "wss://ws.kite.trade",
+        "",
         alias="BROKERPOOL_BROKER_WS_URL",
-        description="The broker's WebSocket feed; change it for a simulator or a proxy.",
+        description="The broker's WebSocket feed, where it is not the broker's own: a simulator, or a proxy.",
     )
     broker_http_url: HttpUrl = Field(
-        "https://api.kite.trade",
+        "",
         alias="BROKERPOOL_BROKER_HTTP_URL",
-        description="The broker's HTTP API, which serves the instrument list.",
+        description="The broker's HTTP API, where it is not the broker's own; it serves the instrument list.",
     )
     broker_login_url: HttpUrl = Field(
-        "https://kite.zerodha.com/connect/login",
+        "",
         alias="BROKERPOOL_BROKER_LOGIN_URL",
-        description="The page on which a person logs in to the broker.",
+        description="The page on which a person logs in to the broker, where it is not the broker's own.",
     )
+    broker_login_fields: LoginFields = Field(
+        SecretStr(""),
+        alias="BROKERPOOL_BROKER_LOGIN_FIELDS",
+        description="What the broker's login needs besides key, token and secret, as a JSON object of texts.",
+    )
+
+    def access(
+        self,
+        credentials: Credentials | None = None,
+        *,
+        provider: Provider | None = None,
+        egress: Egress | None = None,
+    ) -> Access:
+        """Return what these settings give of the account; `credentials` stand for the access token's."""
+        return Access(
+            self.broker_api_key.get_secret_value(),
+            credentials or Credentials(self.broker_access_token.get_secret_value()),
+            api_secret=self.broker_api_secret.get_secret_value(),
+            ws_url=self.broker_ws_url,
+            http_url=self.broker_http_url,
+            login_url=self.broker_login_url,
+            fields=login_fields(self.broker_login_fields.get_secret_value()),
+            provider=provider,
+            egress=egress,
+        )

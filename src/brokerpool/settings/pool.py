@@ -10,13 +10,13 @@ from pydantic import Field
 from brokerpool.hours import MarketHours
 from brokerpool.settings.group import Group
 from brokerpool.settings.market_hours import HolidayFile, Hours, with_holiday_file
-from brokerpool.settings.values import Count, Seconds
+from brokerpool.settings.values import BrokerName, Count, Seconds
 
 
 class PoolSettings(Group):
     """The connections to the broker and what each may carry."""
 
-    broker: Literal["zerodha"] = Field(
+    broker: BrokerName = Field(
         "zerodha", alias="BROKERPOOL_BROKER", description="The broker whose feed is pooled."
     )
     max_symbols_per_websocket: Count = Field(

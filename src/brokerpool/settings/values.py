@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+import msgspec
+from pydantic import AfterValidator, Field, SecretStr
+
+from brokerpool.brokers import registry
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -46,3 +49,41 @@ def rate(limit: str) -> tuple[int, float]:
 def words(text: str) -> list[str]:
     """Return the words of a setting that holds several, separated by commas."""
     return [word for part in text.split(",") if (word := part.strip())]
+
+
+def login_fields(text: str) -> dict[str, str]:
+    """Return the texts of a JSON object by name, none of an empty text.
+
+    Raises ValueError, which quotes nothing.
+    """
+    if not text:
+        return {}
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.DecodeError:
+        raise ValueError('it must be a JSON object of texts, as in {"totp_secret": "..."}') from None
+
+
+def _checked_fields(text: SecretStr) -> SecretStr:
+    login_fields(text.get_secret_value())
+    return text
+
+
+def _installed(name: str) -> str:
+    installed = registry.names()
+    if name not in installed:
+        others = ", ".join(installed)
+        raise ValueError(
+            f"no broker of this name is installed, but {others}; install the package that brings it"
+        )
+    return name
+
+
+LoginFields = Annotated[
+    SecretStr,
+    AfterValidator(_checked_fields),
+    Field(json_schema_extra={"allowed": 'a JSON object of texts, as in {"totp_secret": "..."}'}),
+]
+BrokerName = Annotated[
+    str, AfterValidator(_installed), Field(json_schema_extra={"allowed": "a broker that is installed"})
+]

@@ -1,28 +1,33 @@
 """A broker on your own machine: the real wire protocol, the real limits, and faults on command."""
 
-from brokerpool.simulator.fault_proxy.proxy import FaultProxy
-from brokerpool.simulator.fault_proxy.toxics import (
-    Bandwidth,
-    Latency,
-    LimitData,
-    ResetPeer,
-    Slicer,
-    SlowClose,
-    Timeout,
-    Toxic,
-)
-from brokerpool.simulator.faults import (
-    BreakHttp,
-    ExpireToken,
-    FaultOrder,
-    Faults,
-    Malformed,
-    Mute,
-    Refuse,
-)
-from brokerpool.simulator.run import simulate
-from brokerpool.simulator.zerodha.broker import KiteSimulator
-from brokerpool.simulator.zerodha.wire import Malformation
+from typing import TYPE_CHECKING
+
+from brokerpool.lazily import attributes
+
+if TYPE_CHECKING:
+    from brokerpool.simulator.fault_proxy.proxy import FaultProxy
+    from brokerpool.simulator.fault_proxy.toxics import (
+        Bandwidth,
+        Latency,
+        LimitData,
+        ResetPeer,
+        Slicer,
+        SlowClose,
+        Timeout,
+        Toxic,
+    )
+    from brokerpool.simulator.faults import (
+        BreakHttp,
+        ExpireToken,
+        FaultOrder,
+        Faults,
+        Malformation,
+        Malformed,
+        Mute,
+        Refuse,
+    )
+    from brokerpool.simulator.run import simulate
+    from brokerpool.simulator.zerodha.broker import KiteSimulator
 
 __all__ = [
     "Bandwidth",
@@ -45,3 +50,17 @@ __all__ = [
     "Toxic",
     "simulate",
 ]
+
+#: The names of each module, loaded when they are asked for: whoever names no broker loads none.
+_HOMES = {
+    "fault_proxy.proxy": "FaultProxy",
+    "fault_proxy.toxics": "Bandwidth Latency LimitData ResetPeer Slicer SlowClose Timeout Toxic",
+    "faults": "BreakHttp ExpireToken FaultOrder Faults Malformation Malformed Mute Refuse",
+    "run": "simulate",
+    "zerodha.broker": "KiteSimulator",
+}
+
+if not TYPE_CHECKING:  # who checks types sees the imports above, and a wrong name
+    __getattr__ = attributes(
+        __name__, {name: home for home, names in _HOMES.items() for name in names.split()}
+    )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
+from brokerpool.simulator.client_socket import ClientSocket, Venue
 from brokerpool.simulator.exchange import Market
+from brokerpool.simulator.front import Wire
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.tape import TapeReader
-from brokerpool.simulator.zerodha.socket import KiteSocket, Venue
-from brokerpool.simulator.zerodha.wire import packet_token, packets, record, trimmed
 from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.simulator")
+
+_STEP_TICKS = 500
+_DRAIN_SECONDS = 1.0
 
 _TAPE_BATCH = 256
 #: Between the end of a tape and its next start: also an empty tape leaves time for everything else.
@@ -23,8 +27,9 @@ _TAPE_PAUSE_SECONDS = 0.010
 class MarketBroadcast:
     """Sends what the market trades, at the metronome's rate and whenever `trade` is called."""
 
-    def __init__(self, market: Market, metronome: Metronome) -> None:
+    def __init__(self, market: Market, metronome: Metronome, wire: Wire) -> None:
         self._market = market
+        self._wire = wire
         self._metronome = metronome
 
     def report(self) -> dict[str, int]:
@@ -37,12 +42,12 @@ class MarketBroadcast:
 
     def last_record(self, token: int, mode: Mode) -> bytes | None:
         """Return the token's packet as it stands."""
-        return record(self._market.quotes[token], mode)
+        return self._wire.record(self._market.quotes[token], mode)
 
     def trade(self, venue: Venue, ticks: int) -> None:
         """Let the market trade and send what it says: one frame for every socket that listens."""
-        listeners_of = venue.audience.listeners
-        reached: set[KiteSocket] = set()
+        listeners_of, record = venue.audience.listeners, self._wire.record
+        reached: set[ClientSocket] = set()
         for quote in self._market.advance(ticks):
             listeners = listeners_of.get(quote.token)
             if not listeners:
@@ -57,6 +62,19 @@ class MarketBroadcast:
             reached.update(listeners)
         for socket in reached:
             socket.flush()
+
+    async def step(self, venue: Venue, ticks: int) -> None:
+        """Let the market trade `ticks` times now; clients that do not read hold this up, a second at most."""
+        patience = asyncio.get_running_loop().time() + _DRAIN_SECONDS
+        while ticks > 0:
+            now = min(ticks, _STEP_TICKS)
+            self.trade(venue, now)
+            ticks -= now
+            await asyncio.sleep(0)
+            if venue.full:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(patience):
+                        await venue.room.wait()
 
     async def run(self, venue: Venue) -> None:
         """Keep the rate until cancelled."""
@@ -73,8 +91,9 @@ class MarketBroadcast:
 class TapeBroadcast:
     """Sends recorded frames at their times, once or over and over; any token may be subscribed to."""
 
-    def __init__(self, tape: TapeReader, repeat: bool) -> None:
+    def __init__(self, tape: TapeReader, repeat: bool, wire: Wire) -> None:
         self._tape = tape
+        self._wire = wire
         self._repeat = repeat
         self._latest: dict[int, bytes] = {}
         self._played = 0
@@ -90,13 +109,13 @@ class TapeBroadcast:
     def last_record(self, token: int, mode: Mode) -> bytes | None:
         """Return the token's last packet in a mode, None before its first."""
         packet = self._latest.get(token)
-        return trimmed(packet, mode) if packet is not None else None
+        return self._wire.trimmed(packet, mode) if packet is not None else None
 
     def play(self, venue: Venue, message: bytes) -> None:
         """Send the packets of one recorded frame, each in the mode that its listeners want."""
-        reached: set[KiteSocket] = set()
-        for packet in packets(message):
-            token = packet_token(packet)
+        wire, reached = self._wire, set[ClientSocket]()
+        for packet in wire.packets(message):
+            token = wire.packet_token(packet)
             if token is None:
                 continue
             self._played += 1
@@ -104,7 +123,7 @@ class TapeBroadcast:
                 self._latest[token] = packet
             listeners = venue.audience.listeners.get(token, {})
             for socket, mode in listeners.items():
-                socket.put(token, trimmed(packet, mode))
+                socket.put(token, wire.trimmed(packet, mode))
             reached.update(listeners)
         for socket in reached:
             socket.flush()

@@ -34,7 +34,7 @@ from brokerpool.simulator.fault_proxy.toxics import ProxyOrder, ToxicOrder, desc
 from brokerpool.simulator.faults import FaultOrder
 
 if TYPE_CHECKING:
-    from brokerpool.simulator.zerodha.broker import KiteSimulator
+    from brokerpool.simulator.broker import SimulatedBroker
 
 #: Larger steps are sent as several requests, so that none of them runs for minutes.
 MAX_STEP = 1_000_000
@@ -46,7 +46,7 @@ class _Step(msgspec.Struct, forbid_unknown_fields=True):
     ticks: Annotated[int, msgspec.Meta(ge=1, le=MAX_STEP)]
 
 
-def control_app(simulator: KiteSimulator) -> web.Application:
+def control_app(simulator: SimulatedBroker) -> web.Application:
     """Return the application that shows and steers the simulator."""
     control = _Control(simulator)
     app = web.Application(middlewares=[_refusing_strangers, _telling_errors])
@@ -90,7 +90,7 @@ async def _telling_errors(request: web.Request, handler: _Handler) -> web.Stream
 
 
 class _Control:
-    def __init__(self, simulator: KiteSimulator) -> None:
+    def __init__(self, simulator: SimulatedBroker) -> None:
         self._simulator = simulator
 
     async def sockets(self, request: web.Request) -> web.Response:

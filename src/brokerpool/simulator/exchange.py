@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from brokerpool.simulator.listings import INDICES, Listing
+from brokerpool.simulator.listings import Listing
 
 LEVELS = 5
 EMPTY_DEPTH = (0,) * (2 * LEVELS * 3)
 
-#: What 32 unsigned bits hold: the width of every counter on the wire.
+#: What 32 unsigned bits hold, which is all that a counter has on some wires.
 _COUNTER_LIMIT = 2**32
 
 _MOVES = (-3, -2, -1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 1, 2, 3)
@@ -21,7 +21,7 @@ _SHAPES = 64
 
 @dataclass(slots=True)
 class Quote:
-    """All that the exchange tells of one instrument: prices in the wire's unit, times in epoch seconds."""
+    """All that the exchange tells of one instrument: prices in units as listed, times in epoch seconds."""
 
     token: int
     ltp: int = 0
@@ -41,13 +41,13 @@ class Quote:
     exchange_time: int = 0
     #: Five bids, then five asks, each as quantity, price, orders; a level without orders is three zeros.
     depth: tuple[int, ...] = EMPTY_DEPTH
-    #: From the close, in the wire's unit; only an index packet carries it.
+    #: From the close.
     change: int = 0
 
-    @property
-    def is_index(self) -> bool:
-        """True for segment 9, whose packets have no quantities and no book."""
-        return self.token & 0xFF == INDICES
+    #: An index has neither quantities nor a book.
+    is_index: bool = False
+    #: Units of a price in a rupee.
+    unit: int = 100
 
 
 class _Instrument:
@@ -63,8 +63,9 @@ class _Instrument:
         self.has_oi = listing.expiry is not None
         opening = min(self.ceiling, max(self.floor, close + rng.randint(-40, 40) * tick))
         quote = self.quote = Quote(
-            listing.token, opening, open=opening, high=opening, low=opening, close=close
+            listing.token, opening, open=opening, high=opening, low=opening, close=close, unit=listing.unit
         )
+        quote.is_index = listing.kind == "INDEX"
         quote.change = opening - close
         quote.exchange_time = now
         self.turnover = 0
@@ -146,7 +147,7 @@ def _trade(instrument: _Instrument, bits: int, now: int) -> None:
     quote.last_trade_time = now
     quote.volume += quantity
     if quote.volume >= _COUNTER_LIMIT:
-        # A market that runs for weeks fills the wire's 32 bits; it then begins a new day.
+        # A market that runs for weeks fills 32 bits; it then begins a new day.
         quote.volume = quantity
         instrument.turnover = 0
     instrument.turnover += quote.ltp * quantity

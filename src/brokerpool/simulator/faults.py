@@ -6,13 +6,12 @@ is left out changes nothing; null turns a fault off.
 
 from __future__ import annotations
 
+from enum import Enum
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-
-from brokerpool.simulator.zerodha.wire import Malformation
 
 _Positive = Annotated[int, Meta(ge=1)]
 _Text = Annotated[str, Meta(min_length=1)]
@@ -77,6 +76,17 @@ class Mute(msgspec.Struct, forbid_unknown_fields=True):
     heartbeats: bool = True
     #: Only these tokens are mute, when given; the others tick on.
     tokens: list[int] | None = None
+
+
+class Malformation(Enum):
+    """Ways in which a frame can be wrong; the value is its name in the control interface."""
+
+    #: The last packet ends before its length.
+    TRUNCATED = "truncated"
+    #: Every packet is of a token that nobody lists.
+    UNKNOWN_TOKEN = "unknown_token"
+    #: No packet is as long as any layout.
+    WRONG_LENGTH = "wrong_length"
 
 
 class Malformed(msgspec.Struct, forbid_unknown_fields=True):

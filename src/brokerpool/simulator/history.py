@@ -4,7 +4,7 @@ Every longer candle is made of the minutes inside it, so all intervals tell the 
 the band in which the market trades, and the session before the market's first day ends at the market's
 previous close. What the market itself trades does not enter: also the candles of the current day are
 invented, up to the last minute that has ended. Sessions are those of NSE on weekdays; holidays are not
-known. Times are India's, without a zone, as the broker takes and tells them.
+known. Times are India's, without a zone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from random import Random
 from typing import NamedTuple
 
-from brokerpool.simulator.listings import INDICES, Listing
+from brokerpool.simulator.listings import Listing
 
 IST = timezone(timedelta(hours=5, minutes=30))
 
@@ -30,31 +30,8 @@ _SPREAD_PERCENT = 3
 _MOVES = (-3, -2, -1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 1, 2, 3)
 
 
-class Interval(NamedTuple):
-    """How many minutes a candle spans, and how many days one request may span.
-
-    Days: an employee of the broker in its forum, kite.trade/forum/discussion/3105, edited May 2020; looked
-    up on 2026-11-25. Minutes: the broker's documentation.
-    """
-
-    minutes: int
-    max_days: int
-
-
-INTERVALS = {
-    "minute": Interval(1, 60),
-    "3minute": Interval(3, 100),
-    "5minute": Interval(5, 100),
-    "10minute": Interval(10, 100),
-    "15minute": Interval(15, 200),
-    "30minute": Interval(30, 200),
-    "60minute": Interval(60, 400),
-    "day": Interval(SESSION_MINUTES, 2000),
-}
-
-
 class Candle(NamedTuple):
-    """Prices in the wire's unit; open interest is 0 where there is none."""
+    """Prices in units as the listing has them; open interest is 0 where there is none."""
 
     start: datetime
     open: int
@@ -74,22 +51,17 @@ class History:
         self._clock = clock
         self._last_session = _session_before(self._now().date())
 
-    def candles(self, token: int, interval: str, begin: datetime, end: datetime) -> list[Candle]:
-        """Return the candles that start from `begin` to `end`, both included; a day counts by its date.
+    def candles(self, token: int, minutes: int, begin: datetime, end: datetime) -> list[Candle]:
+        """Return the candles of so many minutes that start from `begin` to `end`, both included.
 
-        Raises ValueError for a token or an interval that does not exist, and for a span that is negative or
-        longer than one request may ask for.
+        One of all minutes of a session is its day's, and counts by its date. Raises ValueError for a token
+        that does not exist and for a span that is negative.
         """
         listing = self._listings.get(token)
         if listing is None:
             raise ValueError(f"invalid token: {token}")
-        if interval not in INTERVALS:
-            raise ValueError(f"invalid interval: {interval!r}; intervals: {', '.join(INTERVALS)}")
-        minutes, max_days = INTERVALS[interval]
         if begin > end:
             raise ValueError(f"from ({begin}) is later than to ({end})")
-        if end - begin > timedelta(days=max_days):
-            raise ValueError(f"interval exceeds max limit: {max_days} days")
         now = self._now()
         day, last = max(begin.date(), FIRST_DAY), min(end, now).date()
         found: list[Candle] = []
@@ -98,7 +70,7 @@ class History:
                 session = [candle for candle in self._session(listing, day) if candle.start + _MINUTE <= now]
                 found += _merged(session, minutes)
             day += _DAY
-        if interval == "day":
+        if minutes == SESSION_MINUTES:
             return [candle._replace(start=datetime.combine(candle.start, time())) for candle in found]
         return [candle for candle in found if begin <= candle.start <= end]
 
@@ -122,7 +94,7 @@ class History:
             price = min(ceiling, max(floor, before + (walk + drift * number // SESSION_MINUTES) * tick))
             high = min(ceiling, max(opening, price) + (drawn >> 4 & 3) * tick)
             low = max(floor, min(opening, price) - (drawn >> 6 & 3) * tick)
-            volume = 0 if listing.segment == INDICES else (drawn >> 8 & 0xFF) * lot
+            volume = 0 if listing.kind == "INDEX" else (drawn >> 8 & 0xFF) * lot
             if listing.expiry is not None:
                 oi = max(0, oi + ((drawn >> 16) % 3 - 1) * lot)
             candles.append(Candle(start, opening, high, low, price, volume, oi))

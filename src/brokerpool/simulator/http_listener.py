@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -46,6 +48,7 @@ class HttpListener:
             app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, max_line_size=_MAX_LINE_BYTES
         )
         self._resets_unread = resets_unread
+        self._sockets: list[_ListeningSocket] = []
         self._servers: list[asyncio.Server] = []
         self.connections = ConnectionCount()
         self.port = 0
@@ -54,26 +57,46 @@ class HttpListener:
         """Begin to listen, as `listen_on` does. Raises OSError when the address is taken."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        for sock in await listen_on(host, port, backlog=_BACKLOG):
-            self._servers.append(await loop.create_server(self._door, sock=sock, backlog=ACCEPTED_A_TURN))
+        for plain in await listen_on(host, port, backlog=_BACKLOG):
+            sock = _ListeningSocket(fileno=plain.detach())
+            self._sockets.append(sock)
+            self._servers.append(
+                await loop.create_server(self._connection, sock=sock, backlog=ACCEPTED_A_TURN)
+            )
             lengthen_backlog([sock], _BACKLOG)
-        self.port = self._servers[0].sockets[0].getsockname()[1]
+        self.port = self._sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening; requests under way get a second to end."""
+        """Stop listening, and close what was accepted; requests under way get a second to end."""
+        for sock in self._sockets:
+            sock.accepting = False
+        # What was accepted in this turn becomes a connection in the next one, and asyncio leaves it open for
+        # good when its listener has closed by then.
+        await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         await self._runner.cleanup()
 
-    def _door(self) -> Door:
+    def _connection(self) -> HttpConnection:
         # aiohttp's server is, as documented, a factory of protocols for the loop's listeners.
         server = self._runner.server
         assert server is not None
-        return Door(server(), self.connections, self._resets_unread)
+        return HttpConnection(server(), self.connections, self._resets_unread)
 
 
-class Door(asyncio.Protocol):
-    """Stands between a connection and aiohttp: counts it, and may reset it before anything is read."""
+class _ListeningSocket(socket.socket):
+    """A listening socket that can have nobody accepted while its server is still there."""
+
+    accepting = True
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if not self.accepting:
+            raise BlockingIOError
+        return super().accept()
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection on its way to aiohttp: counted, and reset on command before anything is read."""
 
     def __init__(
         self, inside: asyncio.Protocol, connections: ConnectionCount, resets_unread: Callable[[], bool]
@@ -139,11 +162,11 @@ async def break_off(kind: BreakHttp, request: web.Request, answer: web.Response)
         case "close-after-read":
             transport.close()
         case "no-answer":
-            door = transport.get_protocol()
-            assert isinstance(door, Door)
+            connection = transport.get_protocol()
+            assert isinstance(connection, HttpConnection)
             try:
                 async with asyncio.timeout(NO_ANSWER_SECONDS):
-                    await door.lost.wait()
+                    await connection.lost.wait()
             except TimeoutError:
                 reset(transport)
         case _:

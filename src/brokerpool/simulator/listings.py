@@ -1,69 +1,48 @@
-"""What the simulated broker lists: names as Kite spells them, real ones first, and their CSV file."""
+"""What the simulated exchange lists, real names first; how the broker spells them is told by its front."""
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Literal, TypeAlias
 
-NSE, NFO, CDS, BCD, INDICES, NCO = 1, 2, 3, 6, 9, 12
+from brokerpool.simulator.front import Naming
 
-#: Wire units per rupee by segment; the python SDK 5.2.2 is the source, every other segment has 100.
-_DIVISORS = {CDS: 10_000_000, BCD: 10_000, NCO: 10_000}
-
-#: More would make the daily instrument file larger than the real one.
+#: More would make the daily instrument file larger than a real one.
 MOST_LISTINGS = 100_000
 
-COLUMNS = (
-    "instrument_token",
-    "exchange_token",
-    "tradingsymbol",
-    "name",
-    "last_price",
-    "expiry",
-    "strike",
-    "tick_size",
-    "lot_size",
-    "instrument_type",
-    "segment",
-    "exchange",
-)
+#: A share, an index, a future, a call or a put.
+Kind: TypeAlias = Literal["EQ", "INDEX", "FUT", "CE", "PE"]
 
-
-def divisor(token: int) -> int:
-    """Return how many wire units make one rupee for an instrument token; its low byte is the segment."""
-    return _DIVISORS.get(token & 0xFF, 100)
+#: A currency's price is told in ten-millionths of a rupee, every other one in paise.
+_CURRENCY_UNIT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One row of the broker's instrument file; `price` and `tick` are in the wire's unit."""
+    """One instrument under the names that the broker gives it; `price` and `tick` in units of a rupee."""
 
+    #: The number that the wire carries.
+    token: int
     exchange: str
     tradingsymbol: str
     name: str
-    segment: int
     exchange_token: int
     #: The previous session's close, around which the market walks.
     price: int
     tick: int = 5
     lot: int = 1
-    kind: str = "EQ"
-    board: str = "NSE"
+    kind: Kind = "EQ"
     expiry: date | None = None
     strike: float = 0.0
-
-    @property
-    def token(self) -> int:
-        """The number that the wire carries."""
-        return (self.exchange_token << 8) + self.segment
+    #: Units of a price in a rupee.
+    unit: int = 100
 
     @property
     def key(self) -> str:
-        """The name that the quote endpoints take, as in NSE:INFY."""
+        """Exchange and trading symbol, as in NSE:INFY."""
         return f"{self.exchange}:{self.tradingsymbol}"
 
     @property
@@ -118,17 +97,17 @@ _INDICES = (
 )
 # Underlying, price in paise, lot, distance of strikes in rupees.
 _UNDERLYINGS = (("NIFTY", 2_340_685, 75, 50), ("BANKNIFTY", 5_105_420, 35, 100))
-# Pair, price in the wire's unit (a ten-millionth of a rupee).
+# Pair, price in ten-millionths of a rupee.
 _CURRENCIES = (
     ("USDINR", 832_525_000),
     ("EURINR", 905_275_000),
     ("GBPINR", 1_063_450_000),
     ("JPYINR", 562_125_000),
 )
-_FIRST_GENERATED = {NSE: 30_000, NFO: 40_000, CDS: 1_000}
+_FIRST_GENERATED = {"NSE": 30_000, "NFO": 40_000, "CDS": 1_000}
 
 
-def listings(count: int, today: date) -> list[Listing]:
+def listings(count: int, today: date, naming: Naming) -> list[Listing]:
     """Return `count` instruments, the same for the same arguments: equities, then indices, NFO and CDS.
 
     A tenth are futures and options on indices; up to five indices and twelve currency futures come in
@@ -143,25 +122,20 @@ def listings(count: int, today: date) -> list[Listing]:
     equities = count - indices - currencies - derivatives
     expiries = monthly_expiries(today, 3)
     return [
-        *itertools.islice(_equities(), equities),
-        *itertools.islice(_indices(), indices),
-        *itertools.islice(_derivatives(expiries), derivatives),
-        *itertools.islice(_currency_futures(expiries), currencies),
+        *itertools.islice(_equities(naming), equities),
+        *itertools.islice(_indices(naming), indices),
+        *itertools.islice(_derivatives(naming, expiries), derivatives),
+        *itertools.islice(_currency_futures(naming, expiries), currencies),
     ]
 
 
-def recorded_listing(token: int, exchange: str, tradingsymbol: str) -> Listing:
-    """Return a row for an instrument of which only the name and the token are known."""
-    board = "INDICES" if token & 0xFF == INDICES else exchange
-    price = 100 * divisor(token)
-    return Listing(exchange, tradingsymbol, tradingsymbol, token & 0xFF, token >> 8, price, board=board)
-
-
-def with_recorded(rows: Iterable[Listing], recorded: Iterable[tuple[int, str, str]]) -> list[Listing]:
+def with_recorded(
+    rows: Iterable[Listing], recorded: Iterable[tuple[int, str, str]], naming: Naming
+) -> list[Listing]:
     """Return the rows, and one for each recorded token, exchange and symbol that they lack."""
     by_token = {row.token: row for row in rows}
     for token, exchange, symbol in recorded:
-        by_token.setdefault(token, recorded_listing(token, exchange, symbol))
+        by_token.setdefault(token, naming.recorded(token, exchange, symbol))
     return list(by_token.values())
 
 
@@ -179,86 +153,75 @@ def monthly_expiries(today: date, count: int) -> list[date]:
     return found
 
 
-def instruments_csv(rows: Iterable[Listing]) -> bytes:
-    """Return the rows as the broker's instrument file: CSV with a header line."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow(
-            (
-                row.token,
-                row.exchange_token,
-                row.tradingsymbol,
-                row.name,
-                0.0,
-                row.expiry.isoformat() if row.expiry else "",
-                row.strike,
-                row.tick / divisor(row.token),
-                row.lot,
-                row.kind,
-                row.board,
-                row.exchange,
-            )
-        )
-    return text.getvalue().encode()
+def _equities(naming: Naming) -> Iterator[Listing]:
+    for symbol, name, number, price in itertools.chain(_EQUITIES, _generated()):
+        yield Listing(naming.token("NSE", "EQ", number), "NSE", symbol, name, number, price)
 
 
-def _equities() -> Iterator[Listing]:
-    for symbol, name, exchange_token, price in _EQUITIES:
-        yield Listing("NSE", symbol, name, NSE, exchange_token, price)
+def _generated() -> Iterator[tuple[str, str, int, int]]:
     for number in itertools.count(1):
         # Spread over 20 to 4,000 rupees without a random generator, so that a longer list starts like a
         # shorter one.
         price = 2_000 + number * 7_919 % 398_000 // 5 * 5
-        symbol = f"SIM{number:04d}"
-        yield Listing("NSE", symbol, f"SIMULATED {number}", NSE, _FIRST_GENERATED[NSE] + number, price)
+        yield f"SIM{number:04d}", f"SIMULATED {number}", _FIRST_GENERATED["NSE"] + number, price
 
 
-def _indices() -> Iterator[Listing]:
-    for symbol, exchange_token, price in _INDICES:
-        yield Listing("NSE", symbol, symbol, INDICES, exchange_token, price, lot=0, board="INDICES")
+def _indices(naming: Naming) -> Iterator[Listing]:
+    for symbol, number, price in _INDICES:
+        token = naming.token("NSE", "INDEX", number)
+        yield Listing(token, "NSE", symbol, symbol, number, price, lot=0, kind="INDEX")
 
 
-def _derivatives(expiries: Sequence[date]) -> Iterator[Listing]:
-    numbers = itertools.count(_FIRST_GENERATED[NFO])
+def _derivatives(naming: Naming, expiries: Sequence[date]) -> Iterator[Listing]:
+    for number, (name, kind, expiry, strike, price, lot) in enumerate(
+        _contracts(expiries), _FIRST_GENERATED["NFO"]
+    ):
+        yield Listing(
+            token=naming.token("NFO", kind, number),
+            exchange="NFO",
+            tradingsymbol=naming.contract(name, kind, expiry, strike),
+            name=name,
+            exchange_token=number,
+            price=price,
+            lot=lot,
+            kind=kind,
+            expiry=expiry,
+            strike=strike,
+        )
+
+
+def _contracts(expiries: Sequence[date]) -> Iterator[tuple[str, Kind, date, float, int, int]]:
+    """Yield underlying, kind, expiry, strike, price and lot: the futures, then options around the money."""
     for expiry in expiries:
         for name, spot, lot, _ in _UNDERLYINGS:
-            symbol = f"{name}{_month(expiry)}FUT"
-            yield Listing("NFO", symbol, name, NFO, next(numbers), spot, 5, lot, "FUT", "NFO-FUT", expiry)
+            yield name, "FUT", expiry, 0.0, spot, lot
     nearest_expiry = expiries[0]
+    kinds: tuple[Kind, ...] = ("CE", "PE")
     for distance in itertools.count():
         for name, spot, lot, gap in _UNDERLYINGS:
             at_the_money = round(spot / 100 / gap) * gap
             for strike in sorted({at_the_money - distance * gap, at_the_money + distance * gap}):
-                for kind in ("CE", "PE") if strike > 0 else ():
-                    yield Listing(
-                        exchange="NFO",
-                        tradingsymbol=f"{name}{_month(nearest_expiry)}{strike}{kind}",
-                        name=name,
-                        segment=NFO,
-                        exchange_token=next(numbers),
-                        price=_option_price(spot, strike * 100, kind),
-                        lot=lot,
-                        kind=kind,
-                        board="NFO-OPT",
-                        expiry=nearest_expiry,
-                        strike=strike,
-                    )
+                for kind in kinds if strike > 0 else ():
+                    yield name, kind, nearest_expiry, strike, _option_price(spot, strike * 100, kind), lot
 
 
-def _currency_futures(expiries: Sequence[date]) -> Iterator[Listing]:
-    numbers = itertools.count(_FIRST_GENERATED[CDS])
+def _currency_futures(naming: Naming, expiries: Sequence[date]) -> Iterator[Listing]:
+    numbers = itertools.count(_FIRST_GENERATED["CDS"])
     for expiry in expiries:
         for name, price in _CURRENCIES:
-            symbol = f"{name}{_month(expiry)}FUT"
-            yield Listing("CDS", symbol, name, CDS, next(numbers), price, 25_000, 1, "FUT", "CDS-FUT", expiry)
-
-
-def _month(expiry: date) -> str:
-    # strftime("%b") would follow the locale.
-    names = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-    return f"{expiry.year % 100:02d}{names[expiry.month - 1]}"
+            number = next(numbers)
+            yield Listing(
+                token=naming.token("CDS", "FUT", number),
+                exchange="CDS",
+                tradingsymbol=naming.contract(name, "FUT", expiry, 0.0),
+                name=name,
+                exchange_token=number,
+                price=price,
+                tick=25_000,
+                kind="FUT",
+                expiry=expiry,
+                unit=_CURRENCY_UNIT,
+            )
 
 
 def _option_price(spot: int, strike: int, kind: str) -> int:

@@ -18,9 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from brokerpool.simulator.history import IST
-from brokerpool.simulator.listings import INDICES, Listing
-
-VARIETIES = ("regular", "amo", "co", "iceberg", "auction")
+from brokerpool.simulator.listings import Listing
 
 #: Ten days of the most orders that the broker takes in one; the next is refused.
 MOST_ORDERS = 50_000
@@ -97,10 +95,8 @@ class OrderBook:
     def place(self, variety: str, request: OrderRequest, listing: Listing, last_price: float) -> Order:
         """Make exactly one order and return it as it stands then, which may be rejected.
 
-        Raises ValueError for an unknown variety or a missing price, OrderError when the book is full.
+        Raises ValueError for a missing price, OrderError when the book is full.
         """
-        if variety not in VARIETIES:
-            raise ValueError(f"invalid variety: {variety!r}; varieties: {', '.join(VARIETIES)}")
         _check_prices(request)
         if len(self._orders) >= self._most:
             raise OrderError(f"{self._most} orders exist, and the simulator keeps no more; restart it")
@@ -181,7 +177,7 @@ def _settled(order: Order, listing: Listing, last_price: float, now: float) -> O
     """Return what becomes of an order that has reached the exchange."""
     request = order.request
     order = replace(order, at=now, message=None)
-    if listing.segment == INDICES:
+    if listing.kind == "INDEX":
         return replace(order, status="REJECTED", message=f"{listing.key} is an index and cannot be traded")
     if request.quantity % listing.lot:
         message = f"quantity {request.quantity} is not a multiple of the lot of {listing.lot}"

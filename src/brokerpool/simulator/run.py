@@ -14,18 +14,16 @@ from pathlib import Path
 
 from brokerpool import signals
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.fault_proxy.toxics import DOWN, parse_all
-from brokerpool.simulator.zerodha.broker import KiteSimulator
+from brokerpool.simulator.fronts import front
 
 logger = logging.getLogger("brokerpool.simulator")
-
-#: Brokers that can be simulated.
-BROKERS = ("zerodha",)
 
 
 async def simulate(
     *,
-    broker: str = "zerodha",
+    broker: str,
     port: int = 0,
     symbols: int = 100,
     rate: float = 100.0,
@@ -44,12 +42,11 @@ async def simulate(
     count, a rate, a tape or a fault that it cannot use, OSError for a file or a port that is not allowed,
     and BrokerpoolError for a port that is taken.
     """
-    if broker not in BROKERS:
-        raise ValueError(f"{broker!r} cannot be simulated; brokers: {', '.join(BROKERS)}")
+    simulated = front(broker)
     toxics = parse_all(faults) if faults else None
     stopped = asyncio.Event()
     with signals.handled(dict.fromkeys(signals.STOP, stopped.set)):
-        simulator = KiteSimulator(
+        simulator = simulated(
             port=port,
             symbols=symbols,
             rate=rate,
@@ -77,30 +74,25 @@ async def simulate(
             await simulator.close()
 
 
-def announce(simulator: KiteSimulator) -> None:
+def announce(simulator: SimulatedBroker) -> None:
     """Print where the simulator listens and how to log in: scripts wait for this line."""
     line = {
-        "broker": "zerodha",
+        "broker": simulator.name,
         "ws_url": simulator.ws_url,
         "http_url": simulator.http_url,
         "control_url": simulator.control_url,
-        "api_key": simulator.api_key,
-        "access_token": simulator.access_token,
-        "api_secret": simulator.api_secret,
-        "login_url": f"{simulator.login_url}?v=3&api_key={simulator.api_key}",
+        **simulator.credentials(),
+        "login_url": simulator.login_page(),
     }
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
-def write_settings(path: Path, simulator: KiteSimulator) -> None:
+def write_settings(path: Path, simulator: SimulatedBroker) -> None:
     """Write the settings that make the gateway use the simulator, readable by the owner only."""
     settings = {
-        "BROKERPOOL_BROKER": "zerodha",
-        "BROKERPOOL_BROKER_API_KEY": simulator.api_key,
-        "BROKERPOOL_BROKER_ACCESS_TOKEN": simulator.access_token,
-        "BROKERPOOL_BROKER_API_SECRET": simulator.api_secret,
-        "BROKERPOOL_BROKER_LOGIN_URL": simulator.login_url,
+        "BROKERPOOL_BROKER": simulator.name,
+        **{f"BROKERPOOL_BROKER_{name.upper()}": value for name, value in simulator.credentials().items()},
         "BROKERPOOL_BROKER_WS_URL": simulator.ws_url,
         "BROKERPOOL_BROKER_HTTP_URL": simulator.http_url,
         "BROKERPOOL_MARKET_HOURS": "always",

@@ -2,7 +2,7 @@
 
 A tape is UTF-8 text, one JSON object a line. The first line is the header::
 
-    {"tape": 1, "broker": "zerodha", "instruments": [[408065, "NSE", "INFY"], ...]}
+    {"tape": 1, "broker": NAME, "instruments": [[408065, "NSE", "INFY"], ...]}
 
 `instruments` (token, exchange, tradingsymbol; may be empty) lets the simulator list what the recording
 contains. Every other line is one binary message as it came over the wire: milliseconds since the start
@@ -41,7 +41,8 @@ class Header(msgspec.Struct):
     """What a tape contains."""
 
     tape: Literal[1] = 1
-    broker: str = "zerodha"
+    #: Whose wire the frames are of; None when nobody says.
+    broker: str | None = None
     instruments: list[tuple[_Token, str, str]] = []
 
 

@@ -236,7 +236,7 @@ def run(
             raise LeakError("left behind:\n" + "\n".join(f"  {line}" for line in left))
         return result
     finally:
-        _clear_away(loop)
+        clear_away(loop)
 
 
 def _left_behind(loop: VirtualLoop) -> list[str]:
@@ -251,7 +251,7 @@ def _told(context: dict[str, Any]) -> str:
     return f"{context.get('message')}: {context.get('exception')!r}"
 
 
-def _clear_away(loop: VirtualLoop) -> None:
+def clear_away(loop: VirtualLoop) -> None:
     """End what is left, so that one failing run cannot disturb the next with warnings of its own."""
     loop.before_step = None
     loop._max_steps = loop.steps + 100_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from brokerpool.brokers.account import Account, Endpoint
+from brokerpool.brokers.account import Endpoint, FullAccount
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.zerodha.codec import KiteWire
@@ -13,8 +13,12 @@ from brokerpool.brokers.zerodha.rest import HEADERS, ZerodhaRest
 from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook
 
+#: Where Kite is reached (Kite Connect documentation; looked up 2026-11-22).
+WS_URL = "wss://ws.kite.trade"
+HTTP_URL = "https://api.kite.trade"
 
-class ZerodhaFeed(Account):
+
+class ZerodhaFeed(FullAccount):
     """The feed of one Kite Connect app and login; `repr` and errors never show the key or the token."""
 
     name = "zerodha"
@@ -26,8 +30,8 @@ class ZerodhaFeed(Account):
         api_key: str,
         access_token: str,
         *,
-        ws_url: str = "wss://ws.kite.trade",
-        http_url: str = "https://api.kite.trade",
+        ws_url: str = WS_URL,
+        http_url: str = HTTP_URL,
         book: TokenBook | None = None,
         limits: FeedLimits | None = None,
         provider: Provider | None = None,

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from brokerpool.brokers.login import Credentials
+from brokerpool.brokers.registry import Holder, LoginSession
 from brokerpool.brokers.zerodha.rest import HEADERS, fault, read_data
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
@@ -23,16 +24,6 @@ LOGIN_URL = "https://kite.zerodha.com/connect/login"
 #: An answer is a few hundred bytes; one above this is something else.
 _LONGEST_ANSWER = 64 * 1024
 _INDIA = timezone(timedelta(hours=5, minutes=30))
-
-
-class Holder(NamedTuple):
-    """Whose account it is: Kite's user id, and the name."""
-
-    user: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.user} ({self.name})" if self.name else self.user
 
 
 class _Holder(msgspec.Struct):
@@ -60,11 +51,6 @@ def token_end(now: float) -> float:
     return (end if end > local else end + timedelta(days=1)).timestamp()
 
 
-def until(expires_at: float) -> str:
-    """Return a time as a trader in India reads it."""
-    return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, about %H:%M India time")
-
-
 def redirected_token(text: str) -> str | None:
     """Return the request token of the address to which the login has led; None for what is no address.
 
@@ -87,7 +73,7 @@ def checksum(api_key: str, request_token: str, api_secret: str) -> str:
     return hashlib.sha256(f"{api_key}{request_token}{api_secret}".encode()).hexdigest()
 
 
-class KiteSession:
+class KiteSession(LoginSession):
     """Makes access tokens of logins, and asks whose they are; `repr` and errors show no secret.
 
     A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once: a request token
@@ -123,12 +109,20 @@ class KiteSession:
             query["redirect_params"] = urlencode({"state": state})
         return f"{self._login_url}?{urlencode(query)}"
 
-    async def exchange(self, request_token: str, api_secret: str) -> Credentials:
+    def redirected(self, text: str) -> str | None:
+        """Return the request token of the address to which the login led; see `redirected_token`."""
+        return redirected_token(text)
+
+    def until(self, expires_at: float) -> str:
+        """Return a time as a trader in India reads it."""
+        return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, about %H:%M India time")
+
+    async def exchange(self, redirected: str, api_secret: str) -> Credentials:
         """Return the credentials for what a login has given, which works once and for minutes."""
         form = {
             "api_key": self._api_key,
-            "request_token": request_token,
-            "checksum": checksum(self._api_key, request_token, api_secret),
+            "request_token": redirected,
+            "checksum": checksum(self._api_key, redirected, api_secret),
         }
         made = read_data(await self._call("POST", "/session/token", data=form), _Session)
         if not made.access_token:

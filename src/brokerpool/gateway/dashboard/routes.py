@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.dashboard.broadcast import Broadcast, Stream
 from brokerpool.gateway.dashboard.pages import SECURITY_HEADERS, Pages
 from brokerpool.gateway.dashboard.snapshot import explained
@@ -48,11 +48,11 @@ def admit_operator(access: Access, request: Request) -> Caller:
     return access.admit(address(request), key, Scope.ADMIN)
 
 
-def dashboard(pool: WebSocketPool, broadcast: Broadcast, access: Access) -> APIRouter:
+def dashboard(upstream: Upstream, broadcast: Broadcast, access: Access) -> APIRouter:
     """Return the page at `/dashboard`, and below it its files, its stream and the operator's orders."""
     router = APIRouter(prefix="/dashboard", include_in_schema=False)
     pages = Pages()
-    orders: dict[str, Callable[[str], int]] = {"rotate": pool.rotate, "drain": pool.drain}
+    orders: dict[str, Callable[[str], int]] = {"rotate": upstream.rotate, "drain": upstream.drain}
 
     @router.get("")
     async def _page(request: Request) -> Response:
@@ -72,14 +72,14 @@ def dashboard(pool: WebSocketPool, broadcast: Broadcast, access: Access) -> APIR
     async def _search(request: Request, q: str = "") -> Response:
         admit_operator(access, request)
         text = q.strip()[:_MOST_LETTERS]
-        found = pool.inspection.search(text, SUGGESTED) if text else []
+        found = upstream.inspection.search(text, SUGGESTED) if text else []
         return live({"symbols": [str(instrument) for instrument in found]})
 
     @router.get("/symbols/{name:path}")
     async def _symbol(name: str, request: Request) -> Response:
         admit_operator(access, request)
         try:
-            found = pool.explain(Instrument.parse(name))
+            found = upstream.inspection.explain(Instrument.parse(name))
         except ValueError:
             found = None
         if found is None or found.state is None:

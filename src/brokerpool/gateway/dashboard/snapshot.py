@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from brokerpool.brokers.login import Login
-from brokerpool.feed.explanation import Explanation
+from brokerpool.feed.explanation import Explanation, LoginStatus
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
 from brokerpool.foreign import remembered
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusals import RefusalLog
@@ -33,7 +32,7 @@ _LONGEST_USER = 64
 class Sources:
     """Where the numbers come from."""
 
-    pool: WebSocketPool
+    upstream: Upstream
     fanout: Fanout
     refusals: RefusalLog
     #: The members of `/stats`.
@@ -58,19 +57,19 @@ def snapshot(sources: Sources, *, since: float, entries: Sequence[Entry]) -> dic
 
     `since` is the event loop's time of the last snapshot; `entries` are what the journal got since then.
     """
-    inspection, fanout = sources.pool.inspection, sources.fanout
+    inspection, fanout = sources.upstream.inspection, sources.fanout
     stats = sources.stats()
     names = [connection["name"] for connection in stats["websocket"]["per_connection"]]
     return {
         "kind": "snapshot",
         "at_ms": int(sources.wall_clock() * 1000),
-        "broker": sources.pool.name,
+        "broker": sources.upstream.name,
         "stats": stats,
         "lag_ms": round(sources.lag_since(since) * 1000, 2),
         "pictured": {name: [str(i) for i in inspection.some(name, _PICTURED)] for name in names},
         "emptying": inspection.evacuating(),
         "reasons": told(sources.verdict()),
-        "login": _login(sources.pool.feed.login),
+        "login": _login(inspection.login()),
         "keys": [_key(key, sources.clients_with(key.id)) for key in islice(sources.stored_keys(), KEYS)],
         "keys_stored": sources.keys_stored(),
         "clients": sources.slowest(),
@@ -110,13 +109,13 @@ def explained(found: Explanation) -> dict[str, Any]:
     }
 
 
-def _login(login: Login) -> dict[str, Any]:
+def _login(login: LoginStatus) -> dict[str, Any]:
     """Whose login it is and until when it is valid; never what is secret in it."""
     return {
-        "user": remembered(login.credentials.user, _LONGEST_USER),
+        "user": remembered(login.user, _LONGEST_USER),
         "refused": login.refused,
         "version": login.version,
-        "expires_at": login.credentials.expires_at,
+        "expires_at": login.expires_at,
     }
 
 

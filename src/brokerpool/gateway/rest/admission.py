@@ -8,7 +8,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway.places import Places
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.rest.connection import BODY_SECONDS, Connection
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
 from brokerpool.gateway.rest.stream import json_response
@@ -25,11 +25,11 @@ _REFUSED = RequestRefusedError(
 
 
 class Admission:
-    """Tells a request's connection whose turn it is, and refuses with 503 what is beyond the places."""
+    """Tells a request's connection whose turn it is, and refuses with 503 what is beyond the slots."""
 
-    def __init__(self, app: ASGIApp, places: Places[Connection]) -> None:
+    def __init__(self, app: ASGIApp, slots: ConnectionSlots[Connection]) -> None:
         self._app = app
-        self._places = places
+        self._slots = slots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope["state"][CONNECTION]
@@ -46,7 +46,7 @@ class Admission:
             return message
 
         with connection.request():
-            if self._places.full and not _asks_for_life(scope["path"]):
+            if self._slots.full and not _asks_for_life(scope["path"]):
                 status, answer = failure(_REFUSED)
                 headers = {"Retry-After": str(answer.retry_after)}
                 await json_response(answer, status, headers)(scope, receive, send)

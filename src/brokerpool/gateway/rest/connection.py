@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.lockout import network
-from brokerpool.gateway.places import Places
 
 logger = logging.getLogger("brokerpool.gateway")
 
@@ -32,8 +32,8 @@ _TLS_SHUTDOWN_SECONDS = 1.0
 class Connection(asyncio.Protocol):
     """Stands between a connection and the HTTP server inside, which has no limits of this kind."""
 
-    def __init__(self, places: Places[Connection], tls: ssl.SSLContext | None) -> None:
-        self._places = places
+    def __init__(self, slots: ConnectionSlots[Connection], tls: ssl.SSLContext | None) -> None:
+        self._slots = slots
         self._tls = tls
         self._transport: asyncio.Transport
         self._handshake: asyncio.Task[None] | None = None
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        leaves = self._places.enter(self, network(peer[0]) if peer else "")
+        leaves = self._slots.enter(self, network(peer[0]) if peer else "")
         if leaves is not None:
             leaves.abort()
         self._within(HEAD_SECONDS)
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._places.leave(self)
+        self._slots.leave(self)
         self._unlimited()
         if self._turn is not None:
             self._turn.cancel()
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection now."""
-        self._places.leave(self)
+        self._slots.leave(self)
         self._unlimited()
         self._transport.abort()
 
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
             del self.inside
 
     def _wait(self, seconds: float) -> None:
-        self._places.wait(self)
+        self._slots.wait(self)
         self._within(seconds)
 
     def _go_on(self) -> None:
@@ -214,9 +214,9 @@ class Connection(asyncio.Protocol):
         if self._body_until is not None:
             self._wait(self._body_until - asyncio.get_running_loop().time())
         elif self._requests:
-            self._places.answer(self)
+            self._slots.answer(self)
         else:
-            self._places.wait(self)
+            self._slots.wait(self)
 
     def _within(self, seconds: float) -> None:
         self._unlimited()

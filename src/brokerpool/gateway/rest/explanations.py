@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.explanation import Explanation, Owner
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.clients import Clients, client_number
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.market import unknown
@@ -64,7 +64,7 @@ class ExplainAnswer(msgspec.Struct):
     gap: GapTold | None
 
 
-def explanations(pool: WebSocketPool, clients: Clients) -> APIRouter:
+def explanations(upstream: Upstream, clients: Clients) -> APIRouter:
     """Return the endpoint /explain/{name}, which the guard keeps for the operator."""
     router = APIRouter(tags=["operations"])
     good = {"application/json": {"schema": {"type": "object", "required": ["instrument", "state", "why"]}}}
@@ -83,7 +83,7 @@ def explanations(pool: WebSocketPool, clients: Clients) -> APIRouter:
         except ValueError as error:
             code = ErrorCode.INVALID_PARAMETERS
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{error}.", code=code) from None
-        found = pool.explain(instrument)
+        found = upstream.inspection.explain(instrument)
         if not found.listed and found.state is None:
             raise unknown(instrument, HTTPStatus.NOT_FOUND)
         return json_response(_told(found, clients))

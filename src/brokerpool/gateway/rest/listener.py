@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from brokerpool.gateway.places import Places
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.rest.admission import CONNECTION
 from brokerpool.gateway.rest.connection import Connection
 from brokerpool.transport.listening import ACCEPTED_A_TURN, lengthen_backlog, listen_on
@@ -65,11 +65,11 @@ class RestServer:
         self,
         sockets: list[socket.socket],
         app: ASGIApp,
-        places: Places[Connection],
+        slots: ConnectionSlots[Connection],
         tls: ssl.SSLContext | None,
     ) -> None:
         self.port = int(sockets[0].getsockname()[1])
-        self._places = places
+        self._slots = slots
         self._tls = tls
         config = uvicorn.Config(
             app,
@@ -93,11 +93,11 @@ class RestServer:
         self._server.should_exit = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._task, _STOP_SECONDS)
-        for connection in self._places:
+        for connection in self._slots:
             connection.abort()
 
     def _connection(self, *, app_state: dict[str, Any], **server: Any) -> Connection:  # noqa: ANN401  (uvicorn's)
-        connection = Connection(self._places, self._tls)
+        connection = Connection(self._slots, self._tls)
         # uvicorn's own types are those of a class, whose constructor is not declared.
         inside: Any = _Http
         connection.inside = inside(app_state={**app_state, CONNECTION: connection}, **server)
@@ -109,16 +109,16 @@ async def serve_rest(
     port: int,
     app: ASGIApp,
     *,
-    places: Places[Connection],
+    slots: ConnectionSlots[Connection],
     tls: ssl.SSLContext | None = None,
 ) -> RestServer:
     """Listen for HTTP, as `listen_on` does. Raises OSError when the address is taken.
 
-    `app` has an `Admission` with the same places; of connections, those that wait give way to new ones. With
+    `app` has an `Admission` with the same slots; of connections, those that wait give way to new ones. With
     `tls` it is HTTPS.
     """
     sockets = await listen_on(host, port)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; inherited by what is accepted
         for sock in sockets:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
-    return RestServer(sockets, app, places, tls)
+    return RestServer(sockets, app, slots, tls)

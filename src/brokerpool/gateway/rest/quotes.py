@@ -25,7 +25,7 @@ from brokerpool.instruments import Instrument
 #: A symbol as it was sent, and what it means.
 _Asked: TypeAlias = tuple[Pair, Instrument]
 
-#: Symbols that are handed to the pool in one turn of the loop: about a millisecond, and a call of Kite's.
+#: Symbols that are handed to the pool in one turn of the loop: about a millisecond.
 _TOGETHER = 500
 
 _NOT_LISTED = "The broker does not list it."

@@ -146,12 +146,12 @@ _HTTP = (
         "host_idle_connections",
         otel="http.client.open_connections (http.connection.state=idle)",
     ),
-    Field("queued{lane}", GAUGE, "calls", "Calls that stand in line.", "queued_calls"),
+    Field("queued{lane}", GAUGE, "calls", "Calls that wait in the queue.", "queued_calls"),
     Field(
         "oldest_wait_seconds",
         GAUGE,
         "seconds",
-        "How long the first in line has waited, 0 when nobody waits.",
+        "How long the first in the queue has waited, 0 when nobody waits.",
         "oldest_wait_seconds",
     ),
     Field("holders[].call", TEXT, "", "What is being called, without its parameters."),
@@ -196,7 +196,7 @@ _HTTP = (
         "Orders that were sent and got no clear answer.",
         "outcomes_unknown_total",
     ),
-    Field("wait_seconds", HISTOGRAM, "seconds", "Time that calls stood in line.", "wait_seconds"),
+    Field("wait_seconds", HISTOGRAM, "seconds", "Time that calls waited in the queue.", "wait_seconds"),
     Field(
         "connect_seconds",
         HISTOGRAM,

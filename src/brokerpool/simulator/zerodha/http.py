@@ -16,14 +16,13 @@ from typing import Any
 from aiohttp import web
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.faults import Faults, Refuse
 from brokerpool.simulator.history import History
-from brokerpool.simulator.http_listener import break_off
 from brokerpool.simulator.ledger import Ledger
-from brokerpool.simulator.listings import Listing, instruments_csv
+from brokerpool.simulator.listings import Listing
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.rates import RequestRates
-from brokerpool.simulator.zerodha import shapes
+from brokerpool.simulator.zerodha import intervals, shapes
+from brokerpool.simulator.zerodha.instruments import instruments_csv
 from brokerpool.simulator.zerodha.login import KiteLogin
 from brokerpool.simulator.zerodha.order_routes import OrderDesk
 from brokerpool.simulator.zerodha.shapes import failure, success
@@ -48,26 +47,24 @@ class KiteApi:
         history: History,
         orders: OrderBook,
         rates: RequestRates,
-        faults: Faults,
         ledger: Ledger,
         accepts: Callable[[str, str], bool],
         login: KiteLogin,
     ) -> None:
         self._listings = listings
+        self._quotes = quotes
         self._by_key = {listing.key: quotes[listing.token] for listing in listings}
         self._history = history
         self._checkout = OrderDesk(orders, listings, quotes)
         self._rates = rates
-        self._faults = faults
         self._ledger = ledger
         self._accepts = accepts
         self._login = login
         self._files: dict[str | None, bytes] = {}
 
-    def app(self) -> web.Application:
-        """Return the application with its routes."""
-        app = web.Application(middlewares=[self._failing])
-        router, own, checkout = app.router, self._own, self._checkout
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Add every endpoint."""
+        own, checkout = self._own, self._checkout
         router.add_get("/instruments", self._limited("other", self._instruments))
         router.add_get("/instruments/{exchange}", self._limited("other", self._instruments))
         router.add_get(
@@ -87,37 +84,8 @@ class KiteApi:
         router.add_get("/connect/finished", self._login.finished)
         router.add_post("/session/token", self._limited("other", self._login.exchange))
         router.add_delete("/session/token", self._limited("other", self._login.log_out))
-        return app
 
     # -- what every request goes through ------------------------------------------------------------------
-
-    @web.middleware
-    async def _failing(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Count the request, and let it meet the faults that are on."""
-        resource = request.match_info.route.resource
-        endpoint = resource.canonical if resource else "unknown"
-        self._ledger.http_requests[
-            endpoint if request.method == "GET" else f"{request.method} {endpoint}"
-        ] += 1
-        if self._faults.latency_ms:
-            await asyncio.sleep(self._faults.latency_ms / 1000.0)
-        answer = await self._met(request, handler)
-        self._ledger.http_answers[answer.status] += 1
-        broken = self._faults.broken_answer(request.method, request.path)
-        if broken is not None:
-            self._ledger.http_broken += 1
-            return await break_off(broken, request, answer)
-        return answer
-
-    async def _met(self, request: web.Request, handler: _Handler) -> web.Response:
-        if self._faults.down:
-            return failure(503, "The simulated broker is down.")
-        refuse = self._faults.http_refusal(request.method, request.path)
-        if refuse is None:
-            return await _answered(request, handler)
-        if refuse.carried_out:
-            await _answered(request, handler)
-        return _refused(refuse)
 
     def _own(self, group: str, handler: _Handler) -> _Handler:
         """Let only the account's owner through, and not too often."""
@@ -166,13 +134,12 @@ class KiteApi:
             with_oi = _flag(query, "oi")
             # Continuous data is that of a contract's predecessors; the simulator's contracts have none.
             _flag(query, "continuous")
+            minutes = intervals.minutes(request.match_info["interval"], begin, end)
             # Years of candles take a while.
-            found = await asyncio.to_thread(
-                self._history.candles, token, request.match_info["interval"], begin, end
-            )
+            found = await asyncio.to_thread(self._history.candles, token, minutes, begin, end)
         except ValueError as error:
             return failure(400, str(error))
-        return success(shapes.candles(found, token, with_oi))
+        return success(shapes.candles(found, self._quotes[token].unit, with_oi))
 
     async def _profile(self, request: web.Request) -> web.Response:
         return success(shapes.profile(sorted({listing.exchange for listing in self._listings})))
@@ -187,26 +154,6 @@ class KiteApi:
             return success({key: shape(self._by_key[key]) for key in keys if key in self._by_key})
 
         return quote
-
-
-async def _answered(request: web.Request, handler: _Handler) -> web.Response:
-    try:
-        answer = await handler(request)
-    except web.HTTPException as error:
-        # No such route, or not with this method, or a body that is too long.
-        return failure(error.status, error.reason)
-    assert isinstance(answer, web.Response)
-    return answer
-
-
-def _refused(refuse: Refuse) -> web.Response:
-    if refuse.text is not None:
-        answer = web.Response(status=refuse.status, text=refuse.text)
-    else:
-        answer = failure(refuse.status, "Refused on command.")
-    if refuse.retry_after is not None:
-        answer.headers["Retry-After"] = str(refuse.retry_after)
-    return answer
 
 
 def _instrument_file(rows: Sequence[Listing]) -> bytes:

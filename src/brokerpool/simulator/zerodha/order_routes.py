@@ -10,10 +10,10 @@ import msgspec
 from aiohttp import web
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.listings import Listing, divisor
+from brokerpool.simulator.listings import Listing
 from brokerpool.simulator.orders import OrderBook, OrderChange, OrderError, OrderRequest
 from brokerpool.simulator.zerodha import shapes
-from brokerpool.simulator.zerodha.shapes import failure, success
+from brokerpool.simulator.zerodha.shapes import VARIETIES, failure, success
 
 _Form = TypeVar("_Form", OrderRequest, OrderChange)
 _Endpoint = Callable[["OrderDesk", web.Request], Awaitable[web.Response]]
@@ -58,7 +58,10 @@ class OrderDesk:
         """Make one order."""
         wanted = await _form(request, OrderRequest)
         listing, last_price = self._listing(wanted)
-        order = self._book.place(request.match_info["variety"], wanted, listing, last_price)
+        variety = request.match_info["variety"]
+        if variety not in VARIETIES:
+            raise ValueError(f"invalid variety: {variety!r}; varieties: {', '.join(VARIETIES)}")
+        order = self._book.place(variety, wanted, listing, last_price)
         return success({"order_id": order.order_id})
 
     @_telling_errors
@@ -81,7 +84,7 @@ class OrderDesk:
         listing = self._listings.get(f"{wanted.exchange}:{wanted.tradingsymbol}")
         if listing is None:
             raise ValueError(f"Invalid tradingsymbol: {wanted.exchange}:{wanted.tradingsymbol}")
-        return listing, self._quotes[listing.token].ltp / divisor(listing.token)
+        return listing, self._quotes[listing.token].ltp / listing.unit
 
 
 async def _form(request: web.Request, kind: type[_Form]) -> _Form:

@@ -10,8 +10,7 @@ from aiohttp import web
 
 from brokerpool.simulator.exchange import LEVELS, Quote
 from brokerpool.simulator.history import IST, Candle
-from brokerpool.simulator.listings import divisor
-from brokerpool.simulator.orders import VARIETIES, Order
+from brokerpool.simulator.orders import Order
 
 #: The name of an error by its status, where the broker documents one; any other is a GeneralException.
 _ERROR_TYPES = {
@@ -25,6 +24,9 @@ _ERROR_TYPES = {
 
 #: The account's holder, who is nobody.
 USER_ID = "SIM001"
+
+#: The kinds of orders; all of them are treated alike.
+VARIETIES = ("regular", "amo", "co", "iceberg", "auction")
 
 
 def success(data: object) -> web.Response:
@@ -40,12 +42,12 @@ def failure(status: int, message: str, error_type: str | None = None) -> web.Res
 
 def ltp(quote: Quote) -> dict[str, Any]:
     """Return what `/quote/ltp` tells of an instrument."""
-    return {"instrument_token": quote.token, "last_price": quote.ltp / divisor(quote.token)}
+    return {"instrument_token": quote.token, "last_price": quote.ltp / quote.unit}
 
 
 def ohlc(quote: Quote) -> dict[str, Any]:
     """Return what `/quote/ohlc` tells of an instrument."""
-    unit = divisor(quote.token)
+    unit = quote.unit
     return {
         **ltp(quote),
         "ohlc": {
@@ -59,7 +61,7 @@ def ohlc(quote: Quote) -> dict[str, Any]:
 
 def full(quote: Quote) -> dict[str, Any]:
     """Return what `/quote` tells of an instrument; an index has neither quantities nor a book."""
-    unit = divisor(quote.token)
+    unit = quote.unit
     general = {
         **ohlc(quote),
         "timestamp": local(quote.exchange_time),
@@ -88,9 +90,11 @@ def full(quote: Quote) -> dict[str, Any]:
     }
 
 
-def candles(found: Sequence[Candle], token: int, with_oi: bool) -> dict[str, Any]:
-    """Return rows of time, open, high, low, close, volume and, when asked for, open interest."""
-    unit = divisor(token)
+def candles(found: Sequence[Candle], unit: int, with_oi: bool) -> dict[str, Any]:
+    """Return rows of time, open, high, low, close, volume and, when asked for, open interest.
+
+    `unit` is how many units of a price make a rupee.
+    """
     return {
         "candles": [
             [

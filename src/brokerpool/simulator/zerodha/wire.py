@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from enum import Enum
+
+import msgspec
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.listings import INDICES
+from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.zerodha.instruments import INDICES
 from brokerpool.ticks import Mode
 
 #: One byte, which clients take as a sign of life.
@@ -119,21 +121,15 @@ def trimmed(packet: bytes, mode: Mode) -> bytes:
     return _COUNT.pack(len(packet)) + packet
 
 
-class Malformation(Enum):
-    """Ways in which a frame can be wrong; the value is its name in the control interface."""
-
-    #: The last packet ends before its length.
-    TRUNCATED = "truncated"
-    #: Every packet is of a token that nobody lists.
-    UNKNOWN_TOKEN = "unknown_token"
-    #: Every packet is one byte longer than any layout.
-    WRONG_LENGTH = "wrong_length"
-
-
 def malformed(kind: Malformation, records: Sequence[bytes]) -> bytes:
-    """Return the frame of the records, spoilt in one way."""
+    """Return the frame of the records, spoilt in one way; of a wrong length means a byte too long."""
     if kind is Malformation.TRUNCATED:
         return frame(records)[:-3]
     if kind is Malformation.UNKNOWN_TOKEN:
         return frame([record[:2] + b"\xff\xff\xff\x01" + record[6:] for record in records])
     return frame([_COUNT.pack(len(record) - 1) + record[2:] + b"\x00" for record in records])
+
+
+def error(text: str) -> bytes:
+    """Return the text message that tells a client what is wrong with its request."""
+    return msgspec.json.encode({"type": "error", "data": text})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.conditions import Code, Facts
@@ -33,12 +33,12 @@ class DatabaseState(NamedTuple):
     opened: bool = True
 
 
-class Vitals:
+class HealthMonitor:
     """Looks after one gateway from the moment at which it is made until `stop`."""
 
     def __init__(
         self,
-        pool: WebSocketPool,
+        upstream: Upstream,
         instruments: InstrumentRefresh,
         breakers: Callable[[], Mapping[str, str]],
         database: Callable[[], DatabaseState],
@@ -48,7 +48,7 @@ class Vitals:
 
         `certificate_ends` gives the epoch seconds at which the certificate ends, None where there is none.
         """
-        self._pool = pool
+        self._upstream = upstream
         self._instruments = instruments
         self._breakers = breakers
         self._database = database
@@ -65,7 +65,7 @@ class Vitals:
 
     def verdict(self) -> Verdict:
         """Judge the health of this moment."""
-        return self._judge(self._pool.get_pool_stats()["websocket"], self._breakers())
+        return self._judge(self._upstream.get_pool_stats()["websocket"], self._breakers())
 
     def latest(self) -> Verdict:
         """Return the last verdict, at most a second old: of the statistics that were asked for last."""
@@ -82,22 +82,22 @@ class Vitals:
         """
         verdict = self._judge(websocket, breakers)
         holding = {reason.code for reason in verdict.reasons}
-        login = self._pool.feed.login
+        login = self._upstream.inspection.login()
         return {
             "broker": {
                 **self._instruments.stats(),
                 "login_refused": login.refused,
                 "login_version": login.version,
                 "login_failures": login.failures,
-                "login_rest_seconds": round(login.rest, 1),
-                "login_expires_at": login.credentials.expires_at,
+                "login_rest_seconds": round(login.rest_seconds, 1),
+                "login_expires_at": login.expires_at,
             },
             "health": {
                 "status": verdict.status.value,
                 "ready": verdict.ready,
                 "reasons": {code.value: code in holding for code in Code},
             },
-            "journal": {"events": self._pool.journal.counts()},
+            "journal": {"events": self._upstream.journal.counts()},
             "process": {
                 "version": self._version,
                 "uptime_seconds": round(self._loop.time() - self._began, 3),
@@ -115,14 +115,14 @@ class Vitals:
         self._handle.cancel()
 
     def _judge(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> Verdict:
-        pool = self._pool
+        upstream = self._upstream
         database, ends = self._database(), self._certificate_ends()
         facts = Facts(
-            instruments=len(pool.feed.book),
+            instruments=len(upstream.book),
             instruments_fault=self._instruments.fault,
-            login_refused=pool.feed.login.refused,
-            symbols=len(pool.demand),
-            unserved=pool.symbols_unserved,
+            login_refused=upstream.inspection.login().refused,
+            symbols=len(upstream.demand),
+            unserved=upstream.symbols_unserved,
             gaps_open=websocket["gaps_open"],
             connections_allowed=websocket["allowed_connections"],
             max_connections=websocket["max_connections"],

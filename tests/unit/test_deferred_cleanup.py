@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from brokerpool.gateway.departures import Departures
+from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.testing.virtual_loop import run
 from tests.gateway_client import client, gateway
 from tests.rehearsal import until
@@ -26,15 +26,15 @@ def test_all_of_them_are_worked_off_in_order_and_a_fault_of_one_stops_no_other()
     async def main() -> None:
         told: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-        departures = Departures()
+        cleanup = DeferredCleanup()
         for left in (steps("a", 3), faulty(), steps("b", 2)):
-            departures.add(left)
+            cleanup.add(left)
         assert done == [], "from the next turn on"
         await asyncio.sleep(1)
         assert done == ["a0", "a1", "a2", "b0", "b1"]
         assert len(told) == 1
-        departures.add(steps("c", 5))
-        departures.close()
+        cleanup.add(steps("c", 5))
+        cleanup.close()
         await asyncio.sleep(1)
         assert len(done) == 5
 
@@ -43,7 +43,7 @@ def test_all_of_them_are_worked_off_in_order_and_a_fault_of_one_stops_no_other()
 
 def test_a_share_is_taken_in_a_turn_and_the_others_have_theirs_in_between() -> None:
     async def main() -> None:
-        departures, loop, seen = Departures(), asyncio.get_running_loop(), 0
+        cleanup, loop, seen = DeferredCleanup(), asyncio.get_running_loop(), 0
 
         def long() -> Iterator[None]:
             for _ in range(100):
@@ -52,8 +52,8 @@ def test_a_share_is_taken_in_a_turn_and_the_others_have_theirs_in_between() -> N
                     pass
                 yield
 
-        departures.add(long())
-        while len(departures):
+        cleanup.add(long())
+        while len(cleanup):
             seen += 1
             await asyncio.sleep(0)
         assert seen > 30
@@ -72,8 +72,8 @@ def test_what_clients_held_that_left_at_once_is_given_up_and_those_who_stay_keep
                 await session.subscribe(*names)
                 session.connection.transport.abort()
             await until(lambda: served_by.clients == 1)
-            await until(lambda: len(served_by.pool.demand) == 5)
-            assert set(served_by._fanout._topics) == set(served_by.pool.demand.instruments())
+            await until(lambda: len(served_by.upstream.demand) == 5)
+            assert set(served_by._fanout._topics) == set(served_by.upstream.demand.instruments())
             assert len(served_by._fanout._audiences) == 1
             for each in leaving:
                 await each.__aexit__(None, None, None)

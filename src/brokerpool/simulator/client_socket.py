@@ -1,20 +1,18 @@
-"""One client's WebSocket at the simulated Kite: its requests, its ticks, its heartbeat."""
+"""One client's WebSocket at the simulated broker: its requests, its ticks, its heartbeat."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
-
 from brokerpool.simulator.audience import Audience
 from brokerpool.simulator.faults import Faults
+from brokerpool.simulator.front import Outcome, Subscriptions, Wire
 from brokerpool.simulator.ledger import Ledger
-from brokerpool.simulator.subscriptions import MODE_NAMES, Outcome, Subscriptions
-from brokerpool.simulator.zerodha.wire import HEARTBEAT, PACKETS_PER_FRAME, frame, malformed
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link, LinkHandler
 
@@ -44,17 +42,26 @@ class Venue:
     """What all sockets of the simulated account share."""
 
     source: Source
+    wire: Wire
+    #: Reads the requests of a new socket.
+    subscriptions: Callable[[], Subscriptions]
     faults: Faults
     ledger: Ledger
-    max_tokens: int
     #: Whether a subscribe is answered at once with the last known packet.
     snapshot: bool
-    audience: Audience[KiteSocket] = field(default_factory=Audience)
-    sockets: dict[int, KiteSocket] = field(default_factory=dict)
+    audience: Audience[ClientSocket] = field(default_factory=Audience)
+    sockets: dict[int, ClientSocket] = field(default_factory=dict)
     #: Sockets whose client has more to read than is kept for it.
-    full: set[KiteSocket] = field(default_factory=set)
+    full: set[ClientSocket] = field(default_factory=set)
     #: Set while every socket can take more.
     room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def link(self, number: int) -> Link:
+        """Return the connection of a socket. Raises LookupError when no such socket is open."""
+        socket = self.sockets.get(number)
+        if socket is None or socket.link is None:
+            raise LookupError(f"no socket {number} is open; open are {sorted(self.sockets)}")
+        return socket.link
 
     async def beat(self, interval: float) -> None:
         """Send each socket a heartbeat when it was idle for `interval` seconds, until cancelled."""
@@ -65,7 +72,7 @@ class Venue:
             await asyncio.sleep(min([now + interval, *due]) - now)
 
 
-class KiteSocket(LinkHandler):
+class ClientSocket(LinkHandler):
     """Serves one client; what it cannot take is dropped and counted, never stored."""
 
     def __init__(self, number: int, venue: Venue, opened_at: float) -> None:
@@ -73,7 +80,8 @@ class KiteSocket(LinkHandler):
         self.opened_at = opened_at
         self.link: Link | None = None
         self._venue = venue
-        self._subscriptions = Subscriptions(venue.max_tokens, venue.source.lists)
+        self._subscriptions = venue.subscriptions()
+        self._wire = venue.wire
         self._loop = asyncio.get_running_loop()
         self._last_sent = self._loop.time()
         self._end: asyncio.TimerHandle | None = None
@@ -81,7 +89,7 @@ class KiteSocket(LinkHandler):
         self._pending: list[bytes] = []
         # Tokens whose last known packet is to be sent: never more than are subscribed to.
         self._owed: dict[int, None] = {}
-        self._inbox: deque[str] = deque()
+        self._inbox: deque[str | bytes] = deque()
         self._recent: deque[float] = deque(maxlen=_INBOX_LIMIT)
         self._control_messages = 0
         self._frames_sent = 0
@@ -104,20 +112,10 @@ class KiteSocket(LinkHandler):
             self._end = self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY)
 
     def text(self, message: str) -> None:
-        self._count_request()
-        latency = self._venue.faults.latency_ms / 1000.0
-        if not latency and not self._inbox:
-            self._carry_out(message)
-        elif len(self._inbox) < _INBOX_LIMIT:
-            self._inbox.append(message)
-            self._loop.call_later(latency, self._carry_out_first)
-        elif self.link is not None:
-            self.link.close(_POLICY_VIOLATION, f"more than {_INBOX_LIMIT} requests waiting")
+        self._take(message)
 
     def binary(self, message: bytes | memoryview) -> None:
-        self._count_request()
-        self._venue.ledger.malformed_requests += 1
-        self._send_error("Requests are text messages.")
+        self._take(bytes(message))
 
     def paused(self) -> None:
         self._paused = True
@@ -153,7 +151,7 @@ class KiteSocket(LinkHandler):
         self._pending.append(record)
 
     def flush(self) -> None:
-        """Send the kept packets in one frame (in several above 500 packets)."""
+        """Send the kept packets in one frame, in several when they are more than the wire puts in one."""
         records = self._pending
         if not records:
             return
@@ -165,8 +163,9 @@ class KiteSocket(LinkHandler):
             self._ticks_muted += len(records)
             ledger.ticks_muted += len(records)
             return
-        for start in range(0, len(records), PACKETS_PER_FRAME):
-            chunk = records[start : start + PACKETS_PER_FRAME]
+        most = self._wire.PACKETS_PER_FRAME
+        for start in range(0, len(records), most):
+            chunk = records[start : start + most]
             if self._paused:
                 self._frames_dropped += 1
                 self._ticks_dropped += len(chunk)
@@ -174,7 +173,7 @@ class KiteSocket(LinkHandler):
                 ledger.ticks_dropped += len(chunk)
                 continue
             kind = self._venue.faults.malformation()
-            self._send(frame(chunk) if kind is None else malformed(kind, chunk))
+            self._send(self._wire.frame(chunk) if kind is None else self._wire.malformed(kind, chunk))
             self._ticks_sent += len(chunk)
             ledger.ticks_sent += len(chunk)
 
@@ -183,7 +182,7 @@ class KiteSocket(LinkHandler):
         if now - self._last_sent < interval:
             return self._last_sent + interval
         if not self._paused and not self._venue.faults.silent(self.number):
-            self._send(HEARTBEAT)
+            self._send(self._wire.HEARTBEAT)
         return now + interval
 
     def report(self) -> dict[str, Any]:
@@ -192,7 +191,7 @@ class KiteSocket(LinkHandler):
             "id": self.number,
             "peer": self.link.peer if self.link else None,
             "opened": self.opened_at,
-            "tokens": {str(token): MODE_NAMES[mode] for token, mode in self._subscriptions.modes.items()},
+            "tokens": self._subscriptions.report(),
             "entries": self._subscriptions.entries,
             "control_messages": self._control_messages,
             "violations": self._violations,
@@ -212,6 +211,17 @@ class KiteSocket(LinkHandler):
         if not self._venue.full:
             self._venue.room.set()
 
+    def _take(self, message: str | bytes) -> None:
+        self._count_request()
+        latency = self._venue.faults.latency_ms / 1000.0
+        if not latency and not self._inbox:
+            self._carry_out(message)
+        elif len(self._inbox) < _INBOX_LIMIT:
+            self._inbox.append(message)
+            self._loop.call_later(latency, self._carry_out_first)
+        elif self.link is not None:
+            self.link.close(_POLICY_VIOLATION, f"more than {_INBOX_LIMIT} requests waiting")
+
     def _count_request(self) -> None:
         now = self._loop.time()
         recent, ledger = self._recent, self._venue.ledger
@@ -226,7 +236,7 @@ class KiteSocket(LinkHandler):
         if self._inbox:
             self._carry_out(self._inbox.popleft())
 
-    def _carry_out(self, message: str) -> None:
+    def _carry_out(self, message: str | bytes) -> None:
         if self.link is None or self.link.closed:
             return
         outcome = self._subscriptions.handle(message)
@@ -258,7 +268,7 @@ class KiteSocket(LinkHandler):
     def _send_error(self, text: str) -> None:
         # Also answers are not stored for a client that sends and never reads.
         if not self._paused and self.link is not None:
-            self.link.send_text(msgspec.json.encode({"type": "error", "data": text}))
+            self.link.send_text(self._wire.error(text))
             self._last_sent = self._loop.time()
 
     def _send_owed(self) -> None:
@@ -267,7 +277,7 @@ class KiteSocket(LinkHandler):
         for token in self._venue.faults.muted_tokens(self.number):
             self._owed.pop(token, None)
         while self._owed and not self._paused:
-            tokens = list(itertools.islice(self._owed, PACKETS_PER_FRAME))
+            tokens = list(itertools.islice(self._owed, self._wire.PACKETS_PER_FRAME))
             records = []
             for token in tokens:
                 del self._owed[token]
@@ -276,7 +286,7 @@ class KiteSocket(LinkHandler):
                     records.append(record)
             if records:
                 self._venue.ledger.snapshots_sent += len(records)
-                self._send(frame(records))
+                self._send(self._wire.frame(records))
 
     def _send(self, message: bytes) -> None:
         if self.link is not None:

@@ -1,4 +1,4 @@
-"""Which connections a listener keeps when more come than it has places for; pure."""
+"""Which connections a listener keeps when more come than it has slots for; pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Places(Generic[T]):
+class ConnectionSlots(Generic[T]):
     """Connections, each of which waits for its peer or is being answered.
 
     One that waits (for a request, for the rest of one, for its peer to read, for a key) costs nothing but its
-    place, and gives it to a newcomer when all are taken: the one that has waited longest, of the address that
+    slot, and gives it to a newcomer when all are taken: the one that has waited longest, of the address that
     has most waiting. So who leaves hundreds open loses those, and nobody else's.
     """
 
@@ -30,12 +30,12 @@ class Places(Generic[T]):
 
     @property
     def full(self) -> bool:
-        """True when one more request is being answered than there are places for."""
+        """True when one more request is being answered than there are slots for."""
         return self._answered > self._most
 
     @property
     def taken(self) -> bool:
-        """True when no newcomer finds a place, because nobody who has one waits."""
+        """True when no newcomer finds a slot, because nobody who has one waits."""
         return len(self._addresses) >= self._most + self._spare and not self._waiting
 
     def enter(self, connection: T, address: str) -> T | None:
@@ -86,4 +86,4 @@ class Places(Generic[T]):
             del self._waiting[address]
 
     def __repr__(self) -> str:
-        return f"<Places {len(self)} connections, {self._answered} of at most {self._most} answered>"
+        return f"<ConnectionSlots {len(self)} connections, {self._answered} of at most {self._most} answered>"

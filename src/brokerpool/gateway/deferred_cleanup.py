@@ -11,7 +11,7 @@ _SHARE_SECONDS = 0.001
 _DONE = object()
 
 
-class Departures:
+class DeferredCleanup:
     """Works off what is left to do of those who are gone, in the order in which they went.
 
     A proxy that restarts, or a network that goes, takes hundreds of clients along in one moment; those that

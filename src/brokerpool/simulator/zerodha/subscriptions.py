@@ -12,16 +12,15 @@ Where the broker's documentation is silent, this is what is assumed:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from brokerpool.simulator.front import Outcome
 from brokerpool.ticks import Mode
 
 MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
-MODE_NAMES = {mode: name for name, mode in MODES.items()}
-
-_NOTHING: list[int] = []
+_MODE_NAMES = {mode: name for name, mode in MODES.items()}
 
 
 class _Request(msgspec.Struct):
@@ -29,20 +28,8 @@ class _Request(msgspec.Struct):
     v: Any = None
 
 
-class Outcome(NamedTuple):
-    """What a request changed; with an `error` nothing did."""
-
-    added: list[int] = _NOTHING
-    removed: list[int] = _NOTHING
-    #: Tokens whose mode is another one than before.
-    remoded: list[int] = _NOTHING
-    error: str | None = None
-    #: True when the request would have crossed the limit.
-    over_limit: bool = False
-
-
-class Subscriptions:
-    """The tokens of one socket with their modes; `handle` takes the text messages of its client."""
+class KiteSubscriptions:
+    """The tokens of one socket with their modes; `handle` takes the messages of its client."""
 
     def __init__(self, limit: int, lists: Callable[[int], bool]) -> None:
         self._limit = limit
@@ -54,10 +41,12 @@ class Subscriptions:
         #: The most tokens that one request named.
         self.largest_batch = 0
 
-    def handle(self, text: str) -> Outcome:
-        """Carry out one request, or tell what is wrong with it; never raises, whatever the text is."""
+    def handle(self, message: str | bytes) -> Outcome:
+        """Carry out one request, or tell what is wrong with it; never raises, whatever the message is."""
+        if isinstance(message, bytes):
+            return Outcome(error="Requests are text messages.")
         try:
-            request = msgspec.json.decode(text, type=_Request)
+            request = msgspec.json.decode(message, type=_Request)
             match request.a:
                 case "subscribe":
                     return self._subscribe(self._tokens(request.v))
@@ -71,6 +60,10 @@ class Subscriptions:
         except (msgspec.MsgspecError, RecursionError):
             return Outcome(error="Malformed request. Expected JSON with a (the action) and v (the tokens).")
         return Outcome(error="Unknown action. Use subscribe, unsubscribe or mode.")
+
+    def report(self) -> dict[str, str]:
+        """Return the mode of every token in Kite's words, ready for JSON."""
+        return {str(token): _MODE_NAMES[mode] for token, mode in self.modes.items()}
 
     def _tokens(self, value: object) -> list[int]:
         tokens = msgspec.convert(value, list[int])

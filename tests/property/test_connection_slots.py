@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.gateway.places import Places
+from brokerpool.gateway.connection_slots import ConnectionSlots
 
 MOST, SPARE = 2, 2
 
@@ -26,7 +26,7 @@ steps = st.lists(
 def test_the_longest_waiting_of_the_busiest_address_gives_way_and_the_numbers_hold(
     steps: list[tuple[str, int, str]],
 ) -> None:
-    places: Places[int] = Places(MOST, SPARE)
+    slots: ConnectionSlots[int] = ConnectionSlots(MOST, SPARE)
     address: dict[int, str] = {}
     waiting: list[int] = []  # longest first
     peak = 0  # the most that were answered at once: none of them can give way
@@ -36,7 +36,7 @@ def test_the_longest_waiting_of_the_busiest_address_gives_way_and_the_numbers_ho
                 continue
             crowd = Counter(address[c] for c in waiting)
             full = len(address) >= MOST + SPARE and bool(waiting)
-            left = places.enter(which, where)
+            left = slots.enter(which, where)
             assert (left is not None) == full
             if left is not None:
                 assert crowd[address[left]] == max(crowd.values())
@@ -46,19 +46,19 @@ def test_the_longest_waiting_of_the_busiest_address_gives_way_and_the_numbers_ho
             address[which] = where
             waiting.append(which)
         elif what == "leave":
-            places.leave(which)
+            slots.leave(which)
             address.pop(which, None)
             waiting = [c for c in waiting if c != which]
         elif what == "answer":
-            places.answer(which)
+            slots.answer(which)
             waiting = [c for c in waiting if c != which]
         else:
-            places.wait(which)
+            slots.wait(which)
             if which in address and which not in waiting:
                 waiting.append(which)
-        assert sorted(places) == sorted(address)
+        assert sorted(slots) == sorted(address)
         answered = len(address) - len(waiting)
-        assert places.full == (answered > MOST)
-        assert places.taken == (len(address) >= MOST + SPARE and not waiting)
+        assert slots.full == (answered > MOST)
+        assert slots.taken == (len(address) >= MOST + SPARE and not waiting)
         peak = max(peak, answered)
-        assert len(places) <= max(MOST + SPARE, peak + 1)
+        assert len(slots) <= max(MOST + SPARE, peak + 1)

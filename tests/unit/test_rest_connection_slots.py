@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from brokerpool.gateway import server
-from brokerpool.gateway.places import Places
+from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.rest import connection as connections
 from brokerpool.gateway.server import Gateway
 from tests.gateway_client import KEY, gateway
@@ -123,7 +123,7 @@ IDLERS = {
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """Return the warnings, but for those of the gateway's own health: a busy machine, a certificate's end."""
-    return [r for r in caplog.records if r.levelno >= logging.WARNING and r.module != "vitals"]
+    return [r for r in caplog.records if r.levelno >= logging.WARNING and r.module != "health_monitor"]
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
@@ -160,7 +160,7 @@ def test_tls_handshakes_that_never_finish_or_fail_hold_no_place(
             assert await ended(await crowd.open(plain=True))
             await crowd.close()
             assert served_by._rest is not None
-            held = served_by._rest._places
+            held = served_by._rest._slots
             await until(lambda: not len(held))
 
     asyncio.run(main())
@@ -213,7 +213,7 @@ def test_who_does_not_read_gives_way_and_is_cut_off_in_time(monkeypatch: pytest.
     async def main() -> None:
         async with crowded() as (served_by, crowd, ask):
             assert served_by._rest is not None
-            held = served_by._rest._places
+            held = served_by._rest._slots
             for _ in range(MOST + SPARE):
                 await crowd.open(many, reads=False)
             await until(lambda: sum(c._unread for c in held) == MOST + SPARE)
@@ -246,7 +246,7 @@ def test_beyond_the_requests_that_are_answered_at_once_one_more_is_refused_and_h
             )
             asked = [asyncio.create_task(http.post(url, json=body)) for _ in range(MOST)]
             assert served_by._rest is not None
-            held = served_by._rest._places
+            held = served_by._rest._slots
             await until(lambda: held._answered == MOST)
             for path in ("/health", "/health/live"):
                 assert (await ask(path))[0] == 200
@@ -288,7 +288,7 @@ def test_the_time_to_read_an_answer_is_not_lengthened_by_a_request_behind_it_nor
 
     async def main() -> None:
         for reads_again in (False, True):
-            connection, line = connections.Connection(Places(1, 1), None), Line()
+            connection, line = connections.Connection(ConnectionSlots(1, 1), None), Line()
             connection.inside = Inside()  # type: ignore[assignment]
             connection.connection_made(line)
             with connection.request():
@@ -313,7 +313,7 @@ def test_what_is_read_of_pipelined_requests_and_not_yet_answered_is_one_read_at_
             most = 0
             for _ in range(400):
                 await asyncio.sleep(0)
-                most = max([most, *(len(c._held) for c in served_by._rest._places)])
+                most = max([most, *(len(c._held) for c in served_by._rest._slots)])
             assert 0 < most <= 256 * 1024
             assert (await ask("/health/live"))[0] == 200
 

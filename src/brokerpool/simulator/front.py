@@ -1,0 +1,126 @@
+"""What a simulated broker's folder brings to what all of them share: its wire, its names, its limits.
+
+A front is a subclass of `broker.SimulatedBroker` in `simulator/NAME/broker.py`, known there as `Simulator`;
+`fronts` finds it by the folder's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from brokerpool.brokers.limits import RateWindow
+from brokerpool.ticks import Mode
+
+if TYPE_CHECKING:
+    from brokerpool.simulator.exchange import Quote
+    from brokerpool.simulator.faults import Malformation
+    from brokerpool.simulator.listings import Kind, Listing
+
+_NOTHING: list[int] = []
+
+
+class Limits(NamedTuple):
+    """What the broker publishes: sockets of an account, tokens of a socket, heartbeats, rates of calls."""
+
+    max_sockets: int
+    max_tokens: int
+    heartbeat_seconds: float
+    #: By group of endpoints.
+    http_rates: Mapping[str, Sequence[RateWindow]]
+
+
+class Wire(Protocol):
+    """The messages that carry ticks; a module of functions is one.
+
+    A packet is what a message tells of one instrument, a record is a packet as it stands in a message.
+    """
+
+    #: Sent when a socket was idle: what clients take as a sign of life.
+    HEARTBEAT: bytes
+    #: A larger burst leaves in several messages, so that none grows without bound.
+    PACKETS_PER_FRAME: int
+
+    def record(self, quote: Quote, mode: Mode, /) -> bytes:
+        """Return the record of a quote in a mode."""
+        ...
+
+    def frame(self, records: Sequence[bytes], /) -> bytes:
+        """Return the message that carries the records."""
+        ...
+
+    def malformed(self, kind: Malformation, records: Sequence[bytes], /) -> bytes:
+        """Return the message of the records, spoilt in one way."""
+        ...
+
+    def packets(self, message: bytes, /) -> Iterator[bytes]:
+        """Yield the packets of a recorded message, whatever its bytes are."""
+        ...
+
+    def packet_token(self, packet: bytes, /) -> int | None:
+        """Return the token of a packet, None when it has none."""
+        ...
+
+    def trimmed(self, packet: bytes, mode: Mode, /) -> bytes:
+        """Return the record of a packet in a lower mode."""
+        ...
+
+    def error(self, text: str, /) -> bytes:
+        """Return the text message that tells a client what is wrong with its request."""
+        ...
+
+
+class Naming(Protocol):
+    """How the broker names what an exchange lists; a module of functions is one."""
+
+    def token(self, exchange: str, kind: Kind, exchange_token: int, /) -> int:
+        """Return the number, of its own in the list, by which the wire names an instrument."""
+        ...
+
+    def contract(self, name: str, kind: Kind, expiry: date, strike: float, /) -> str:
+        """Return the trading symbol of a future or an option."""
+        ...
+
+    def recorded(self, token: int, exchange: str, tradingsymbol: str, /) -> Listing:
+        """Return the row of an instrument of which a tape tells no more than this."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """What a client's request changed; with an `error` nothing did."""
+
+    added: list[int] = _NOTHING
+    removed: list[int] = _NOTHING
+    #: Tokens whose mode is another one than before.
+    remoded: list[int] = _NOTHING
+    error: str | None = None
+    #: True when the request would have crossed the limit.
+    over_limit: bool = False
+
+
+class Subscriptions(Protocol):
+    """The tokens of one socket; `handle` takes the messages of its client."""
+
+    @property
+    def modes(self) -> Mapping[int, Mode]:
+        """What is subscribed to."""
+        ...
+
+    @property
+    def entries(self) -> int:
+        """Subscribe entries that count against the limit."""
+        ...
+
+    @property
+    def largest_batch(self) -> int:
+        """The most tokens that one request named."""
+        ...
+
+    def handle(self, message: str | bytes) -> Outcome:
+        """Carry out one request, or tell what is wrong with it; never raises, whatever the message is."""
+        ...
+
+    def report(self) -> dict[str, str]:
+        """Return the mode of every token in the broker's words, ready for JSON."""
+        ...

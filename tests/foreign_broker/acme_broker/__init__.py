@@ -1,0 +1,1 @@
+"""Acme, a made-up broker that has little in common with Kite: JSON, a hello, signs of life, two tokens."""

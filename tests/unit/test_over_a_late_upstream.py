@@ -1,0 +1,90 @@
+"""The gateway's own tests once more, over an upstream whose answers and news come late and out of order."""
+
+from __future__ import annotations
+
+import asyncio
+from types import ModuleType
+
+import pytest
+
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway import composition
+from brokerpool.gateway.server import Gateway
+from tests.gateway_client import gateway
+from tests.late_upstream import LateUpstream
+from tests.unit import (
+    test_access,
+    test_clients,
+    test_dashboard_figures,
+    test_dashboard_stream,
+    test_deferred_cleanup,
+    test_ended_permissions,
+    test_gateway,
+    test_gateway_hostile_clients,
+    test_gateway_strangers,
+    test_gateway_tls,
+    test_gateway_turns,
+    test_monitor_explain,
+    test_monitor_health,
+    test_monitor_stats,
+    test_monitor_watched,
+    test_persistence,
+    test_refusal_log,
+    test_rest_browsers,
+    test_rest_endpoints,
+)
+
+_MODULES = (
+    test_access,
+    test_clients,
+    test_dashboard_figures,
+    test_dashboard_stream,
+    test_deferred_cleanup,
+    test_ended_permissions,
+    test_gateway,
+    test_gateway_hostile_clients,
+    test_gateway_strangers,
+    test_gateway_tls,
+    test_gateway_turns,
+    test_monitor_explain,
+    test_monitor_health,
+    test_monitor_stats,
+    test_monitor_watched,
+    test_persistence,
+    test_refusal_log,
+    test_rest_browsers,
+    test_rest_endpoints,
+)
+#: Those that start the gateway as a process of its own, or in which nobody subscribes for half a minute.
+_ELSEWHERE = {
+    "test_the_product_runs_on_stored_keys_and_logins_alone_and_a_new_login_needs_no_restart",
+    "test_thousands_of_wrong_keys_slow_no_right_one_and_end_in_a_lock_out_of_their_address",
+}
+url = test_persistence.url
+
+
+def _tests(module: ModuleType) -> dict[str, object]:
+    marks = getattr(module, "pytestmark", None)
+    tests = {n: t for n, t in vars(module).items() if n.startswith("test_") and n not in _ELSEWHERE}
+    return tests if marks is None else {name: marks(test) for name, test in tests.items()}
+
+
+for _module in _MODULES:
+    globals().update(_tests(_module))
+
+
+@pytest.fixture(autouse=True)
+def _late(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(settings, upstream, *rest):
+        assert isinstance(upstream, WebSocketPool)
+        return Gateway(settings, LateUpstream(upstream), *rest)
+
+    monkeypatch.setattr(composition, "Gateway", late)
+
+
+def test_the_gateway_of_these_tests_stands_over_a_late_upstream() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by):
+            assert isinstance(served_by.upstream, LateUpstream)
+
+    asyncio.run(main())

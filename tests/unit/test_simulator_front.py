@@ -1,0 +1,175 @@
+"""A second broker to be simulated is its front alone: market, faults, sockets, HTTP and control are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import ClassVar
+
+import aiohttp
+import pytest
+from aiohttp import web
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malformed
+from brokerpool.simulator.broker import SimulatedBroker
+from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.front import Limits, Naming, Outcome, Wire
+from brokerpool.simulator.fronts import brokers, front
+from brokerpool.simulator.listings import Kind, Listing
+from brokerpool.simulator.tape import Header, TapeWriter
+from brokerpool.ticks import Mode
+from brokerpool.transport import UpgradeRequest
+
+
+class MoonWire:
+    """Lines of token and price; a line that is spoilt has a question mark."""
+
+    HEARTBEAT = b"alive"
+    PACKETS_PER_FRAME = 10
+
+    def record(self, quote: Quote, mode: Mode) -> bytes:
+        return b"%d %d" % (quote.token, quote.ltp)
+
+    def frame(self, records: Sequence[bytes]) -> bytes:
+        return b"\n".join(records)
+
+    def malformed(self, kind: Malformation, records: Sequence[bytes]) -> bytes:
+        return b"?"
+
+    def packets(self, message: bytes) -> Iterator[bytes]:
+        yield from message.split(b"\n")
+
+    def packet_token(self, packet: bytes) -> int | None:
+        return int(packet.split()[0])
+
+    def trimmed(self, packet: bytes, mode: Mode) -> bytes:
+        return packet
+
+    def error(self, text: str) -> bytes:
+        return f"no: {text}".encode()
+
+
+class MoonNames:
+    """The exchange's own numbers are the tokens, as they are at most brokers."""
+
+    def token(self, exchange: str, kind: Kind, exchange_token: int) -> int:
+        return exchange_token
+
+    def contract(self, name: str, kind: Kind, expiry: date, strike: float) -> str:
+        return f"{name} {expiry} {strike:g} {kind}"
+
+    def recorded(self, token: int, exchange: str, tradingsymbol: str) -> Listing:
+        return Listing(token, exchange, tradingsymbol, tradingsymbol, token, price=100)
+
+
+class MoonSubscriptions:
+    """Every message is a token to be subscribed to."""
+
+    def __init__(self, limit: int, lists: Callable[[int], bool]) -> None:
+        self._limit = limit
+        self._lists = lists
+        self.modes: dict[int, Mode] = {}
+        self.largest_batch = 1
+
+    @property
+    def entries(self) -> int:
+        return len(self.modes)
+
+    def handle(self, message: str | bytes) -> Outcome:
+        if not message.isdigit() or not self._lists(int(message)):
+            return Outcome(error="what is that?")
+        if self.entries == self._limit:
+            return Outcome(error="too many", over_limit=True)
+        self.modes[int(message)] = Mode.LTP
+        return Outcome(added=[int(message)])
+
+    def report(self) -> dict[str, str]:
+        return {str(token): "price" for token in self.modes}
+
+
+class MoonSimulator(SimulatedBroker):
+    name = "moon"
+    limits = Limits(max_sockets=1, max_tokens=2, heartbeat_seconds=60.0, http_rates={})
+    wire: ClassVar[Wire] = MoonWire()
+    naming: ClassVar[Naming] = MoonNames()
+
+    def _subscriptions(self, limit: int, lists: Callable[[int], bool]) -> MoonSubscriptions:
+        return MoonSubscriptions(limit, lists)
+
+    def _refusal(self, request: UpgradeRequest) -> str | None:
+        return None if request.query.get("key") == self.api_key else "whose key is that?"
+
+    def _add_routes(self, router: web.UrlDispatcher) -> None:
+        async def moon(request: web.Request) -> web.Response:
+            return web.Response(text="full")
+
+        router.add_get("/moon", moon)
+
+    def _failure(self, status: int, message: str) -> web.Response:
+        return web.Response(status=status, text=message)
+
+    def credentials(self) -> dict[str, str]:
+        return {"api_key": self.api_key}
+
+    def login_page(self) -> str:
+        return self.http_url
+
+
+def test_the_brokers_that_can_be_simulated_are_the_folders_with_a_front() -> None:
+    assert brokers() == ["zerodha"]
+    assert front("zerodha") is KiteSimulator
+    with pytest.raises(ValueError, match="'fault_proxy' cannot be simulated; brokers: zerodha"):
+        front("fault_proxy")
+
+
+def test_another_brokers_front_is_all_that_its_simulator_needs() -> None:
+    async def main() -> None:
+        async with (
+            MoonSimulator(symbols=3, rate=0, snapshot=False, toxics={}) as broker,
+            aiohttp.ClientSession(broker.http_url) as http,
+            aiohttp.ClientSession(broker.control_url) as control,
+        ):
+            assert [row.token for row in broker.listings] == [2885, 1594, 3045]
+            url = f"{broker.ws_url}?key={broker.api_key}"
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"{broker.ws_url}?key=none")
+            assert refused.value.response.status_code == 403
+            assert refused.value.response.body == b"whose key is that?"
+            async with connect(url) as client:
+                for request in ("1594", "2885", "3045", b"hello"):
+                    await client.send(request)
+                assert {await client.recv(), await client.recv()} == {"no: too many", "no: what is that?"}
+                with pytest.raises(InvalidStatus) as crowded:
+                    await connect(url)
+                assert crowded.value.response.status_code == 429
+                await broker.step(3)
+                ticks = await client.recv()
+                assert isinstance(ticks, bytes)
+                assert {line.split()[0] for line in ticks.split(b"\n")} == {b"1594", b"2885"}
+                await broker.throw(FaultOrder(malformed=Malformed(Malformation.TRUNCATED)))
+                await broker.step(3)
+                assert await client.recv() == b"?"
+                async with control.get("/sockets") as told:
+                    assert [socket["tokens"] for socket in await told.json()] == [
+                        {"1594": "price", "2885": "price"}
+                    ]
+            async with http.get("/moon") as answer:
+                assert await answer.text() == "full"
+            await broker.down()
+            async with http.get("/moon") as answer:
+                assert (answer.status, await answer.text()) == (503, "The simulated broker is down.")
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_tape_of_another_broker_is_not_played(tmp_path: Path) -> None:
+    tape = tmp_path / "moon.tape"
+    with TapeWriter(tape, Header(broker="moon")):
+        pass
+    MoonSimulator(replay=tape)
+    with pytest.raises(ValueError, match="is a tape of 'moon'; zerodha cannot play it"):
+        KiteSimulator(replay=tape)
