@@ -8,7 +8,6 @@ import logging
 import pytest
 
 from brokerpool.brokers.account import Account
-from brokerpool.brokers.login import Credentials
 from brokerpool.feed.states import SymbolState
 from brokerpool.journal import Event
 from brokerpool.testing.conformance.subject import Subject
@@ -48,12 +47,12 @@ class PoolPromises(Subject):
         async def scenario(scene: Stage[Account]) -> None:
             await self.all_live(scene)
             dials = len(scene.broker.ledger.dials)
-            scene.broker.expire(self.next_token, politely=True)
+            scene.broker.expire(self.said(self.next_login), politely=True)
             await scene.until(lambda: scene.feed.login.refused, _A_WHILE, "the end of the login noticed")
             await asyncio.sleep(_A_WHILE)
             more = len(scene.broker.ledger.dials) - dials
             assert more <= 2, f"{more} dials were made with a login that has ended"
-            scene.feed.login.renew(Credentials(self.next_token))
+            scene.feed.login.renew(self.next_login)
             await scene.until(scene.all_live, _A_WHILE, "every symbol live with the new login")
             assert scene.broker.served() == scene.due(), "the broker serves something else than before"
 
@@ -127,12 +126,13 @@ class PoolPromises(Subject):
             scene.broker.kill_all()
             await scene.until(lambda: not scene.all_live(), 60, "the loss noticed")
             await scene.until(scene.all_live, _A_WHILE, "every symbol live again")
-            scene.broker.expire(self.next_token, politely=True)
+            scene.broker.expire(self.said(self.next_login), politely=True)
             await scene.until(lambda: feed.login.refused, _A_WHILE, "the end of the login noticed")
             shown.extend([str(pool.get_pool_stats()), *map(str, pool.journal.entries())])
             shown.extend(str(pool.explain(instrument)) for instrument in instruments)
 
-        secrets = [self.account().login.credentials.access_token, self.next_token, *self.secrets]
+        logins = (self.account().login.credentials, self.next_login)
+        secrets = {*self.secrets, *(token for c in logins for token in (c.access_token, self.said(c)))}
         with _Log() as log:
             self.rehearse(scenario)
         for text in (*shown, *log.lines):

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from brokerpool.brokers.account import Account
+from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.wire import Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.testing.dialect import Dialect, Message, Quote
@@ -26,8 +27,8 @@ NOW_MS = 1_767_587_400_000
 class Subject:
     """The adapter, and the broker's side of its wire; inherited by whoever is to be tested."""
 
-    #: A second access token, for the day after; of the shape that the adapter takes.
-    next_token = "conformance-next-token"
+    #: The login of the day after; of the shape that the adapter takes.
+    next_login = Credentials("conformance-next-token")
     #: What must not be shown besides the access token: a key, a password.
     secrets: Sequence[str] = ()
     #: Examples that hypothesis makes for each promise about random messages.
@@ -43,6 +44,10 @@ class Subject:
     def dialect(self) -> Dialect:
         """Return the broker's side of a new socket."""
         raise NotImplementedError
+
+    def said(self, credentials: Credentials) -> str:
+        """Return the token that is said to the feed: the access token, where it has none of its own."""
+        return credentials.access_token
 
     def limits_table(self) -> Mapping[str, Mapping[str, Any]]:
         """Return each figure with value, source and date; those of the package's `limits.toml`, usually."""
@@ -84,7 +89,7 @@ class Subject:
                 random=Random(1),
                 max_symbols=size,
                 max_connections=sockets,
-                broker=broker,
+                broker={"token": self.said(account.login.credentials), **broker},
             ) as scene:
                 await scenario(scene)
                 faults = scene.pool.get_pool_stats()["websocket"]["faults"]

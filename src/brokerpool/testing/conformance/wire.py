@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from brokerpool.brokers.account import Account, DialRefusal
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.wire import Farewell, Signal, SignalKind, Wire
 from brokerpool.feed.incoming import SMALL_BYTES
 from brokerpool.feed.reconcile import Reconciler
@@ -43,12 +42,12 @@ class WirePromises(Subject):
 
     def test_the_present_login_is_used_for_each_socket(self) -> None:
         account = self.account()
-        token = account.login.credentials.access_token
-        assert token in _said(account), "the access token stands neither in the endpoint nor in the hello"
-        account.login.renew(Credentials(self.next_token))
+        token, following = self.said(account.login.credentials), self.said(self.next_login)
+        assert token in _said(account), "the login stands neither in the endpoint nor in the hello"
+        account.login.renew(self.next_login)
         said = _said(account)
-        assert self.next_token in said, "a new access token is not used for the next socket"
-        assert token not in said, "the old access token is used for the next socket"
+        assert following in said, "a new login is not used for the next socket"
+        assert token not in said, "the old login is used for the next socket"
 
     def test_requests_lead_the_broker_to_what_is_wanted(self) -> None:
         tokens = list(self.players(self.account()))
