@@ -93,7 +93,6 @@ def test_a_refused_symbol_that_nobody_wants_any_more_is_forgotten_and_asked_for_
         symbol = await refuse(scene)
         scene.pool.unsubscribe(symbol)
         await asyncio.sleep(2)
-        assert not any("told drop" in line for line in scene.broker.ledger.lines), "it was never served"
         scene.broker.refused.clear()
         scene.pool.subscribe(symbol, Mode.QUOTE)
         await scene.until(scene.all_live, 5)

@@ -23,6 +23,8 @@ class Reconciler:
         self._adds: dict[Token, None] = {}
         #: What was sent and has changed its mode since: a refusal may be about either.
         self._changed: set[Token] = set()
+        #: What was sent and refused. It is dropped like all else: a request may have crossed the refusal.
+        self._refused: set[Token] = set()
 
     @property
     def wanted(self) -> Mapping[Token, Mode]:
@@ -43,7 +45,7 @@ class Reconciler:
         """Ask for a token, or for another mode of it."""
         self._wanted[token] = mode
         self._drops.pop(token, None)
-        if self._sent.get(token) == mode:
+        if self._sent.get(token) == mode and token not in self._refused:
             self._adds.pop(token, None)
         else:
             self._adds[token] = None
@@ -58,19 +60,23 @@ class Reconciler:
     def refuse(self, token: Token, *, served: bool) -> bool:
         """Note that the broker refused a token; tell whether that is all until its mode changes.
 
-        It is not when its mode has changed since it was asked for: it is asked for anew. A token that is
-        `served` all the same, because only its new mode was refused, is still to be dropped one day.
+        It is not when its mode has changed since it was asked for: it is asked for anew. A token may be
+        `served` all the same, because only its new mode was refused.
         """
-        if served:
-            return token not in self._adds
-        if self._sent.pop(token, None) is not None and token in self._changed:
-            self._adds[token] = None
-        self._changed.discard(token)
+        if not served and token in self._sent:
+            self._refused.add(token)
+            if token in self._changed and token in self._wanted:
+                self._adds[token] = None
+            self._changed.discard(token)
         return token not in self._adds
 
     def serves(self, token: Token) -> None:
         """Note that the broker serves a token after all."""
-        self._sent.setdefault(token, self._wanted[token])
+        self._refused.discard(token)
+
+    def refused(self, token: Token) -> bool:
+        """Tell whether a token is to be asked for as if it had never been."""
+        return token in self._refused
 
     def next_batch(self, size: int) -> ControlBatch | None:
         """Return up to `size` changes and count them as sent; None when there is nothing to say.
@@ -82,6 +88,7 @@ class Reconciler:
             for token in drops:
                 del self._sent[token]
             self._changed.difference_update(drops)
+            self._refused.difference_update(drops)
             return ControlBatch(drop=drops)
         adds = _take(self._adds, size)
         if not adds:
@@ -89,16 +96,20 @@ class Reconciler:
         add: dict[Token, Mode] = {}
         remode: dict[Token, Mode] = {}
         for token in adds:
-            (remode if token in self._sent else add)[token] = self._wanted[token]
+            known = token in self._sent and token not in self._refused
+            (remode if known else add)[token] = self._wanted[token]
         self._sent.update(add)
         self._sent.update(remode)
         self._changed.update(remode)
+        self._changed.difference_update(add)
+        self._refused.difference_update(add)
         return ControlBatch(add=add, remode=remode)
 
     def reset(self) -> None:
         """Forget what was sent, because the socket is gone; everything wanted is to be sent again."""
         self._sent.clear()
         self._changed.clear()
+        self._refused.clear()
         self._drops.clear()
         self._adds = dict.fromkeys(self._wanted)
 

@@ -101,7 +101,8 @@ class Subscriptions:
             if self._targets.wanted[token] == mode:
                 return []
             return self._reconsider(token, mode, now)
-        again = token in self._targets.sent and token not in self._instruments
+        sent, refused = token in self._targets.sent, self._targets.refused(token)
+        again = sent and not refused and token not in self._instruments
         self._instruments[token] = instrument
         self._targets.want(token, mode)
         if again and token not in self._in_flight:
@@ -124,7 +125,9 @@ class Subscriptions:
         for token in tokens:
             instrument = self.routes.get(token)
             if instrument is None:
-                continue  # given up meanwhile, or asked for by nobody
+                if token not in self._in_flight:  # given up, and to be asked for anew if it is wanted again
+                    self._targets.refuse(token, served=False)
+                continue
             served = self.arrivals.state(instrument, now) is SymbolState.LIVE
             if not self._targets.refuse(token, served=served):
                 if not served:
@@ -186,8 +189,8 @@ class Subscriptions:
 
     @property
     def sent(self) -> int:
-        """How many tokens the broker serves on the present socket, or has been asked to."""
-        return len(self._targets.sent)
+        """How many tokens the broker was asked for on the present socket and has not refused."""
+        return len(self._targets.sent) - len(self.refused)
 
     def __len__(self) -> int:
         return len(self._targets.wanted)
@@ -196,10 +199,10 @@ class Subscriptions:
         """Ask for a refused token in another mode, of which the broker may think otherwise."""
         del self.refused[token]
         self._targets.want(token, mode)
-        if token in self._targets.sent:
-            return self._expect([token], now)
-        self._forget(token)
-        return []
+        if self._targets.refused(token):
+            self._forget(token)
+            return []
+        return self._expect([token], now)
 
     def _forget(self, token: Token) -> None:
         instrument = self.routes.pop(token, None)
