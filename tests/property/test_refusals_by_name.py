@@ -95,6 +95,22 @@ class Line:
 @given(STEPS, st.dictionaries(st.sampled_from(TOKENS), st.sampled_from(list(Mode))))
 @example([(0, Mode.DEPTH), "send", (0, Mode.LTP), "send"], {0: Mode.DEPTH})
 @example([(0, Mode.LTP), "send", "arrive", "tick", (0, Mode.DEPTH), "send", (0, None)], {0: Mode.DEPTH})
+@example(
+    [
+        (3, Mode.QUOTE),
+        "send",
+        "arrive",
+        (3, Mode.LTP),
+        "send",
+        "answer",
+        "send",
+        "arrive",
+        "answer",
+        (3, None),
+    ],
+    {3: Mode.QUOTE},
+)
+@example([(1, Mode.LTP), "send", (1, None), "arrive", "answer", (1, Mode.LTP)], {1: Mode.LTP})
 def test_what_is_wanted_is_served_or_stands_refused(steps: list[Step], refused: dict[int, Mode]) -> None:
     line = Line(refused)
     for step in steps:

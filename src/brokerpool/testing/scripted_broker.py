@@ -263,14 +263,16 @@ class ScriptedBroker:
         return max((token for token in self._known | self.valid if token in text), key=len, default="")
 
     def greet(self, socket: Socket, login: str) -> None:
-        """Answer the login that was said on a socket, in a while."""
-        token, greeting = self._token_in(login), self.greeting
-        if greeting is not None:
-            valid = token in self.valid and greeting is Greeting.JUDGE
-            answer = (
-                socket.kill if greeting is Greeting.HANG_UP else partial(socket.answer, token, valid=valid)
-            )
+        """Answer the login that was said on a socket, in a while, as is right then."""
+        if self.greeting is not None:
+            answer = partial(self._answer, socket, self._token_in(login))
             self._timers.add(self._loop.call_later(self.greeting_seconds, answer))
+
+    def _answer(self, socket: Socket, token: str) -> None:
+        if self.greeting is Greeting.HANG_UP:
+            socket.kill()
+        elif self.greeting is not None:
+            socket.answer(token, valid=token in self.valid and self.greeting is Greeting.JUDGE)
 
     def refuses(self, token: Token, mode: Mode) -> bool:
         """Tell whether a token is refused in this mode."""

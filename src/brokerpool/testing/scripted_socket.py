@@ -36,8 +36,8 @@ class Socket(FarEnd):
         self.open = False
         #: True once symbols may be asked for.
         self.ready = dialect.ready() is None
-        #: When the pool's last sign of life left; none is expected before the socket is ready.
-        self.beat_at = broker.now()
+        #: When the pool's last sign of life left; None until it knows that the socket is ready.
+        self.beat_at: float | None = broker.now() if self.ready else None
 
     # -- what the pool does -------------------------------------------------------------------------------
 
@@ -131,11 +131,15 @@ class Socket(FarEnd):
         """Answer the login that was said, and end the socket when it is not valid."""
         answer = self._dialect.ready() if valid else self._dialect.login_refused()
         if valid:
-            self.token, self.ready, self.beat_at = token, True, self._broker.now()
+            self.token, self.ready = token, True
+            self.link.down.send(self._beats_begin)
         if answer is not None:
             self.say(answer)
         if not valid:
             self.close(self._dialect.logged_out_code or POLICY_VIOLATION, "the login is not valid")
+
+    def _beats_begin(self) -> None:
+        self.beat_at = self._broker.now()
 
     def live_sign(self) -> None:
         """Send the broker's own sign of life."""
@@ -147,8 +151,11 @@ class Socket(FarEnd):
 
     def judge_beat(self) -> None:
         """End a socket whose program has given no sign of life for longer than it may."""
-        period, late = self._broker.limits.heartbeat_seconds, self._broker.now() - self.beat_at
-        if period and self.ready and late > period and not self.link.closed:
+        period = self._broker.limits.heartbeat_seconds
+        if self.beat_at is None or not period or self.link.closed:
+            return
+        late = self._broker.now() - self.beat_at
+        if late > period:
             self._violate(f"has had no sign of life for {late:.3f} s")
             self.close(POLICY_VIOLATION, "no heartbeat")
 
