@@ -1,14 +1,20 @@
 """An adapter for a broker that the project does not know: "Acme", which is made up, with a wire of its own.
 
-Acme is dialled with `Authorization: Bearer TOKEN`. It takes JSON, `{"do": "add" | "set" | "remove", "what":
-"price" | "day", "ids": [..]}`, and answers with binary messages of records and with JSON texts. A record is
-one letter and big-endian integers, prices in paise:
+Acme speaks JSON texts, prices in paise; a message is one line or several, each a JSON object. The pool says
 
-    P  id u32, price i64                                                 13 bytes
-    D  id u32, price, open, high, low, previous close i64, volume u64    53 bytes
+    {"do": "login", "token": TOKEN}                                     first, and waits for the answer
+    {"do": "beat"}                                                      every 10 s at least
+    {"do": "add" | "set" | "remove", "what": "price" | "day", "ids": [..]}
 
-An empty binary message is a heartbeat, `{"error": text}` a refusal. It closes with 4001 when the token is not
-valid any more, and with 4002 when another socket of the account took the place of this one.
+and hears
+
+    {"login": "ok"}, or {"login": "refused", "why": text}
+    {"prices": [[id, price], ..]}                                       100 of them in a line at most
+    {"days": [[id, price, open, high, low, previous close, volume], ..]}
+    {"refused": [ids], "why": text}, {"error": text}, {"order": {..}}, {"beat": 1}
+
+It closes with 4001 when the token is not valid any more, and with 4002 when another socket of the account
+took the place of this one.
 
     ACME_TOKEN=... python examples/own_broker.py wss://feed.acme.example --seconds 10 NSE:INFY
 """
@@ -18,102 +24,110 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import struct
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from brokerpool import (
-    Credentials,
-    Instrument,
-    Login,
-    Mode,
-    QuoteTick,
-    RateWindow,
-    Tick,
-    TokenBook,
-    WebSocketPool,
-)
+from brokerpool import Credentials, Instrument, Login, Mode, QuoteTick, Tick, TokenBook, WebSocketPool
 from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Token
 
-# Every figure with where it comes from and the day on which it was looked up. This broker is made up, and so
-# are they; write down what your broker publishes, and say "ours" where it publishes nothing.
-LIMITS = FeedLimits(
-    symbols_per_connection=500,  # Acme API guide, "Streaming", 2026-11-25
-    max_connections=2,  # Acme API guide, "Streaming": per account, 2026-11-25
-    batch_size=100,  # Acme API guide, "Messages": ids in one message, 2026-11-25
-    control_messages=(RateWindow(5, 1.0),),  # Acme API guide, "Messages", 2026-11-25
-    account_messages=(RateWindow(10, 1.0),),  # ours: the broker states none, 2026-11-25
-    pings_counted=False,  # ours: the broker states nothing, 2026-11-25
-    dials=(RateWindow(2, 1.0), RateWindow(30, 60.0)),  # ours: the broker states none, 2026-11-25
-    socket_life_seconds=0.0,  # Acme API guide, "Streaming": no end, 2026-11-25
-    silence_seconds=10.0,  # Acme API guide, "Streaming": a heartbeat every 3 s, 2026-11-25
-    depth_levels=0,  # Acme has no order book
-)
+# Every figure with where it comes from and the day on which it was looked up: what your broker publishes, and
+# "ours" where it publishes nothing. In an adapter of the project this is its limits.toml.
+LIMITS_TABLE = tomllib.loads("""
+symbols_per_connection = { value = 500, source = "Acme API guide, Streaming", date = 2026-11-25 }
+max_connections = { value = 2, source = "Acme API guide, Streaming: per account", date = 2026-11-25 }
+batch_size = { value = 100, source = "Acme API guide, Messages: ids in one message", date = 2026-11-25 }
+control_messages = { value = [[5, 1]], source = "Acme API guide, Messages", date = 2026-11-25 }
+account_messages = { value = [[10, 1]], source = "ours: the broker states none", date = 2026-11-25 }
+pings_counted = { value = false, source = "ours: the broker states nothing", date = 2026-11-25 }
+dials = { value = [[2, 1], [30, 60]], source = "ours: the broker states none", date = 2026-11-25 }
+socket_life_seconds = { value = 0, source = "Acme API guide, Streaming: no end", date = 2026-11-25 }
+silence_seconds = { value = 10.0, source = "Acme API guide: it beats every 3 s", date = 2026-11-25 }
+heartbeat_seconds = { value = 10.0, source = "Acme API guide, Streaming", date = 2026-11-29 }
+depth_levels = { value = 0, source = "Acme has no order book", date = 2026-11-25 }
+""")
+LIMITS = FeedLimits.parse(LIMITS_TABLE)
 
-_PRICE = struct.Struct(">Iq")
-_DAY = struct.Struct(">IqqqqqQ")
 _PAISE = 100
+#: What a row may be other than documented.
+_WRONG = (TypeError, ValueError, LookupError, ArithmeticError)
 
 
 class AcmeWire(Wire):
     """Reads and writes the messages of one socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str) -> None:
         self.skipped = {"unknown_id": 0, "malformed": 0}
         self.signals: list[Signal] = []
+        self._token = token
+
+    def hello(self) -> list[str]:
+        """Return the login; the socket is live when the signal READY has come."""
+        return [_message("login", token=self._token)]
+
+    def heartbeat(self) -> str:
+        """Return what Acme wants to hear within `heartbeat_seconds`."""
+        return _message("beat")
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return removals first, so that there is room for what is added."""
         messages = []
         if batch.drop:
-            messages.append(_message("remove", batch.drop))
+            messages.append(_message("remove", ids=list(batch.drop)))
         for action, part in (("add", batch.add), ("set", batch.remode)):
             for what in ("price", "day"):
                 ids = [token for token, mode in part.items() if _name(mode) == what]
                 if ids:
-                    messages.append(_message(action, ids, what))
+                    messages.append(_message(action, what=what, ids=ids))
         return messages
+
+    def parts(self, message: str | bytes) -> Sequence[str | bytes]:
+        """Return the lines of a long message."""
+        return message.split("\n") if isinstance(message, str) else (message,)
 
     def binary(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> list[Tick]:
-        """Return the ticks of one message; from the first malformed record on, nothing can be told apart."""
-        ticks: list[Tick] = []
-        at, end = 0, len(payload)
-        while at < end:
-            kind = payload[at]
-            layout = {0x50: _PRICE, 0x44: _DAY}.get(kind)
-            if layout is None or at + 1 + layout.size > end:
-                self.skipped["malformed"] += 1
-                break
-            token, price, *day = layout.unpack_from(payload, at + 1)
-            at += 1 + layout.size
-            instrument = routes.get(token)
-            if instrument is None:
-                self.skipped["unknown_id"] += 1
-            elif layout is _PRICE:
-                ticks.append(Tick(instrument, price / _PAISE, received_ms))
-            else:
-                ticks.append(_quote(instrument, price, day, received_ms))
-        return ticks
+        """Acme sends texts only."""
+        self.skipped["malformed"] += 1
+        return []
 
     def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
-        """Classify one text; what is no JSON object is told as unknown."""
-        try:
-            said = msgspec.json.decode(message)
-        except (ValueError, RecursionError):
-            said = None
-        if not isinstance(said, dict):
-            return super().text(message, routes, received_ms)
-        if "error" in said:
-            self.signals.append(Signal(SignalKind.REFUSED, str(said["error"])[:LONGEST_TEXT]))
-        else:
-            self.signals.append(Signal(SignalKind.TOLD, message[:LONGEST_TEXT]))
-        return []
+        """Return the ticks of one message; what is no JSON object costs its line, a wrong row that row."""
+        ticks: list[Tick] = []
+        for line in message.split("\n"):
+            try:
+                said = msgspec.json.decode(line)
+            except (ValueError, RecursionError):
+                said = None
+            if not isinstance(said, dict):
+                self.skipped["malformed"] += 1
+            elif "prices" in said:
+                ticks += self._rows(said["prices"], routes, _tick, received_ms)
+            elif "days" in said:
+                ticks += self._rows(said["days"], routes, _quote, received_ms)
+            elif "beat" not in said:
+                self.signals.append(_signal(said, line))
+        return ticks
+
+    def _rows(
+        self, rows: object, routes: Mapping[Token, Instrument], make: Callable[..., Tick], received_ms: int
+    ) -> list[Tick]:
+        ticks = []
+        for row in rows if isinstance(rows, list) else ():
+            try:
+                instrument = routes.get(row[0])
+                if instrument is None:
+                    self.skipped["unknown_id"] += 1
+                else:
+                    ticks.append(make(instrument, received_ms, *row[1:]))
+            except _WRONG:
+                self.skipped["malformed"] += 1
+        return ticks
 
     def farewell(self, code: int, reason: str) -> Farewell:
         """Tell a dead token and an eviction from a line that broke."""
@@ -126,19 +140,16 @@ class AcmeFeed(Account):
     name = "acme"
 
     def __init__(self, url: str, token: str, book: TokenBook, *, limits: FeedLimits = LIMITS) -> None:
-        self.login = Login(Credentials(token))
-        self.book = book
-        self.limits = limits
+        self.login, self.book, self.limits = Login(Credentials(token)), book, limits
         self._url = url
 
     async def endpoint(self) -> Endpoint:
-        """Return the address with the present token: this is asked for before every dial."""
-        token = self.login.credentials.access_token
-        return Endpoint(self._url, {"Authorization": f"Bearer {token}"})
+        """Return the address; it is asked for before every dial, in case that there is a token in it."""
+        return Endpoint(self._url, {})
 
     def wire(self) -> AcmeWire:
-        """Return a new wire for a new socket."""
-        return AcmeWire()
+        """Return a new wire for a new socket, with the present token."""
+        return AcmeWire(self.login.credentials.access_token)
 
     def __repr__(self) -> str:
         return f"<AcmeFeed {len(self.book)} instruments>"
@@ -149,38 +160,45 @@ def _name(mode: Mode) -> str:
     return "price" if mode is Mode.LTP else "day"
 
 
-def _message(action: str, ids: Sequence[Token], what: str | None = None) -> str:
-    message: dict[str, object] = {"do": action, "ids": list(ids)}
-    if what is not None:
-        message["what"] = what
-    return msgspec.json.encode(message).decode()
+def _message(action: str, **more: object) -> str:
+    return msgspec.json.encode({"do": action, **more}).decode()
 
 
-def _quote(instrument: Instrument, price: int, day: Sequence[int], received_ms: int) -> QuoteTick:
-    open_, high, low, close, volume = day
-    return QuoteTick(
-        instrument,
-        price / _PAISE,
-        received_ms,
-        open_ / _PAISE,
-        high / _PAISE,
-        low / _PAISE,
-        close / _PAISE,
-        volume,
-        change=(price - close) / _PAISE,
-        change_percent=(price - close) * 100 / close if close else 0.0,
-    )
+def _signal(said: Mapping[str, object], line: str) -> Signal:
+    """Return what a line says besides ticks."""
+    why = str(said.get("why", line))[:LONGEST_TEXT]
+    match said:
+        case {"login": "ok"}:
+            return Signal(SignalKind.READY)
+        case {"login": _}:
+            return Signal(SignalKind.LOGIN_REFUSED, why)
+        case {"refused": list(ids)}:
+            return Signal(SignalKind.REFUSED, why, [token for token in ids if isinstance(token, int)])
+        case {"error": error}:
+            return Signal(SignalKind.REFUSED, str(error)[:LONGEST_TEXT])
+        case {"order": _}:
+            return Signal(SignalKind.ORDER_UPDATE, line)
+    return Signal(SignalKind.UNKNOWN, why)
+
+
+def _tick(instrument: Instrument, received_ms: int, price: int) -> Tick:
+    return Tick(instrument, price / _PAISE, received_ms)
+
+
+def _quote(instrument: Instrument, received_ms: int, price: int, *day: int) -> QuoteTick:
+    *prices, volume = day
+    open_, high, low, close = (paise / _PAISE for paise in prices)
+    last, change = price / _PAISE, price / _PAISE - close
+    tick = QuoteTick(instrument, last, received_ms, open_, high, low, close, volume, change=change)
+    return msgspec.structs.replace(tick, change_percent=change * 100 / close) if close else tick
 
 
 async def watch(url: str, token: str, symbols: Sequence[str], seconds: float) -> None:
     """Print the ticks of the symbols for `seconds`."""
     # A real adapter reads the broker's instrument list; here the first symbol has the id 1, and so on.
     book = TokenBook((Instrument.parse(symbol), number) for number, symbol in enumerate(symbols, 1))
-    async with WebSocketPool(
-        AcmeFeed(url, token, book),
-        max_symbols=LIMITS.symbols_per_connection,
-        max_connections=LIMITS.max_connections,
-    ) as pool:
+    feed, sizes = AcmeFeed(url, token, book), (LIMITS.symbols_per_connection, LIMITS.max_connections)
+    async with WebSocketPool(feed, max_symbols=sizes[0], max_connections=sizes[1]) as pool:
         with pool.ticks() as ticks:
             pool.subscribe(symbols, Mode.QUOTE)
             try:

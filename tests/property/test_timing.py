@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.pacing import Pacer
+from brokerpool.feed.pacing import Allowance, Pacer
+from brokerpool.testing.scripted_feed import LIMITS
 
 windows = st.lists(
     st.builds(RateWindow, st.integers(1, 10), st.sampled_from([0.25, 1.0, 7.0])), min_size=1, max_size=3
@@ -86,3 +88,25 @@ def test_reset_narrows_the_range_again() -> None:
         backoff.next()
     backoff.reset()
     assert backoff.next() <= 1.0
+
+
+@given(windows, st.lists(st.sampled_from([0.0, 0.01, 0.3, 2.0]), max_size=30), st.integers(0, 4))
+def test_the_delay_after_some_more_is_what_they_would_make_it(
+    windows: list[RateWindow], pauses: list[float], more: int
+) -> None:
+    pacer, now = Pacer(windows), 0.0
+    for pause in pauses:
+        now += pause + pacer.delay(now + pause)
+        pacer.spend(now)
+    told = pacer.delay_after(more, now)
+    for _ in range(more):
+        pacer.spend(now)
+    assert told == pytest.approx(pacer.delay(now))
+
+
+def test_a_ping_that_would_keep_a_sign_of_life_from_leaving_in_time_is_not_sent() -> None:
+    limits = replace(LIMITS, pings_counted=True, control_messages=(RateWindow(2, 1.0),), account_messages=())
+    allowance = Allowance(limits, Pacer())
+    assert allowance.may_ping(10.0, next_due=11.0), "after the ping and an answer it can leave at 11.0"
+    assert not allowance.may_ping(10.0, next_due=10.9)
+    assert Allowance(replace(limits, pings_counted=False), Pacer()).may_ping(10.0, next_due=10.9)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokerpool import BrokerpoolError, Instrument, Mode
-from tests.simulation.virtual_loop import run
+from brokerpool.testing.virtual_loop import run
 from tests.unit.replica_stage import SYMBOLS, Stage, stage, until
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
-from tests.simulation.virtual_loop import VirtualLoop, run, task_of
+from brokerpool.testing.virtual_loop import VirtualLoop, run, task_of
 
 #: More than any scenario of one call needs; what spins shall fail soon.
 _MAX_STEPS = 50_000

@@ -10,8 +10,8 @@ from random import Random
 from brokerpool import WebSocketPool
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import BrokerpoolError
-from tests.simulation.scripted_broker import Refusal, ScriptedBroker
-from tests.simulation.scripted_socket import Socket
+from brokerpool.testing.scripted_broker import Greeting, Refusal, ScriptedBroker
+from brokerpool.testing.scripted_socket import Socket
 
 
 class Nemesis:
@@ -28,6 +28,7 @@ class Nemesis:
             *(self.swizzle, self.swizzle, self.swizzle, self.kill_some, self.outage, self.new_day),
             *(self.refuse, self.busy, self.flap, self.slow, self.stranger, self.mute, self.deaf),
             *(self.roll_over, self.operator, self.order, self.order),
+            *((self.greet, self.greet) if broker.greets else ()),
         )
 
     async def rage(self) -> None:
@@ -108,6 +109,14 @@ class Nemesis:
         await self.kill_some()
         await self._pause(10)
         self._broker.slowness = 0.0
+
+    async def greet(self) -> None:
+        """Answer the logins on open sockets late, wrongly or not at all."""
+        self._broker.greeting = self._random.choice((None, *Greeting))
+        self._broker.greeting_seconds = self._random.choice((0.0, 0.5, 5.0, 12.0))
+        await self.kill_some()
+        await self._pause(20)
+        self._broker.greeting, self._broker.greeting_seconds = Greeting.JUDGE, 0.0
 
     async def stranger(self) -> None:
         """Another program of the account takes a place for a while."""

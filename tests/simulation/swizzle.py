@@ -26,10 +26,10 @@ from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import EVICTED_SECONDS, MOST_EVICTED_SECONDS
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.states import SymbolState
+from brokerpool.testing.scripted_broker import ScriptedBroker
+from brokerpool.testing.scripted_feed import ScriptedFeed
+from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.nemesis import Nemesis
-from tests.simulation.scripted_broker import ScriptedBroker
-from tests.simulation.scripted_feed import ScriptedFeed
-from tests.simulation.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.witness import Witness
 
 CHAOS_SECONDS = 120.0
@@ -113,9 +113,12 @@ class _Rehearsal:
         size = random.randint(4, 8)
         # Drawn apart, so that the seeds of brokers that count all modes alike are what they were.
         modes = _rule_of_modes(Random(f"modes of {self.report.seed}"), size)
+        greets = random.random() < 0.25
         self.feed = feed = ScriptedFeed(
             symbols=int(connections * size * random.uniform(0.7, 1.3)),
             random=random,
+            greets=greets,
+            heartbeat_seconds=random.choice((2.0, 5.0, 10.0)) if greets else 0.0,
             provider=self._log_in if (provides := random.random() < 0.3) else None,
             symbols_per_connection=size,
             max_connections=connections,
@@ -127,12 +130,19 @@ class _Rehearsal:
         self.broker = broker = ScriptedBroker(
             random,
             feed.limits,
-            len(feed.instruments),
+            range(1, len(feed.instruments) + 1),
+            feed.dialect,
             evicts=random.random() < 0.15,
             snapshots=random.random() < 0.7,
             beats=random.choice(((2, 16), (2, 16), (1, 4))),
             wall_clock=loop.wall_clock,
         )
+        if greets:
+            few = random.sample(range(1, len(feed.instruments) + 1), random.randint(0, 3))
+            lowest = [(token, random.choice(list(Mode))) for token in few]
+            # What a broker that tells modes apart goes on with in another mode than it was asked for takes
+            # other room: the pool keeps to the rule then, and need not find a place for all that is left.
+            broker.refused.update((token, mode if modes is None else Mode.LTP) for token, mode in lowest)
         self.redundancy = 2 if random.random() < 0.2 else 1
         self.pool = pool = self.pool_class(
             feed,
@@ -154,6 +164,8 @@ class _Rehearsal:
                 "with a credentials provider": provides,
                 "with sockets of limited life": feed.limits.socket_life_seconds > 0,
                 "at a broker that evicts": broker.evicts,
+                "at a broker that greets and wants heartbeats": greets,
+                "with refused symbols": len(broker.refused) > 0,
                 "at a broker that counts pings": feed.limits.pings_counted,
                 "at a broker without a first answer": not broker.snapshots,
                 "at a broker that tells modes apart": modes is not None,
@@ -237,6 +249,8 @@ class _Rehearsal:
         """Wait until all is well; what is not within the time is a problem."""
         broker, loop = self.broker, asyncio.get_running_loop()
         broker.heal()
+        if self.feed.login.refused:  # of a good token, which no pool tries twice
+            broker.issue("healed")
         self.feed.login.renew(Credentials(broker.token))
         broker.ledger.say(loop.time(), "all faults are healed")
         healed = loop.time()
@@ -252,20 +266,30 @@ class _Rehearsal:
         """Return how the broker's side and the demand differ."""
         pool, book, served = self.pool, self.feed.book, self.broker.served()
         wanted = {book.token(i): pool.demand.mode(i) for i in pool.demand.instruments()}
+        refused = {t for t, mode in wanted.items() if t is not None and mode and self.broker.refuses(t, mode)}
         copies: dict[Any, Any] = {token: [mode] * self.redundancy for token, mode in wanted.items()}
         for socket in self.broker.sockets:
-            # What falls keeps its mode for as long as the lower one does not fit beside the others.
-            if not self.feed.limits.capacity.fits(_counts(wanted[t] for t in socket.tokens if t in wanted)):
-                for token in socket.tokens.keys() & copies.keys():
-                    copies[token] = [max(mode, socket.tokens[token]) for mode in copies[token]]
+            # What falls keeps its mode for as long as the lower one does not fit beside the others, of which
+            # the pool counts also those that the broker refused.
+            fits = self.feed.limits.capacity.fits(_counts(wanted[t] for t in socket.tokens if t in wanted))
+            if not fits or (refused and self.feed.limits.modes is not None):
+                for kept in socket.tokens.keys() & copies.keys():
+                    copies[kept] = [max(mode, socket.tokens[kept]) for mode in copies[kept]]
         wrong = [
             f"token {token} is served as {served.get(token, [])} and wanted as {copies.get(token, [])}"
             for token in sorted({*served, *copies})
-            if served.get(token) != copies.get(token)
+            if token not in refused and served.get(token) != copies.get(token)
         ]
         states = {i: pool.state(i) for i in pool.demand.instruments()}
-        wrong += [f"{i} is {state}" for i, state in states.items() if state is not SymbolState.LIVE]
-        return wrong + [f"{i} is in a gap" for i in states if pool.gap(i) is not None]
+        for i, state in states.items():
+            # What is refused in its new mode only goes on in the old one.
+            token = book.token(i)
+            lives = (SymbolState.LIVE,) if token not in refused or token in served else ()
+            if state not in (lives or (SymbolState.REFUSED,)):
+                wrong.append(f"{i} is {state}")
+            if lives and pool.gap(i) is not None:
+                wrong.append(f"{i} is in a gap")
+        return wrong
 
     async def _all_leave(self) -> None:
         """Let all owners leave in half of the cases: in a while no socket is open any more."""

@@ -11,10 +11,10 @@ import pytest
 from brokerpool import Instrument, PoolListener
 from brokerpool.feed.incoming import SMALL_BYTES
 from brokerpool.journal import Event
+from brokerpool.testing.scripted_feed import _PACKET
+from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Mode, Tick
-from tests.simulation.scripted_feed import _PACKET
 from tests.simulation.stage import stage
-from tests.simulation.virtual_loop import run
 
 
 class Turns(PoolListener):
@@ -51,7 +51,7 @@ def test_refusals_by_the_thousand_are_a_few_lines_and_push_nothing_out_of_the_jo
             (socket,) = scene.broker.sockets
             for second in range(60):
                 for n in range(500):
-                    socket.link.take_text(
+                    socket.link.take(
                         f"error no such token {second % 20} " + "x" * 5000 if n else "error again"
                     )
                 await asyncio.sleep(1)
@@ -77,10 +77,10 @@ def test_a_long_message_is_delivered_in_order_a_part_each_turn() -> None:
             await scene.until(scene.all_live, 20)
             scene.pool.listen(heard)
             (socket,) = scene.broker.sockets
-            socket.link.take_binary(message(10_000, LONG))
+            socket.link.take(message(10_000, LONG))
             paused = socket.link.reading_paused
-            socket.link.take_binary(message(10_000 + LONG, 1))  # read with the long one, so it waits for it
-            socket.link.take_binary(message(10_001 + LONG, LONG))
+            socket.link.take(message(10_000 + LONG, 1))  # read with the long one, so it waits for it
+            socket.link.take(message(10_001 + LONG, LONG))
             await scene.until(lambda: len(heard.prices) > 2 * LONG, 5)
             await asyncio.sleep(0)
             assert not socket.link.reading_paused
@@ -101,7 +101,7 @@ def test_what_waits_when_the_socket_ends_is_dropped_and_lies_in_the_gap() -> Non
             await scene.until(scene.all_live, 20)
             scene.pool.listen(heard)
             (socket,) = scene.broker.sockets
-            socket.link.take_binary(message(10_000, LONG))
+            socket.link.take(message(10_000, LONG))
             await asyncio.sleep(0)
             socket.link.abort()
             await scene.until(lambda: scene.pool.journal.counts()["gap"], 5)

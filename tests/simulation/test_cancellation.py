@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from brokerpool.brokers.login import Credentials, Login
+from brokerpool.testing.scripted_broker import Refusal
 from tests.simulation.cancellation import Caller, cancel_at_every_step
-from tests.simulation.scripted_broker import Refusal
 from tests.simulation.stage import Stage, stage
 
 
@@ -36,7 +36,13 @@ def flapping(scene: Stage) -> None:
     scene.loop.call_later(2, setattr, scene.broker, "flap", None)
 
 
-weathers = pytest.mark.parametrize("weather", [fine, busy, parked, slow, flapping])
+def greeting(scene: Stage) -> None:
+    scene.feed.greets = True
+    scene.broker.speak(scene.feed.dialect)
+    scene.broker.greeting_seconds = 0.1
+
+
+weathers = pytest.mark.parametrize("weather", [fine, busy, parked, slow, flapping, greeting])
 
 
 def at_rest(scene: Stage) -> None:

@@ -11,10 +11,11 @@ import pytest
 from brokerpool import ErrorCode, Mode, PoolExhaustedError, WebSocketPool
 from brokerpool.brokers.capacity import Limit, ModeRule
 from brokerpool.feed.states import SymbolState
+from brokerpool.instruments import Token
+from brokerpool.testing.scripted_broker import Refusal
+from brokerpool.testing.virtual_loop import run
 from tests.capacity_rules import RULES, scaled
-from tests.simulation.scripted_broker import Refusal
 from tests.simulation.stage import Stage, stage
-from tests.simulation.virtual_loop import run
 from tests.simulation.witness import Witness
 
 #: Four places a socket; an order book takes two.
@@ -40,8 +41,8 @@ def watched(scene: Stage) -> Witness:
     return witness
 
 
-def served(scene: Stage) -> list[list[tuple[int, Mode]]]:
-    return [sorted(socket.tokens.items()) for socket in scene.broker.sockets]
+def served(scene: Stage) -> list[list[tuple[Token, Mode]]]:
+    return [sorted(socket.tokens.items(), key=str) for socket in scene.broker.sockets]
 
 
 def test_a_mode_that_fits_rises_where_it_is() -> None:

@@ -14,10 +14,10 @@ from brokerpool.brokers.wire import ControlBatch, Farewell
 from brokerpool.feed.dial import DIAL_SECONDS
 from brokerpool.feed.gaps import Gap
 from brokerpool.journal import Event
+from brokerpool.testing.scripted_feed import ScriptedWire
+from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick
-from tests.simulation.scripted_feed import ScriptedWire
 from tests.simulation.stage import Stage, stage
-from tests.simulation.virtual_loop import run
 
 
 class Raising(PoolListener):

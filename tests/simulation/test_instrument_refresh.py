@@ -13,8 +13,8 @@ from brokerpool import BrokerError, Credentials, ErrorCode, Instrument, TokenBoo
 from brokerpool.brokers.rest import RestCodec
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.instrument_refresh import REFRESH_SECONDS, InstrumentRefresh
+from brokerpool.testing.virtual_loop import EPOCH, run
 from tests.simulation.stage import Stage, stage
-from tests.simulation.virtual_loop import EPOCH, run
 
 DAY = 86_400
 READY = 11_700

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from brokerpool import ErrorCode, Instrument, Mode
 from brokerpool.gateway.saved_demand import OWNER, SavedDemand
 from brokerpool.gateway.subscriptions import ANSWER_SECONDS
+from brokerpool.testing.virtual_loop import run
 from tests.simulation.gateway_stage import SHARED_KEY, Program, gateway_stage, turns
-from tests.simulation.virtual_loop import run
 
 
 def test_requests_behind_a_late_answer_wait_for_it_and_other_clients_go_on() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from brokerpool import PoolListener
 from brokerpool.brokers.login import Credentials
-from tests.simulation.scripted_broker import Refusal
+from brokerpool.testing.scripted_broker import Refusal
+from brokerpool.testing.virtual_loop import run
 from tests.simulation.stage import KITE_WINDOWS, Stage, stage
-from tests.simulation.virtual_loop import run
 
 SEEDS = 25
 SOCKETS = 3

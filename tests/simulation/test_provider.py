@@ -10,8 +10,8 @@ import pytest
 
 from brokerpool import Credentials
 from brokerpool.http.authorization import Authorization
+from brokerpool.testing.virtual_loop import run
 from tests.simulation.stage import stage
-from tests.simulation.virtual_loop import run
 
 Answer: TypeAlias = Callable[[int], Awaitable[Credentials]]
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from brokerpool import Mode
-from tests.simulation.scripted_broker import Refusal
+from brokerpool.testing.scripted_broker import Refusal
+from brokerpool.testing.virtual_loop import run
 from tests.simulation.stage import Stage, stage
-from tests.simulation.virtual_loop import run
 from tests.simulation.witness import Witness
 
 SEEDS = 10

@@ -7,8 +7,8 @@ import time
 from random import Random
 
 from brokerpool import Mode
+from brokerpool.testing.virtual_loop import run
 from tests.simulation.stage import KITE_WINDOWS, Stage, stage
-from tests.simulation.virtual_loop import run
 
 OWNERS, SYMBOLS, SECONDS = 200, 3_300, 60.0
 PER_CONNECTION, CONNECTIONS = 1_000, 3

@@ -9,9 +9,7 @@ import time
 
 import pytest
 
-from tests.measuring import work
-from tests.simulation.cancellation import Caller, cancel_at_every_step
-from tests.simulation.virtual_loop import (
+from brokerpool.testing.virtual_loop import (
     DeadlockError,
     LeakError,
     NotSimulatedError,
@@ -19,6 +17,8 @@ from tests.simulation.virtual_loop import (
     VirtualLoop,
     run,
 )
+from tests.measuring import work
+from tests.simulation.cancellation import Caller, cancel_at_every_step
 
 
 def running() -> VirtualLoop:

@@ -13,9 +13,9 @@ from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
+from brokerpool.testing.scripted_broker import ScriptedBroker
+from brokerpool.testing.scripted_feed import number_of
 from brokerpool.ticks import Mode, Tick
-from tests.simulation.scripted_broker import ScriptedBroker
-from tests.simulation.scripted_feed import number_of
 
 #: LTP packets carry nothing to sort them by: from two sockets they may cross by as much as these are apart,
 #: and by more when one of them was held up on its way.
@@ -117,7 +117,8 @@ class Witness(PoolListener):
         for instrument, stint in self._stints.items():
             self._check_the_end(instrument, stint)
         for instrument, gap in self._open.items():
-            self._say(instrument, f"{gap} was never closed")
+            if self._book.token(instrument) not in self._broker.refused:
+                self._say(instrument, f"{gap} was never closed")
         found_out = self._now() - self._feed_silence
         for debt in self._debts:
             if debt.at > found_out:

@@ -19,10 +19,10 @@ from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, Wire
 from brokerpool.feed.gaps import Gap
 from brokerpool.instruments import Token
 from brokerpool.journal import Event
+from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler
 from tests.rehearsal import Prompt
-from tests.simulation.virtual_loop import run
 
 SIZE = 4
 GRACE = 5.0

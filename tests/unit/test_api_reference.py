@@ -12,11 +12,13 @@ import pytest
 from griffe import Alias, GriffeLoader, Object, load_extensions
 
 import brokerpool
-from brokerpool import simulator, sync
+from brokerpool import simulator, sync, testing
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = [
-    f"{package.__name__}.{name}" for package in (brokerpool, sync, simulator) for name in package.__all__
+    f"{package.__name__}.{name}"
+    for package in (brokerpool, sync, simulator, testing)
+    for name in package.__all__
 ]
 PAGES = {page: page.read_text("utf-8") for page in sorted(ROOT.glob("docs/reference/api/*.md"))}
 #: Every `::: name` of the pages.
@@ -29,7 +31,7 @@ PLACES = [
 
 def coroutines() -> Iterator[tuple[str, type | None, Callable[..., object]]]:
     """Each public coroutine function, with the class whose method it is."""
-    for package in (brokerpool, simulator):
+    for package in (brokerpool, simulator, testing):
         for name in package.__all__:
             public = getattr(package, name)
             if inspect.iscoroutinefunction(public):
@@ -47,7 +49,7 @@ def test_each_public_name_has_one_place_in_the_reference_and_nothing_else_has_on
 @pytest.mark.parametrize(("name", "page"), PLACES, ids=lambda given: getattr(given, "stem", given))
 def test_each_public_name_is_used_in_an_example_of_its_page(name: str, page: Path) -> None:
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL))
-    used = name.removeprefix("brokerpool.").removeprefix("simulator.")
+    used = name.removeprefix("brokerpool.").removeprefix("simulator.").removeprefix("testing.")
     assert re.search(rf"\b{re.escape(used)}\b", re.sub(r"^(from|import) .*$", "", code, flags=re.MULTILINE))
 
 

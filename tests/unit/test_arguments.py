@@ -25,8 +25,8 @@ from brokerpool import (
     sync,
 )
 from brokerpool.brokers.login import Credentials, Login
+from brokerpool.testing.virtual_loop import run
 from tests.http_server import ScriptedBroker
-from tests.simulation.virtual_loop import run
 from tests.unit.replica_stage import SYMBOLS, Feed, now, stage
 
 NAN, INFINITY = math.nan, math.inf

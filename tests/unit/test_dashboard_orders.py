@@ -8,7 +8,7 @@ import pytest
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.journal import Event
-from tests.simulation.virtual_loop import run
+from brokerpool.testing.virtual_loop import run
 from tests.unit.replica_stage import SYMBOLS, Stage, stage, until
 
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator
 
 from brokerpool.gateway.deferred_cleanup import DeferredCleanup
+from brokerpool.testing.virtual_loop import run
 from tests.gateway_client import client, gateway
 from tests.rehearsal import until
-from tests.simulation.virtual_loop import run
 
 
 def test_all_of_them_are_worked_off_in_order_and_a_fault_of_one_stops_no_other() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from brokerpool.fence import MOST_GIVEN_UP, MOST_NAMES, OTHERS, Fence, HookFailed, check_plain, name_of
-from tests.simulation.virtual_loop import run
+from brokerpool.testing.virtual_loop import run
 
 
 class Outrageous(BaseException):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokerpool.http.deadlines import Deadlines
-from tests.simulation.virtual_loop import run
+from brokerpool.testing.virtual_loop import run
 
 
 def test_each_ends_in_its_time_whatever_the_order_in_which_they_began() -> None:

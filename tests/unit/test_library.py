@@ -38,8 +38,8 @@ from brokerpool import (
     open_pools,
     sync,
 )
+from brokerpool.testing.virtual_loop import run
 from tests.http_server import ScriptedBroker
-from tests.simulation.virtual_loop import run
 from tests.unit.replica_stage import SYMBOLS, Feed, stage
 
 INFY = Instrument("NSE", "INFY")

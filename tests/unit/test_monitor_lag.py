@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.monitor.lag import INTERVAL_SECONDS, WINDOW_SECONDS, LagMonitor
-from tests.simulation.virtual_loop import run
+from brokerpool.testing.virtual_loop import run
 
 
 class Clockwork:

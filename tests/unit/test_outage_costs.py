@@ -23,10 +23,10 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.instruments import Token
 from brokerpool.journal import Event
+from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler
 from tests.rehearsal import Prompt
-from tests.simulation.virtual_loop import run
 
 SIZE = 3000
 SYMBOLS = [Instrument("NSE", f"S{n}") for n in range(3 * SIZE)]

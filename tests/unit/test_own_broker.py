@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import Credentials, Instrument, Mode, QuoteTick, Tick, TokenBook, WebSocketPool
 from brokerpool.brokers.account import Account
+from brokerpool.brokers.wire import SignalKind
+from brokerpool.instruments import Token
+from brokerpool.testing.conformance import AdapterConformance
+from brokerpool.testing.dialect import Dialect, Heard, Message, Quote
 from brokerpool.transport import Link, LinkHandler, Refusal, UpgradeRequest, serve
-from examples.own_broker import AcmeFeed, AcmeWire
+from examples.own_broker import LIMITS_TABLE, AcmeFeed, AcmeWire
 from tests.rehearsal import Prompt, no_task_dies, until
 
 INFY, SBIN = Instrument("NSE", "INFY"), Instrument("NSE", "SBIN")
 BOOK = TokenBook([(INFY, 1), (SBIN, 2)])
-DAY = b"D" + struct.pack(">IqqqqqQ", 1, 150_050, 149_000, 151_000, 148_000, 150_000, 7)
+DAY = [150_050, 149_000, 151_000, 148_000, 150_000, 7]
 
 
-def price(token: int, paise: int) -> bytes:
-    return b"P" + struct.pack(">Iq", token, paise)
+def prices(*rows: object) -> str:
+    return json.dumps({"prices": rows})
+
+
+def days(*rows: object) -> str:
+    return json.dumps({"days": rows})
 
 
 class AcmeBroker:
@@ -35,9 +43,6 @@ class AcmeBroker:
         self.refused = 0
 
     def accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
-        if request.headers.get("Authorization") != f"Bearer {self.token}":
-            self.refused += 1
-            return Refusal(401)
         return AcmeSocket(self)
 
 
@@ -50,15 +55,22 @@ class AcmeSocket(LinkHandler):
 
     def opened(self, link: Link) -> None:
         self.link = link
-        self.broker.sockets.append(self)
 
     def text(self, message: str) -> None:
         request = json.loads(message)
         self.asked.append(request)
-        if request["do"] != "remove":
+        if request["do"] == "login":
+            known = request["token"] == self.broker.token
+            self.broker.refused += not known
+            if known:
+                self.broker.sockets.append(self)
+            said = {"login": "ok"} if known else {"login": "refused", "why": "unknown token"}
+            self.link.send_text(json.dumps(said))
+        elif request["do"] in ("add", "set"):
+            ids = request["ids"]
             day = request["what"] == "day"
-            self.link.send_binary(
-                b"".join(DAY if day and token == 1 else price(token, 50_025) for token in request["ids"])
+            self.link.send_text(
+                days(*([i, *DAY] for i in ids)) if day else prices(*([i, 50_025] for i in ids))
             )
 
 
@@ -107,6 +119,19 @@ def test_a_token_that_dies_is_not_dialled_with_again_and_the_next_one_restores_e
     asyncio.run(main())
 
 
+def test_a_login_that_is_refused_is_not_said_twice() -> None:
+    async def main() -> None:
+        async with no_task_dies(), acme() as (broker, feed), WebSocketPool(feed, random=Prompt()) as pool:
+            broker.token = "tomorrow"
+            pool.subscribe("NSE:INFY")
+            await until(lambda: feed.login.refused)
+            feed.login.renew(Credentials("tomorrow"))
+            await pool.wait_live("NSE:INFY", timeout=5)
+            assert broker.refused == 1
+
+    asyncio.run(main())
+
+
 def test_an_eviction_is_told_from_a_broken_line() -> None:
     async def main() -> None:
         async with no_task_dies(), acme() as (broker, feed), WebSocketPool(feed, random=Prompt()) as pool:
@@ -118,19 +143,73 @@ def test_an_eviction_is_told_from_a_broken_line() -> None:
     asyncio.run(main())
 
 
-PARTS = st.sampled_from([price(1, 100), price(9, 100), DAY, b"P\0", b"D", DAY[:20]]) | st.binary(max_size=20)
+class TestAcme(AdapterConformance):
+    def account(self) -> AcmeFeed:
+        book = TokenBook((Instrument("NSE", f"S{n}"), n) for n in range(1, 13))
+        return AcmeFeed("wss://feed.acme.example/", "conformance-token", book)
+
+    def dialect(self) -> AcmeDialect:
+        return AcmeDialect()
+
+    def limits_table(self) -> Mapping[str, Mapping[str, Any]]:
+        return LIMITS_TABLE
 
 
-@given(st.lists(PARTS, max_size=6).map(b"".join))
-def test_whatever_the_bytes_are_decoding_never_raises_and_keeps_what_came_before(payload: bytes) -> None:
-    wire = AcmeWire()
-    ticks = wire.binary(memoryview(payload), {1: INFY}, 1)
-    assert len(ticks) >= (payload[:13] == price(1, 100))
-    assert bool(payload) == bool(ticks or any(wire.skipped.values()))
+class AcmeDialect(Dialect):
+    """Acme's side of the wire."""
+
+    modes = (Mode.LTP, Mode.QUOTE)
+    logged_out_code, evicted_code = 4001, 4002
+    samples: Mapping[SignalKind, str] = {
+        SignalKind.ORDER_UPDATE: '{"order": {"id": 1}}',
+        SignalKind.REFUSED: '{"error": "slower"}',
+    }
+
+    def read(self, message: Message) -> Heard:
+        said: Any = json.loads(message)
+        modes = dict.fromkeys(said.get("ids", ()), Mode.LTP if said.get("what") == "price" else Mode.QUOTE)
+        match said["do"]:
+            case "login":
+                return Heard(login=said["token"])
+            case "beat":
+                return Heard(heartbeat=True)
+            case "remove":
+                return Heard(drop=said["ids"])
+            case "add":
+                return Heard(add=modes)
+            case "set":
+                return Heard(remode=modes)
+        raise ValueError(said)
+
+    def ticks(self, quotes: Sequence[Quote], at_ms: int) -> list[str]:
+        lines = []
+        for begin in range(0, len(quotes), 100):
+            part = quotes[begin : begin + 100]
+            for name, mode, rest in (("prices", Mode.LTP, []), ("days", Mode.QUOTE, [1, 2, 3, 4, 5])):
+                rows = [[q.token, q.price * 100, *rest] for q in part if q.mode == mode]
+                lines += [json.dumps({name: rows})] if rows else []
+        return ["\n".join(lines)]
+
+    def heartbeat(self) -> str:
+        return '{"beat": 1}'
+
+    def ready(self) -> str:
+        return '{"login": "ok"}'
+
+    def login_refused(self) -> str:
+        return '{"login": "refused", "why": "it has ended"}'
+
+    def refused(self, tokens: Sequence[Token], reason: str) -> str:
+        return json.dumps({"refused": tokens, "why": reason})
 
 
-@given(st.text(max_size=50) | st.sampled_from(['{"error": 1}', "[" * 2000, '"\\ud800"', "{}"]))
-def test_whatever_a_text_says_classifying_it_never_raises(text: str) -> None:
-    wire = AcmeWire()
-    assert wire.text(text, {}, 1) == []
-    assert len(wire.signals) == 1
+ROWS = [[1, 100], [9, 100], [1], [], 5, [[], 1], ["1", 5], [1, "5"], [1, 10**400], [1, None], [1, 2, 3]]
+
+
+@given(st.lists(st.sampled_from(ROWS), max_size=6))
+def test_a_wrong_row_costs_that_row(rows: list[object]) -> None:
+    for message, good in ((prices(*rows), [1, 100]), (days(*rows), [1, *DAY])):
+        wire = AcmeWire("today")
+        ticks = wire.text(message, {1: INFY}, 1)
+        assert len(ticks) == rows.count(good)
+        assert len(ticks) + sum(wire.skipped.values()) == len(rows)

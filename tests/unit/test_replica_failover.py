@@ -10,7 +10,7 @@ import pytest
 from brokerpool import Mode, SymbolState
 from brokerpool.feed.backoff import PROVEN_SECONDS
 from brokerpool.journal import Event
-from tests.simulation.virtual_loop import run
+from brokerpool.testing.virtual_loop import run
 from tests.unit.replica_stage import EVICTED, GRACE, SIZE, SYMBOLS, Stage, now, on_stage, stage, until
 
 

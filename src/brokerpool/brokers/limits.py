@@ -6,9 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from brokerpool.brokers.capacity import Capacity, ModeRule, mode_rule
+
+_NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 class RateWindow(NamedTuple):
@@ -48,13 +51,14 @@ class FeedLimits:
     modes: ModeRule | None = None
 
     @classmethod
-    def parse(cls, tables: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Return the limits of the tables `[websocket]` and, where modes do not count alike, `[capacity]`.
+    def parse(
+        cls, table: Mapping[str, Mapping[str, Any]], modes: Mapping[str, Mapping[str, Any]] = _NOTHING
+    ) -> Self:
+        """Return the limits of a `[websocket]` table and, where modes do not count alike, a `[capacity]` one.
 
         Each figure has a `value`, its source and its date. Raises KeyError for one that has to be there and
         is not.
         """
-        table, modes = tables["websocket"], tables.get("capacity", {})
         given = {f.name: table[f.name]["value"] for f in fields(cls) if _stands(f.name, f.default, table)}
         windows = {n: tuple(RateWindow(*w) for w in v) for n, v in given.items() if isinstance(v, list)}
         return cls(**{**given, **windows}, modes=mode_rule(modes, given["symbols_per_connection"]))
@@ -68,7 +72,8 @@ class FeedLimits:
     def load(cls, package: str) -> Self:
         """Read `limits.toml` of an adapter's package, as in "brokerpool.brokers.NAME"."""
         text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
-        return cls.parse(tomllib.loads(text))
+        tables: dict[str, dict[str, Any]] = tomllib.loads(text)
+        return cls.parse(tables["websocket"], tables.get("capacity", _NOTHING))
 
 
 def _stands(name: str, default: object, table: Mapping[str, object]) -> bool:

@@ -34,6 +34,8 @@ class AccountLimits:
         self.fence = Fence(name, lambda reason: journal.note(Event.FAULT, reason=reason))
         #: Control messages over all sockets.
         self.messages = Pacer(limits.account_messages)
+        #: Held by the socket whose message is the next: first come, first served.
+        self.line = asyncio.Lock()
         self.budget = DialBudget(limits.dials, max_sockets, random)
         self._journal = journal
         self._loop = asyncio.get_running_loop()

@@ -35,7 +35,7 @@ class ConnectionObserver(Protocol):
     def ticked(self, connection: Connection, ticks: list[Tick]) -> None: ...
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None: ...
     def arrived(self, connection: Connection, instruments: list[Instrument]) -> None: ...
-    def symbols_refused(self, instruments: list[Instrument], reason: str) -> None: ...
+    def symbols_refused(self, instruments: list[Instrument], reason: str, connection: Connection) -> None: ...
     def symbols_lost(self, instruments: list[Instrument], reason: str, connection: Connection) -> None: ...
     def paused_upstream(self, instruments: list[Instrument], reason: str, connection: Connection) -> None: ...
     def order_updated(self, update: str | bytes) -> None: ...
@@ -80,7 +80,7 @@ class Connection:
         self._subscriptions = Subscriptions(feed.limits.capacity)
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
         self._outgoing = Outgoing(
-            feed.limits, account.messages, self._subscriptions, account.fence, self._monotonic
+            feed.limits, account.messages, account.line, self._subscriptions, account.fence, self._monotonic
         )
         self._wire: Wire  # a new one for each socket, made at the dial
         self._incoming = Incoming(
@@ -154,7 +154,6 @@ class Connection:
         silent = self._subscriptions.arrivals.overdue(now)
         if silent:
             self._observer.symbols_changed(silent, SymbolState.SILENT)
-        self._outgoing.look(now)
         match self._liveness.verdict(now, trading=trading and bool(self._subscriptions.sent)):
             case Verdict.PROBE if self._outgoing.ping(self._link):
                 self._liveness.probed()
@@ -255,25 +254,27 @@ class Connection:
 
     async def _greet(self, link: Link, until: float) -> Failure | None:
         """Say what the broker wants to hear first, and return why the socket does not become live, if so."""
-        nothing: Sequence[str | bytes] = ()
-        hello = self._account.fence.call(self._wire.hello, otherwise=nothing)
-        if not hello:
+        hello = self._account.fence.call(self._wire.hello, otherwise=None)
+        if hello is not None and not hello:
             return None
-        self._become(ConnectionState.GREETING, None, "")
         greeting = self._greeting = asyncio.get_running_loop().create_future()
         failure: Failure | None = Failure(f"no answer to the login within {DIAL_SECONDS:g} s of the dial")
         try:
+            if hello is None:  # it raised: without its login no socket is of use
+                failure = Failure("no login to say, see the log")
+                return failure
+            self._become(ConnectionState.GREETING, None, "")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._outgoing.greet(link, hello)
                     failure = await greeting
             return failure
         finally:
-            self._greeting = None
             if failure is not None:
                 self._went_down(failure.fault)
                 link.close()
                 await self._down.wait()  # bounded, as in `_serve`
+            self._greeting = None
 
     def _opened(self, link: Link, permit: DialPermit) -> None:
         now = self._monotonic()
@@ -329,8 +330,10 @@ class Connection:
         self.last_fault = text
         if self._complaints.heard(text, now):
             self._complain(text)
-        if refused := self._subscriptions.refuse(tokens, text, now):
-            self._observer.symbols_refused(refused, text)
+        refused = self._subscriptions.refuse(tokens, text, now)
+        self._outgoing.changed()  # some may be asked for anew
+        if refused:
+            self._observer.symbols_refused(refused, text, self)
 
     def _complain(self, refusal: str) -> None:
         self._observer.connection_changed(self, Event.REFUSED, refusal)
@@ -382,7 +385,8 @@ class Connection:
         if not self.down:
             self._went_down(f"socket closed with {code} {reason}".rstrip())
         event = Event.LOST
-        match self._account.fence.call(self._wire.farewell, code, reason, otherwise=Farewell.LOST):
+        farewell = self._account.fence.call(self._wire.farewell, code, reason, otherwise=Farewell.LOST)
+        match farewell:
             case Farewell.EVICTED:
                 event = Event.EVICTED
                 if self._permit is not None:
@@ -391,7 +395,8 @@ class Connection:
                 self._account.login.refuse(self.version)
         if self._greeting is not None:  # told as a dial that was refused
             if not self._greeting.done():
-                self._greeting.set_result(Failure(f"closed at the login: {self.last_fault}"))
+                fault, busy = f"closed at the login: {self.last_fault}", farewell is Farewell.EVICTED
+                self._greeting.set_result(Failure(fault, busy=busy))
             return
         self._become(ConnectionState.WAITING, event, self.last_fault)
         self._observer.symbols_changed(self._subscriptions.wanted(), SymbolState.ACCEPTED)

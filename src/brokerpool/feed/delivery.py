@@ -81,8 +81,9 @@ class Delivery:
         """Note the first ticks on a socket, before they are told."""
         self.symbols_changed(instruments, SymbolState.LIVE)
 
-    def symbols_refused(self, instruments: list[Instrument], reason: str) -> None:
-        """Tell of symbols that the broker does not serve, and why."""
+    def symbols_refused(self, instruments: list[Instrument], reason: str, connection: Connection) -> None:
+        """Tell of symbols that the broker does not serve (any more), and why."""
+        self.symbols_lost(instruments, reason, connection)
         self.symbols_changed(instruments, SymbolState.REFUSED)
         self._listeners.refused(instruments, reason)
 

@@ -120,7 +120,7 @@ class Incoming(LinkHandler):
             self._liveness.ticked(now)
             self.ticks += len(ticks)
             self.last_tick_at = now
-            if first := self._subscriptions.arrivals.arrived(ticks):
+            if first := self._subscriptions.arrived(ticks):
                 self._receiver.arrived(first)
             self._receiver.ticked(ticks)
         except BaseException as error:  # it costs this message, and not the socket

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.wire import Wire
+from brokerpool.brokers.wire import ControlBatch, Wire
 from brokerpool.feed.pacing import Allowance, Pacer
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.fence import Fence
@@ -16,8 +19,12 @@ from brokerpool.transport import Link
 
 #: Answers that the broker wants and that wait for their turn; of more the oldest is dropped.
 _MOST_ANSWERS = 100
-#: A sign of life leaves so many seconds before it is due: nobody looks more often than once a second.
-_EARLY_SECONDS = 1.0
+#: The share of its period after which a sign of life leaves: what is left is for its turn and its way.
+_BEAT_SHARE = 0.75
+#: The same when other messages wait, which would take the turns that it may need.
+_BUSY_SHARE = 0.5
+#: The share of its period by which a sign of life must be able to leave after a ping.
+_LATEST_SHARE = 0.9
 
 
 class Outgoing:
@@ -27,22 +34,25 @@ class Outgoing:
         self,
         limits: FeedLimits,
         account: Pacer,
+        line: asyncio.Lock,
         subscriptions: Subscriptions,
         fence: Fence,
         monotonic: Callable[[], float],
     ) -> None:
-        """`account` counts the messages of all sockets."""
+        """`account` counts the messages of all sockets, which wait in one `line` for what it lets pass."""
         #: Messages over all sockets.
         self.messages = 0
         self._limits = limits
         self._account = account
+        self._line = line
         self._subscriptions = subscriptions
         self._fence = fence
         self._monotonic = monotonic
         self._wire: Wire  # a new one for each socket
         self._allowance = Allowance(limits, account)
         self._answers: deque[str | bytes] = deque(maxlen=_MOST_ANSWERS)
-        self._heartbeat_at = 0.0
+        #: When the last sign of life left, or the socket was dialled.
+        self._beat_at = 0.0
         self._news = asyncio.Event()
         self._over = False
 
@@ -51,7 +61,7 @@ class Outgoing:
         self._wire = wire
         self._allowance = Allowance(self._limits, self._account)
         self._answers.clear()
-        self._heartbeat_at = self._monotonic()
+        self._beat_at = self._monotonic()
         self._over = False
 
     def end(self) -> None:
@@ -69,20 +79,13 @@ class Outgoing:
             self._answers.append(message)
             self._news.set()
 
-    # -- signs of life ------------------------------------------------------------------------------------
-
-    def look(self, now: float) -> None:
-        """Send the wire's sign of life when one is due; to be called every second or so."""
-        period = self._limits.heartbeat_seconds
-        if period and now - self._heartbeat_at >= period - _EARLY_SECONDS:
-            self._heartbeat_at = now
-            nothing: str | bytes = ""
-            self.answer(self._fence.call(self._wire.heartbeat, otherwise=nothing))
+    # -- control frames -----------------------------------------------------------------------------------
 
     def ping(self, link: Link) -> bool:
         """Ask for a sign of life, unless that would be a message too many; tell whether it was asked."""
         now = self._monotonic()
-        if not self._allowance.may_ping(now):
+        period = self._limits.heartbeat_seconds
+        if not self._allowance.may_ping(now, self._beat_at + _LATEST_SHARE * period if period else math.inf):
             return False
         link.ping()
         self._allowance.spend_control_frame(now)
@@ -97,7 +100,8 @@ class Outgoing:
     async def greet(self, link: Link, hello: Sequence[str | bytes]) -> None:
         """Send what the broker wants to hear first."""
         for message in hello:
-            await self._send(link, message)
+            await self._turn()
+            self._put(link, message)
 
     async def write(
         self,
@@ -107,43 +111,81 @@ class Outgoing:
     ) -> None:
         """Send what the broker must be told, in batches, until `end`.
 
-        With each of them some ticks are `expected`, and some `interrupted` for a while to make room.
+        With each of them some ticks are `expected`, and some `interrupted` for a while to make room. Between
+        two batches one answer leaves, so that neither can keep the other from its turn.
         """
         while not self._over:
             self._news.clear()
             if self._answers:
                 await self._send(link, self._answers.popleft())
-                continue
-            batch = self._subscriptions.next_batch(self._limits.batch_size)
-            if batch is None:
-                await self._news.wait()
-                continue
-            for number, message in enumerate(self._wire.requests(batch)):
-                await self._turn()
                 if self._over:
                     return
-                if number == 0:
-                    interrupted(self._subscriptions.interrupted())
-                    expected(self._subscriptions.told(batch, self._monotonic()))
-                self._put(link, message)
-            await asyncio.sleep(0)  # where the broker sets no pace, ticks pass between two batches still
+            batch = self._subscriptions.next_batch(self._limits.batch_size)
+            if batch is not None:
+                for number, message in enumerate(self._wire.requests(batch)):
+                    told = partial(self._told, batch, expected, interrupted) if number == 0 else None
+                    await self._send(link, message, told)
+                    if self._over:
+                        return
+                await asyncio.sleep(0)  # where the broker sets no pace, ticks pass between two batches still
+            elif not self._answers:
+                await self._wait()
+                if beat := self._beat():
+                    await self._send(link, beat)
 
-    async def _send(self, link: Link, message: str | bytes) -> None:
+    async def _wait(self) -> None:
+        """Return when there is something to say: news, or a sign of life."""
+        period = self._limits.heartbeat_seconds
+        due = self._beat_at + _BEAT_SHARE * period if period else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await self._news.wait()
+
+    def _beat(self, share: float = _BEAT_SHARE) -> str | bytes:
+        """Return the sign of life if this share of its period is over, else nothing."""
+        nothing: str | bytes = ""
+        now, period = self._monotonic(), self._limits.heartbeat_seconds
+        if not period or now < self._beat_at + share * period:
+            return nothing
+        self._beat_at = now
+        return self._fence.call(self._wire.heartbeat, otherwise=nothing)
+
+    async def _send(self, link: Link, message: str | bytes, told: Callable[[], None] | None = None) -> None:
+        """Let a message leave when its turn comes, and before it a sign of life that has become due."""
         await self._turn()
-        if not self._over:
-            self._put(link, message)
+        if beat := self._beat(_BUSY_SHARE):
+            self._put(link, beat)
+            await self._turn()
+        if told is not None and not self._over:
+            told()
+        self._put(link, message)
+
+    def _told(
+        self,
+        batch: ControlBatch,
+        expected: Callable[[list[Instrument]], None],
+        interrupted: Callable[[list[Instrument]], None],
+    ) -> None:
+        interrupted(self._subscriptions.interrupted())
+        expected(self._subscriptions.told(batch, self._monotonic()))
 
     async def _turn(self) -> None:
-        """Wait until one more message may leave, and count it."""
+        """Wait until one more message may leave, and count it; the sockets of an account take turns."""
+        await self._until_free(self._allowance.own_delay)
+        async with self._line:
+            await self._until_free(self._allowance.delay)
+            self._allowance.spend(self._monotonic())
+
+    async def _until_free(self, delay: Callable[[float], float]) -> None:
         while True:
-            delay = self._allowance.delay(self._monotonic())
-            if not delay:
-                return self._allowance.spend(self._monotonic())
-            await asyncio.sleep(delay)
+            seconds = delay(self._monotonic())
+            if not seconds:
+                return
+            await asyncio.sleep(seconds)
 
     def _put(self, link: Link, message: str | bytes) -> None:
-        if isinstance(message, str):
-            link.send_text(message)
-        else:
-            link.send_binary(message)
+        if self._over:
+            return
+        send = link.send_text if isinstance(message, str) else link.send_binary
+        self._fence.call(send, message, otherwise=None)  # the adapter may have made what cannot be sent
         self.messages += 1

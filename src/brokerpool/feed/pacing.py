@@ -21,10 +21,16 @@ class Pacer:
 
     def delay(self, now: float) -> float:
         """Return the seconds until one more may leave; 0 means now."""
+        return self.delay_after(0, now)
+
+    def delay_after(self, more: int, now: float) -> float:
+        """Return the same, had so many more left just now."""
         delay = 0.0
         for most, seconds in self._windows:
-            if len(self._left_at) >= most:
-                delay = max(delay, self._left_at[-most] + seconds - now)
+            if most <= more:
+                delay = max(delay, seconds)
+            elif len(self._left_at) >= most - more:
+                delay = max(delay, self._left_at[more - most] + seconds - now)
         # A hair of rounding must not turn into a wake-up that finds the window 1e-17 short.
         return delay if delay > 1e-9 else 0.0
 
@@ -46,14 +52,24 @@ class Allowance:
         """Return the seconds until one more message may leave; 0 means now."""
         return max(self._own.delay(now), self._account.delay(now))
 
+    def own_delay(self, now: float) -> float:
+        """Return the seconds until the socket's own windows let one more message pass; 0 means now."""
+        return self._own.delay(now)
+
     def spend(self, now: float) -> None:
         """Count a message that leaves at `now`."""
         self._own.spend(now)
         self._account.spend(now)
 
-    def may_ping(self, now: float) -> bool:
-        """Tell whether a ping may leave now, which some brokers count as a message."""
-        return not self._pings_counted or not self.delay(now)
+    def may_ping(self, now: float, next_due: float) -> bool:
+        """Tell whether a ping may leave now, which some brokers count as a message.
+
+        After it, and an answer to one of the broker's, the message that is `next_due` must leave in time.
+        """
+        if not self._pings_counted:
+            return True
+        after = max(pacer.delay_after(2, now) for pacer in (self._own, self._account))
+        return not self.delay(now) and now + after <= next_due
 
     def spend_control_frame(self, now: float) -> None:
         """Count a ping or a pong that leaves at `now`, where the broker does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.brokers.wire import ControlBatch
@@ -26,6 +26,10 @@ class Reconciler:
         self._sent: dict[Token, Mode] = {}
         self._drops: dict[Token, None] = {}  # dicts keep the order of the requests
         self._adds: dict[Token, None] = {}
+        #: What was sent and has changed its mode since, with the mode before: a refusal may be about either.
+        self._changed: dict[Token, Mode] = {}
+        #: What was sent and refused. It is dropped like all else: a request may have crossed the refusal.
+        self._refused: set[Token] = set()
 
     @property
     def wanted(self) -> Mapping[Token, Mode]:
@@ -46,7 +50,7 @@ class Reconciler:
         """Ask for a token, or for another mode of it."""
         self._wanted[token] = mode
         self._drops.pop(token, None)
-        if self._sent.get(token) == mode:
+        if self._sent.get(token) == mode and token not in self._refused:
             self._adds.pop(token, None)
         else:
             self._adds[token] = None
@@ -58,11 +62,28 @@ class Reconciler:
         if token in self._sent:
             self._drops[token] = None
 
-    def refuse(self, token: Token) -> None:
-        """Note that the broker does not serve a token; it is asked for again when its mode changes."""
-        self._sent.pop(token, None)
-        self._drops.pop(token, None)
-        self._adds.pop(token, None)
+    def refuse(self, token: Token, *, served: bool) -> bool:
+        """Note that the broker refused a token; tell whether that is all until its mode changes.
+
+        It is not when its mode has changed since it was asked for: it is asked for anew. A token may be
+        `served` all the same, because only its new mode was refused.
+        """
+        before = self._changed.pop(token, None)
+        if served and before is not None:
+            self._sent[token] = before
+        elif not served and token in self._sent:
+            self._refused.add(token)
+            if before is not None and token in self._wanted:
+                self._adds[token] = None
+        return token not in self._adds
+
+    def serves(self, token: Token) -> None:
+        """Note that the broker serves a token after all."""
+        self._refused.discard(token)
+
+    def refused(self, token: Token) -> bool:
+        """Tell whether a token is to be asked for as if it had never been."""
+        return token in self._refused
 
     def next_batch(self, size: int) -> ControlBatch | None:
         """Return up to `size` changes and count them as sent; None when there is nothing to say.
@@ -70,10 +91,7 @@ class Reconciler:
         The caller must send the whole batch or call `reset`.
         """
         if self._drops:
-            drops = _take(self._drops, size)
-            for token in drops:
-                del self._sent[token]
-            return ControlBatch(drop=drops)
+            return self._dropped(_take(self._drops, size))
         if self._rule is not None and self._adds:
             return self._fitting(self._rule, size)
         adds = _take(self._adds, size)
@@ -82,18 +100,20 @@ class Reconciler:
         add: dict[Token, Mode] = {}
         remode: dict[Token, Mode] = {}
         for token in adds:
-            (remode if token in self._sent else add)[token] = self._wanted[token]
-        self._sent.update(add)
-        self._sent.update(remode)
-        return ControlBatch(add=add, remode=remode)
+            (add if self._served(token) is None else remode)[token] = self._wanted[token]
+        return self._asked(add, remode)
 
-    def _fitting(self, rule: Capacity, size: int) -> ControlBatch:
-        """Return changes of one kind, as many as fit; where none does, drop some tokens to add them again."""
+    def _fitting(self, rule: Capacity, size: int) -> ControlBatch | None:
+        """Return changes of one kind, as many as fit; where none does, drop some tokens to add them again.
+
+        None when that is not possible either: the broker goes on with something in a mode that it was to
+        leave.
+        """
         kinds: dict[tuple[Mode | None, Mode], list[Token]] = {}
         for token in self._adds:
-            kinds.setdefault((self._sent.get(token), self._wanted[token]), []).append(token)
-        sent = list(self._sent.values())
-        carried = [0, *(sent.count(mode) for mode in Mode)]
+            kinds.setdefault((self._served(token), self._wanted[token]), []).append(token)
+        served = [mode for token, mode in self._sent.items() if token not in self._refused]
+        carried = [0, *(served.count(mode) for mode in Mode)]
         # Modes that fall first, then those that rise, which may need what falls, then new tokens.
         for old, new in sorted(kinds, key=lambda kind: (kind[0] is None, kind[1] > (kind[0] or 0))):
             tokens = kinds[old, new][:size]
@@ -102,18 +122,35 @@ class Reconciler:
             if changes:
                 for token in changes:
                     del self._adds[token]
-                self._sent.update(changes)
-                return ControlBatch(add=changes) if old is None else ControlBatch(remode=changes)
+                return self._asked(changes, {}) if old is None else self._asked({}, changes)
         # Each of them waits for another one's place: the smallest kind makes room.
-        stuck = min((tokens for (old, _), tokens in kinds.items() if old is not None), key=len)
-        drops = stuck[:size]
-        for token in drops:
+        stuck = min((tokens for (old, _), tokens in kinds.items() if old is not None), key=len, default=None)
+        return None if stuck is None else self._dropped(stuck[:size])
+
+    def _served(self, token: Token) -> Mode | None:
+        """Return the mode in which the broker serves a token, None when it does not, as far as is known."""
+        return None if token in self._refused else self._sent.get(token)
+
+    def _asked(self, add: dict[Token, Mode], remode: dict[Token, Mode]) -> ControlBatch:
+        self._changed.update((token, self._sent[token]) for token in remode)
+        self._sent.update(add)
+        self._sent.update(remode)
+        _forget(self._changed, add)
+        self._refused.difference_update(add)
+        return ControlBatch(add=add, remode=remode)
+
+    def _dropped(self, tokens: list[Token]) -> ControlBatch:
+        for token in tokens:
             del self._sent[token]
-        return ControlBatch(drop=drops)
+        _forget(self._changed, tokens)
+        self._refused.difference_update(tokens)
+        return ControlBatch(drop=tokens)
 
     def reset(self) -> None:
         """Forget what was sent, because the socket is gone; everything wanted is to be sent again."""
         self._sent.clear()
+        self._changed.clear()
+        self._refused.clear()
         self._drops.clear()
         self._adds = dict.fromkeys(self._wanted)
 
@@ -130,6 +167,11 @@ def _steps(rule: Capacity, carried: list[int], old: Mode, new: Mode, most: int) 
         if not rule.fits(after):
             return done
     return most
+
+
+def _forget(changed: dict[Token, Mode], tokens: Iterable[Token]) -> None:
+    for token in tokens:
+        changed.pop(token, None)
 
 
 def _take(queue: dict[Token, None], size: int) -> list[Token]:

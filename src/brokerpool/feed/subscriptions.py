@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Container, Iterable
 from typing import NamedTuple
@@ -28,6 +29,10 @@ class Arrivals:
         """Expect the first ticks of these."""
         self._awaited.update(dict.fromkeys(instruments, now))
         self._checks.append((now + SILENT_SECONDS, instruments))
+
+    def refused(self, instrument: Instrument) -> None:
+        """Expect nothing of a symbol that may tick all the same, which would be news."""
+        self._awaited[instrument] = math.inf
 
     def drop(self, instrument: Instrument) -> None:
         """Expect nothing of a symbol any more."""
@@ -98,8 +103,9 @@ class Subscriptions:
         if token in self.refused:
             if self._targets.wanted[token] == mode:
                 return []
-            del self.refused[token]  # of another mode the broker may think otherwise
-        again = token in self._targets.sent and token not in self._instruments
+            return self._reconsider(token, mode, now)
+        sent, refused = token in self._targets.sent, self._targets.refused(token)
+        again = sent and not refused and token not in self._instruments
         self._instruments[token] = instrument
         self._targets.want(token, mode)
         if again and token not in self._in_flight:
@@ -114,13 +120,36 @@ class Subscriptions:
         self._targets.drop(token)
 
     def refuse(self, tokens: Iterable[Token], reason: str, now: float) -> list[Instrument]:
-        """Note what the broker refused, and return it; it is not asked for again on this socket."""
-        refused = [token for token in tokens if token in self.routes]
-        for token in refused:
-            self._forget(token)
-            self._targets.refuse(token)
+        """Note what the broker refused, and return it; it is not asked for again on this socket.
+
+        What ticked before may go on in its old mode: the next tick tells.
+        """
+        refused = []
+        for token in tokens:
+            instrument = self.routes.get(token)
+            if instrument is None:
+                if token not in self._in_flight:  # given up, and to be asked for anew if it is wanted again
+                    self._targets.refuse(token, served=False)
+                continue
+            served = self.arrivals.state(instrument, now) is SymbolState.LIVE
+            if not self._targets.refuse(token, served=served):
+                if not served:
+                    self._forget(token)
+                continue
+            self.arrivals.refused(instrument)
             self.refused[token] = Refusal(reason, now)
-        return [self._instruments[token] for token in refused]
+            refused.append(instrument)
+        return refused
+
+    def arrived(self, ticks: Iterable[Tick]) -> list[Instrument]:
+        """Return the symbols that have their first tick among these, or the first after a refusal."""
+        first = self.arrivals.arrived(ticks)
+        if first and self.refused:
+            back = set(first)
+            for token in [token for token in self.refused if self._instruments[token] in back]:
+                del self.refused[token]
+                self._targets.serves(token)
+        return first
 
     def next_batch(self, size: int) -> ControlBatch | None:
         """Return up to `size` changes to tell the broker, None when there are none.
@@ -174,11 +203,20 @@ class Subscriptions:
 
     @property
     def sent(self) -> int:
-        """How many tokens the broker serves on the present socket, or has been asked to."""
-        return len(self._targets.sent)
+        """How many tokens the broker was asked for on the present socket and has not refused."""
+        return len(self._targets.sent) - len(self.refused)
 
     def __len__(self) -> int:
         return len(self._targets.wanted)
+
+    def _reconsider(self, token: Token, mode: Mode, now: float) -> list[Instrument]:
+        """Ask for a refused token in another mode, of which the broker may think otherwise."""
+        del self.refused[token]
+        self._targets.want(token, mode)
+        if self._targets.refused(token):
+            self._forget(token)
+            return []
+        return self._expect([token], now)
 
     def _forget(self, token: Token) -> None:
         instrument = self.routes.pop(token, None)

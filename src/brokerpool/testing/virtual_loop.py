@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
 from pathlib import Path
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -97,7 +97,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # -- tasks --------------------------------------------------------------------------------------------
 
-    def create_task(self, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
+    def create_task(self, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:  # noqa: ANN401  (asyncio's)
         task = super().create_task(*args, **kwargs)
         self._tasks.append(task)
         if len(self._tasks) % 1024 == 0:
@@ -169,8 +169,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return f"nothing is ready and no timer is set, but these wait:\n{waiting or '  (no task)'}"
 
 
-def _refuse(name: str) -> Callable[..., Any]:
-    def refused(*args: object, **kwargs: object) -> Any:
+def _refuse(name: str) -> Callable[..., NoReturn]:
+    def refused(*args: object, **kwargs: object) -> NoReturn:
         raise NotSimulatedError(f"{name}: the simulation has no real I/O, threads, signals or processes")
 
     return refused
@@ -200,7 +200,7 @@ def whereabouts(task: asyncio.Task[Any]) -> str:
     return f"{task.get_name()}: {' > '.join(places) or 'not started'}"
 
 
-def _frames(awaited: Any) -> Iterator[Any]:
+def _frames(awaited: object) -> Iterator[Any]:
     while awaited is not None:
         frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
         if frame is None:

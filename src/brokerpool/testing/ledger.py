@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from brokerpool.brokers.limits import RateWindow
+from brokerpool.instruments import Token
 
 #: A window is judged by floats that were added up in another order than the pool's.
 _HAIR = 1e-6
@@ -50,13 +51,13 @@ class Ledger:
     peak_sockets: int = 0
     peak_tokens: int = 0
     #: token -> running number -> when the last copy of it reaches the pool.
-    arrivals: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+    arrivals: dict[Token, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     #: token -> running numbers that a muted broker kept back from a subscribed socket.
-    withheld: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    withheld: dict[Token, set[int]] = field(default_factory=lambda: defaultdict(set))
     #: (token, running number) of ticks of which a copy was held in a black hole and came in the end.
-    held: set[tuple[int, int]] = field(default_factory=set)
+    held: set[tuple[Token, int]] = field(default_factory=set)
     #: (token, running number) -> how often it was sent as the first answer to a subscription.
-    snapshots: Counter[tuple[int, int]] = field(default_factory=Counter)
+    snapshots: Counter[tuple[Token, int]] = field(default_factory=Counter)
     #: What happened, in order: a failing run shows its end.
     lines: list[str] = field(default_factory=list)
 
@@ -65,7 +66,7 @@ class Ledger:
         self.violations.append(f"{now:.3f} {what}")
         self.say(now, f"VIOLATION {what}")
 
-    def arrive(self, ticks: Iterable[tuple[int, int]], at: float) -> None:
+    def arrive(self, ticks: Iterable[tuple[Token, int]], at: float) -> None:
         """Note that copies of these ticks (token, running number) reach the pool's end at this time."""
         for token, number in ticks:
             arrivals = self.arrivals[token]

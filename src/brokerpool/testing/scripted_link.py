@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
+from brokerpool.testing.dialect import Heard, Message
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.transport.frames import ABNORMAL, NORMAL
 from brokerpool.transport.link import CLOSE_SECONDS
-from tests.simulation.scripted_feed import HEARTBEAT
 
 
 class Pipe:
@@ -105,13 +105,14 @@ class ScriptedLink(Link):
         return 0
 
     def send_text(self, message: str | bytes) -> None:
-        if not self.closed and self.far_end is not None:
+        if not self.closed:
             text = message if isinstance(message, str) else message.decode()
-            self.far_end.sent(text)
-            self._up(lambda end: end.text(text))
+            text.encode()  # what cannot be sent raises here as it does on a socket
+            self._send(text)
 
     def send_binary(self, message: bytes) -> None:
-        raise AssertionError("the pool sends text only")
+        if not self.closed:
+            self._send(bytes(memoryview(message)))
 
     def ping(self) -> None:
         if not self.closed and self.far_end is not None:
@@ -163,16 +164,14 @@ class ScriptedLink(Link):
             self._is_open = True
             self._handler.opened(self)
 
-    def take_binary(self, message: bytes) -> None:
-        if not self.closed:
-            self._handler.binary(message)
-
-    def take_text(self, message: str) -> None:
-        if not self.closed:
+    def take(self, message: Message) -> None:
+        """A message of the broker's."""
+        if self.closed:
+            return
+        if isinstance(message, str):
             self._handler.text(message)
-
-    def take_heartbeat(self) -> None:
-        self.take_binary(HEARTBEAT)
+        else:
+            self._handler.binary(message)
 
     def take_ping(self) -> None:
         if not self.closed and self.far_end is not None:
@@ -203,6 +202,11 @@ class ScriptedLink(Link):
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _send(self, message: Message) -> None:
+        if self.far_end is not None:
+            heard = self.far_end.sent(message)
+            self._up(lambda end: end.heard(heard))
+
     def _up(self, tell: Callable[[FarEnd], object]) -> None:
         if self.far_end is not None:
             self.up.send(lambda: self.far_end and tell(self.far_end))
@@ -219,14 +223,15 @@ class ScriptedLink(Link):
 class FarEnd:
     """What the broker's end of a connection is told."""
 
-    def sent(self, text: str) -> None:
-        """A text has left the pool; told at once, for the count of messages."""
+    def sent(self, message: Message) -> Heard:
+        """Read a message that has left the pool; told at once, for the count of messages."""
+        raise NotImplementedError
 
     def pinged(self, *, answer: bool) -> None:
         """A ping, or the answer to one, has left the pool."""
 
-    def text(self, text: str) -> None:
-        """A text has arrived."""
+    def heard(self, heard: Heard) -> None:
+        """A message has arrived."""
 
     def ping(self) -> None:
         """A ping has arrived."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
 
-from brokerpool import Instrument, Mode, TokenBook
 from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
-from brokerpool.instruments import Token
-from brokerpool.ticks import DepthTick, QuoteTick, Tick
+from brokerpool.instruments import Instrument, Token, TokenBook
+from brokerpool.testing.dialect import Dialect, Heard, Message, Quote
+from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
 
 HEARTBEAT = b"\0"
 #: Close codes of this broker.
@@ -37,6 +37,15 @@ LIMITS = FeedLimits(
 )
 
 
+#: What the first word of a text says; all else is told.
+_SIGNALS = {
+    "error": SignalKind.REFUSED,
+    "refused": SignalKind.REFUSED,
+    "ready": SignalKind.READY,
+    "denied": SignalKind.LOGIN_REFUSED,
+}
+
+
 def packet(token: int, mode: Mode, number: int, at_ms: int) -> bytes:
     """Return one tick as the broker sends it; a message is any number of these."""
     return _PACKET.pack(token, mode, number, at_ms)
@@ -48,11 +57,21 @@ def number_of(tick: Tick) -> int:
 
 
 class ScriptedWire(Wire):
-    """Reads and writes the wire format; it has no state but its counts."""
+    """Reads and writes the wire format; with a `login` it says that first, and waits for the answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, login: str = "", *, beats: bool = False) -> None:
         self.skipped = {"unknown_token": 0, "malformed": 0}
         self.signals: list[Signal] = []
+        self._login = login
+        self._beats = beats
+
+    def hello(self) -> list[str]:
+        """Return the login, where one is to be said."""
+        return [f"login {self._login}"] if self._login else []
+
+    def heartbeat(self) -> str:
+        """Return the sign of life, where the broker wants one."""
+        return "beat" if self._beats else ""
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return one message for each part of the batch: first what is dropped, then the rest."""
@@ -88,8 +107,12 @@ class ScriptedWire(Wire):
 
     def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
         """Classify one text message."""
-        refused = message.startswith("error")
-        self.signals.append(Signal(SignalKind.REFUSED if refused else SignalKind.TOLD, message))
+        verb, _, rest = message.partition(" ")
+        named, _, reason = rest.partition(": ")
+        tokens = [int(word) for word in named.split() if word.isdecimal()] if verb == "refused" else []
+        self.signals.append(
+            Signal(_SIGNALS.get(verb, SignalKind.TOLD), reason if tokens else message, tokens)
+        )
         return []
 
     def farewell(self, code: int, reason: str) -> Farewell:
@@ -97,11 +120,65 @@ class ScriptedWire(Wire):
         return {EVICTED: Farewell.EVICTED, LOGGED_OUT: Farewell.CREDENTIALS}.get(code, Farewell.LOST)
 
 
+class ScriptedDialect(Dialect):
+    """The broker's side of the wire format; it `greets` where it wants to hear a login first."""
+
+    evicted_code = EVICTED
+    logged_out_code = LOGGED_OUT
+
+    def __init__(self, *, greets: bool = False) -> None:
+        self._greets = greets
+
+    def read(self, message: Message) -> Heard:
+        """Return what a text asks for."""
+        if not isinstance(message, str):
+            raise ValueError("binary messages are not understood")
+        verb, *words = message.split()
+        if verb == "login":
+            return Heard(login=words[0])
+        if verb == "beat":
+            return Heard(heartbeat=True)
+        if verb == "drop":
+            return Heard(drop=[int(word) for word in words])
+        pairs = [word.split(":") for word in words]
+        modes: dict[Token, Mode] = {int(token): Mode(int(mode)) for token, mode in pairs}
+        return Heard(add=modes) if verb == "add" else Heard(remode=modes)
+
+    def ticks(self, quotes: Sequence[Quote], at_ms: int) -> list[bytes]:
+        """Return one message with a packet for each quote."""
+        return [b"".join(packet(int(token), mode, number, at_ms) for token, mode, number in quotes)]
+
+    def heartbeat(self) -> bytes:
+        """Return the broker's sign of life."""
+        return HEARTBEAT
+
+    def ready(self) -> str | None:
+        """Return the answer to a login."""
+        return "ready" if self._greets else None
+
+    def login_refused(self) -> str:
+        """Return the refusal of a login."""
+        return "denied"
+
+    def refused(self, tokens: Sequence[Token], reason: str) -> str:
+        """Return the refusal of tokens by name."""
+        return f"refused {' '.join(map(str, tokens))}: {reason}"
+
+
 class ScriptedFeed(Account):
-    """One account with `symbols` listed instruments, whose tokens are 1, 2, 3 and so on."""
+    """One account with `symbols` listed instruments, whose tokens are 1, 2, 3 and so on.
+
+    With `greets` its token is said on the open socket, else it is a header of the dial.
+    """
 
     def __init__(
-        self, symbols: int, provider: Provider | None = None, *, random: Random, **limits: Any
+        self,
+        symbols: int,
+        provider: Provider | None = None,
+        *,
+        random: Random,
+        greets: bool = False,
+        **limits: Any,  # noqa: ANN401  (a figure's own type)
     ) -> None:
         """`limits` replace single figures of LIMITS; `random` is the seed's, so that a scenario replays."""
         self.name = "scripted"
@@ -109,11 +186,18 @@ class ScriptedFeed(Account):
         self.instruments = [Instrument("NSE", f"S{number:03}") for number in range(1, symbols + 1)]
         self.book = TokenBook((instrument, n) for n, instrument in enumerate(self.instruments, 1))
         self.login = Login(Credentials("day-1"), provider, random=random)
+        self.greets = greets
 
     async def endpoint(self) -> Endpoint:
         """Return an address that carries the present token."""
-        return Endpoint("scripted://broker/", {"token": self.login.credentials.access_token})
+        token = self.login.credentials.access_token
+        return Endpoint("scripted://broker/", {} if self.greets else {"token": token})
 
     def wire(self) -> ScriptedWire:
         """Return a new wire for a new socket."""
-        return ScriptedWire()
+        login = self.login.credentials.access_token if self.greets else ""
+        return ScriptedWire(login, beats=self.limits.heartbeat_seconds > 0)
+
+    def dialect(self) -> ScriptedDialect:
+        """Return the broker's side of a new socket."""
+        return ScriptedDialect(greets=self.greets)

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from random import Random
 from typing import Self
 
 from brokerpool.brokers.limits import FeedLimits
+from brokerpool.instruments import Token
+from brokerpool.testing.dialect import Dialect
+from brokerpool.testing.ledger import DialRecord, Ledger, WindowCheck
+from brokerpool.testing.scripted_feed import ScriptedDialect
+from brokerpool.testing.scripted_link import Pipe, ScriptedLink
+from brokerpool.testing.scripted_socket import Socket
 from brokerpool.ticks import Mode
 from brokerpool.transport import DialError, Link, LinkHandler
-from tests.simulation.ledger import DialRecord, Ledger, WindowCheck
-from tests.simulation.scripted_feed import EVICTED, LOGGED_OUT
-from tests.simulation.scripted_link import Pipe, ScriptedLink
-from tests.simulation.scripted_socket import Socket
+from brokerpool.transport.frames import POLICY_VIOLATION
 
 #: The market's grid: ticks, heartbeats and broker's pings happen at multiples of this.
 BEAT_SECONDS = 0.25
 _HEARTBEAT_BEATS = 4
 _PING_BEATS = 80
+#: Above every mode.
+_NO_MODE = max(Mode) + 1
+
+
+class Greeting(Enum):
+    """How a login is answered that is said on an open socket."""
+
+    #: By whether it is valid.
+    JUDGE = "judge"
+    REFUSE = "refuse"
+    #: The connection ends instead.
+    HANG_UP = "hang up"
 
 
 @dataclass(slots=True)
@@ -43,15 +60,19 @@ class ScriptedBroker:
         self,
         random: Random,
         limits: FeedLimits,
-        tokens: int,
+        tokens: Iterable[Token],
+        dialect: Callable[[], Dialect] = ScriptedDialect,
         *,
         evicts: bool = False,
         snapshots: bool = True,
         latency: tuple[float, float] = (0.002, 0.040),
         beats: tuple[int, int] = (2, 16),
+        token: str = "day-1",
         wall_clock: Callable[[], float],
     ) -> None:
-        """`evicts` lets a newcomer in for the eldest socket; else it is refused with 429 when all are taken.
+        """`dialect` gives the broker's side of a new socket, by default that of a `ScriptedFeed`.
+
+        `evicts` lets a newcomer in for the eldest socket; else it is refused with 429 when all are taken.
 
         `beats` is the range from which each token's beats between two ticks are drawn.
         """
@@ -63,8 +84,8 @@ class ScriptedBroker:
         self.sockets: list[Socket] = []
         self.messages = WindowCheck(limits.account_messages)
         #: The newest access token, and all that are valid.
-        self.token = "day-1"
-        self.valid = {self.token}
+        self.token = token
+        self.valid = {token}
         #: "refused" or "unreachable" while no dial reaches the broker, else empty.
         self.down = ""
         self.refusal: Refusal | None = None
@@ -73,7 +94,13 @@ class ScriptedBroker:
         #: Seconds that a handshake takes longer than the network needs.
         self.slowness = 0.0
         #: Tokens that no socket gets ticks of.
-        self.muted: set[int] = set()
+        self.muted: set[Token] = set()
+        #: Tokens that are refused by name -> the lowest mode in which they are.
+        self.refused: dict[Token, Mode] = {}
+        #: How a login that is said on the open socket is answered; `None` is not at all.
+        self.greeting: Greeting | None = Greeting.JUDGE
+        #: Seconds until it is.
+        self.greeting_seconds = 0.0
         #: Seconds after which a socket behind a black hole is noticed.
         self.patience = 10.0
         #: True while close frames are not answered.
@@ -84,14 +111,19 @@ class ScriptedBroker:
         self.strangers = 0
         #: No dial is welcome before this time, which a Retry-After named.
         self.closed_until = 0.0
+        self._known = {token}  # those that are valid no more included
         self._random = random
+        #: True when the login is said on the open socket.
+        self.greets = False
+        self.speak(dialect)
         self._latency = latency
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._dials = WindowCheck(limits.dials)
         self._numbered = 0
-        self._every = {token: random.randint(*beats) for token in range(1, tokens + 1)}
-        self._phase = {token: random.randrange(16) for token in range(1, tokens + 1)}
+        listed = list(tokens)
+        self._every = {token: random.randint(*beats) for token in listed}
+        self._phase = {token: self._every[token] + random.randrange(16) for token in listed}
         self._began = self.now()
         self._beat = 0
         self._timers: set[asyncio.TimerHandle] = set()
@@ -100,12 +132,12 @@ class ScriptedBroker:
 
     # -- the market ---------------------------------------------------------------------------------------
 
-    def number(self, token: int, seconds_ago: float = 0.0) -> int:
+    def number(self, token: Token, seconds_ago: float = 0.0) -> int:
         """Return the token's running number now, or some time ago."""
         beat = self._beat - int(seconds_ago / BEAT_SECONDS)
         return (beat + self._phase[token]) // self._every[token]
 
-    def cadence(self, token: int) -> float:
+    def cadence(self, token: Token) -> float:
         """Return the seconds between two ticks of the token."""
         return self._every[token] * BEAT_SECONDS
 
@@ -128,9 +160,16 @@ class ScriptedBroker:
             if due:
                 socket.tell_ticks(due)
             if beat % _HEARTBEAT_BEATS == 0:
-                socket.link.down.send(socket.link.take_heartbeat)
+                socket.live_sign()
+                socket.judge_beat()
             if beat % _PING_BEATS == 0:
                 socket.link.down.send(socket.link.take_ping)
+
+    def speak(self, dialect: Callable[[], Dialect]) -> None:
+        """Speak another dialect on sockets to come."""
+        #: Gives the broker's side of a new socket.
+        self.dialect = dialect
+        self.greets = dialect().ready() is not None
 
     # -- dialling -----------------------------------------------------------------------------------------
 
@@ -144,7 +183,7 @@ class ScriptedBroker:
     ) -> Link:
         """Open a connection as `transport.dial` does: the same errors, the same care when cancelled."""
         now = self.now()
-        record = DialRecord(now, (headers or {}).get("token", ""))
+        record = DialRecord(now, self._token_in(" ".join((url, *(headers or {}).values()))))
         self.ledger.dials.append(record)
         self.ledger.say(now, f"dial with {record.token}")
         if window := self._dials.count(now):
@@ -213,11 +252,31 @@ class ScriptedBroker:
                 if not refusal.count:
                     self.refusal = None
             raise self._refuse(refusal.status, refusal.retry_after)
-        if record.token not in self.valid:
+        if record.token not in self.valid and not (self.greets and not record.token):
             raise self._refuse(403)
         taken = len(self.sockets) + self.strangers
         if taken >= self.limits.max_connections and not (self.evicts and self.sockets):
             raise self._refuse(429)
+
+    def _token_in(self, text: str) -> str:
+        """Return the access token that stands in a text; empty when there is none that ever was valid."""
+        return max((token for token in self._known | self.valid if token in text), key=len, default="")
+
+    def greet(self, socket: Socket, login: str) -> None:
+        """Answer the login that was said on a socket, in a while, as is right then."""
+        if self.greeting is not None:
+            answer = partial(self._answer, socket, self._token_in(login))
+            self._timers.add(self._loop.call_later(self.greeting_seconds, answer))
+
+    def _answer(self, socket: Socket, token: str) -> None:
+        if self.greeting is Greeting.HANG_UP:
+            socket.kill()
+        elif self.greeting is not None:
+            socket.answer(token, valid=token in self.valid and self.greeting is Greeting.JUDGE)
+
+    def refuses(self, token: Token, mode: Mode) -> bool:
+        """Tell whether a token is refused in this mode."""
+        return mode >= self.refused.get(token, _NO_MODE)
 
     def _refuse(self, status: int, retry_after: float | None = None) -> DialError:
         if retry_after is not None:
@@ -226,7 +285,7 @@ class ScriptedBroker:
 
     def _accept(self, link: ScriptedLink, token: str) -> Socket:
         self._numbered += 1
-        socket = Socket(self, self._numbered, link, token)
+        socket = Socket(self, self._numbered, link, token, self.dialect())
         link.far_end = socket
         self._links.append(link)
         while self.sockets and len(self.sockets) + self.strangers >= self.limits.max_connections:
@@ -248,7 +307,7 @@ class ScriptedBroker:
         self.evictions += 1
         eldest = self.sockets[0]
         self.ledger.say(self.now(), f"socket {eldest.number} evicted")
-        eldest.close(EVICTED, "evicted by a newer connection")
+        eldest.close(self.dialect().evicted_code or POLICY_VIOLATION, "evicted by a newer connection")
 
     def intrude(self) -> None:
         """Let another program of the account connect, as far as the broker's policy lets it."""
@@ -267,14 +326,16 @@ class ScriptedBroker:
     def issue(self, token: str) -> None:
         """Make another access token valid besides the present one."""
         self.token = token
+        self._known.add(token)
         self.valid.add(token)
 
     def expire(self, token: str, *, politely: bool) -> None:
         """Make this access token the only valid one, and end the sockets of all others."""
         self.token, self.valid = token, {token}
+        self._known.add(token)
         for socket in [socket for socket in self.sockets if socket.token != token]:
             if politely:
-                socket.close(LOGGED_OUT, "the token has expired")
+                socket.close(self.dialect().logged_out_code or POLICY_VIOLATION, "the token has expired")
             else:
                 socket.kill()
 
@@ -297,6 +358,7 @@ class ScriptedBroker:
         """End every fault; sockets that the pool has given up behind a black hole are noticed now."""
         self.down, self.refusal, self.flap, self.slowness, self.deaf = "", None, None, 0.0, False
         self.strangers = 0
+        self.greeting, self.greeting_seconds = Greeting.JUDGE, 0.0
         self.muted.clear()
         for socket in list(self.sockets):
             socket.restore()
@@ -307,9 +369,9 @@ class ScriptedBroker:
 
     # -- for checks ---------------------------------------------------------------------------------------
 
-    def served(self) -> dict[int, list[Mode]]:
+    def served(self) -> dict[Token, list[Mode]]:
         """Return what is served: token -> the mode on each socket that serves it."""
-        served: dict[int, list[Mode]] = {}
+        served: dict[Token, list[Mode]] = {}
         for socket in self.sockets:
             for token, mode in socket.tokens.items():
                 served.setdefault(token, []).append(mode)
