@@ -16,7 +16,7 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.db import queue as database
 from brokerpool.db.borrower import Borrower
 from brokerpool.http import queue as http
-from brokerpool.http.ratelimit import RateLimiter, RateLimits
+from brokerpool.http.ratelimit import RAMP_SECONDS, RateLimiter, RateLimits
 from brokerpool.testing.virtual_loop import VirtualLoop, clear_away
 from brokerpool.waiting import Waiting, WaitTally
 
@@ -130,8 +130,7 @@ class Callers(RuleBasedStateMachine):
 
     @rule(seconds=QUARTERS)
     def time_passes(self, seconds: float) -> None:
-        # A little more: windows are exact to a thousandth, and a timer for this very moment may come that late.
-        self.loop.call_later(seconds + 0.002, self.loop.stop)
+        self.loop.call_later(seconds, self.loop.stop)
         self.loop.run_forever()
 
     @rule()
@@ -141,6 +140,9 @@ class Callers(RuleBasedStateMachine):
         pending = [task for task in self.tasks if not task.done()]
         assert len(pending) == len(self.queue.waiting()), "and who still waits stands in the queue"
 
+    #: Until then the queue may tell a longer time than it will take.
+    exact_from = 0.0
+
     # -- what is true at any moment -----------------------------------------------------------------------
 
     @invariant()
@@ -149,7 +151,8 @@ class Callers(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_what_is_there(self) -> None:
-        assert self.queue.grant(self.loop.time()) == []
+        if self.loop.time() >= self.exact_from:
+            assert self.queue.grant(self.loop.time()) == []
 
     @invariant()
     def everybody_ends_as_promised(self) -> None:
@@ -216,7 +219,9 @@ class Calls(Callers):
     def too_fast(self, seconds: float, after: float) -> None:
         def hold() -> None:
             now = self.loop.time()
-            self.limiter.hold("quote", now, sent_at=now, retry_after=seconds)
+            held = self.limiter.hold("quote", now, sent_at=now, retry_after=seconds)
+            # While the pace rises again, the next call may leave earlier than was reckoned at the pace before.
+            self.exact_from = now + held + RAMP_SECONDS
             self.waiting.stir()
 
         self._soon(after, hold)
