@@ -220,7 +220,7 @@ class Calls(Callers):
         def hold() -> None:
             now = self.loop.time()
             held = self.limiter.hold("quote", now, sent_at=now, retry_after=seconds)
-            # While the pace rises again, the next call may leave earlier than was reckoned at the pace before.
+            # While the pace rises again, the next call may leave earlier than was reckoned before.
             self.exact_from = now + held + RAMP_SECONDS
             self.waiting.stir()
 
