@@ -11,8 +11,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.gateway.composition import compose
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings

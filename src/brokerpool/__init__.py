@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from brokerpool.lazily import attributes
+from brokerpool.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from brokerpool import sync as sync
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         SubscriptionError,
         UnknownInstrumentError,
     )
-    from brokerpool.feed.filler import Filler
+    from brokerpool.feed.gap_filler import Filler
     from brokerpool.feed.gaps import Gap
     from brokerpool.feed.listeners import PoolListener, TickStream
     from brokerpool.feed.pool import WebSocketPool
@@ -126,7 +126,7 @@ _HOMES = {
         "PoolExhaustedError PoolForkedError Refused SettingsError SubscriptionError "
         "UnknownInstrumentError"
     ),
-    "feed.filler": "Filler",
+    "feed.gap_filler": "Filler",
     "feed.gaps": "Gap",
     "feed.listeners": "PoolListener TickStream",
     "feed.pool": "WebSocketPool",

@@ -20,14 +20,14 @@ except ModuleNotFoundError as missing:
 
 from brokerpool.commands import errors, explain, plan, top
 from brokerpool.commands.database import db
+from brokerpool.commands.gateway_target import Url
 from brokerpool.commands.keys import keys
 from brokerpool.commands.login import login
 from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default, run, warn
 from brokerpool.commands.running import RefusedByGateway, answer
-from brokerpool.commands.target import Url
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.settings import Settings
-from brokerpool.simulator.fronts import brokers
+from brokerpool.simulator.installed_fronts import brokers
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
 # who imports none of them pays for none.
@@ -193,7 +193,7 @@ def stats(
     ] = False,
 ) -> None:
     """Show the statistics of a running gateway."""
-    from brokerpool.commands import target as targets
+    from brokerpool.commands import gateway_target as targets
     from brokerpool.commands.console import statistics
 
     asked = targets.target(url)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from brokerpool.foreign import remembered
+from brokerpool.untrusted_text import remembered
 
 
 class Event(Enum):

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from brokerpool.brokers.zerodha import ZerodhaFeed, fetch_instruments
-from brokerpool.gateway.composition import compose
+from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator import KiteSimulator

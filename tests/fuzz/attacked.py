@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from brokerpool import Instrument, TokenBook, ZerodhaFeed
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.gateway.composition import compose
+from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator

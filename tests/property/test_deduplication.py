@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from brokerpool.feed.agreement import Agreement
+from brokerpool.feed.copy_agreement import Agreement
 from brokerpool.feed.deduplication import PATIENCE_SECONDS, REMEMBERED, Deduplication
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, QuoteTick, Tick

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from brokerpool import ZerodhaFeed, fetch_instruments
-from brokerpool.gateway.composition import compose
+from brokerpool.gateway.assembly import compose
 from brokerpool.settings import Settings
 from brokerpool.simulator import KiteSimulator
 

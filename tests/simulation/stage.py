@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Provider
-from brokerpool.testing import staging
+from brokerpool.testing import scenario
 from brokerpool.testing.scripted_feed import ScriptedFeed
 
 #: The figures that the pool keeps to with Kite.
@@ -20,7 +20,7 @@ KITE_WINDOWS: dict[str, Any] = {
     "dials": (RateWindow(3, 1.0), RateWindow(30, 60.0)),
 }
 
-Stage: TypeAlias = staging.Stage[ScriptedFeed]
+Stage: TypeAlias = scenario.Stage[ScriptedFeed]
 
 
 @asynccontextmanager
@@ -46,5 +46,5 @@ async def stage(
         **{"symbols_per_connection": per_connection, "max_connections": connections, **(limits or {})},
     )
     given: dict[str, Any] = {"max_symbols": per_connection, "max_connections": connections, **pool}
-    async with staging.stage(feed, feed.dialect, random=random, broker=broker, **given) as scene:
+    async with scenario.stage(feed, feed.dialect, random=random, broker=broker, **given) as scene:
         yield scene

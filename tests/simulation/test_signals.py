@@ -15,9 +15,9 @@ from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.incoming import SMALL_BYTES
 from brokerpool.instruments import Token
-from brokerpool.testing.dialect import Heard, Message, Quote
 from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedWire
 from brokerpool.testing.virtual_loop import run
+from brokerpool.testing.wire_dialect import Heard, Message, Quote
 from brokerpool.ticks import Tick
 from tests.simulation.stage import Stage, stage
 from tests.simulation.test_fencing import faults

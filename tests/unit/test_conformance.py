@@ -16,8 +16,8 @@ from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.simulator.exchange import Quote as KiteQuote
 from brokerpool.simulator.zerodha.wire import HEARTBEAT, frame, record
 from brokerpool.testing.conformance import AdapterConformance
-from brokerpool.testing.dialect import Dialect, Heard, Message, Quote
 from brokerpool.testing.scripted_feed import ScriptedFeed
+from brokerpool.testing.wire_dialect import Dialect, Heard, Message, Quote
 from brokerpool.ticks import Mode
 
 _KITE_MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}

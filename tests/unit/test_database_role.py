@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
-from brokerpool.db import role
+from brokerpool.db import server_role
 from brokerpool.db.faults import meaning
 from brokerpool.journal import Journal
 from brokerpool.store.store import Store
@@ -29,7 +29,7 @@ COUNT = text("SELECT count(*) FROM t")
 @pytest.fixture(autouse=True)
 def _old_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections count as old from the beginning, but where a test says otherwise."""
-    monkeypatch.setattr(role, "_YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr(server_role, "_YOUNG_SECONDS", 0.0)
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def test_a_server_that_stays_read_only_is_dialled_once_a_second_at_most_and_told
     postgres: PostgresServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.fresh_database()
-    monkeypatch.setattr(role, "_YOUNG_SECONDS", 3600.0)
+    monkeypatch.setattr(server_role, "_YOUNG_SECONDS", 3600.0)
 
     async def main() -> None:
         await prepare(url)
@@ -109,7 +109,7 @@ def test_a_server_that_stays_read_only_is_dialled_once_a_second_at_most_and_told
                 assert await count(pool) == 0, "reading goes on"
                 stats = pool.stats()
                 assert (stats["read_only"], stats["connects"], stats["evictions"]) == (True, 1, 0)
-                monkeypatch.setattr(role, "_YOUNG_SECONDS", 0.0)
+                monkeypatch.setattr(server_role, "_YOUNG_SECONDS", 0.0)
                 assert {await write(pool) for _ in range(3)} == {"DB_READ_ONLY"}
                 assert pool.stats()["evictions"] == 3
 

@@ -82,3 +82,12 @@ def test_what_a_package_index_shows_links_nowhere_that_it_cannot_follow() -> Non
     targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text("utf-8"))
     assert targets
     assert all(target.startswith("https://") for target in targets)
+
+
+def test_each_file_that_the_architecture_names_is_there() -> None:
+    page = (ROOT / "docs" / "topics" / "architecture.md").read_text("utf-8")
+    named = re.findall(r"(?<![\w/.])([a-z_]+(?:/[\w]+)*\.(?:py|toml))\b", page)
+    assert len(named) > 60
+    for name in named:
+        paths = [ROOT / "src" / "brokerpool" / name, ROOT / name]
+        assert any(path.exists() for path in paths), f"{name} is not there"

@@ -12,12 +12,12 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.brokers.zerodha import ZerodhaRest
-from brokerpool.feed import filler as module
+from brokerpool.feed import gap_filler as module
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
-from brokerpool.feed.filler import Filler, Filling
+from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.gateway.composition import quote_filler
+from brokerpool.gateway.assembly import quote_filler
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.journal import Journal
 from brokerpool.ticks import Tick

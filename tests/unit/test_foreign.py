@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.foreign import escaped, remembered
 from brokerpool.journal import Event, Journal
 from brokerpool.monitor.logs import JsonFormatter, TextFormatter
+from brokerpool.untrusted_text import escaped, remembered
 from tests.gateway_client import gateway, masked, raw_client
 from tests.rehearsal import until
 

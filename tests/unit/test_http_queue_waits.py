@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
+from brokerpool.http.counters import Tally
 from brokerpool.http.queue import Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
-from brokerpool.http.tally import Tally
 from brokerpool.waiting import Waiting
 from tests.http_server import Reply, broker_and_client
 from tests.measuring import without_waiting

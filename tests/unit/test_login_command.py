@@ -15,7 +15,7 @@ import typer
 
 from brokerpool import cli
 from brokerpool.brokers.zerodha.session import redirected_token, token_end
-from brokerpool.commands.redirect import Redirect
+from brokerpool.commands.login_redirect import Redirect
 from brokerpool.settings import NAMES, DatabaseSettings
 from brokerpool.simulator import KiteSimulator
 from brokerpool.store.store import Store

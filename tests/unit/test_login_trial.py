@@ -11,7 +11,7 @@ import pytest
 from brokerpool import Credentials
 from brokerpool.brokers import registry
 from brokerpool.brokers.login import Login
-from brokerpool.gateway.login_trial import LoginTrial
+from brokerpool.gateway.broker_login_trial import LoginTrial
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 

@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.gateway.fanout import Fanout
-from brokerpool.gateway.rest.operations import operations
+from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.http.client import BrokerClient
 from brokerpool.journal import Journal
 from brokerpool.monitor.metrics import Exposition

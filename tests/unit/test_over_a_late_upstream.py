@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from brokerpool.feed.pool import WebSocketPool
-from brokerpool.gateway import composition
+from brokerpool.gateway import assembly
 from brokerpool.gateway.server import Gateway
 from tests.gateway_client import gateway
 from tests.late_upstream import LateUpstream
@@ -79,7 +79,7 @@ def _late(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(upstream, WebSocketPool)
         return Gateway(settings, LateUpstream(upstream), *rest)
 
-    monkeypatch.setattr(composition, "Gateway", late)
+    monkeypatch.setattr(assembly, "Gateway", late)
 
 
 def test_the_gateway_of_these_tests_stands_over_a_late_upstream() -> None:

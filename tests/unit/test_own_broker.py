@@ -16,7 +16,7 @@ from brokerpool.brokers.account import Account
 from brokerpool.brokers.wire import SignalKind
 from brokerpool.instruments import Token
 from brokerpool.testing.conformance import AdapterConformance
-from brokerpool.testing.dialect import Dialect, Heard, Message, Quote
+from brokerpool.testing.wire_dialect import Dialect, Heard, Message, Quote
 from brokerpool.transport import Link, LinkHandler, Refusal, UpgradeRequest, serve
 from examples.own_broker import LIMITS_TABLE, AcmeFeed, AcmeWire
 from tests.rehearsal import Prompt, no_task_dies, until

@@ -17,7 +17,7 @@ import pytest
 
 from brokerpool.gateway import server
 from brokerpool.gateway.connection_slots import ConnectionSlots
-from brokerpool.gateway.rest import connection as connections
+from brokerpool.gateway.rest import http_connection as connections
 from brokerpool.gateway.server import Gateway
 from tests.gateway_client import KEY, gateway
 from tests.http_server import AUTHORITY

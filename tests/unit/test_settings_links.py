@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brokerpool.errors import SettingsError
 from brokerpool.settings import NAMES, GatewaySettings, Settings
-from brokerpool.settings.links import without_links
+from brokerpool.settings.platform_variables import without_links
 
 OURS = {"BROKERPOOL_API_KEY": "gateway-key-0123456789", "BROKERPOOL_BROKER_API_KEY": "broker-key-0123"}
 

@@ -16,11 +16,11 @@ from websockets.exceptions import InvalidStatus
 
 from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malformed
 from brokerpool.simulator.broker import SimulatedBroker
+from brokerpool.simulator.broker_front import Limits, Naming, Outcome, Wire
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.front import Limits, Naming, Outcome, Wire
-from brokerpool.simulator.fronts import brokers, front
+from brokerpool.simulator.installed_fronts import brokers, front
 from brokerpool.simulator.listings import Kind, Listing
-from brokerpool.simulator.tape import Header, TapeWriter
+from brokerpool.simulator.recording import Header, TapeWriter
 from brokerpool.ticks import Mode
 from brokerpool.transport import UpgradeRequest
 

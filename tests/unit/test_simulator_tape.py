@@ -12,7 +12,7 @@ import pytest
 
 from brokerpool.simulator import KiteSimulator
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.tape import Header, Recorded, TapeReader, TapeWriter
+from brokerpool.simulator.recording import Header, Recorded, TapeReader, TapeWriter
 from brokerpool.simulator.zerodha.wire import frame, packet_token, packets, record
 from brokerpool.ticks import Mode
 from tests.unit.simulator_client import answer, ask, dialling, run, shape, until

@@ -18,9 +18,9 @@ from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.instruments import Instrument
 from brokerpool.journal import Event, Journal
 from brokerpool.store import history, key_book, logins
-from brokerpool.store.backlog import Batch, Row
 from brokerpool.store.keys import Key, Scope
 from brokerpool.store.store import Store
+from brokerpool.store.write_backlog import Batch, Row
 from brokerpool.ticks import Mode
 from tests.postgres import DIALECTS, database
 from tests.postgres_programs import PROGRAMS

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brokerpool.store.backlog import Backlog
+from brokerpool.store.write_backlog import Backlog
 
 
 async def change(_: AsyncConnection) -> None:

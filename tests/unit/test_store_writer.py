@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from brokerpool.store.backlog import Backlog, Batch
+from brokerpool.store.write_backlog import Backlog, Batch
 from brokerpool.store.writer import Writer
 from tests.rehearsal import until
 

@@ -19,7 +19,7 @@ import pytest
 
 from brokerpool import cli
 from brokerpool.commands import running
-from brokerpool.commands.target import Target, save, saved_file, target
+from brokerpool.commands.gateway_target import Target, save, saved_file, target
 from brokerpool.settings import NAMES
 from tests.gateway_client import client, gateway
 from tests.http_server import Authority

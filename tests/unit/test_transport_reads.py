@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from brokerpool.transport import Link, LinkHandler, LinkServer, dial, serve
-from brokerpool.transport.reads import BoundedReads
+from brokerpool.transport.bounded_reads import BoundedReads
 from tests.http_server import AUTHORITY
 
 TINY = b"\x82\x01\x00"

@@ -13,10 +13,10 @@ from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.feed.dial import DIAL_SECONDS, Failure, attempt, leaving
 from brokerpool.fence import Fence
-from brokerpool.foreign import remembered
 from brokerpool.monitor.conditions import Code
 from brokerpool.settings import Settings
 from brokerpool.transport import Link, LinkHandler
+from brokerpool.untrusted_text import remembered
 
 
 async def faults(settings: Settings, credentials: Credentials, source: str) -> list[str]:

@@ -145,7 +145,7 @@ async def _exchanged(session: LoginSession, request_token: str, secret: str) -> 
 
 
 async def _caught(session: LoginSession, port: int, state: str, address: str | None) -> str:
-    from brokerpool.commands.redirect import PATIENCE_SECONDS, Redirect
+    from brokerpool.commands.login_redirect import PATIENCE_SECONDS, Redirect
 
     redirect = Redirect(port, state, session.redirected)
     try:

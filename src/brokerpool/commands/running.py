@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-from brokerpool.commands.target import Target
+from brokerpool.commands.gateway_target import Target
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode
 

@@ -18,11 +18,11 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brokerpool.db.borrower import Borrower
+from brokerpool.db.counters import Tally
 from brokerpool.db.engine import DatabaseEngine
 from brokerpool.db.queue import Queue, Ticket
 from brokerpool.db.refusals import Refusals
-from brokerpool.db.role import Role
-from brokerpool.db.tally import Tally
+from brokerpool.db.server_role import Role
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.waiting import Waiting
 

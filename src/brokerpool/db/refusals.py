@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from brokerpool.db.counters import Tally
 from brokerpool.db.engine import DatabaseEngine
 from brokerpool.db.queue import Queue, Ticket
-from brokerpool.db.tally import Tally
 from brokerpool.errors import DatabaseUnavailableError, ErrorCode, PoolClosedError
 
 

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from brokerpool.brokers.account import Account
 from brokerpool.brokers.wire import Farewell, Signal, SignalKind, Wire
-from brokerpool.complaints import Complaints
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
@@ -20,11 +19,12 @@ from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.outgoing import Outgoing
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
-from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, Token
 from brokerpool.journal import Event
+from brokerpool.repeated_messages import Complaints
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link
+from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.feed")
 

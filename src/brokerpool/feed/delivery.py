@@ -7,9 +7,9 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from brokerpool.feed.agreement import Agreement
 from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
+from brokerpool.feed.copy_agreement import Agreement
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners, PoolListener

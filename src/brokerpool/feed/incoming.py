@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from brokerpool.brokers.wire import Signal, Wire
-from brokerpool.feed.backlog import Backlog, Message
 from brokerpool.feed.liveness import Liveness
+from brokerpool.feed.message_backlog import Backlog, Message
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.fence import Fence, name_of
 from brokerpool.instruments import Instrument

@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 
 from brokerpool.feed.backoff import PROVEN_SECONDS
 from brokerpool.feed.connection import Connection, ConnectionObserver
+from brokerpool.feed.connection_rotation import Order
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.failover import AT_HOME, Failover
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.rotation import Order
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.journal import Event, Journal

@@ -19,24 +19,24 @@ from brokerpool.feed import refusals
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.connection import Connection
+from brokerpool.feed.connection_rotation import Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial import Dial, leaving
 from brokerpool.feed.explanation import Explanation
-from brokerpool.feed.filler import Filler, Filling
+from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.inspection import Inspection
 from brokerpool.feed.listeners import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.placement import POLICIES, Placement
 from brokerpool.feed.planning import Plan
+from brokerpool.feed.pool_arguments import COPIES, NO_FEED, check, check_parts
+from brokerpool.feed.pool_inspection import Inspection
 from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.relisting import relisting
 from brokerpool.feed.replica import Replica, planned
-from brokerpool.feed.rotation import Rotation
-from brokerpool.feed.sizes import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
+from brokerpool.feed.token_changes import relisting
 from brokerpool.feed.upstream import Answer
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours

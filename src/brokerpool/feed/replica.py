@@ -9,6 +9,7 @@ from typing import Any
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.connection import Connection
+from brokerpool.feed.connection_rotation import Order, Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
@@ -16,7 +17,6 @@ from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.planning import Plan
-from brokerpool.feed.rotation import Order, Rotation
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.journal import Event, Journal

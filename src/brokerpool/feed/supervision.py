@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from brokerpool.feed.delivery import Delivery
-from brokerpool.feed.filler import Filling
+from brokerpool.feed.gap_filler import Filling
 from brokerpool.feed.replica import Replica
 from brokerpool.fence import Fence, name_of
 from brokerpool.hours import MarketHours

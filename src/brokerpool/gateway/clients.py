@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from brokerpool.complaints import Complaints
-from brokerpool.foreign import remembered
 from brokerpool.journal import Event, Journal
+from brokerpool.repeated_messages import Complaints
+from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.gateway")
 

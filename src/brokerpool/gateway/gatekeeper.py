@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.gateway.lockout import Lockout
-from brokerpool.http.window import SlidingSum
+from brokerpool.http.sliding_window import SlidingSum
 from brokerpool.journal import Event, Journal
 from brokerpool.store.keys import Key, Scope
 

@@ -14,9 +14,9 @@ from brokerpool import signals
 from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import SettingsError
+from brokerpool.gateway.assembly import compose
+from brokerpool.gateway.broker_login_trial import TRIAL_SECONDS, LoginTrial
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.gateway.composition import compose
-from brokerpool.gateway.login_trial import TRIAL_SECONDS, LoginTrial
 from brokerpool.gateway.loop_faults import LoopFaults
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.reload import SettingsWatch

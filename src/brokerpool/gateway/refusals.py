@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from brokerpool.complaints import Complaints
 from brokerpool.errors import ErrorCode
-from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument
+from brokerpool.repeated_messages import Complaints
+from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.gateway")
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.feed.upstream import Upstream
-from brokerpool.foreign import remembered
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
@@ -30,10 +29,10 @@ from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
-from brokerpool.gateway.rest.connection import Connection
 from brokerpool.gateway.rest.cors import Cors
 from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health import health
+from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
@@ -44,6 +43,7 @@ from brokerpool.settings import Settings, words
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 from brokerpool.transport.frames import GOING_AWAY
 from brokerpool.transport.listening import url_host
+from brokerpool.untrusted_text import remembered
 
 #: Clients of a gateway that stops are asked to come back spread over this many seconds.
 _RETURN_SECONDS = 5

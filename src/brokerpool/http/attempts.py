@@ -23,6 +23,7 @@ from brokerpool.http.connection import (
     ProxyRefused,
     UntrustedHost,
 )
+from brokerpool.http.counters import Tally
 from brokerpool.http.deadlines import Deadlines
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.hosts import Hosts
@@ -31,7 +32,6 @@ from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
-from brokerpool.http.tally import Tally
 from brokerpool.loops import clock
 from brokerpool.waiting import Waiting
 

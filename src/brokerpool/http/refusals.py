@@ -17,11 +17,11 @@ from brokerpool.fence import HookFailed
 from brokerpool.http.breaker import FAULTS
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, ProxyRefused, UntrustedHost
+from brokerpool.http.counters import Tally
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.queue import Queue
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
-from brokerpool.http.tally import Tally
 
 
 class Refusals:

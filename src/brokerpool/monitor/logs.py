@@ -11,7 +11,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from brokerpool.foreign import escaped
+from brokerpool.untrusted_text import escaped
 
 #: What a call may give besides its text, as `extra={...}`: names and numbers of ours, never anything of a
 #: request or a broker's answer.

@@ -9,10 +9,10 @@ from brokerpool.settings.database import DatabaseSettings
 from brokerpool.settings.description import Described, describe
 from brokerpool.settings.egress import EgressSettings
 from brokerpool.settings.gateway import GatewaySettings
-from brokerpool.settings.group import known_names
+from brokerpool.settings.gateway_target import TargetSettings
 from brokerpool.settings.http import HttpSettings
 from brokerpool.settings.pool import PoolSettings
-from brokerpool.settings.target import TargetSettings
+from brokerpool.settings.settings_group import known_names
 from brokerpool.settings.values import words
 
 __all__ = [

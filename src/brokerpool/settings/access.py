@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from brokerpool.settings.group import Group
+from brokerpool.settings.settings_group import Group
 from brokerpool.settings.values import Count, FileName, RateLimit, Words, rate, words
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.registry import Access
 from brokerpool.egress import Egress
-from brokerpool.settings.group import Group
+from brokerpool.settings.settings_group import Group
 from brokerpool.settings.values import HttpUrl, LoginFields, WebSocketUrl, login_fields
 
 

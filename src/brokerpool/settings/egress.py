@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from brokerpool.egress import DIRECT, Egress, Family, parse_proxy
-from brokerpool.settings.group import Group
+from brokerpool.settings.settings_group import Group
 
 
 def _proxy(url: SecretStr) -> SecretStr:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from brokerpool.settings.group import Group
+from brokerpool.settings.settings_group import Group
 from brokerpool.settings.values import Bytes, Count, Host, Port, RateLimit, Seconds, rate
 
 

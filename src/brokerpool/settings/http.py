@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from brokerpool.settings.group import Group
+from brokerpool.settings.settings_group import Group
 from brokerpool.settings.values import Seconds
 
 

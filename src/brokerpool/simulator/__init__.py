@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from brokerpool.lazily import attributes
+from brokerpool.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from brokerpool.simulator.fault_proxy.proxy import FaultProxy

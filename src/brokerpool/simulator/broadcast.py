@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 
+from brokerpool.simulator.broker_front import Wire
 from brokerpool.simulator.client_socket import ClientSocket, Venue
 from brokerpool.simulator.exchange import Market
-from brokerpool.simulator.front import Wire
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
-from brokerpool.simulator.tape import TapeReader
+from brokerpool.simulator.recording import TapeReader
 from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.simulator")

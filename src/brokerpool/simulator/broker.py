@@ -27,23 +27,23 @@ from msgspec import UNSET
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
+from brokerpool.simulator.broker_front import Limits, Naming, Subscriptions, Wire
+from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.client_socket import ClientSocket, Venue
 from brokerpool.simulator.control import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.faults import FaultOrder, Faults
-from brokerpool.simulator.front import Limits, Naming, Subscriptions, Wire
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_faults import HttpFaults
 from brokerpool.simulator.http_listener import HttpListener
-from brokerpool.simulator.ledger import Ledger
 from brokerpool.simulator.listings import listings, with_recorded
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.rates import RequestRates
+from brokerpool.simulator.recording import TapeReader
 from brokerpool.simulator.socket_listener import SocketListener
-from brokerpool.simulator.tape import TapeReader
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest
 
 logger = logging.getLogger("brokerpool.simulator")

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from brokerpool.simulator.audience import Audience
+from brokerpool.simulator.broker_front import Outcome, Subscriptions, Wire
+from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.faults import Faults
-from brokerpool.simulator.front import Outcome, Subscriptions, Wire
-from brokerpool.simulator.ledger import Ledger
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link, LinkHandler
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, TypeAlias
 
-from brokerpool.simulator.front import Naming
+from brokerpool.simulator.broker_front import Naming
 
 #: More would make the daily instrument file larger than a real one.
 MOST_LISTINGS = 100_000

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brokerpool.db.pool import DatabasePool
 from brokerpool.instruments import Instrument
 from brokerpool.store import schema
-from brokerpool.store.backlog import AT_ONCE, Batch
+from brokerpool.store.write_backlog import AT_ONCE, Batch
 from brokerpool.ticks import Mode
 
 DAY_MS = 86_400_000

@@ -16,7 +16,6 @@ from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.db.faults import code_of, told
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.url import shown
-from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument
 from brokerpool.journal import Event, Journal
 from brokerpool.settings import DatabaseSettings
@@ -26,6 +25,7 @@ from brokerpool.store.upgrade import upgrade
 from brokerpool.store.vault import Vault
 from brokerpool.store.writer import Writer
 from brokerpool.ticks import Mode
+from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.db")
 

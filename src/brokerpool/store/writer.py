@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
 from brokerpool.db.faults import code_of, is_outage
-from brokerpool.store.backlog import Backlog, Batch, Change
+from brokerpool.store.write_backlog import Backlog, Batch, Change
 
 logger = logging.getLogger("brokerpool.db")
 

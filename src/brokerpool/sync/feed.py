@@ -19,8 +19,8 @@ from brokerpool.errors import PoolClosedError
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
+from brokerpool.feed.pool_arguments import NO_FEED, check, check_parts
 from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.sizes import NO_FEED, check, check_parts
 from brokerpool.feed.states import SymbolState
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument

@@ -5,14 +5,14 @@
 
 from typing import TYPE_CHECKING
 
-from brokerpool import lazily
-from brokerpool.testing.dialect import Dialect, Heard, Quote, served_mode
+from brokerpool import lazy_imports
 from brokerpool.testing.ledger import Ledger
+from brokerpool.testing.scenario import Stage, stage
 from brokerpool.testing.scripted_broker import Greeting, Refusal, ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedFeed, ScriptedWire
 from brokerpool.testing.scripted_socket import Socket
-from brokerpool.testing.staging import Stage, stage
 from brokerpool.testing.virtual_loop import VirtualLoop, run
+from brokerpool.testing.wire_dialect import Dialect, Heard, Quote, served_mode
 
 if TYPE_CHECKING:
     from brokerpool.testing.conformance import AdapterConformance
@@ -37,4 +37,4 @@ __all__ = [
     "stage",
 ]
 
-__getattr__ = lazily.attributes(__name__, {"AdapterConformance": "conformance"})
+__getattr__ = lazy_imports.attributes(__name__, {"AdapterConformance": "conformance"})

@@ -12,11 +12,11 @@ from typing import Self
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.instruments import Token
-from brokerpool.testing.dialect import Dialect
 from brokerpool.testing.ledger import DialRecord, Ledger, WindowCheck
 from brokerpool.testing.scripted_feed import ScriptedDialect
 from brokerpool.testing.scripted_link import Pipe, ScriptedLink
 from brokerpool.testing.scripted_socket import Socket
+from brokerpool.testing.wire_dialect import Dialect
 from brokerpool.ticks import Mode
 from brokerpool.transport import DialError, Link, LinkHandler
 from brokerpool.transport.frames import POLICY_VIOLATION

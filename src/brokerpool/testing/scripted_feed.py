@@ -13,7 +13,7 @@ from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token, TokenBook
-from brokerpool.testing.dialect import Dialect, Heard, Message, Quote
+from brokerpool.testing.wire_dialect import Dialect, Heard, Message, Quote
 from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
 
 HEARTBEAT = b"\0"

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from brokerpool.testing.dialect import Heard, Message
+from brokerpool.testing.wire_dialect import Heard, Message
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.transport.frames import ABNORMAL, NORMAL
 from brokerpool.transport.link import CLOSE_SECONDS

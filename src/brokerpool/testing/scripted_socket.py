@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brokerpool.instruments import Token
-from brokerpool.testing.dialect import Dialect, Heard, Message, Quote
 from brokerpool.testing.ledger import WindowCheck
 from brokerpool.testing.scripted_link import FarEnd, ScriptedLink
+from brokerpool.testing.wire_dialect import Dialect, Heard, Message, Quote
 from brokerpool.ticks import Mode
 from brokerpool.transport.frames import POLICY_VIOLATION
 

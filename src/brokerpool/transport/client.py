@@ -17,8 +17,8 @@ from python_socks import ProxyError
 from brokerpool.egress import Egress
 from brokerpool.errors import SettingsError
 from brokerpool.retry_after import retry_after
+from brokerpool.transport.bounded_reads import HANDSHAKE_BYTES
 from brokerpool.transport.link import Link, LinkHandler, picows_logger
-from brokerpool.transport.reads import HANDSHAKE_BYTES
 
 #: A broker's message may carry a whole instrument universe; more than this is a fault.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024

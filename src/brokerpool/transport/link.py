@@ -10,7 +10,7 @@ from typing import cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from brokerpool.foreign import escaped
+from brokerpool.transport.bounded_reads import BoundedReads, PicowsLog, Portion, forget_the_end_of, read_on
 from brokerpool.transport.frames import (
     ABNORMAL,
     BINARY,
@@ -24,7 +24,7 @@ from brokerpool.transport.frames import (
     ProtocolError,
     may_be_sent,
 )
-from brokerpool.transport.reads import BoundedReads, PicowsLog, Portion, forget_the_end_of, read_on
+from brokerpool.untrusted_text import escaped
 
 logger = logging.getLogger("brokerpool.transport")
 #: What picows has to say; its two lines for every connection that comes and goes are left out.

@@ -21,6 +21,7 @@ from picows import (
     ws_create_server,
 )
 
+from brokerpool.transport.bounded_reads import HANDSHAKE_BYTES, Portion
 from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
 from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
 from brokerpool.transport.listening import (
@@ -31,7 +32,6 @@ from brokerpool.transport.listening import (
     lengthen_backlog,
     listen_on,
 )
-from brokerpool.transport.reads import HANDSHAKE_BYTES, Portion
 
 _BACKLOG = 1024
 

@@ -10,7 +10,7 @@ import msgspec
 
 from brokerpool.brokers.rest import RestAnswer
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.foreign import remembered
+from brokerpool.untrusted_text import remembered
 
 T = TypeVar("T")
 

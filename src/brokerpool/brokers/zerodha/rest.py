@@ -12,9 +12,9 @@ import msgspec
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.foreign import remembered
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import DepthLevel, DepthTick, Tick
+from brokerpool.untrusted_text import remembered
 
 #: Kite Connect documentation: every request names the API version; the agent is ours.
 HEADERS = {"X-Kite-Version": "3", "User-Agent": "brokerpool"}

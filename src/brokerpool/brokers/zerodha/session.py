@@ -17,7 +17,7 @@ from brokerpool.brokers.registry import Holder, LoginSession
 from brokerpool.brokers.zerodha.rest import HEADERS, fault, read_data
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.foreign import remembered
+from brokerpool.untrusted_text import remembered
 
 LOGIN_URL = "https://kite.zerodha.com/connect/login"
 

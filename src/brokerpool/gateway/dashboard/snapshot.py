@@ -10,7 +10,6 @@ from typing import Any
 from brokerpool.feed.explanation import Explanation, LoginStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.upstream import Upstream
-from brokerpool.foreign import remembered
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusals import RefusalLog
 from brokerpool.gateway.rest.clients import ClientTold
@@ -19,6 +18,7 @@ from brokerpool.journal import Entry
 from brokerpool.monitor.health import Status, Verdict
 from brokerpool.store.key_book import LONGEST_NAME
 from brokerpool.store.keys import Key
+from brokerpool.untrusted_text import remembered
 
 #: Keys, gaps, degraded and refused symbols that are named; the rest is counted.
 KEYS = 50

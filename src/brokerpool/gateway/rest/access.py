@@ -17,7 +17,7 @@ from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
 from brokerpool.gateway.rest.stream import json_response
-from brokerpool.http.window import SlidingSum
+from brokerpool.http.sliding_window import SlidingSum
 from brokerpool.store.keys import Scope
 
 #: Addresses whose requests are remembered; the one that was silent longest is forgotten first.

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import ErrorCode
 from brokerpool.gateway.connection_slots import ConnectionSlots
-from brokerpool.gateway.rest.connection import BODY_SECONDS, Connection
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
+from brokerpool.gateway.rest.http_connection import BODY_SECONDS, Connection
 from brokerpool.gateway.rest.stream import json_response
 
 #: Where the state of a request has its connection.

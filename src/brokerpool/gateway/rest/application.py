@@ -15,9 +15,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.foreign import remembered
 from brokerpool.gateway.request_origin import RequestOrigin
-from brokerpool.gateway.rest import reference
+from brokerpool.gateway.rest import api_docs
 from brokerpool.gateway.rest.access import AccessMiddleware
 from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.clients import ClientTold
@@ -31,11 +30,12 @@ from brokerpool.gateway.rest.failures import (
 )
 from brokerpool.gateway.rest.history import history
 from brokerpool.gateway.rest.market import Market, address
-from brokerpool.gateway.rest.operations import operations
+from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.gateway.rest.quotes import quotes
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.gateway.rest.symbols import symbols
 from brokerpool.journal import Journal
+from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.gateway")
 
@@ -59,11 +59,11 @@ def application(
 
     @app.get("/openapi.json", include_in_schema=False)
     async def _openapi() -> dict[str, Any]:
-        return await asyncio.to_thread(reference.describe, app)
+        return await asyncio.to_thread(api_docs.describe, app)
 
     @app.get("/docs", include_in_schema=False)
     async def _docs() -> HTMLResponse:
-        return HTMLResponse(reference.page(await asyncio.to_thread(reference.describe, app)))
+        return HTMLResponse(api_docs.page(await asyncio.to_thread(api_docs.describe, app)))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.rest.admission import CONNECTION
-from brokerpool.gateway.rest.connection import Connection
+from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.transport.listening import (
     ACCEPTED_A_TURN,
     ListeningSocket,

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from brokerpool.errors import ErrorCode
 from brokerpool.gateway.rest import answers
 from brokerpool.gateway.rest.answers import DepthAnswer, MultiQuotesAnswer, QuoteAnswer, QuoteResult
+from brokerpool.gateway.rest.api_docs import answered
 from brokerpool.gateway.rest.failures import InvalidSymbol, RequestRefusedError
 from brokerpool.gateway.rest.market import Market
-from brokerpool.gateway.rest.reference import answered
 from brokerpool.gateway.rest.requests import MultiQuotesRequest, Pair, SymbolRequest
 from brokerpool.gateway.rest.stream import json_response, rows_response, sliced
 from brokerpool.http.api import Quoted

@@ -20,9 +20,9 @@ from brokerpool.gateway.rest.answers import (
     SearchAnswer,
     SymbolAnswer,
 )
+from brokerpool.gateway.rest.api_docs import answered
 from brokerpool.gateway.rest.failures import FaultyRequestError
 from brokerpool.gateway.rest.market import Market, unknown
-from brokerpool.gateway.rest.reference import answered
 from brokerpool.gateway.rest.requests import (
     ApiKey,
     Exchange,

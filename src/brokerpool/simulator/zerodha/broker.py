@@ -9,8 +9,8 @@ from aiohttp import web
 
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.front import Limits, Naming, Wire
-from brokerpool.simulator.zerodha import instruments, shapes, wire
+from brokerpool.simulator.broker_front import Limits, Naming, Wire
+from brokerpool.simulator.zerodha import instruments, json_shapes, wire
 from brokerpool.simulator.zerodha.http import KiteApi
 from brokerpool.simulator.zerodha.login import KiteLogin
 from brokerpool.simulator.zerodha.subscriptions import KiteSubscriptions
@@ -76,7 +76,7 @@ class KiteSimulator(SimulatedBroker):
         api.add_routes(router)
 
     def _failure(self, status: int, message: str) -> web.Response:
-        return shapes.failure(status, message)
+        return json_shapes.failure(status, message)
 
     def credentials(self) -> dict[str, str]:
         """Return what a client needs to log in."""

@@ -15,17 +15,17 @@ from typing import Any
 
 from aiohttp import web
 
+from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import History
-from brokerpool.simulator.ledger import Ledger
 from brokerpool.simulator.listings import Listing
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.rates import RequestRates
-from brokerpool.simulator.zerodha import intervals, shapes
+from brokerpool.simulator.zerodha import intervals, json_shapes
 from brokerpool.simulator.zerodha.instruments import instruments_csv
+from brokerpool.simulator.zerodha.json_shapes import failure, success
 from brokerpool.simulator.zerodha.login import KiteLogin
 from brokerpool.simulator.zerodha.order_routes import OrderDesk
-from brokerpool.simulator.zerodha.shapes import failure, success
 
 #: Instruments that one request may name (the broker's documentation).
 MAX_QUOTES, MAX_OHLC, MAX_LTP = 500, 1000, 1000
@@ -70,9 +70,9 @@ class KiteApi:
         router.add_get(
             "/instruments/historical/{token:[0-9]+}/{interval}", own("historical", self._historical)
         )
-        router.add_get("/quote", own("quote", self._quoting(shapes.full, MAX_QUOTES)))
-        router.add_get("/quote/ohlc", own("quote", self._quoting(shapes.ohlc, MAX_OHLC)))
-        router.add_get("/quote/ltp", own("quote", self._quoting(shapes.ltp, MAX_LTP)))
+        router.add_get("/quote", own("quote", self._quoting(json_shapes.full, MAX_QUOTES)))
+        router.add_get("/quote/ohlc", own("quote", self._quoting(json_shapes.ohlc, MAX_OHLC)))
+        router.add_get("/quote/ltp", own("quote", self._quoting(json_shapes.ltp, MAX_LTP)))
         router.add_get("/orders", own("other", checkout.orders))
         router.add_get("/orders/{order_id}", own("other", checkout.order))
         router.add_post("/orders/{variety}", own("order", checkout.place))
@@ -139,10 +139,10 @@ class KiteApi:
             found = await asyncio.to_thread(self._history.candles, token, minutes, begin, end)
         except ValueError as error:
             return failure(400, str(error))
-        return success(shapes.candles(found, self._quotes[token].unit, with_oi))
+        return success(json_shapes.candles(found, self._quotes[token].unit, with_oi))
 
     async def _profile(self, request: web.Request) -> web.Response:
-        return success(shapes.profile(sorted({listing.exchange for listing in self._listings})))
+        return success(json_shapes.profile(sorted({listing.exchange for listing in self._listings})))
 
     def _quoting(self, shape: _Shape, most: int) -> _Handler:
         async def quote(request: web.Request) -> web.Response:

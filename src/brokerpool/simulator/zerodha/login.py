@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 
-from brokerpool.simulator.zerodha.shapes import failure, local, profile, success
+from brokerpool.simulator.zerodha.json_shapes import failure, local, profile, success
 
 #: How long what a login has given can be exchanged.
 REQUEST_TOKEN_SECONDS = 300.0

@@ -12,8 +12,8 @@ from aiohttp import web
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.listings import Listing
 from brokerpool.simulator.orders import OrderBook, OrderChange, OrderError, OrderRequest
-from brokerpool.simulator.zerodha import shapes
-from brokerpool.simulator.zerodha.shapes import VARIETIES, failure, success
+from brokerpool.simulator.zerodha import json_shapes
+from brokerpool.simulator.zerodha.json_shapes import VARIETIES, failure, success
 
 _Form = TypeVar("_Form", OrderRequest, OrderChange)
 _Endpoint = Callable[["OrderDesk", web.Request], Awaitable[web.Response]]
@@ -45,13 +45,13 @@ class OrderDesk:
     @_telling_errors
     async def orders(self, request: web.Request) -> web.Response:
         """Answer with every order as it stands."""
-        return success([shapes.order(order) for order in self._book.latest()])
+        return success([json_shapes.order(order) for order in self._book.latest()])
 
     @_telling_errors
     async def order(self, request: web.Request) -> web.Response:
         """Answer with every state of one order."""
         states = self._book.states(request.match_info["order_id"])
-        return success([shapes.order(state) for state in states])
+        return success([json_shapes.order(state) for state in states])
 
     @_telling_errors
     async def place(self, request: web.Request) -> web.Response:

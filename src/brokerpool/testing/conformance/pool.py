@@ -10,9 +10,9 @@ import pytest
 from brokerpool.brokers.account import Account
 from brokerpool.feed.states import SymbolState
 from brokerpool.journal import Event
-from brokerpool.testing.conformance.subject import Subject
+from brokerpool.testing.conformance.adapter import Subject
+from brokerpool.testing.scenario import Stage
 from brokerpool.testing.scripted_broker import Greeting, Refusal
-from brokerpool.testing.staging import Stage
 from brokerpool.ticks import Mode
 
 #: Longer than the longest rest between two dials.

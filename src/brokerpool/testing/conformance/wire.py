@@ -15,9 +15,9 @@ from brokerpool.brokers.wire import Farewell, Signal, SignalKind, Wire
 from brokerpool.feed.incoming import SMALL_BYTES
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.instruments import Token
-from brokerpool.testing.conformance.subject import NOW_MS, Subject, is_dated, read
-from brokerpool.testing.dialect import Dialect, Message, Quote, served_mode
+from brokerpool.testing.conformance.adapter import NOW_MS, Subject, is_dated, read
 from brokerpool.testing.virtual_loop import run
+from brokerpool.testing.wire_dialect import Dialect, Message, Quote, served_mode
 from brokerpool.ticks import Mode, Tick
 
 #: Ticks of one part of a long message; the contract says 250 or so.

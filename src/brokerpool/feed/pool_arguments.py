@@ -8,7 +8,7 @@ from brokerpool import arguments
 from brokerpool.brokers.account import Account
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.egress import Egress
-from brokerpool.feed.filler import Filler
+from brokerpool.feed.gap_filler import Filler
 from brokerpool.feed.placement import POLICIES
 from brokerpool.hours import MarketHours
 

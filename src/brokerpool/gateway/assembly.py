@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.rest import RestCodec
-from brokerpool.feed.filler import Filler, Snapshots
+from brokerpool.feed.gap_filler import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh

@@ -13,9 +13,9 @@ from brokerpool.brokers.account import Account
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Token
-from brokerpool.testing.dialect import Dialect, served_mode
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.virtual_loop import VirtualLoop
+from brokerpool.testing.wire_dialect import Dialect, served_mode
 from brokerpool.ticks import Mode
 
 AccountT = TypeVar("AccountT", bound=Account)

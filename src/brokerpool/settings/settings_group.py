@@ -21,7 +21,7 @@ from pydantic_settings import (
 
 from brokerpool.errors import SettingsError
 from brokerpool.settings.description import describe
-from brokerpool.settings.links import without_links
+from brokerpool.settings.platform_variables import without_links
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"

@@ -13,9 +13,9 @@ from brokerpool.brokers.account import Account
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.wire import Wire
 from brokerpool.instruments import Instrument, Token
-from brokerpool.testing.dialect import Dialect, Message, Quote
-from brokerpool.testing.staging import Stage, stage
+from brokerpool.testing.scenario import Stage, stage
 from brokerpool.testing.virtual_loop import run
+from brokerpool.testing.wire_dialect import Dialect, Message, Quote
 from brokerpool.ticks import Mode, Tick
 
 #: So many of the account's instruments play.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from brokerpool.settings.group import Group
+from brokerpool.settings.settings_group import Group
 from brokerpool.settings.values import FileName, HttpUrl
 
 
