@@ -89,5 +89,5 @@ def test_each_file_that_the_architecture_names_is_there() -> None:
     named = re.findall(r"(?<![\w/.])([a-z_]+(?:/[\w]+)*\.(?:py|toml))\b", page)
     assert len(named) > 60
     for name in named:
-        paths = [ROOT / "src" / "brokerpool" / name, ROOT / name]
+        paths = [root / name.replace("NAME", "zerodha") for root in (ROOT / "src" / "brokerpool", ROOT)]
         assert any(path.exists() for path in paths), f"{name} is not there"
