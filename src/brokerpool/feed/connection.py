@@ -130,10 +130,7 @@ class Connection:
         return self._subscriptions.state(token, self._monotonic())
 
     def sent_at(self, token: Token) -> float:
-        """Return when the broker was asked for a token that has not ticked yet, or refused it.
-
-        Raises KeyError for any other.
-        """
+        """Return when a token was sent that has not ticked yet, or refused; raises KeyError for any other."""
         return self._subscriptions.sent_at(token)
 
     def refusal(self, token: Token) -> str:
@@ -330,15 +327,14 @@ class Connection:
         self.last_fault = text
         if self._complaints.heard(text, now):
             self._complain(text)
-        refused = self._subscriptions.refuse(tokens, text, now)
-        self._outgoing.changed()  # some may be asked for anew
-        if refused:
+        if refused := self._subscriptions.refuse(tokens, text, now):
             self._observer.symbols_refused(refused, text, self)
+        self._outgoing.changed()  # some may be asked for anew
 
-    def _complain(self, refusal: str) -> None:
-        self._observer.connection_changed(self, Event.REFUSED, refusal)
+    def _complain(self, text: str) -> None:
+        self._observer.connection_changed(self, Event.REFUSED, text)
         told = {"connection": self.name}
-        logger.warning("%s: the broker refused a request: %s", self.name, refusal, extra=told)
+        logger.warning("%s: the broker refused a request: %s", self.name, text, extra=told)
 
     def _become(self, state: ConnectionState, event: Event | None, reason: str) -> None:
         self.state = state

@@ -27,7 +27,7 @@ from msgspec import UNSET
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
-from brokerpool.simulator.broker_front import Limits, Naming, Subscriptions, Wire
+from brokerpool.simulator.broker_front import Limits, Subscriptions, Wire
 from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.client_socket import ClientSocket, Venue
 from brokerpool.simulator.control import control_app
@@ -38,7 +38,7 @@ from brokerpool.simulator.faults import FaultOrder, Faults
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_faults import HttpFaults
 from brokerpool.simulator.http_listener import HttpListener
-from brokerpool.simulator.listings import listings, with_recorded
+from brokerpool.simulator.listings import Naming, listings, with_recorded
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.rates import RequestRates

@@ -7,7 +7,6 @@ A front is a subclass of `broker.SimulatedBroker` in `simulator/NAME/broker.py`,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from brokerpool.brokers.limits import RateWindow
@@ -16,7 +15,6 @@ from brokerpool.ticks import Mode
 if TYPE_CHECKING:
     from brokerpool.simulator.exchange import Quote
     from brokerpool.simulator.faults import Malformation
-    from brokerpool.simulator.listings import Kind, Listing
 
 _NOTHING: list[int] = []
 
@@ -68,22 +66,6 @@ class Wire(Protocol):
 
     def error(self, text: str, /) -> bytes:
         """Return the text message that tells a client what is wrong with its request."""
-        ...
-
-
-class Naming(Protocol):
-    """How the broker names what an exchange lists; a module of functions is one."""
-
-    def token(self, exchange: str, kind: Kind, exchange_token: int, /) -> int:
-        """Return the number, of its own in the list, by which the wire names an instrument."""
-        ...
-
-    def contract(self, name: str, kind: Kind, expiry: date, strike: float, /) -> str:
-        """Return the trading symbol of a future or an option."""
-        ...
-
-    def recorded(self, token: int, exchange: str, tradingsymbol: str, /) -> Listing:
-        """Return the row of an instrument of which a tape tells no more than this."""
         ...
 
 

@@ -22,19 +22,18 @@ listens on loopback only, and answers 403 to the pages of other hosts that a bro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from aiohttp import web
 
 from brokerpool.errors import AccessError
 from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import ProxyOrder, ToxicOrder, describe
-from brokerpool.simulator.faults import FaultOrder
-
-if TYPE_CHECKING:
-    from brokerpool.simulator.broker import SimulatedBroker
+from brokerpool.simulator.faults import FaultOrder, Faults
+from brokerpool.simulator.orders import OrderBook
 
 #: Larger steps are sent as several requests, so that none of them runs for minutes.
 MAX_STEP = 1_000_000
@@ -46,7 +45,25 @@ class _Step(msgspec.Struct, forbid_unknown_fields=True):
     ticks: Annotated[int, msgspec.Meta(ge=1, le=MAX_STEP)]
 
 
-def control_app(simulator: SimulatedBroker) -> web.Application:
+class Controlled(Protocol):
+    """What is shown and steered: a simulated broker; see `SimulatedBroker` for what each does."""
+
+    faults: Faults
+    orders: OrderBook
+    market: Market
+
+    @property
+    def proxy(self) -> FaultProxy | None: ...
+
+    def sockets(self) -> list[dict[str, Any]]: ...
+    def stats(self) -> dict[str, Any]: ...
+    async def step(self, ticks: int) -> None: ...
+    async def throw(self, order: FaultOrder) -> None: ...
+    def kill(self, number: int) -> None: ...
+    def close_socket(self, number: int) -> None: ...
+
+
+def control_app(simulator: Controlled) -> web.Application:
     """Return the application that shows and steers the simulator."""
     control = _Control(simulator)
     app = web.Application(middlewares=[_refusing_strangers, _telling_errors])
@@ -90,7 +107,7 @@ async def _telling_errors(request: web.Request, handler: _Handler) -> web.Stream
 
 
 class _Control:
-    def __init__(self, simulator: SimulatedBroker) -> None:
+    def __init__(self, simulator: Controlled) -> None:
         self._simulator = simulator
 
     async def sockets(self, request: web.Request) -> web.Response:

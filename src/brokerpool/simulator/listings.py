@@ -6,9 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal, TypeAlias
-
-from brokerpool.simulator.broker_front import Naming
+from typing import Literal, Protocol, TypeAlias
 
 #: More would make the daily instrument file larger than a real one.
 MOST_LISTINGS = 100_000
@@ -53,6 +51,22 @@ class Listing:
         """
         fifth = self.price // 5 // self.tick
         return max(self.tick, self.price - fifth * self.tick), self.price + max(10, fifth) * self.tick
+
+
+class Naming(Protocol):
+    """How the broker names what an exchange lists; a module of functions is one."""
+
+    def token(self, exchange: str, kind: Kind, exchange_token: int, /) -> int:
+        """Return the number, of its own in the list, by which the wire names an instrument."""
+        ...
+
+    def contract(self, name: str, kind: Kind, expiry: date, strike: float, /) -> str:
+        """Return the trading symbol of a future or an option."""
+        ...
+
+    def recorded(self, token: int, exchange: str, tradingsymbol: str, /) -> Listing:
+        """Return the row of an instrument of which a tape tells no more than this."""
+        ...
 
 
 # Symbol, name, exchange token, price in paise.

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
+from brokerpool.brokers.limits import FeedLimits
 from brokerpool.instruments import Token
-from brokerpool.testing.ledger import WindowCheck
+from brokerpool.testing.ledger import Ledger, WindowCheck
 from brokerpool.testing.scripted_link import FarEnd, ScriptedLink
 from brokerpool.testing.wire_dialect import Dialect, Heard, Message, Quote
 from brokerpool.ticks import Mode
 from brokerpool.transport.frames import POLICY_VIOLATION
 
-if TYPE_CHECKING:
-    from brokerpool.testing.scripted_broker import ScriptedBroker
+
+class Venue(Protocol):
+    """What a socket asks of its broker, and tells it; see `ScriptedBroker`."""
+
+    limits: FeedLimits
+    ledger: Ledger
+    #: The messages of the whole account.
+    messages: WindowCheck
+    snapshots: bool
+    muted: set[Token]
+    refused: dict[Token, Mode]
+    deaf: bool
+    now: Callable[[], float]
+    wall_clock: Callable[[], float]
+
+    def number(self, token: Token, seconds_ago: float = 0.0) -> int: ...
+    def refuses(self, token: Token, mode: Mode) -> bool: ...
+    def greet(self, socket: Socket, login: str) -> None: ...
+    def lose_patience(self, socket: Socket) -> None: ...
+    def remove(self, socket: Socket) -> None: ...
 
 
 class Socket(FarEnd):
     """The broker's end of one connection."""
 
-    def __init__(
-        self, broker: ScriptedBroker, number: int, link: ScriptedLink, token: str, dialect: Dialect
-    ) -> None:
+    def __init__(self, broker: Venue, number: int, link: ScriptedLink, token: str, dialect: Dialect) -> None:
         self._broker = broker
         self._dialect = dialect
         self.number = number

@@ -101,8 +101,11 @@ class RestServer:
         self._server.should_exit = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._task, _STOP_SECONDS)
+        # uvicorn does not, where it was to end before it had begun, or was given up.
         for server in self._server.servers:
-            server.close()  # where uvicorn was given up it has not done so
+            server.close()
+        for sock in self._sockets:
+            sock.close()
         for connection in self._slots:
             connection.abort()
 

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_front import Limits, Naming, Wire
+from brokerpool.simulator.broker_front import Limits, Wire
+from brokerpool.simulator.listings import Naming
 from brokerpool.simulator.zerodha import instruments, json_shapes, wire
 from brokerpool.simulator.zerodha.http import KiteApi
 from brokerpool.simulator.zerodha.login import KiteLogin
