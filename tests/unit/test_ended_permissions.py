@@ -29,7 +29,7 @@ def test_a_kept_connection_opens_nothing_more_once_its_key_is_revoked(tmp_path: 
 
     async def main() -> None:
         # However quickly this machine asks until the other process's change is noticed.
-        rate = {"API_RATE_LIMIT": "100000 per second"}
+        rate = dict.fromkeys(("API_RATE_LIMIT", "BROKERPOOL_KEY_RATE_LIMIT"), "100000 per second")
         async with guarded(tmp_path, {"one": DATA}, **rate) as (_, served_by, store, keys):
             kept = http.client.HTTPConnection(served_by.http_url.removeprefix("http://"))
             status, opened = await asyncio.to_thread(ping, kept, keys["one"])
