@@ -43,8 +43,8 @@ async def gateway(
             await persistence.open()
         certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
         served_by = compose(settings, feed(broker), persistence, certificate)
-        await served_by.start()
         try:
+            await served_by.start()
             yield broker, served_by
         finally:
             await served_by.close()
