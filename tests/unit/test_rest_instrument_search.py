@@ -161,6 +161,7 @@ def test_the_list_of_a_new_day_is_searched_as_soon_as_it_is_there() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("what", "method", "query", "body", "rows"),
     [
