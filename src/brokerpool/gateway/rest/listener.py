@@ -86,7 +86,7 @@ class RestServer:
             lifespan="off",
             ws="none",
             server_header=False,
-            # Who is believed about a client's address is decided by `Approach`, for both listeners.
+            # Who is believed about a client's address is decided by `RequestOrigin`, for both listeners.
             proxy_headers=False,
             backlog=ACCEPTED_A_TURN,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
