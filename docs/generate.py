@@ -8,8 +8,8 @@ from pydantic_settings import BaseSettings
 
 from brokerpool import errors as exceptions
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.monitor.metric_vocabulary.stats_fields import SECTIONS
 from brokerpool.monitor.stats import Field
-from brokerpool.monitor.vocabulary.names import SECTIONS
 from brokerpool.settings import (
     AccessSettings,
     BrokerSettings,
@@ -81,7 +81,7 @@ SETTINGS_END = """\
 """
 
 STATISTICS = """\
-<!-- Written by docs/generate.py from src/brokerpool/monitor/vocabulary; `make docs` writes it again. -->
+<!-- Written by docs/generate.py from monitor/metric_vocabulary; `make docs` writes it again. -->
 
 # Statistics
 

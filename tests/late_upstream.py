@@ -10,15 +10,15 @@ from random import Random
 from typing import Any
 
 from brokerpool import BrokerpoolError, Instrument, Mode, TokenBook, WebSocketPool
+from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.upstream import Answer, Inspector
-from brokerpool.fence import Fence
-from brokerpool.journal import Journal
 from brokerpool.ticks import Tick
+from brokerpool.user_callbacks import Fence
 
 #: Seconds between which an answer is late, so that those asked for first are not answered first.
 LATEST = 0.008

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SubscriptionError,
         UnknownInstrumentError,
     )
+    from brokerpool.event_journal import Journal
     from brokerpool.feed.gap_filler import Filler
     from brokerpool.feed.gaps import Gap
     from brokerpool.feed.listeners import PoolListener, TickStream
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from brokerpool.http.ratelimit import RateLimits
     from brokerpool.http.response import Response
     from brokerpool.instruments import Instrument, TokenBook
-    from brokerpool.journal import Journal
     from brokerpool.open_pools import get_pool_stats
     from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 

@@ -20,11 +20,11 @@ except ModuleNotFoundError as missing:
 
 from brokerpool.commands import errors, explain, plan, top
 from brokerpool.commands.database import db
+from brokerpool.commands.gateway_request import RefusedByGateway, answer
 from brokerpool.commands.gateway_target import Url
 from brokerpool.commands.keys import keys
 from brokerpool.commands.login import login
 from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default, run, warn
-from brokerpool.commands.running import RefusedByGateway, answer
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.settings import Settings
 from brokerpool.simulator.installed_fronts import brokers

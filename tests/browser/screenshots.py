@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from brokerpool.db.pool import DatabasePool
-from brokerpool.monitor import conditions, health
+from brokerpool.monitor import health_conditions, health_verdict
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
@@ -45,8 +45,8 @@ NO_DATABASE = "postgresql://brokerpool@127.0.0.1:1/brokerpool"
 
 async def take() -> None:
     """Show a working day, a dead token, a gateway that is gone, and a database that is away."""
-    conditions.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
-    health.GRACE_SECONDS = 1.0
+    health_conditions.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
+    health_verdict.GRACE_SECONDS = 1.0
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         await a_day(f"sqlite:///{folder}/gateway.db")

@@ -17,7 +17,7 @@ from brokerpool.db.pool import DatabasePool
 from brokerpool.gateway.health_monitor import DatabaseState
 from brokerpool.gateway.server import Gateway
 from brokerpool.instruments import TokenBook
-from brokerpool.monitor import conditions, health
+from brokerpool.monitor import health_conditions, health_verdict
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.browser.chromium import PHONE, needs_chromium
@@ -31,8 +31,9 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conditions, "LAG_SECONDS", 60.0)  # the loop is the test's, which starts a browser
-    monkeypatch.setattr(health, "GRACE_SECONDS", 0.0)
+    # The loop is the test's, which starts a browser.
+    monkeypatch.setattr(health_conditions, "LAG_SECONDS", 60.0)
+    monkeypatch.setattr(health_verdict, "GRACE_SECONDS", 0.0)
 
 
 async def reasons(served_by: Gateway) -> list[dict[str, Any]]:

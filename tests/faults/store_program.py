@@ -13,7 +13,7 @@ import sys
 from brokerpool.brokers.login import Credentials
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import StoreError
-from brokerpool.journal import Event, Journal
+from brokerpool.event_journal import Event, Journal
 from brokerpool.store.store import Store
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="

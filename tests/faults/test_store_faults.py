@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from brokerpool.brokers.login import Credentials
-from brokerpool.db.faults import meaning
+from brokerpool.db.error_classification import meaning
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.store.store import Store

@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from brokerpool.histogram import Histogram
+from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
 from brokerpool.monitor.metrics import Exposition
 from brokerpool.monitor.stats import Field, Kind
-from brokerpool.monitor.vocabulary.names import VOCABULARY
 
 numbers = st.one_of(st.integers(0, 2**60), st.floats(), st.booleans())
 texts = st.one_of(st.sampled_from(["zerodha-1", 'a "b"', "back\\slash", "two\nlines", " ", ""]), st.text())

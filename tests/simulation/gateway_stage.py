@@ -9,15 +9,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from brokerpool import Instrument, Mode
+from brokerpool.event_journal import Journal
 from brokerpool.gateway.clients import Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
-from brokerpool.journal import Journal
 from brokerpool.store.keys import Key, Scope
 from tests.late_upstream import LateUpstream
 from tests.simulation.stage import Stage, stage

@@ -85,7 +85,7 @@ def _errors_noted(problems: list[str]) -> Iterator[None]:
 
     class Errors(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.name != "brokerpool.fence":  # what it catches is counted, and looked at in the end
+            if record.name != "brokerpool.user_callbacks":
                 problems.append(f"logged as an error: {record.getMessage()}")
 
     logger, handler = logging.getLogger("brokerpool"), Errors(logging.ERROR)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from brokerpool import Instrument, PoolListener
+from brokerpool.event_journal import Event
 from brokerpool.feed.incoming import SMALL_BYTES
-from brokerpool.journal import Event
 from brokerpool.testing.scripted_feed import _PACKET
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Mode, Tick

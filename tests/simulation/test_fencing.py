@@ -11,9 +11,9 @@ import pytest
 from brokerpool import Credentials, PoolListener, SymbolState
 from brokerpool.brokers.account import Endpoint
 from brokerpool.brokers.wire import ControlBatch, Farewell
+from brokerpool.event_journal import Event
 from brokerpool.feed.dial import DIAL_SECONDS
 from brokerpool.feed.gaps import Gap
-from brokerpool.journal import Event
 from brokerpool.testing.scripted_feed import ScriptedWire
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from brokerpool import Credentials, Mode, SymbolState
+from brokerpool.event_journal import Event
 from brokerpool.feed.dial import DIAL_SECONDS
-from brokerpool.journal import Event
 from brokerpool.testing.scripted_broker import Greeting
 from brokerpool.testing.scripted_feed import ScriptedWire
 from brokerpool.testing.virtual_loop import run

@@ -16,9 +16,9 @@ from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, Wire
+from brokerpool.event_journal import Event
 from brokerpool.feed.gaps import Gap
 from brokerpool.instruments import Token
-from brokerpool.journal import Event
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler

@@ -9,10 +9,10 @@ import pytest
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Credentials, Login
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import account_limits as account_module
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.dial_budget import DialPermit
-from brokerpool.journal import Event, Journal
 from tests.logins import NOW, Clock, Provider, run, turns
 from tests.rehearsal import until
 

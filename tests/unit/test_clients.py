@@ -13,9 +13,9 @@ from websockets.asyncio.client import connect
 from brokerpool.commands.console import client_lines
 from brokerpool.commands.explain import lines
 from brokerpool.db.pool import DatabasePool
+from brokerpool.event_journal import Event, Journal
 from brokerpool.gateway.clients import LONGEST_AGENT, TOLD_A_MINUTE, Clients
 from brokerpool.gateway.server import SLOWEST
-from brokerpool.journal import Event, Journal
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.gateway_client import KEY, Client, client, gateway, pool_of

@@ -8,7 +8,7 @@ from brokerpool import Instrument, Mode, Tick
 from brokerpool.errors import ErrorCode
 from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.fanout import Fanout
-from brokerpool.gateway.refusals import SIZE, RefusalLog
+from brokerpool.gateway.refusal_log import SIZE, RefusalLog
 from tests.gateway_client import gateway, raw_client
 from tests.rehearsal import until
 

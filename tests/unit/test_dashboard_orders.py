@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.journal import Event
+from brokerpool.event_journal import Event
 from brokerpool.testing.virtual_loop import run
 from tests.unit.replica_stage import SYMBOLS, Stage, stage, until
 

@@ -14,13 +14,13 @@ import pytest
 
 from brokerpool import Instrument
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.event_journal import Event
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.dashboard import Broadcast, Sources
 from brokerpool.gateway.dashboard.broadcast import MAX_VIEWERS, WAITING, Stream, Viewer
 from brokerpool.gateway.fanout import Fanout
-from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.server import Gateway
-from brokerpool.journal import Event
 from tests.gateway_client import KEY, client, gateway, pool_of
 from tests.rehearsal import no_task_dies, rehearsal, until
 

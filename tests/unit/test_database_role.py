@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
 from brokerpool.db import server_role
-from brokerpool.db.faults import meaning
-from brokerpool.journal import Journal
+from brokerpool.db.error_classification import meaning
+from brokerpool.event_journal import Journal
 from brokerpool.store.store import Store
 from tests.database import PASSWORD, PostgresServer
 from tests.rehearsal import until

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
 
+from brokerpool.event_journal import Journal
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.gaps import Gap
@@ -15,7 +16,6 @@ from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
-from brokerpool.journal import Journal
 from brokerpool.ticks import Tick
 
 INFY = Instrument("NSE", "INFY")

@@ -12,6 +12,7 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.brokers.zerodha import ZerodhaRest
+from brokerpool.event_journal import Journal
 from brokerpool.feed import gap_filler as module
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
@@ -19,7 +20,6 @@ from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.assembly import quote_filler
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.journal import Journal
 from brokerpool.ticks import Tick
 from tests.rehearsal import no_task_dies, until
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.journal import Event, Journal
+from brokerpool.event_journal import Event, Journal
 from brokerpool.monitor.logs import JsonFormatter, TextFormatter
 from brokerpool.untrusted_text import escaped, remembered
 from tests.gateway_client import gateway, masked, raw_client

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import pytest
 
 from brokerpool.errors import AccessError, ErrorCode
+from brokerpool.event_journal import Event, Journal
 from brokerpool.gateway import lockout
+from brokerpool.gateway.client_replies import refused_key
 from brokerpool.gateway.gatekeeper import OWN, Caller, Gatekeeper, KeyLimits
-from brokerpool.gateway.replies import refused_key
-from brokerpool.journal import Event, Journal
 from brokerpool.store.keys import Key, KeyRing, Scope, digest, new_key
 
 OWNERS = "the-operators-own-key"

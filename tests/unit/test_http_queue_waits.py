@@ -13,7 +13,7 @@ from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
 from brokerpool.http.counters import Tally
 from brokerpool.http.queue import Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
-from brokerpool.waiting import Waiting
+from brokerpool.wait_queue import Waiting
 from tests.http_server import Reply, broker_and_client
 from tests.measuring import without_waiting
 from tests.rehearsal import until

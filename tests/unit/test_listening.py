@@ -16,8 +16,8 @@ from aiohttp import ClientSession, web
 from websockets.asyncio.client import connect
 
 from brokerpool.commands.check import _listener
+from brokerpool.commands.gateway_request import answer
 from brokerpool.commands.gateway_target import target
-from brokerpool.commands.running import answer
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.rest.listener import serve_rest

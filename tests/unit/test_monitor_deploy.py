@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
 from brokerpool.monitor.stats import Kind
-from brokerpool.monitor.vocabulary.names import VOCABULARY
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "brokerpool.rules.yml"

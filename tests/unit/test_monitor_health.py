@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from brokerpool import Credentials
-from brokerpool.monitor.conditions import LAG_SECONDS, Code, Facts
-from brokerpool.monitor.health import GRACE_SECONDS, Health, Status
+from brokerpool.monitor.health_conditions import LAG_SECONDS, Code, Facts
+from brokerpool.monitor.health_verdict import GRACE_SECONDS, Health, Status
 from brokerpool.simulator.faults import FaultOrder
 from tests.gateway_client import client, gateway, pool_of
 from tests.rehearsal import until

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
+from brokerpool.event_journal import Journal
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.http.client import BrokerClient
-from brokerpool.journal import Journal
 from brokerpool.monitor.metrics import Exposition
 from brokerpool.monitor.process import open_fds
 from tests.gateway_client import client, gateway

@@ -19,10 +19,10 @@ from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.wire import ControlBatch, Signal, Wire
+from brokerpool.event_journal import Event
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.instruments import Token
-from brokerpool.journal import Event
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler

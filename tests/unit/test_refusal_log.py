@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.instruments import Instrument
 from tests.gateway_client import client, gateway
 from tests.rehearsal import until

@@ -9,8 +9,8 @@ import pytest
 
 from brokerpool.brokers import retry_pacing
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.feed import renewal as renewal_module
-from brokerpool.feed.renewal import Renewal
+from brokerpool.feed import login_renewal as renewal_module
+from brokerpool.feed.login_renewal import Renewal
 from tests.logins import NOW, Clock, Provider, run, turns
 from tests.rehearsal import until
 

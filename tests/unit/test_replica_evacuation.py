@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from brokerpool import Credentials
-from brokerpool.journal import Event
+from brokerpool.event_journal import Event
 from tests.unit.replica_stage import SYMBOLS, Stage, on_stage, until
 
 

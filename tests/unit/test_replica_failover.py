@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from brokerpool import Mode, SymbolState
+from brokerpool.event_journal import Event
 from brokerpool.feed.backoff import PROVEN_SECONDS
-from brokerpool.journal import Event
 from brokerpool.testing.virtual_loop import run
 from tests.unit.replica_stage import EVICTED, GRACE, SIZE, SYMBOLS, Stage, now, on_stage, stage, until
 

@@ -7,11 +7,11 @@ import hmac
 import pytest
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
+from brokerpool.event_journal import Journal
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.rest import access as access_module
 from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
-from brokerpool.journal import Journal
 from brokerpool.settings import Settings
 
 KEY = "a-key-for-the-gateway"

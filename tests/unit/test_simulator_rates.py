@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.brokers.limits import RateWindow
-from brokerpool.simulator.rates import RequestRates
+from brokerpool.simulator.request_rates import RequestRates
 
 windows = st.lists(st.builds(RateWindow, st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=3)
 #: Whole eighths of seconds, so that a sum of them is exact.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from brokerpool import cli
-from brokerpool.commands import running
+from brokerpool.commands import gateway_request
 from brokerpool.commands.gateway_target import Target, save, saved_file, target
 from brokerpool.settings import NAMES
 from tests.gateway_client import client, gateway
@@ -127,7 +127,7 @@ def breaks_off(caller: socket.socket) -> None:
 def test_whatever_answers_at_the_address_there_is_one_line_and_1(
     command: list[str], talk: Talk, told: str, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "_HTTP_SECONDS", 0.5)
+    monkeypatch.setattr(gateway_request, "_HTTP_SECONDS", 0.5)
     with talking(talk) as address:
         ran = run(*command, "--url", f"http://{address}")
     assert (ran.code, ran.out) == (1, "")

@@ -12,11 +12,11 @@ from brokerpool.brokers.wire import Signal, SignalKind, Wire
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.feed.dial import DIAL_SECONDS, Failure, attempt, leaving
-from brokerpool.fence import Fence
-from brokerpool.monitor.conditions import Code
+from brokerpool.monitor.health_conditions import Code
 from brokerpool.settings import Settings
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.untrusted_text import remembered
+from brokerpool.user_callbacks import Fence
 
 
 async def faults(settings: Settings, credentials: Credentials, source: str) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from brokerpool.commands.console import who
+from brokerpool.commands.gateway_request import answer
 from brokerpool.commands.gateway_target import Url, target
-from brokerpool.commands.running import answer
 
 
 def explain(

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from brokerpool.commands.gateway_request import RefusedByGateway, answer
 from brokerpool.commands.gateway_target import Url, target
 from brokerpool.commands.options import FAULT, Config, EnvFile, env_file_or_default, warn
-from brokerpool.commands.running import RefusedByGateway, answer
 from brokerpool.errors import BrokerpoolError
 from brokerpool.instruments import Instrument
 from brokerpool.settings import PoolSettings

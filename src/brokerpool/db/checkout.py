@@ -24,7 +24,7 @@ from brokerpool.db.queue import Queue, Ticket
 from brokerpool.db.refusals import Refusals
 from brokerpool.db.server_role import Role
 from brokerpool.fork_guard import ForkGuard
-from brokerpool.waiting import Waiting
+from brokerpool.wait_queue import Waiting
 
 logger = logging.getLogger(__name__)
 

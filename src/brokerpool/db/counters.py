@@ -10,7 +10,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from brokerpool.histogram import Histogram
-from brokerpool.waiting import WaitTally
+from brokerpool.wait_queue import WaitTally
 
 _DIALLED = "brokerpool_dialled"
 

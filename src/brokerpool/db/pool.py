@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from brokerpool import arguments, open_pools
+from brokerpool import argument_checks, open_pools
 from brokerpool.db.borrower import call_site
 from brokerpool.db.checkout import Checkout, Loan
 from brokerpool.db.engine import DatabaseEngine, Dialect
@@ -36,12 +36,12 @@ class DatabasePool:
         long_hold: float = 10.0,
         connect_timeout: float = 5.0,
     ) -> None:
-        arguments.seconds("connect_timeout", connect_timeout, above_zero=True)
-        arguments.seconds("pool_timeout", pool_timeout, above_zero=True)
-        arguments.seconds("long_hold", long_hold, above_zero=True)
-        arguments.whole("max_waiting", max_waiting, 0)
-        self.name = arguments.text("name", name)
-        self._pre_ping = arguments.instance("pool_pre_ping", pool_pre_ping, bool)
+        argument_checks.seconds("connect_timeout", connect_timeout, above_zero=True)
+        argument_checks.seconds("pool_timeout", pool_timeout, above_zero=True)
+        argument_checks.seconds("long_hold", long_hold, above_zero=True)
+        argument_checks.whole("max_waiting", max_waiting, 0)
+        self.name = argument_checks.text("name", name)
+        self._pre_ping = argument_checks.instance("pool_pre_ping", pool_pre_ping, bool)
         self._patience = connect_timeout
         engine = self._engine(url, pool_size, max_overflow)
         self._checkout = Checkout(
@@ -149,7 +149,7 @@ class DatabasePool:
         Who still has a connection then is cut off. All connections are closed; a drain that was cancelled can
         be called again.
         """
-        arguments.seconds("deadline", deadline)
+        argument_checks.seconds("deadline", deadline)
         open_pools.remove(self)
         await self._checkout.close(deadline)
 
@@ -177,9 +177,9 @@ class DatabasePool:
 
     def _engine(self, url: str, pool_size: int, max_overflow: int) -> DatabaseEngine:
         return DatabaseEngine(
-            arguments.text("url", url),
-            pool_size=arguments.whole("pool_size", pool_size),
-            max_overflow=arguments.whole("max_overflow", max_overflow),
+            argument_checks.text("url", url),
+            pool_size=argument_checks.whole("pool_size", pool_size),
+            max_overflow=argument_checks.whole("max_overflow", max_overflow),
             pre_ping=self._pre_ping,
             patience=self._patience,
         )

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from brokerpool.db.faults import driver_meaning
+from brokerpool.db.error_classification import driver_meaning
 from brokerpool.errors import ErrorCode
 
 logger = logging.getLogger("brokerpool.db")

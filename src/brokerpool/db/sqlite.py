@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
 
-from brokerpool.db.faults import MovedError
+from brokerpool.db.error_classification import MovedError
 
 #: Execution option of an engine whose transactions write.
 WRITES = "brokerpool_writes"

@@ -9,11 +9,11 @@ from random import Random
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Login
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, DialPermit
+from brokerpool.feed.login_renewal import Renewal
 from brokerpool.feed.pacing import Pacer
-from brokerpool.feed.renewal import Renewal
-from brokerpool.fence import Fence
-from brokerpool.journal import Event, Journal
+from brokerpool.user_callbacks import Fence
 
 
 class AccountLimits:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from brokerpool.brokers.account import Account
 from brokerpool.brokers.wire import Farewell, Signal, SignalKind, Wire
+from brokerpool.event_journal import Event
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
@@ -20,7 +21,6 @@ from brokerpool.feed.outgoing import Outgoing
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument, Token
-from brokerpool.journal import Event
 from brokerpool.repeated_messages import Complaints
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.copy_agreement import Agreement
@@ -15,10 +16,9 @@ from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
-from brokerpool.fence import Fence
 from brokerpool.instruments import Instrument
-from brokerpool.journal import Event, Journal
 from brokerpool.ticks import Tick
+from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.feed")
 

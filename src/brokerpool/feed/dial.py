@@ -11,8 +11,8 @@ from brokerpool import transport
 from brokerpool.brokers.account import Account, DialRefusal, Endpoint
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.fence import Fence, HookFailed, name_of
 from brokerpool.transport import DialError, Link, LinkHandler
+from brokerpool.user_callbacks import Fence, HookFailed, name_of
 
 #: What one dial may take, the question where to included: it has one of the account's few permits meanwhile.
 DIAL_SECONDS = 10.0

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.pacing import Pacer
-from brokerpool.fence import HookFailed, name_of
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
+from brokerpool.user_callbacks import HookFailed, name_of
 
 logger = logging.getLogger("brokerpool.feed")
 
@@ -43,7 +43,7 @@ class Filler:
         """Raises TypeError and ValueError for what cannot be asked, or not so often."""
         if not callable(self.snapshots):
             raise TypeError("snapshots is a coroutine function that takes instruments and returns ticks")
-        arguments.whole("batch", self.batch, 1)
+        argument_checks.whole("batch", self.batch, 1)
         if not isinstance(self.calls, tuple | list) or not all(isinstance(w, RateWindow) for w in self.calls):
             raise TypeError("calls is a tuple of windows, as in (RateWindow(1, 1.0),)")
 

@@ -9,10 +9,10 @@ from brokerpool.brokers.wire import Signal, Wire
 from brokerpool.feed.liveness import Liveness
 from brokerpool.feed.message_backlog import Backlog, Message
 from brokerpool.feed.subscriptions import Subscriptions
-from brokerpool.fence import Fence, name_of
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 from brokerpool.transport import Link, LinkHandler
+from brokerpool.user_callbacks import Fence, name_of
 
 #: A message up to this size is decoded at once: 800 prices, or 40 order books.
 SMALL_BYTES = 8192

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.states import SymbolState
-from brokerpool.fence import Fence, check_plain, name_of
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
+from brokerpool.user_callbacks import Fence, check_plain, name_of
 
 
 class PoolListener:

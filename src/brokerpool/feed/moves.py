@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.backoff import PROVEN_SECONDS
 from brokerpool.feed.connection import Connection, ConnectionObserver
 from brokerpool.feed.connection_rotation import Order
@@ -18,7 +19,6 @@ from brokerpool.feed.failover import AT_HOME, Failover
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument, Token
-from brokerpool.journal import Event, Journal
 from brokerpool.ticks import Mode
 
 #: What is done in one turn of the event loop, so that no tick waits for longer than a millisecond or two.

@@ -13,9 +13,9 @@ from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import ControlBatch, Wire
 from brokerpool.feed.pacing import Allowance, Pacer
 from brokerpool.feed.subscriptions import Subscriptions
-from brokerpool.fence import Fence
 from brokerpool.instruments import Instrument
 from brokerpool.transport import Link
+from brokerpool.user_callbacks import Fence
 
 #: Answers that the broker wants and that wait for their turn; of more the oldest is dropped.
 _MOST_ANSWERS = 100

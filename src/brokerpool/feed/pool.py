@@ -10,11 +10,12 @@ from itertools import product
 from random import Random
 from typing import Any, Self
 
-from brokerpool import arguments, open_pools
-from brokerpool.arguments import Instruments
+from brokerpool import argument_checks, open_pools
+from brokerpool.argument_checks import Instruments
 from brokerpool.brokers.account import Account
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import Backoff
@@ -27,6 +28,7 @@ from brokerpool.feed.dial import Dial, leaving
 from brokerpool.feed.explanation import Explanation
 from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.instrument_changes import relisting
 from brokerpool.feed.listeners import FirstTicks, PoolListener, TickStream
 from brokerpool.feed.placement import POLICIES, Placement
 from brokerpool.feed.planning import Plan
@@ -36,12 +38,10 @@ from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.replica import Replica, planned
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
-from brokerpool.feed.token_changes import relisting
 from brokerpool.feed.upstream import Answer
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token, TokenBook
-from brokerpool.journal import Event, Journal
 from brokerpool.loops import running
 from brokerpool.ticks import Mode, Tick
 
@@ -139,10 +139,10 @@ class WebSocketPool:
         TypeError, and ValueError for a text that is not EXCHANGE:SYMBOL.
         """
         self._check_open()
-        wanted = arguments.instruments(instruments)
-        arguments.mode(mode)
-        arguments.text("owner", owner)
-        arguments.whole("priority", priority)
+        wanted = argument_checks.instruments(instruments)
+        argument_checks.mode(mode)
+        argument_checks.text("owner", owner)
+        argument_checks.whole("priority", priority)
         listed = {i: token for i in wanted if (token := self.feed.book.token(i)) is not None}
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
         plans, unplaced = planned(self._replicas, [*listed], mode)
@@ -166,9 +166,9 @@ class WebSocketPool:
 
         The place is free at once. Raises TypeError, and ValueError for a text that is not EXCHANGE:SYMBOL.
         """
-        given = arguments.instruments(instruments)
-        modes = tuple(Mode) if mode is None else (arguments.mode(mode),)
-        arguments.text("owner", owner)
+        given = argument_checks.instruments(instruments)
+        modes = tuple(Mode) if mode is None else (argument_checks.mode(mode),)
+        argument_checks.text("owner", owner)
         given_up = tuple(i for i in given if self._demand.release(owner, i, modes))
         for instrument in given_up:
             if self._demand.mode(instrument) is not None:
@@ -188,13 +188,15 @@ class WebSocketPool:
 
     def release(self, owner: str, instruments: Instruments | None = None, mode: Mode | None = None) -> int:
         """Give up what the owner holds of these (all by default); return how many instruments that were."""
-        arguments.text("owner", owner)
+        argument_checks.text("owner", owner)
         held = self._demand.instruments(owner) if instruments is None else instruments
         return len(self.unsubscribe(held, mode, owner=owner))
 
     def plan(self, instruments: Instruments, mode: Mode = Mode.QUOTE) -> Plan:
         """Tell where a batch would go in the mode, without changing anything."""
-        return planned(self._replicas, arguments.instruments(instruments), arguments.mode(mode))[0][0]
+        return planned(self._replicas, argument_checks.instruments(instruments), argument_checks.mode(mode))[
+            0
+        ][0]
 
     @property
     def demand(self) -> Demand:
@@ -230,15 +232,15 @@ class WebSocketPool:
 
     def state(self, instrument: Instrument | str) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
-        return self.inspection.state(arguments.instrument(instrument))
+        return self.inspection.state(argument_checks.instrument(instrument))
 
     def gap(self, instrument: Instrument | str) -> Gap | None:
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
-        return self._delivery.gaps.get(arguments.instrument(instrument))
+        return self._delivery.gaps.get(argument_checks.instrument(instrument))
 
     def explain(self, instrument: Instrument | str) -> Explanation:
         """Tell all that is known of one instrument, wanted or not; nothing is changed."""
-        return self.inspection.explain(arguments.instrument(instrument))
+        return self.inspection.explain(argument_checks.instrument(instrument))
 
     async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once each instrument has had a tick on its present socket; cancelling it changes nothing.
@@ -246,8 +248,8 @@ class WebSocketPool:
         Raises NotLiveError after `timeout` seconds, with the state of each that has had none, and at once
         UnknownInstrumentError for one that is not wanted and that the broker does not list.
         """
-        given = arguments.instruments(instruments)
-        arguments.seconds("timeout", timeout)
+        given = argument_checks.instruments(instruments)
+        argument_checks.seconds("timeout", timeout)
         waiting = {i: None for i in given if self.state(i) is not SymbolState.LIVE}
         strangers = [i for i in waiting if i not in self._tokens and self.feed.book.token(i) is None]
         refusals.judge(self.name, self._placement, strangers, (), partial=False)
@@ -276,7 +278,7 @@ class WebSocketPool:
         Use as `with pool.ticks() as ticks: async for tick in ticks: ...`.
         """
         self._check_open()
-        stream = TickStream(arguments.whole("size", size, 1))
+        stream = TickStream(argument_checks.whole("size", size, 1))
         self.listen(stream)
         self._streams.append(stream)
         try:
@@ -287,7 +289,9 @@ class WebSocketPool:
 
     def fresh(self, instrument: Instrument | str, within: float) -> Tick | None:
         """Return the last tick if it came within so many seconds and no gap is open, else None."""
-        return self._delivery.fresh(arguments.instrument(instrument), arguments.seconds("within", within))
+        return self._delivery.fresh(
+            argument_checks.instrument(instrument), argument_checks.seconds("within", within)
+        )
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of the pool: the seed's three members first, then one entry per connection."""
@@ -380,7 +384,7 @@ class WebSocketPool:
         return (connection for replica in self._replicas for connection in replica.connections.values())
 
     def _replica_of(self, name: str) -> Replica:
-        arguments.text("name", name)
+        argument_checks.text("name", name)
         replica = next((replica for replica in self._replicas if name in replica.connections), None)
         if replica is None:
             known = ", ".join(connection.name for connection in self._connections()) or "none"

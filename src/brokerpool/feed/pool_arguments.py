@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.brokers.account import Account
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.egress import Egress
@@ -43,22 +43,22 @@ def check(
         )
     if placement not in POLICIES:
         raise ValueError(f"placement {placement!r} is none of {', '.join(POLICIES)}")
-    arguments.whole("max_symbols", max_symbols, 1)
-    arguments.whole("max_connections", max_connections, 1)
-    arguments.whole("redundancy", redundancy, 1, 1 + len(COPIES))
+    argument_checks.whole("max_symbols", max_symbols, 1)
+    argument_checks.whole("max_connections", max_connections, 1)
+    argument_checks.whole("redundancy", redundancy, 1, 1 + len(COPIES))
     capacity = feed.limits.capacity.lowered(max_symbols, max_connections)
     if redundancy > capacity.sockets:
         raise ValueError(f"{capacity.sockets} connections cannot carry {redundancy} copies of a symbol")
-    arguments.seconds("linger", linger)
-    arguments.seconds("grace", grace)
+    argument_checks.seconds("linger", linger)
+    argument_checks.seconds("grace", grace)
     return capacity
 
 
 def check_parts(hours: MarketHours, filler: Filler | None, egress: Egress | None) -> None:
     """Return where these are what a pool asks. Raises TypeError."""
     if not callable(getattr(hours, "is_open", None)):  # a calendar of the user's own will do
-        arguments.instance("hours", hours, MarketHours)
+        argument_checks.instance("hours", hours, MarketHours)
     if filler is not None:
-        arguments.instance("filler", filler, Filler)
+        argument_checks.instance("filler", filler, Filler)
     if egress is not None:
-        arguments.instance("egress", egress, Egress)
+        argument_checks.instance("egress", egress, Egress)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.brokers.account import Account
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
@@ -42,7 +42,7 @@ class Inspection:
 
     def state(self, instrument: Instrument | str) -> SymbolState | None:
         """Tell how far a wanted instrument has come; None when nobody wants it."""
-        instrument = arguments.instrument(instrument)
+        instrument = argument_checks.instrument(instrument)
         if self._demand.mode(instrument) is None:
             return None
         state = max((replica.state(instrument) for replica in self._replicas), key=PROGRESS.index)
@@ -51,7 +51,7 @@ class Inspection:
 
     def explain(self, instrument: Instrument | str) -> Explanation:
         """Tell all that is known of one instrument, wanted or not."""
-        instrument = arguments.instrument(instrument)
+        instrument = argument_checks.instrument(instrument)
         first = self._replicas[0]
         owners = self._demand.owners(instrument)
         seen = self._delivery.cadence.seen(instrument)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.connection_rotation import Order, Rotation
 from brokerpool.feed.connections import Connections
@@ -19,7 +20,6 @@ from brokerpool.feed.placement import Placement
 from brokerpool.feed.planning import Plan
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
-from brokerpool.journal import Event, Journal
 from brokerpool.ticks import Mode
 
 #: An evacuation that is not through after this long is given up; its connection goes on as it is.

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
+from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.explanation import Explanation, LoginStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.journal import Journal
 from brokerpool.ticks import Mode
 
 #: What became of a want, once the future is done.
@@ -133,7 +133,7 @@ class Upstream(Protocol):
         ...
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the numbers, see `monitor.vocabulary`, under `websocket`."""
+        """Return the numbers, see `monitor.metric_vocabulary`, under `websocket`."""
         ...
 
     @property

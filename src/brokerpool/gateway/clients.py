@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from brokerpool.journal import Event, Journal
+from brokerpool.event_journal import Event, Journal
 from brokerpool.repeated_messages import Complaints
 from brokerpool.untrusted_text import remembered
 

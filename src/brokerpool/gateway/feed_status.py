@@ -9,7 +9,7 @@ from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.upstream import Upstream
-from brokerpool.gateway import replies
+from brokerpool.gateway import client_replies
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument
 from brokerpool.transport.frames import server_frame
@@ -59,7 +59,7 @@ class FeedStatus(PoolListener):
             if (opened := self._untold.pop(gap.instrument, None)) is not None:
                 self._fanout.tell(gap.instrument, stale(self._upstream.name, opened))
             if self._fanout.watched(gap.instrument):
-                text = replies.symbol_status(
+                text = client_replies.symbol_status(
                     self._upstream.name,
                     "gap",
                     gap.instrument,
@@ -70,7 +70,7 @@ class FeedStatus(PoolListener):
     def delisted(self, instruments: list[Instrument]) -> None:
         message = "the broker does not list it any more; no ticks will come"
         for instrument in instruments:
-            text = replies.symbol_status(self._upstream.name, "delisted", instrument, message=message)
+            text = client_replies.symbol_status(self._upstream.name, "delisted", instrument, message=message)
             self._fanout.tell(instrument, server_frame(text))
 
     def close(self) -> None:
@@ -106,11 +106,11 @@ class FeedStatus(PoolListener):
         self._symbols_down = down
         self._not_before = self._loop.time() + REST_SECONDS
         status = "live" if not down else "down" if down == len(self._upstream.demand) else "degraded"
-        text = replies.feed_status(self._upstream.name, status, down, self._last_reason)
+        text = client_replies.feed_status(self._upstream.name, status, down, self._last_reason)
         self._fanout.tell_all(server_frame(text))
 
 
 def stale(broker: str, gap: Gap) -> bytes:
     """Return the frame that marks a symbol's last value as stale."""
     members = {"from": gap.from_ms, "message": gap.reason}
-    return server_frame(replies.symbol_status(broker, "stale", gap.instrument, **members))
+    return server_frame(client_replies.symbol_status(broker, "stale", gap.instrument, **members))

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from brokerpool.errors import AccessError, ErrorCode
+from brokerpool.event_journal import Event, Journal
 from brokerpool.gateway.lockout import Lockout
 from brokerpool.http.sliding_window import SlidingSum
-from brokerpool.journal import Event, Journal
 from brokerpool.store.keys import Key, Scope
 
 #: Nothing longer can be a key, so it is not even hashed.

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.monitor.condition_log import ConditionLog
-from brokerpool.monitor.conditions import Code, Facts
-from brokerpool.monitor.health import Health, Status, Verdict
+from brokerpool.monitor.health_conditions import Code, Facts
+from brokerpool.monitor.health_verdict import Health, Status, Verdict
 from brokerpool.monitor.lag import LagMonitor
 from brokerpool.monitor.process import open_fds, rss_bytes
 

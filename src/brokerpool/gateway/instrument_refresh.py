@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.retry_pacing import RetryPacing
 from brokerpool.errors import BrokerError
-from brokerpool.fence import Fence
 from brokerpool.gateway.instrument_counts import Counts, by_exchange, counted, lost
 from brokerpool.instruments import TokenBook
+from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.gateway")
 
@@ -104,7 +104,7 @@ class InstrumentRefresh:
         return by_exchange(self._counts)
 
     def stats(self) -> dict[str, Any]:
-        """Return the list's size, age and fortunes; see `monitor.vocabulary`."""
+        """Return the list's size, age and fortunes; see `monitor.metric_vocabulary`."""
         return {
             "instruments": len(self._feed.book),
             "instruments_by_exchange": by_exchange(self._counts),

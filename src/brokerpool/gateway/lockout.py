@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from brokerpool.journal import Event, Journal
+from brokerpool.event_journal import Event, Journal
 
 #: Addresses that are remembered; the one that was silent longest is forgotten first.
 MAX_ADDRESSES = 10_000

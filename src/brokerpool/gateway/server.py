@@ -24,14 +24,14 @@ from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.persistence import Persistence
-from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
 from brokerpool.gateway.rest.cors import Cors
 from brokerpool.gateway.rest.explanations import explanations
-from brokerpool.gateway.rest.health import health
+from brokerpool.gateway.rest.health_endpoints import health
 from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.gateway.rest.subscriptions import subscriptions
@@ -203,7 +203,7 @@ class Gateway:
         )
 
     def stats(self) -> dict[str, Any]:
-        """Return all numbers, see `monitor.vocabulary`; the seed's two members of `http` come first."""
+        """Return all numbers (`monitor.metric_vocabulary`); the seed's two members of `http` come first."""
         pool, http = self.upstream.get_pool_stats(), self._api.stats()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
         return {

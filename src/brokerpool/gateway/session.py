@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.upstream import Upstream
-from brokerpool.gateway import protocol, replies
+from brokerpool.gateway import client_replies, client_requests
 from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.client_requests import RequestError
 from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.lockout import network
-from brokerpool.gateway.protocol import RequestError
-from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_queue import RequestQueue, Steps
 from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.gateway.subscriptions import ANSWER_SECONDS, Room, Subscriptions
@@ -62,7 +62,7 @@ class SessionLimits:
     @property
     def max_entries(self) -> int:
         """Symbols in one request: at least all that a client may hold, for it asks so when it comes back."""
-        return max(protocol.MOST_ENTRIES, self.max_symbols)
+        return max(client_requests.MOST_ENTRIES, self.max_symbols)
 
 
 class Session(LinkHandler):
@@ -209,7 +209,7 @@ class Session(LinkHandler):
             self._link.close(TOO_BIG, f"message above {STRANGERS_MESSAGE} bytes before authentication")
             return
         try:
-            request = protocol.parse(message, self._limits.max_entries)
+            request = client_requests.parse(message, self._limits.max_entries)
             if self._caller is None:
                 _check_allowed_before_authentication(request)
             if len(message) > _LONG_MESSAGE:
@@ -218,33 +218,33 @@ class Session(LinkHandler):
         except RequestError as error:
             if self._caller is not None:
                 self._refusals.complain(self._number, f"a request: {error.code.name}: {error.message}")
-            self._reply(replies.error(error.code, error.message))
+            self._reply(client_replies.error(error.code, error.message))
 
-    def _steps(self, request: protocol.Request) -> Steps:
+    def _steps(self, request: client_requests.Request) -> Steps:
         match request:
-            case protocol.Authenticate():
+            case client_requests.Authenticate():
                 self._authenticate(request.api_key)
-            case protocol.Subscribe():
+            case client_requests.Subscribe():
                 yield from self._subscriptions.subscribe(request)
-            case protocol.Unsubscribe():
+            case client_requests.Unsubscribe():
                 yield from self._subscriptions.unsubscribe(request)
-            case protocol.UnsubscribeAll():
+            case client_requests.UnsubscribeAll():
                 yield from self._subscriptions.unsubscribe_all(request)
-            case protocol.ListSubscriptions():
+            case client_requests.ListSubscriptions():
                 yield from self._subscriptions.tell(request)
-            case protocol.Ping():
-                self._reply(replies.pong(request, time.time_ns() // 1_000_000))
-            case protocol.BrokerInfo():
+            case client_requests.Ping():
+                self._reply(client_replies.pong(request, time.time_ns() // 1_000_000))
+            case client_requests.BrokerInfo():
                 connected = self._upstream.connected
-                self._reply(replies.broker_info(self._upstream.name, USER_ID, connected=connected))
-            case protocol.SupportedBrokers():
-                self._reply(replies.supported_brokers(SUPPORTED_BROKERS))
-            case protocol.Orders():
-                self._reply(replies.orders(request))
+                self._reply(client_replies.broker_info(self._upstream.name, USER_ID, connected=connected))
+            case client_requests.SupportedBrokers():
+                self._reply(client_replies.supported_brokers(SUPPORTED_BROKERS))
+            case client_requests.Orders():
+                self._reply(client_replies.orders(request))
 
     def _authenticate(self, api_key: str | None) -> None:
         if api_key is None:
-            self._reply(replies.refused_key("No API key was sent"))
+            self._reply(client_replies.refused_key("No API key was sent"))
             return
         try:
             address = self._came(self._link.address)
@@ -252,7 +252,7 @@ class Session(LinkHandler):
             if caller != self._caller:
                 self._gatekeeper.enter(caller, self)
         except AccessError as error:
-            self._reply(replies.refused_key(error.fault, error.code))
+            self._reply(client_replies.refused_key(error.fault, error.code))
             if error.code is ErrorCode.ADDRESS_LOCKED_OUT:
                 self._link.close(LOCKED_OUT, "too many wrong keys")
             return
@@ -264,7 +264,7 @@ class Session(LinkHandler):
         self._slots.answer(self)
         self._fanout.admit(self._subscriber)
         self._until_authenticated.cancel()
-        self._reply(replies.authenticated(self._upstream.name, USER_ID))
+        self._reply(client_replies.authenticated(self._upstream.name, USER_ID))
 
     def _room(self) -> Room:
         held, most = self.symbols, self._limits.max_symbols
@@ -285,6 +285,8 @@ class Session(LinkHandler):
         return asyncio.get_running_loop().call_later(seconds, self._link.close, code, reason)
 
 
-def _check_allowed_before_authentication(request: protocol.Request) -> None:
-    if not isinstance(request, protocol.Authenticate | protocol.Ping | protocol.SupportedBrokers):
+def _check_allowed_before_authentication(request: client_requests.Request) -> None:
+    if not isinstance(
+        request, client_requests.Authenticate | client_requests.Ping | client_requests.SupportedBrokers
+    ):
         raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first")

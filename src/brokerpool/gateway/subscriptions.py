@@ -9,12 +9,12 @@ from typing import TypeAlias, TypeVar
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.upstream import Answer, Upstream
-from brokerpool.gateway import feed_status, protocol, replies
+from brokerpool.gateway import client_replies, client_requests, feed_status
 from brokerpool.gateway.audience import Key, Subscriber
+from brokerpool.gateway.client_replies import Outcome
+from brokerpool.gateway.client_requests import Entry
 from brokerpool.gateway.fanout import Fanout
-from brokerpool.gateway.protocol import Entry
-from brokerpool.gateway.refusals import RefusalLog
-from brokerpool.gateway.replies import Outcome
+from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_queue import Steps
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
@@ -87,9 +87,9 @@ class Subscriptions:
         demand = self._upstream.demand
         return demand.count(self._owner) + sum(not demand.holds(self._owner, i) for i in self._asked)
 
-    def subscribe(self, request: protocol.Subscribe) -> Steps:
+    def subscribe(self, request: client_requests.Subscribe) -> Steps:
         """Take what there is room for, in the order of the list."""
-        reply = replies.Subscribed(request, self._upstream.depth_levels, self._upstream.name)
+        reply = client_replies.Subscribed(request, self._upstream.depth_levels, self._upstream.name)
         accepted: dict[Instrument, None] = {}
         refused: Refused = {}
         for part in _slices(request.entries):
@@ -114,9 +114,9 @@ class Subscriptions:
             yield None
             self._send_known(some, request.mode)
 
-    def unsubscribe(self, request: protocol.Unsubscribe) -> Iterator[None]:
+    def unsubscribe(self, request: client_requests.Unsubscribe) -> Iterator[None]:
         """Give up what is named, whether it is held or not."""
-        reply = replies.Unsubscribed(request, self._upstream.name)
+        reply = client_replies.Unsubscribed(request, self._upstream.name)
         for part in _slices(request.entries):
             self._give_up((entry.instrument, entry.mode) for entry in part if not entry.fault)
             reply.add(_outcome(entry, {}) for entry in part)
@@ -124,9 +124,9 @@ class Subscriptions:
                 yield
         yield from self._send(reply.reply())
 
-    def unsubscribe_all(self, request: protocol.UnsubscribeAll) -> Iterator[None]:
+    def unsubscribe_all(self, request: client_requests.UnsubscribeAll) -> Iterator[None]:
         """Give up everything, and name it."""
-        reply = replies.Unsubscribed(request, self._upstream.name)
+        reply = client_replies.Unsubscribed(request, self._upstream.name)
         for part in _slices(self._upstream.demand.instruments(self._owner)):
             self._give_up((instrument, None) for instrument in part)
             reply.add(Outcome(Entry(i.symbol, i.exchange, None, i)) for i in part)
@@ -139,9 +139,9 @@ class Subscriptions:
         self._left = True
         return self._release_all()
 
-    def tell(self, request: protocol.ListSubscriptions) -> Iterator[None]:
+    def tell(self, request: client_requests.ListSubscriptions) -> Iterator[None]:
         """Name what the client holds, in the order in which it came."""
-        reply = replies.SubscriptionList(request, self._upstream.name)
+        reply = client_replies.SubscriptionList(request, self._upstream.name)
         demand = self._upstream.demand
         for part in _slices(demand.instruments(self._owner)):
             reply.add((i, mode) for i in part for mode in sorted(demand.held(self._owner, i)))
@@ -152,7 +152,7 @@ class Subscriptions:
     # -- wants --------------------------------------------------------------------------------------------
 
     def _want(
-        self, instruments: list[Instrument], request: protocol.Subscribe
+        self, instruments: list[Instrument], request: client_requests.Subscribe
     ) -> Generator[Answer, None, tuple[Sequence[Instrument], Refused]]:
         """Subscribe to what there is room for; return that, and why not to the others."""
         room, code, message = self._room()

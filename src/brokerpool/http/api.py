@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from brokerpool import arguments
-from brokerpool.arguments import Instruments
+from brokerpool import argument_checks
+from brokerpool.argument_checks import Instruments
 from brokerpool.brokers.rest import Candle, Ohlc, RestCodec, RestRequest
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
-from brokerpool.fence import check_plain, name_of
 from brokerpool.http.client import BrokerClient
 from brokerpool.http.coalesce import Batcher, Keys
 from brokerpool.http.ratelimit import RateLimits
 from brokerpool.http.response import Response
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthTick, Tick
+from brokerpool.user_callbacks import check_plain, name_of
 
 T = TypeVar("T")
 
@@ -84,14 +84,14 @@ class BrokerApi:
 
     async def ltp(self, instruments: Instruments) -> dict[Instrument, Tick]:
         """Return last prices; an instrument that the broker does not know is left out."""
-        wanted = {self._codec.key(i): i for i in arguments.instruments(instruments)}
+        wanted = {self._codec.key(i): i for i in argument_checks.instruments(instruments)}
         found = {i: tick for i in wanted.values() if (tick := self._fresh(i)) is not None}
         asked = await self._ltp.get_many(key for key, i in wanted.items() if i not in found)
         return found | {wanted[key]: tick for key, tick in asked.items()}
 
     async def ohlc(self, instruments: Instruments) -> dict[Instrument, Ohlc]:
         """Return the day's prices; an instrument that the broker does not know is left out."""
-        wanted = {self._codec.key(i): i for i in arguments.instruments(instruments)}
+        wanted = {self._codec.key(i): i for i in argument_checks.instruments(instruments)}
         found = await self._ohlc.get_many(wanted)
         return {wanted[key]: day for key, day in found.items()}
 
@@ -100,7 +100,7 @@ class BrokerApi:
 
         A fresh tick of the feed in depth mode answers without a call, and `live` says so.
         """
-        wanted = {self._codec.key(i): i for i in arguments.instruments(instruments)}
+        wanted = {self._codec.key(i): i for i in argument_checks.instruments(instruments)}
         found = {}
         for instrument in wanted.values():
             tick = self._fresh(instrument)
@@ -117,8 +117,8 @@ class BrokerApi:
 
         Raises BrokerError: INTERVAL_NOT_SUPPORTED, SYMBOL_NOT_FOUND; ValueError when `end` is before `start`.
         """
-        instrument = arguments.instrument(instrument)
-        days = self._codec.intervals.get(arguments.text("interval", interval))
+        instrument = argument_checks.instrument(instrument)
+        days = self._codec.intervals.get(argument_checks.text("interval", interval))
         if days is None:
             known = ", ".join(self._codec.intervals)
             raise BrokerError(
@@ -126,7 +126,7 @@ class BrokerApi:
                 code=ErrorCode.INTERVAL_NOT_SUPPORTED,
             )
         for name, given in (("start", start), ("end", end)):
-            arguments.instance(name, given, datetime)
+            argument_checks.instance(name, given, datetime)
         if (start.tzinfo is None) is not (end.tzinfo is None):
             raise ValueError("one of start and end has a time zone and the other has none")
         if end < start:

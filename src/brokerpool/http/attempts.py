@@ -10,7 +10,6 @@ from functools import partial
 from http import HTTPStatus
 
 from brokerpool.errors import BrokerpoolError, OutcomeUnknown
-from brokerpool.fence import HookFailed
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
@@ -33,7 +32,8 @@ from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
 from brokerpool.loops import clock
-from brokerpool.waiting import Waiting
+from brokerpool.user_callbacks import HookFailed
+from brokerpool.wait_queue import Waiting
 
 logger = logging.getLogger("brokerpool.http")
 

@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from brokerpool import arguments, open_pools
+from brokerpool import argument_checks, open_pools
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.egress import Egress
-from brokerpool.fence import check_plain
 from brokerpool.http.attempts import Attempts
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Call, Options, Params
@@ -29,6 +28,7 @@ from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
 from brokerpool.http.tls import verifying
 from brokerpool.loops import clock, running
+from brokerpool.user_callbacks import check_plain
 
 T = TypeVar("T")
 
@@ -100,18 +100,18 @@ class BrokerClient:
         TypeError for a hook that is no function, or a coroutine function other than `reconcile`, and
         SettingsError for a proxy of the environment that cannot be used.
         """
-        parts = urlsplit(arguments.text("base_url", base_url))
+        parts = urlsplit(argument_checks.text("base_url", base_url))
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError("base_url is http:// or https:// with a host, and without a login")
-        name = parts.netloc if name is None else arguments.text("name", name)
+        name = parts.netloc if name is None else argument_checks.text("name", name)
         for what, time in (
             ("timeout", timeout),
             ("max_wait", max_wait),
             ("connect_timeout", connect_timeout),
             ("keep_alive", keep_alive),
         ):
-            arguments.seconds(what, time, above_zero=True)
-        arguments.seconds("backoff_factor", backoff_factor)
+            argument_checks.seconds(what, time, above_zero=True)
+        argument_checks.seconds("backoff_factor", backoff_factor)
         for what, given, kind in (
             ("limits", limits, RateLimits),
             ("login", login, Login),
@@ -119,14 +119,14 @@ class BrokerClient:
             ("ssl_context", ssl_context, ssl.SSLContext),
         ):
             if given is not None:
-                arguments.instance(what, given, kind)
+                argument_checks.instance(what, given, kind)
         if isinstance(retry_statuses, str) or not all(isinstance(status, int) for status in retry_statuses):
             raise TypeError("retry_statuses is a collection of numbers, as in (429, 503)")
-        arguments.whole("max_retries", max_retries, 0)
-        arguments.whole("pool_connections", pool_connections, 1)
-        arguments.whole("pool_maxsize", pool_maxsize, 1)
-        arguments.whole("max_waiting", max_waiting, 0)
-        arguments.whole("max_body_bytes", max_body_bytes, 1)
+        argument_checks.whole("max_retries", max_retries, 0)
+        argument_checks.whole("pool_connections", pool_connections, 1)
+        argument_checks.whole("pool_maxsize", pool_maxsize, 1)
+        argument_checks.whole("max_waiting", max_waiting, 0)
+        argument_checks.whole("max_body_bytes", max_body_bytes, 1)
         if egress is not None and source_address is not None:
             raise ValueError("the source_address is given twice: put it into the egress")
         egress = egress or Egress(source_address=source_address)
@@ -204,13 +204,15 @@ class BrokerClient:
         arguments that cannot be meant or contradict each other, and values that mean nothing to a broker
         (nan, what is nested in a form).
         """
-        arguments.text("method", method)
-        arguments.text("group", group)
-        arguments.instance("lane", lane, Lane)
-        arguments.whole("weight", weight, 1)
+        argument_checks.text("method", method)
+        argument_checks.text("group", group)
+        argument_checks.instance("lane", lane, Lane)
+        argument_checks.whole("weight", weight, 1)
         if order_tag is not None:
-            arguments.text("order_tag", order_tag)
-        timeout = self._timeout if timeout is None else arguments.seconds("timeout", timeout, above_zero=True)
+            argument_checks.text("order_tag", order_tag)
+        timeout = (
+            self._timeout if timeout is None else argument_checks.seconds("timeout", timeout, above_zero=True)
+        )
         call = Call(
             method,
             self._url(path),
@@ -265,7 +267,7 @@ class BrokerClient:
         which is not limited unless it is named there.
         """
         if most is not None:
-            arguments.whole("most", most, 0)
+            argument_checks.whole("most", most, 0)
         idle = self._attempts.queue.idle(self._host)
         calls = [self._warm_call(path) for _ in range(idle if most is None else min(idle, most))]
         return sum(await asyncio.gather(*(self._attempts.try_once(c, self._timeout) for c in calls)))
@@ -282,7 +284,7 @@ class BrokerClient:
         running("keep_warm")
         check_plain(when=when)
         self._url(path)  # the task that goes on must not end by it
-        if not 0 < arguments.seconds("interval", interval) < self._keep_alive:
+        if not 0 < argument_checks.seconds("interval", interval) < self._keep_alive:
             raise ValueError(
                 f"an interval of {interval:g} s does not keep connections of {self._keep_alive:g} s"
             )
@@ -297,7 +299,7 @@ class BrokerClient:
 
     def held(self, group: str) -> float:
         """Return the seconds for which a 429 of the broker still holds a group of endpoints, else 0."""
-        return self._attempts.limiter.held(arguments.text("group", group), clock())
+        return self._attempts.limiter.held(argument_checks.text("group", group), clock())
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client; the seed's two members first."""
@@ -329,7 +331,7 @@ class BrokerClient:
         What is still on its way then is cut off: an order ends as OutcomeUnknown. All sockets are closed, at
         once when the caller is cancelled.
         """
-        arguments.seconds("deadline", deadline)
+        argument_checks.seconds("deadline", deadline)
         open_pools.remove(self)
         for task in self._warming:
             task.cancel()
@@ -354,7 +356,7 @@ class BrokerClient:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _url(self, path: str) -> str:
-        if arguments.text("path", path).startswith("/"):
+        if argument_checks.text("path", path).startswith("/"):
             return self._base_url + path
         parts = urlsplit(path)
         secure = parts.scheme == "https" or not self._base_url.startswith("https:")

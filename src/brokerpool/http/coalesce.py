@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, 
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.errors import CallFailedError, ErrorCode
 
 K = TypeVar("K", bound=Hashable)
@@ -93,10 +93,10 @@ class Batcher(Generic[T]):
 
         Raises ValueError for `most` below 1.
         """
-        arguments.whole("most", most, 1)
+        argument_checks.whole("most", most, 1)
         if not callable(call):
             raise TypeError("call is a coroutine function that takes the function of the keys")
-        arguments.seconds("window", window)
+        argument_checks.seconds("window", window)
         self._call = call
         self._most = most
         self._window = window

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from brokerpool.histogram import Histogram
-from brokerpool.waiting import WaitTally
+from brokerpool.wait_queue import WaitTally
 
 # Reuse is judged over so many calls, and said to be lost when it falls to this share.
 _JUDGED_CALLS = 5

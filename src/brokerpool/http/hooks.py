@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import BrokerpoolError
-from brokerpool.fence import Fence, HookFailed, check_plain
 from brokerpool.http.response import Response
+from brokerpool.user_callbacks import Fence, HookFailed, check_plain
 
 #: Told of each call that has ended: method and path, the answer's status (None without one), the seconds that
 #: it took, and how often it was sent.

@@ -13,7 +13,6 @@ from brokerpool.errors import (
     OutcomeUnknown,
     PoolClosedError,
 )
-from brokerpool.fence import HookFailed
 from brokerpool.http.breaker import FAULTS
 from brokerpool.http.call import Call
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, ProxyRefused, UntrustedHost
@@ -22,6 +21,7 @@ from brokerpool.http.hooks import Hooks
 from brokerpool.http.queue import Queue
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
+from brokerpool.user_callbacks import HookFailed
 
 
 class Refusals:

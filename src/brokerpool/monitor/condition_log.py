@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from brokerpool.monitor.conditions import Code
-from brokerpool.monitor.health import Reason
+from brokerpool.monitor.health_conditions import Code
+from brokerpool.monitor.health_verdict import Reason
 
 #: What is away for less is not over: a condition that comes and goes is told once, and not again and again.
 SETTLED_SECONDS = 30.0

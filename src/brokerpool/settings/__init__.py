@@ -8,12 +8,12 @@ from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.database import DatabaseSettings
 from brokerpool.settings.description import Described, describe
 from brokerpool.settings.egress import EgressSettings
+from brokerpool.settings.field_types import words
 from brokerpool.settings.gateway import GatewaySettings
 from brokerpool.settings.gateway_target import TargetSettings
 from brokerpool.settings.http import HttpSettings
 from brokerpool.settings.pool import PoolSettings
 from brokerpool.settings.settings_group import known_names
-from brokerpool.settings.values import words
 
 __all__ = [
     "NAMES",

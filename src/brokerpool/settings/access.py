@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from brokerpool.settings.field_types import Count, FileName, RateLimit, Words, rate, words
 from brokerpool.settings.settings_group import Group
-from brokerpool.settings.values import Count, FileName, RateLimit, Words, rate, words
 
 
 def _networks(text: str) -> str:

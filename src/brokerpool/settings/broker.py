@@ -7,8 +7,8 @@ from pydantic import Field, SecretStr
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.registry import Access
 from brokerpool.egress import Egress
+from brokerpool.settings.field_types import HttpUrl, LoginFields, WebSocketUrl, login_fields
 from brokerpool.settings.settings_group import Group
-from brokerpool.settings.values import HttpUrl, LoginFields, WebSocketUrl, login_fields
 
 
 class BrokerSettings(Group):

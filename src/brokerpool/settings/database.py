@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from brokerpool.settings.field_types import Count, Seconds
 from brokerpool.settings.settings_group import Group
-from brokerpool.settings.values import Count, Seconds
 
 _FERNET_KEY_BYTES = 32
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from brokerpool.settings.field_types import Bytes, Count, Host, Port, RateLimit, Seconds, rate
 from brokerpool.settings.settings_group import Group
-from brokerpool.settings.values import Bytes, Count, Host, Port, RateLimit, Seconds, rate
 
 
 class GatewaySettings(Group):

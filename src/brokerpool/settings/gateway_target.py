@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
+from brokerpool.settings.field_types import FileName, HttpUrl
 from brokerpool.settings.settings_group import Group
-from brokerpool.settings.values import FileName, HttpUrl
 
 
 class TargetSettings(Group):

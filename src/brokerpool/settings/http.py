@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from brokerpool.settings.field_types import Seconds
 from brokerpool.settings.settings_group import Group
-from brokerpool.settings.values import Seconds
 
 
 class HttpSettings(Group):

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from brokerpool.hours import MarketHours
+from brokerpool.settings.field_types import BrokerName, Count, Seconds
 from brokerpool.settings.market_hours import HolidayFile, Hours, with_holiday_file
 from brokerpool.settings.settings_group import Group
-from brokerpool.settings.values import BrokerName, Count, Seconds
 
 
 class PoolSettings(Group):

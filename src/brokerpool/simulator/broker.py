@@ -28,7 +28,6 @@ from msgspec import UNSET
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.broker_front import Limits, Subscriptions, Wire
-from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.client_socket import ClientSocket, Venue
 from brokerpool.simulator.control import control_app
 from brokerpool.simulator.exchange import Market
@@ -41,9 +40,10 @@ from brokerpool.simulator.http_listener import HttpListener
 from brokerpool.simulator.listings import Naming, listings, with_recorded
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
-from brokerpool.simulator.rates import RequestRates
 from brokerpool.simulator.recording import TapeReader
+from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.socket_listener import SocketListener
+from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest
 
 logger = logging.getLogger("brokerpool.simulator")

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from brokerpool.simulator.audience import Audience
 from brokerpool.simulator.broker_front import Outcome, Subscriptions, Wire
-from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.faults import Faults
+from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link, LinkHandler
 

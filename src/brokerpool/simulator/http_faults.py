@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.faults import Faults, Refuse
 from brokerpool.simulator.http_listener import break_off
+from brokerpool.simulator.traffic_ledger import Ledger
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import false, text, update
 
-from brokerpool.db.faults import told
+from brokerpool.db.error_classification import told
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.url import parse, shown
 from brokerpool.errors import ErrorCode, StoreError

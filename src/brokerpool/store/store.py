@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from brokerpool.brokers.login import Credentials, Provider
-from brokerpool.db.faults import code_of, told
+from brokerpool.db.error_classification import code_of, told
 from brokerpool.db.pool import DatabasePool
 from brokerpool.db.url import shown
+from brokerpool.event_journal import Event, Journal
 from brokerpool.instruments import Instrument
-from brokerpool.journal import Event, Journal
 from brokerpool.settings import DatabaseSettings
-from brokerpool.store import history, key_book, logins
+from brokerpool.store import history_tables, key_table, logins
 from brokerpool.store.keys import Key, KeyRing, Scope
 from brokerpool.store.upgrade import upgrade
 from brokerpool.store.vault import Vault
@@ -76,7 +76,7 @@ class Store:
         self._wall_clock = wall_clock
         self._run = secrets.token_hex(16)
         self._numbers = itertools.count(1)
-        self._writer = Writer(functools.partial(history.write, pool))
+        self._writer = Writer(functools.partial(history_tables.write, pool))
         self._journal: Journal | None = None
         self._journal_seen, self._journal_run = 0, ""
         self._looking: asyncio.Task[None] | None = None
@@ -142,7 +142,7 @@ class Store:
         """Return the valid key that the text is and note its use; None for any other. Never waits."""
         key = self.keys.check(text)
         if key is not None:
-            change = functools.partial(key_book.note_use, key_id=key.id, at_ms=self._now())
+            change = functools.partial(key_table.note_use, key_id=key.id, at_ms=self._now())
             self._writer.put(("used", key.id), "last_used", change)
         return key
 
@@ -152,7 +152,7 @@ class Store:
         Raises ValueError for a bad name; StoreError with KEY_NAME_TAKEN, TOO_MANY_KEYS, or DB_....
         """
         with self._told("creating a key"):
-            text = await key_book.create(self._pool, name, frozenset(scopes), self._now())
+            text = await key_table.create(self._pool, name, frozenset(scopes), self._now())
             await self._read_keys()
         return text
 
@@ -162,13 +162,13 @@ class Store:
         Raises StoreError with KEY_NOT_FOUND, or DB_....
         """
         with self._told("revoking a key"):
-            await key_book.revoke(self._pool, name, self._now())
+            await key_table.revoke(self._pool, name, self._now())
             await self._read_keys()
 
     async def list_keys(self) -> list[Key]:
         """Return all keys, revoked ones too, oldest first. Raises StoreError with DB_...."""
         with self._told("reading the keys"):
-            return await key_book.every(self._pool)
+            return await key_table.every(self._pool)
 
     # -- logins -----------------------------------------------------------------------------------------
 
@@ -226,14 +226,14 @@ class Store:
 
         Of more than 20,000 instruments the first ones are kept.
         """
-        kept = dict(itertools.islice(wanted.items(), history.SAVED_INSTRUMENTS))
-        change = functools.partial(history.save_demand, broker=broker, wanted=kept)
+        kept = dict(itertools.islice(wanted.items(), history_tables.SAVED_INSTRUMENTS))
+        change = functools.partial(history_tables.save_demand, broker=broker, wanted=kept)
         return self._writer.put(("demand", broker), "demand", change)
 
     async def saved_demand(self, broker: str) -> dict[Instrument, Mode]:
         """Return what was kept last, in its order. Raises StoreError with DB_...."""
         with self._told("reading the saved demand"):
-            return await history.saved_demand(self._pool, broker)
+            return await history_tables.saved_demand(self._pool, broker)
 
     def follow(self, journal: Journal) -> None:
         """Keep the entries of this journal, those that are in it already too."""
@@ -259,7 +259,7 @@ class Store:
         Raises StoreError with DB_....
         """
         with self._told("reading the history"):
-            return await history.read(self._pool, kind, since_ms=since_ms, limit=limit)
+            return await history_tables.read(self._pool, kind, since_ms=since_ms, limit=limit)
 
     @property
     def fault(self) -> str:
@@ -301,7 +301,7 @@ class Store:
             self._read_journal()
             if loop.time() - self._cleared_at > CLEAR_SECONDS:
                 self._cleared_at = loop.time()
-                change = functools.partial(history.clear, now_ms=self._now())
+                change = functools.partial(history_tables.clear, now_ms=self._now())
                 self._writer.put("clearing", "clearing", change)
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -324,7 +324,7 @@ class Store:
     async def _read_keys(self) -> None:
         # A slow read that began before a revocation must not bring the key back after it.
         read = next(self._reads)
-        keys = await key_book.valid(self._pool)
+        keys = await key_table.valid(self._pool)
         if read > self._newest_read:
             self._newest_read = read
             self.keys.replace(keys)

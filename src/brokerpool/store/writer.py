@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
-from brokerpool.db.faults import code_of, is_outage
+from brokerpool.db.error_classification import code_of, is_outage
 from brokerpool.store.write_backlog import Backlog, Batch, Change
 
 logger = logging.getLogger("brokerpool.db")

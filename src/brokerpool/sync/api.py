@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from brokerpool import arguments
-from brokerpool.arguments import Instruments
+from brokerpool import argument_checks
+from brokerpool.argument_checks import Instruments
 from brokerpool.brokers.rest import Candle, Ohlc, RestCodec
 from brokerpool.http import api as asynchronous
 from brokerpool.http.api import Quoted
@@ -35,22 +35,22 @@ class BrokerApi(Twin):
 
     def ltp(self, instruments: Instruments) -> dict[Instrument, Tick]:
         """Return last prices; raises as the asynchronous method does, like all of these."""
-        return self._loop.run(self._api.ltp(arguments.instruments(instruments)), self._timeout)
+        return self._loop.run(self._api.ltp(argument_checks.instruments(instruments)), self._timeout)
 
     def ohlc(self, instruments: Instruments) -> dict[Instrument, Ohlc]:
         """Return the day's prices."""
-        return self._loop.run(self._api.ohlc(arguments.instruments(instruments)), self._timeout)
+        return self._loop.run(self._api.ohlc(argument_checks.instruments(instruments)), self._timeout)
 
     def quotes(self, instruments: Instruments) -> dict[Instrument, Quoted]:
         """Return all that is known, the order book included."""
-        return self._loop.run(self._api.quotes(arguments.instruments(instruments)), self._timeout)
+        return self._loop.run(self._api.quotes(argument_checks.instruments(instruments)), self._timeout)
 
     def history(
         self, instrument: Instrument | str, interval: str, start: datetime, end: datetime
     ) -> list[Candle]:
         """Return the candles that begin from `start` to `end`, the oldest first."""
         for name, given in (("start", start), ("end", end)):
-            arguments.instance(name, given, datetime)
+            argument_checks.instance(name, given, datetime)
         calls = (end - start).days // self.intervals.get(interval, 1) + 1
         return self._loop.run(
             self._api.history(instrument, interval, start, end), max(1, calls) * self._timeout

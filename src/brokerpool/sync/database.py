@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import CursorResult, Executable, ScalarResult
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.db import pool as asynchronous
 from brokerpool.db.borrower import Borrower, call_site
 from brokerpool.db.checkout import Loan
@@ -67,7 +67,7 @@ class DatabasePool(Twin):
         call_timeout: float = 60.0,
         **options: Any,  # noqa: ANN401  (DatabasePool's)
     ) -> None:
-        self._call_timeout = arguments.seconds("call_timeout", call_timeout, above_zero=True)
+        self._call_timeout = argument_checks.seconds("call_timeout", call_timeout, above_zero=True)
         self._pool_timeout = pool_timeout
         self._pool = asynchronous.DatabasePool(url, pool_timeout=pool_timeout, **options)
         super().__init__(f"pool {self._pool.name}", self._pool.drain)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.sync.loop import LoopThread
 
 
@@ -23,7 +23,7 @@ class Twin:
 
         A second call does nothing.
         """
-        arguments.seconds("deadline", deadline)
+        argument_checks.seconds("deadline", deadline)
         if self._loop.closed:
             return
         self._loop.run(self._drained(deadline), deadline)

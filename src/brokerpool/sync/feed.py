@@ -10,8 +10,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from brokerpool import arguments
-from brokerpool.arguments import Instruments
+from brokerpool import argument_checks
+from brokerpool.argument_checks import Instruments
 from brokerpool.brokers.account import Account
 from brokerpool.brokers.login import Credentials
 from brokerpool.egress import Egress
@@ -78,7 +78,9 @@ class WebSocketPool:
         partial: bool = False,
     ) -> Subscribed:
         """Want the instruments in the mode; raises as the asynchronous method does."""
-        given = arguments.instruments(instruments)  # here, for an iterator may take its time, or take locks
+        given = argument_checks.instruments(
+            instruments
+        )  # here, for an iterator may take its time, or take locks
         return self._loop.call(
             lambda: self._pool.subscribe(given, mode, owner=owner, priority=priority, partial=partial)
         )
@@ -87,7 +89,7 @@ class WebSocketPool:
         self, instruments: Instruments, mode: Mode | None = None, *, owner: str = "default"
     ) -> tuple[Instrument, ...]:
         """Give up the mode (all modes by default) and return what the owner did hold."""
-        given = arguments.instruments(instruments)
+        given = argument_checks.instruments(instruments)
         return self._loop.call(lambda: self._pool.unsubscribe(given, mode, owner=owner))
 
     def release(self, owner: str) -> int:
@@ -100,8 +102,8 @@ class WebSocketPool:
 
     def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
         """Return once each instrument has had a tick. Raises NotLiveError after `timeout` seconds."""
-        given = arguments.instruments(instruments)
-        arguments.seconds("timeout", timeout)
+        given = argument_checks.instruments(instruments)
+        argument_checks.seconds("timeout", timeout)
         self._loop.run(self._pool.wait_live(given, timeout), timeout)
 
     def ticks(self, timeout: float | None = None, size: int = 10_000) -> Iterator[Tick]:
@@ -110,15 +112,15 @@ class WebSocketPool:
         Holds up to `size` ticks for a consumer that is behind; the oldest go first.
         """
         if timeout is not None:
-            arguments.seconds("timeout", timeout)
-        inbox = _Inbox(arguments.whole("size", size, 1))
+            argument_checks.seconds("timeout", timeout)
+        inbox = _Inbox(argument_checks.whole("size", size, 1))
         self._inboxes.append(inbox)
         self._loop.call(lambda: self._pool.listen(inbox))
         return self._drain(inbox, timeout)
 
     def renew(self, credentials: Credentials) -> bool:
         """Use the credentials of a new login; tell whether they differ from the present ones."""
-        arguments.instance("credentials", credentials, Credentials)
+        argument_checks.instance("credentials", credentials, Credentials)
         return self._loop.call(lambda: self._feed.login.renew(credentials))
 
     def gap(self, instrument: Instrument | str) -> Gap | None:

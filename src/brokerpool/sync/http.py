@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Unpack
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
 from brokerpool.http.call import Options, Params
@@ -88,7 +88,7 @@ class BrokerClient(Twin):
     def reconcile(self, error: OutcomeUnknown) -> Any:  # noqa: ANN401  (it is what the hook returns)
         """Ask the broker what became of an order. Raises ValueError when there is no hook, or no tag."""
         return self._loop.run(
-            arguments.instance("error", error, OutcomeUnknown).reconcile(), RECONCILE_SECONDS
+            argument_checks.instance("error", error, OutcomeUnknown).reconcile(), RECONCILE_SECONDS
         )
 
     def warm_up(self, path: str = "/") -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-from brokerpool import arguments
+from brokerpool import argument_checks
 from brokerpool.errors import PoolClosedError
 from brokerpool.fork_guard import ForkGuard
 
@@ -62,7 +62,7 @@ class LoopThread:
         try:
             self.check()
             # Before it begins: an order must not leave whose caller is told of a wrong argument.
-            most = arguments.seconds("timeout", seconds) + CALL_SECONDS
+            most = argument_checks.seconds("timeout", seconds) + CALL_SECONDS
             with self._lock:
                 self.check()
                 handed_over = asyncio.run_coroutine_threadsafe(coroutine, self._started())

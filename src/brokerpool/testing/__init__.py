@@ -6,11 +6,11 @@
 from typing import TYPE_CHECKING
 
 from brokerpool import lazy_imports
-from brokerpool.testing.ledger import Ledger
 from brokerpool.testing.scenario import Stage, stage
 from brokerpool.testing.scripted_broker import Greeting, Refusal, ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedFeed, ScriptedWire
 from brokerpool.testing.scripted_socket import Socket
+from brokerpool.testing.traffic_ledger import Ledger
 from brokerpool.testing.virtual_loop import VirtualLoop, run
 from brokerpool.testing.wire_dialect import Dialect, Heard, Quote, served_mode
 

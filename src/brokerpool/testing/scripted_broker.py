@@ -12,10 +12,10 @@ from typing import Self
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.instruments import Token
-from brokerpool.testing.ledger import DialRecord, Ledger, WindowCheck
 from brokerpool.testing.scripted_feed import ScriptedDialect
 from brokerpool.testing.scripted_link import Pipe, ScriptedLink
 from brokerpool.testing.scripted_socket import Socket
+from brokerpool.testing.traffic_ledger import DialRecord, Ledger, WindowCheck
 from brokerpool.testing.wire_dialect import Dialect
 from brokerpool.ticks import Mode
 from brokerpool.transport import DialError, Link, LinkHandler

@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.event_journal import Journal
 from brokerpool.gateway.dashboard.snapshot import Sources, journal, snapshot
-from brokerpool.journal import Journal
 
 logger = logging.getLogger("brokerpool.gateway")
 

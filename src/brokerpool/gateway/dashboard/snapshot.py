@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from brokerpool.event_journal import Entry
 from brokerpool.feed.explanation import Explanation, LoginStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.fanout import Fanout
-from brokerpool.gateway.refusals import RefusalLog
+from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest.clients import ClientTold
-from brokerpool.gateway.rest.health import told
-from brokerpool.journal import Entry
-from brokerpool.monitor.health import Status, Verdict
-from brokerpool.store.key_book import LONGEST_NAME
+from brokerpool.gateway.rest.health_endpoints import told
+from brokerpool.monitor.health_verdict import Status, Verdict
+from brokerpool.store.key_table import LONGEST_NAME
 from brokerpool.store.keys import Key
 from brokerpool.untrusted_text import remembered
 

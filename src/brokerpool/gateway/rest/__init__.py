@@ -2,7 +2,7 @@
 
 from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.application import application
+from brokerpool.gateway.rest.dependencies import Market
 from brokerpool.gateway.rest.listener import RestServer, serve_rest
-from brokerpool.gateway.rest.market import Market
 
 __all__ = ["Access", "Market", "RestServer", "application", "serve_rest"]

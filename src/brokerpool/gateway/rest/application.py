@@ -15,11 +15,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.event_journal import Journal
 from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import api_docs
 from brokerpool.gateway.rest.access import AccessMiddleware
 from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.clients import ClientTold
+from brokerpool.gateway.rest.dependencies import Market, address
 from brokerpool.gateway.rest.failures import (
     Failure,
     FaultyRequestError,
@@ -29,12 +31,10 @@ from brokerpool.gateway.rest.failures import (
     faulty,
 )
 from brokerpool.gateway.rest.history import history
-from brokerpool.gateway.rest.market import Market, address
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.gateway.rest.quotes import quotes
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.gateway.rest.symbols import symbols
-from brokerpool.journal import Journal
 from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.gateway")

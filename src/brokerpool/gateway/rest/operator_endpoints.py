@@ -10,9 +10,9 @@ import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from brokerpool.event_journal import Journal
 from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.stream import sliced
-from brokerpool.journal import Journal
 from brokerpool.monitor.metrics import CONTENT_TYPE, Exposition
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from aiohttp import web
 
-from brokerpool.simulator.client_record import Ledger
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import History
 from brokerpool.simulator.listings import Listing
 from brokerpool.simulator.orders import OrderBook
-from brokerpool.simulator.rates import RequestRates
+from brokerpool.simulator.request_rates import RequestRates
+from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.simulator.zerodha import intervals, json_shapes
 from brokerpool.simulator.zerodha.instruments import instruments_csv
 from brokerpool.simulator.zerodha.json_shapes import failure, success

@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from brokerpool.brokers.account import Account
+from brokerpool.event_journal import Event
 from brokerpool.feed.states import SymbolState
-from brokerpool.journal import Event
 from brokerpool.testing.conformance.adapter import Subject
 from brokerpool.testing.scenario import Stage
 from brokerpool.testing.scripted_broker import Greeting, Refusal

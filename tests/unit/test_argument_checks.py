@@ -21,7 +21,7 @@ from brokerpool import (
     UnknownInstrumentError,
     WebSocketPool,
     ZerodhaRest,
-    arguments,
+    argument_checks,
     sync,
 )
 from brokerpool.brokers.login import Credentials, Login
@@ -49,24 +49,24 @@ TIMES: list[Any] = [NAN, INFINITY, -1, "5", None, True]
 )
 def test_a_wrong_list_names_the_entry_at_fault_and_what_is_right(given: Any, says: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
-        arguments.instruments(given)
+        argument_checks.instruments(given)
     assert says in str(caught.value)
 
 
 def test_a_list_is_taken_once_each_in_its_order() -> None:
     given: list[Instrument | str] = ["NSE:B", INFY, "nse:B", "NSE:INFY"]
-    assert arguments.instruments(iter(given)) == [Instrument("NSE", "B"), INFY]
+    assert argument_checks.instruments(iter(given)) == [Instrument("NSE", "B"), INFY]
 
 
 @pytest.mark.parametrize("given", [1, "LTP", "ltp", 2.0, True, None])
 def test_a_mode_is_one_of_the_three_and_the_error_names_them(given: Any) -> None:
     with pytest.raises(TypeError, match=r"mode.*Mode\.LTP, Mode\.QUOTE, Mode\.DEPTH"):
-        arguments.mode(given)
+        argument_checks.mode(given)
 
 
 def test_a_text_of_a_caller_is_never_repeated_where_it_could_be_a_secret() -> None:
     with pytest.raises(TypeError) as caught:
-        arguments.seconds("timeout", "s3cret")  # type: ignore[arg-type]
+        argument_checks.seconds("timeout", "s3cret")  # type: ignore[arg-type]
     assert "s3cret" not in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.http.queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.testing.virtual_loop import run
-from brokerpool.waiting import Waiting, WaitTally
+from brokerpool.wait_queue import Waiting, WaitTally
 from tests.simulation.cancellation import Caller, cancel_at_every_step
 
 

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import msgspec
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway import protocol
-from brokerpool.gateway.protocol import Entry
+from brokerpool.gateway import client_requests
+from brokerpool.gateway.client_requests import Entry
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _reply(members: dict[str, Any], request_id: object = protocol.NO_ID) -> bytes:
-    if request_id is not protocol.NO_ID:
+def _reply(members: dict[str, Any], request_id: object = client_requests.NO_ID) -> bytes:
+    if request_id is not client_requests.NO_ID:
         members["request_id"] = request_id
     return _encode(members)
 
@@ -50,7 +50,7 @@ def error(code: ErrorCode, message: str) -> bytes:
     return _reply({"status": "error", "code": code.name, "message": message})
 
 
-def pong(ping: protocol.Ping, server_ms: int) -> bytes:
+def pong(ping: client_requests.Ping, server_ms: int) -> bytes:
     return _reply({"type": "pong", "status": "success", "server_timestamp": server_ms, **ping.echo})
 
 
@@ -100,7 +100,7 @@ def symbol_status(broker: str, status: str, instrument: Instrument, **members: o
     )
 
 
-def orders(request: protocol.Orders) -> bytes:
+def orders(request: client_requests.Orders) -> bytes:
     """The answer to a wish for order updates: typed, because clients wait for the type, and honest."""
     if not request.wanted:
         text = "No order updates are sent"
@@ -155,7 +155,7 @@ class _Items:
 class Subscribed(Outcomes):
     """The answer to a subscribe."""
 
-    def __init__(self, request: protocol.Subscribe, depth: int, broker: str) -> None:
+    def __init__(self, request: client_requests.Subscribe, depth: int, broker: str) -> None:
         # Strict parsers read the label where they sent a number (and the other way round) as an error.
         self._mode = request.mode.label if isinstance(request.spelled, str) else int(request.mode)
         self._request = request
@@ -197,7 +197,9 @@ class Subscribed(Outcomes):
 class Unsubscribed(Outcomes):
     """The answer to an unsubscribe, and to unsubscribe_all."""
 
-    def __init__(self, request: protocol.Unsubscribe | protocol.UnsubscribeAll, broker: str) -> None:
+    def __init__(
+        self, request: client_requests.Unsubscribe | client_requests.UnsubscribeAll, broker: str
+    ) -> None:
         self._request = request
         self._broker = broker
         self._successful, self._failed = _Items(), _Items()
@@ -232,7 +234,7 @@ class Unsubscribed(Outcomes):
 class SubscriptionList:
     """The answer to list_subscriptions: an item for each symbol and mode, as an unsubscribe takes them."""
 
-    def __init__(self, request: protocol.ListSubscriptions, broker: str) -> None:
+    def __init__(self, request: client_requests.ListSubscriptions, broker: str) -> None:
         self._request = request
         self._broker = broker
         self._items = _Items()

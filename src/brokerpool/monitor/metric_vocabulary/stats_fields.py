@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from brokerpool.feed.states import ConnectionState
-from brokerpool.monitor.health import Status
+from brokerpool.monitor.health_verdict import Status
+from brokerpool.monitor.metric_vocabulary.broker import BROKER
+from brokerpool.monitor.metric_vocabulary.database import DATABASE
+from brokerpool.monitor.metric_vocabulary.gateway import GATEWAY
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
-from brokerpool.monitor.vocabulary.broker import BROKER
-from brokerpool.monitor.vocabulary.database import DATABASE
-from brokerpool.monitor.vocabulary.gateway import GATEWAY
 
 GAUGE, COUNTER, HISTOGRAM, TEXT = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM, Kind.TEXT
 

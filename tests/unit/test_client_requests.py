@@ -10,15 +10,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway import protocol, replies
-from brokerpool.gateway.protocol import Entry, RequestError, Subscribe, Unsubscribe
-from brokerpool.gateway.replies import Outcome, Outcomes
+from brokerpool.gateway import client_replies, client_requests
+from brokerpool.gateway.client_replies import Outcome, Outcomes
+from brokerpool.gateway.client_requests import Entry, RequestError, Subscribe, Unsubscribe
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
 
-def ask(**members: Any) -> protocol.Request:
-    return protocol.parse(json.dumps(members))
+def ask(**members: Any) -> client_requests.Request:
+    return client_requests.parse(json.dumps(members))
 
 
 def subscribe(**members: Any) -> Subscribe:
@@ -40,11 +40,11 @@ def told(reply: Outcomes, outcomes: list[Outcome]) -> dict[str, Any]:
 
 
 def subscribed(request: Subscribe, *outcomes: Outcome) -> dict[str, Any]:
-    return told(replies.Subscribed(request, 5, "zerodha"), list(outcomes))
+    return told(client_replies.Subscribed(request, 5, "zerodha"), list(outcomes))
 
 
 def unsubscribed(request: Unsubscribe, *outcomes: Outcome) -> dict[str, Any]:
-    return told(replies.Unsubscribed(request, "zerodha"), list(outcomes))
+    return told(client_replies.Unsubscribed(request, "zerodha"), list(outcomes))
 
 
 INFY = {"symbol": "INFY", "exchange": "NSE"}
@@ -70,7 +70,7 @@ def test_the_mode_defaults_to_quote() -> None:
 
 
 def test_type_serves_as_action_when_there_is_no_action() -> None:
-    assert protocol.parse('{"type":"auth","apikey":"k"}') == protocol.Authenticate("k")
+    assert client_requests.parse('{"type":"auth","apikey":"k"}') == client_requests.Authenticate("k")
 
 
 def test_m1_an_entry_without_a_mode_takes_the_one_beside_the_list() -> None:
@@ -85,14 +85,14 @@ def test_m1_an_unsubscribe_without_any_mode_gives_up_all_modes() -> None:
 
 def test_m2_a_refused_key_is_typed_and_reads_as_a_welcome_to_nobody() -> None:
     for text in ("No API key was sent", "The API key is wrong"):
-        reply = replies.refused_key(text)
+        reply = client_replies.refused_key(text)
         assert json.loads(reply)["type"] == "auth"
         assert json.loads(reply)["status"] == "error"
         assert not any(word in reply.lower() for word in (b"success", b"authenticated", b"ok"))
 
 
 def test_m2_other_errors_have_no_type() -> None:
-    reply = json.loads(replies.error(ErrorCode.INVALID_MODE, "no"))
+    reply = json.loads(client_replies.error(ErrorCode.INVALID_MODE, "no"))
     assert reply == {"status": "error", "code": "INVALID_MODE", "message": "no"}
 
 
@@ -136,7 +136,7 @@ def test_m8_a_refused_symbol_carries_code_and_mode_and_the_whole_stays_partial()
 
 
 def test_m11_the_welcome_fits_into_one_small_read() -> None:
-    assert len(replies.authenticated("zerodha", "default")) < 1024
+    assert len(client_replies.authenticated("zerodha", "default")) < 1024
 
 
 def test_m12_exchanges_may_be_lower_case_and_are_echoed_as_sent() -> None:
@@ -157,8 +157,8 @@ def test_the_request_id_is_echoed_whatever_it_is(request_id: object) -> None:
 
 def test_a_ping_echoes_its_timestamp_and_id() -> None:
     ping = ask(action="ping", timestamp=5, _pingId="x")
-    assert isinstance(ping, protocol.Ping)
-    assert json.loads(replies.pong(ping, 99)) == {
+    assert isinstance(ping, client_requests.Ping)
+    assert json.loads(client_replies.pong(ping, 99)) == {
         "type": "pong",
         "status": "success",
         "server_timestamp": 99,
@@ -214,28 +214,28 @@ def test_an_unsubscribe_tells_success_partial_and_error_apart(outcomes: list[Out
     assert unsubscribed(unsubscribe(**INFY), *outcomes)["status"] == status
 
 
-def answered(request: protocol.Request, *, good: bool = True) -> dict[str, Any]:
+def answered(request: client_requests.Request, *, good: bool = True) -> dict[str, Any]:
     """Return the gateway's reply, with one good entry and, unless all is good, one that was refused."""
-    if isinstance(request, protocol.Authenticate):
-        return json.loads(replies.authenticated("zerodha", "default"))  # type: ignore[no-any-return]
-    if isinstance(request, protocol.Ping):
-        return json.loads(replies.pong(request, 1_790_000_000_123))  # type: ignore[no-any-return]
-    if isinstance(request, protocol.SupportedBrokers):
-        return json.loads(replies.supported_brokers(("zerodha",)))  # type: ignore[no-any-return]
-    if isinstance(request, protocol.BrokerInfo):
-        return json.loads(replies.broker_info("zerodha", "default", connected=good))  # type: ignore[no-any-return]
-    if isinstance(request, protocol.Orders):
-        return json.loads(replies.orders(request))  # type: ignore[no-any-return]
+    if isinstance(request, client_requests.Authenticate):
+        return json.loads(client_replies.authenticated("zerodha", "default"))  # type: ignore[no-any-return]
+    if isinstance(request, client_requests.Ping):
+        return json.loads(client_replies.pong(request, 1_790_000_000_123))  # type: ignore[no-any-return]
+    if isinstance(request, client_requests.SupportedBrokers):
+        return json.loads(client_replies.supported_brokers(("zerodha",)))  # type: ignore[no-any-return]
+    if isinstance(request, client_requests.BrokerInfo):
+        return json.loads(client_replies.broker_info("zerodha", "default", connected=good))  # type: ignore[no-any-return]
+    if isinstance(request, client_requests.Orders):
+        return json.loads(client_replies.orders(request))  # type: ignore[no-any-return]
     names = [INFY] if good else [INFY, NOPE]
     outcomes = [
         Outcome(Entry(name["symbol"], "NSE", None, Instrument("NSE", name["symbol"]))) for name in names
     ]
     if not good:
         outcomes[1] = Outcome(outcomes[1].entry, ErrorCode.SYMBOL_NOT_FOUND, "not listed")
-    if isinstance(request, protocol.Subscribe):
+    if isinstance(request, client_requests.Subscribe):
         return subscribed(request, *outcomes)
-    assert isinstance(request, protocol.Unsubscribe | protocol.UnsubscribeAll)
-    return told(replies.Unsubscribed(request, "zerodha"), outcomes)
+    assert isinstance(request, client_requests.Unsubscribe | client_requests.UnsubscribeAll)
+    return told(client_replies.Unsubscribed(request, "zerodha"), outcomes)
 
 
 MS, TEXT = 1_790_000_000_123, "<any text>"
@@ -361,15 +361,15 @@ def test_every_reply_has_openalgos_members_and_no_others_but_those_that_are_told
 )
 def test_an_error_has_neither_type_nor_request_id(message: str) -> None:
     with pytest.raises(RequestError) as caught:
-        protocol.parse(message)
-    reply = json.loads(replies.error(caught.value.code, caught.value.message))
+        client_requests.parse(message)
+    reply = json.loads(client_replies.error(caught.value.code, caught.value.message))
     assert sorted(reply) == ["code", "message", "status"]
 
 
 def test_what_a_client_holds_is_told_in_entries_that_can_be_given_up() -> None:
     request = ask(action="list_subscriptions", request_id=4)
-    assert isinstance(request, protocol.ListSubscriptions)
-    reply = replies.SubscriptionList(request, "zerodha")
+    assert isinstance(request, client_requests.ListSubscriptions)
+    reply = client_replies.SubscriptionList(request, "zerodha")
     reply.add([(Instrument("NSE", "INFY"), Mode.LTP), (Instrument("NSE", "INFY"), Mode.DEPTH)])
     answer = json.loads(reply.reply())
     assert answer == {
@@ -402,14 +402,16 @@ def test_a_request_with_more_parts_than_so_many_symbols_have_is_refused_with_the
 ) -> None:
     for form in (json.dumps(message), json.dumps(message).encode()):
         with pytest.raises(RequestError) as caught:
-            protocol.parse(form, most)
+            client_requests.parse(form, most)
         assert caught.value.code is ErrorCode.REQUEST_TOO_LARGE
         assert str(most) in caught.value.message
 
 
 def test_as_many_symbols_as_allowed_fit_with_all_members_that_clients_send() -> None:
     sent = [{**INFY, "mode": 1, "depth": 5}] * 10
-    request = protocol.parse(json.dumps({"action": "subscribe", "symbols": sent, "mode": 1, "depth": 5}), 10)
+    request = client_requests.parse(
+        json.dumps({"action": "subscribe", "symbols": sent, "mode": 1, "depth": 5}), 10
+    )
     assert isinstance(request, Subscribe)
     assert len(request.entries) == 10
 
@@ -440,17 +442,17 @@ members = ["action", "type", "symbols", "instruments", "symbol", "exchange", "mo
 @example('{"action":"\\ud800"}')
 def test_whatever_a_client_sends_becomes_a_request_or_a_coded_error(message: str | bytes) -> None:
     try:
-        request = protocol.parse(message)
+        request = client_requests.parse(message)
     except RequestError as error:
-        json.loads(replies.error(error.code, error.message))
+        json.loads(client_replies.error(error.code, error.message))
     else:
-        assert isinstance(request, protocol.Request)
+        assert isinstance(request, client_requests.Request)
 
 
 def test_a_wish_for_order_updates_is_not_acknowledged_as_if_they_would_come() -> None:
     wish = ask(action="subscribe_orders", request_id=3)
-    assert isinstance(wish, protocol.Orders)
-    reply = json.loads(replies.orders(wish))
+    assert isinstance(wish, client_requests.Orders)
+    reply = json.loads(client_replies.orders(wish))
     assert (reply["type"], reply["status"], reply["code"]) == (
         "subscribe_orders",
         "error",
@@ -458,5 +460,5 @@ def test_a_wish_for_order_updates_is_not_acknowledged_as_if_they_would_come() ->
     )
     assert reply["request_id"] == 3
     leave = ask(action="unsubscribe_orders")
-    assert isinstance(leave, protocol.Orders)
-    assert json.loads(replies.orders(leave))["status"] == "success"
+    assert isinstance(leave, client_requests.Orders)
+    assert json.loads(client_replies.orders(leave))["status"] == "success"

@@ -18,7 +18,7 @@ from brokerpool.db.borrower import Borrower
 from brokerpool.http import queue as http
 from brokerpool.http.ratelimit import RAMP_SECONDS, RateLimiter, RateLimits
 from brokerpool.testing.virtual_loop import VirtualLoop, clear_away
-from brokerpool.waiting import Waiting, WaitTally
+from brokerpool.wait_queue import Waiting, WaitTally
 
 MOST = 3
 HERE = sys._getframe().f_code

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.journal import Entry, Event, Journal
+from brokerpool.event_journal import Entry, Event, Journal
 
 
 def written(count: int, size: int) -> Journal:

@@ -9,8 +9,16 @@ from collections.abc import Callable
 
 import pytest
 
-from brokerpool.fence import MOST_GIVEN_UP, MOST_NAMES, OTHERS, Fence, HookFailed, check_plain, name_of
 from brokerpool.testing.virtual_loop import run
+from brokerpool.user_callbacks import (
+    MOST_GIVEN_UP,
+    MOST_NAMES,
+    OTHERS,
+    Fence,
+    HookFailed,
+    check_plain,
+    name_of,
+)
 
 
 class Outrageous(BaseException):
@@ -153,7 +161,7 @@ def test_no_text_of_a_hook_that_sees_secrets_is_logged_nor_the_line_of_its_sourc
 
     run(main)
     assert "provider raised ValueError in hook, " in caplog.text
-    assert "test_fence.py:" in caplog.text
+    assert "test_user_callbacks.py:" in caplog.text
     assert "password" not in caplog.text
 
 
