@@ -72,9 +72,10 @@ class InstrumentSearch:
                     days.add(details.expiry)
         return sorted(days)
 
-    async def listed(self, exchange: str | None) -> list[Instrument]:
-        """Return all instruments, or those of one exchange."""
-        return [i async for page in self._relevant(exchange, ()) for i in page.instruments]
+    async def listed(self, exchange: str | None) -> tuple[int, Iterator[Instrument]]:
+        """Return how many instruments there are, of one exchange or of all, and each of them."""
+        pages = list(_of(await self._made(), exchange))
+        return sum(len(page.instruments) for page in pages), _instruments(pages)
 
     async def _lines(self, exchange: str | None, words: list[str]) -> AsyncIterator[tuple[str, Instrument]]:
         """Yield the rows of pages that contain all words."""
@@ -83,7 +84,7 @@ class InstrumentSearch:
                 for row in piece:
                     yield row
 
-    async def _relevant(self, exchange: str | None, words: list[str] | tuple[()]) -> AsyncIterator[_Page]:
+    async def _relevant(self, exchange: str | None, words: list[str]) -> AsyncIterator[_Page]:
         pages = await self._made()
         for number, page in enumerate(_of(pages, exchange)):
             if all(word in page.text for word in words):
@@ -125,6 +126,13 @@ async def _paged(book: TokenBook) -> dict[str, list[_Page]]:
 def _page(rows: list[tuple[str, Instrument]]) -> _Page:
     lines = tuple(line for line, _ in rows)
     return _Page("".join(lines), lines, tuple(instrument for _, instrument in rows))
+
+
+def _instruments(pages: list[_Page]) -> Iterator[Instrument]:
+    """Yield what is on the pages and let go of each: all at once would hold up the loop for milliseconds."""
+    pages.reverse()
+    while pages:
+        yield from pages.pop().instruments
 
 
 def _of(pages: dict[str, list[_Page]], exchange: str | None) -> Iterator[_Page]:

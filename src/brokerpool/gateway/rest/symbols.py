@@ -83,10 +83,11 @@ def symbols(market: Market) -> APIRouter:
         """The whole instrument list, or that of one exchange."""
         market.admit(request, apikey)
         book = market.book()
-        listed = await market.instrument_search.listed(exchange.upper() if exchange else None)
+        wanted = exchange.upper() if exchange else None
+        count, listed = await market.instrument_search.listed(wanted)
         rows = (answers.row(i, book.token(i), book.details(i)) for i in listed)
         if form == "json":
-            return await rows_response(answers.SUCCESS + b'"data":', rows, len(listed))
+            return await rows_response(answers.SUCCESS + b'"data":', rows, count)
         return StreamingResponse(
             text_lines(",".join(Row.__struct_fields__) + "\r\n", rows, _csv_line),
             media_type="text/csv",
