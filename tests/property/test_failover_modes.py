@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 
 from hypothesis import given
@@ -15,20 +14,18 @@ from brokerpool.feed.planning import Policy
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from tests.capacity_rules import small_rules, weighed
+from tests.property.mode_walk import ModeWalk, universe
 from tests.property.test_failover import Leaving, Where
 
-universe = [Instrument("NSE", f"S{n}") for n in range(14)]
 
-
-class Walk:
+class Walk(ModeWalk):
     """Does what a replica does, in an order of chance."""
 
     def __init__(self, rule: Capacity, policy: Policy, random: Random) -> None:
+        super().__init__(random)
         self.capacity = rule
-        self.random = random
         self.where: dict[str, str] = {}
         self.priorities: dict[Instrument, int] = {}
-        self.wanted: dict[Instrument, Mode] = {}
         self.placement = Placement("ws", rule, policy)
         self.failover = Failover(self.placement, Leaving(self.where), self._urgency)
 
@@ -41,18 +38,6 @@ class Walk:
             self.check_that_every_symbol_has_its_mode_at_home_and_no_slot_too_much()
 
     # -- what happens -------------------------------------------------------------------------------------
-
-    def subscribe(self) -> None:
-        self._subscribe(self._some(universe), self.random.choice(list(Mode)))
-
-    def want_more(self) -> None:
-        self._subscribe(self._some(sorted(self.wanted)), self.random.choice([Mode.QUOTE, Mode.DEPTH]))
-
-    def want_less(self) -> None:
-        mode = self.random.choice([Mode.LTP, Mode.LTP, Mode.QUOTE])
-        for instrument in self._some(sorted(self.wanted)):
-            if mode < self.wanted[instrument]:
-                self._want(instrument, mode)
 
     def unsubscribe(self) -> None:
         for instrument in self._some(sorted(self.wanted)):
@@ -84,9 +69,6 @@ class Walk:
             if home and host and self.where[home] == Where.EVACUATED and not self.placement.low(instrument):
                 self.failover.make_home(instrument)
                 self.failover.note(instrument)
-
-    def _some(self, instruments: Sequence[Instrument]) -> list[Instrument]:
-        return self.random.sample(instruments, min(len(instruments), self.random.randint(1, 6)))
 
     def _subscribe(self, batch: list[Instrument], mode: Mode) -> None:
         priority = self.random.randint(0, 2)

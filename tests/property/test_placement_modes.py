@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 from typing import Any, cast
 
@@ -16,19 +15,18 @@ from brokerpool.feed.replica import planned
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from tests.capacity_rules import mixed, small_rules, weighed
+from tests.property.mode_walk import ModeWalk, universe
 
-universe = [Instrument("NSE", f"S{n}") for n in range(14)]
 batches = st.lists(st.sampled_from(universe), max_size=6)
 
 
-class Walk:
+class Walk(ModeWalk):
     """Owners that come and go, symbols that are hosted and move on, by chance; every step is checked."""
 
     def __init__(self, rule: Capacity, policy: Policy, random: Random) -> None:
+        super().__init__(random)
         self.rule = rule
-        self.random = random
         self.placement = Placement("ws", rule, policy)
-        self.wanted: dict[Instrument, Mode] = {}
 
     def go(self, steps: int) -> None:
         often = [self.subscribe, self.subscribe, self.want_more, self.want_more, self.want_less]
@@ -46,18 +44,6 @@ class Walk:
             self.check_that_what_is_wanted_is_carried_and_no_more_where_all_of_it_fits()
 
     # -- what happens -------------------------------------------------------------------------------------
-
-    def subscribe(self) -> None:
-        self._subscribe(self._some(universe), self.random.choice(list(Mode)))
-
-    def want_more(self) -> None:
-        self._subscribe(self._some(sorted(self.wanted)), self.random.choice([Mode.QUOTE, Mode.DEPTH]))
-
-    def want_less(self) -> None:
-        mode = self.random.choice([Mode.LTP, Mode.LTP, Mode.QUOTE])
-        for instrument in self._some(sorted(self.wanted)):
-            if mode < self.wanted[instrument]:
-                self._want(instrument, mode)
 
     def unsubscribe(self) -> None:
         for instrument in self._some(sorted(self.wanted)):
@@ -86,9 +72,6 @@ class Walk:
     def close_an_empty_slot(self) -> None:
         for name in [n for n in self.placement.loads if not self.placement.carried(n)]:
             self.placement.close(name)
-
-    def _some(self, instruments: Sequence[Instrument]) -> list[Instrument]:
-        return self.random.sample(instruments, min(len(instruments), self.random.randint(1, 6)))
 
     def _subscribe(self, batch: list[Instrument], mode: Mode) -> None:
         known = sorted(self.placement.loads)
