@@ -160,6 +160,14 @@ def test_levels_are_kept_in_order_and_those_of_other_types_are_mended() -> None:
     assert tick.sell == ()
 
 
+def test_a_quantity_beyond_all_quantities_is_left_out() -> None:
+    (tick,) = read(
+        frame(3, depth={"buy": [{"price": 1.0, "quantity": 10**40, "orders": 10**40}], "sell": []})
+    )
+    assert isinstance(tick, DepthTick)
+    assert tick.buy == (DepthLevel(1.0, 0, 0),)
+
+
 @pytest.mark.parametrize("price", [float("1e300"), "inf", "-inf", "nan"])
 def test_no_number_that_is_none_comes_through_a_level(price: object) -> None:
     levels = [{"price": price, "quantity": 1, "orders": 1}, {"price": 5.0, "quantity": 1, "orders": 1}]
