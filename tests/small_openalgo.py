@@ -123,6 +123,11 @@ class SmallOpenAlgo:
                 return _good({"message": "pong", "broker": "dhan"})
             case "history":
                 return _good(self.candles)
+            case "depth" if said["symbol"] == "NOPE":
+                return web.json_response({"status": "error", "message": "Symbol not found"}, status=400)
+            case "depth":
+                level = {"price": 99.9, "quantity": 50}
+                return _good({**QUOTE, "ltp": 100.0, "ltq": 5, "totalbuyqty": 7, "bids": [level], "asks": []})
             case "multiquotes":
                 return self._quotes(said["symbols"])
         return web.json_response({"status": "error", "message": "no such thing"}, status=404)

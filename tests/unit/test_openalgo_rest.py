@@ -72,6 +72,23 @@ def test_single_quotes_that_are_asked_for_together_leave_as_one_post() -> None:
     asyncio.run(main())
 
 
+def test_the_order_book_of_one_instrument_comes_with_a_call_of_its_own() -> None:
+    async def main() -> None:
+        async with api_of() as (server, api):
+            one, same = await asyncio.gather(api.depth(INFY), api.depth("NSE:INFY"))
+            assert one is not None
+            assert same is not None
+            tick = one.tick
+            assert (tick.ltp, tick.last_trade_quantity, tick.total_buy_quantity) == (100.0, 5, 7)
+            assert (tick.buy, tick.sell) == ((DepthLevel(99.9, 50, 0),), ())
+            assert server.calls == [("depth", {"apikey": KEY, "symbol": "INFY", "exchange": "NSE"})]
+            with pytest.raises(BrokerError) as raised:
+                await api.depth(NOPE)
+            assert raised.value.code is ErrorCode.SYMBOL_NOT_FOUND
+
+    asyncio.run(main())
+
+
 def test_symbols_of_which_none_is_known_are_all_left_out() -> None:
     async def main() -> None:
         async with api_of() as (_, api):
