@@ -72,7 +72,7 @@ def test_a_taken_port_is_told_with_what_to_do_next() -> None:
 
 
 def test_only_known_brokers_are_simulated() -> None:
-    with pytest.raises(ValueError, match="brokers: zerodha"):
+    with pytest.raises(ValueError, match="brokers: openalgo, zerodha"):
         asyncio.run(simulate(broker="moonbroker"))
 
 
