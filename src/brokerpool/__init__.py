@@ -140,7 +140,7 @@ _HOMES = {
     "http.response": "Response",
     "http.queue": "Lane",
     "instruments": "Instrument TokenBook",
-    "journal": "Journal",
+    "event_journal": "Journal",
     "open_pools": "get_pool_stats",
     "ticks": "DepthLevel DepthTick Mode QuoteTick Tick",
 }
