@@ -163,9 +163,9 @@ class Faults:
 
     def take(self, order: FaultOrder) -> None:
         """Set the switches of an order that are only state."""
-        for name in self.STATES:
+        for name in order.__struct_fields__:
             value = getattr(order, name)
-            if value is not UNSET:
+            if name in self.STATES and value is not UNSET:
                 setattr(self, name, value)
 
     def dial_refusal(self) -> RefuseDial | None:
