@@ -18,7 +18,7 @@ INFY = {"symbol": "INFY", "exchange": "NSE"}
 SBIN = {"symbol": "SBIN", "exchange": "NSE"}
 
 #: A small order far from the market: it rests.
-ORDER = {
+ORDER: dict[str, Any] = {
     **INFY,
     "strategy": "mine",
     "action": "BUY",
@@ -69,7 +69,7 @@ async def logged_in(broker: OpenAlgoSimulator) -> AsyncIterator[Client]:
 
 
 async def post(
-    broker: OpenAlgoSimulator, call: str, key: str | None = None, **body: object
+    broker: OpenAlgoSimulator, call: str, key: str | None = None, **body: Any
 ) -> tuple[int, dict[str, Any]]:
     """Return status and members of the answer."""
     async with (

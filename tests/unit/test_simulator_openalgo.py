@@ -37,6 +37,7 @@ def test_a_right_key_is_answered_with_who_is_behind_and_messages_have_pythons_sp
         async with broker(behind="dhan") as server, stranger(server, "any/path") as client:
             await client.socket.send(json.dumps({"type": "auth", "apikey": server.api_key}).encode())
             text = await client.socket.recv()
+            assert isinstance(text, str)
             assert text.startswith('{"type": "auth", "status": "success", "message": "')
             assert json.loads(text)["broker"] == "dhan"
             assert json.loads(text)["user_id"] == "SIM001"
@@ -127,7 +128,7 @@ def test_a_login_that_blocks_holds_everybody_up_until_it_is_answered() -> None:
             await server.step(3)
             await other.say(action="ping")
             held_up = asyncio.create_task(other.message())
-            alive = await other.socket.ping()
+            alive = asyncio.ensure_future(await other.socket.ping())
             assert (await answer)["type"] == "auth"
             assert not alive.done()
             assert (await held_up)["type"] == "pong", "the tick of that time is lost"

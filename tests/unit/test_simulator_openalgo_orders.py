@@ -16,7 +16,7 @@ def broker(**options: Any) -> OpenAlgoSimulator:
     return OpenAlgoSimulator(**{"symbols": 100, "rate": 0, "http_rates": {}, **options})
 
 
-async def placed(server: OpenAlgoSimulator, **changed: object) -> str:
+async def placed(server: OpenAlgoSimulator, **changed: Any) -> str:
     status, answer = await post(server, "placeorder", **{**ORDER, **changed})
     assert (status, answer["status"]) == (200, "success"), answer
     return str(answer["orderid"])
@@ -85,7 +85,7 @@ def test_an_order_is_placed_changed_and_cancelled_and_told_as_it_stands() -> Non
     ],
 )
 def test_what_cannot_be_done_is_told_and_leaves_nothing(
-    call: str, changed: dict[str, object], status: int
+    call: str, changed: dict[str, Any], status: int
 ) -> None:
     async def main() -> None:
         async with broker() as server:
