@@ -55,6 +55,17 @@ class Client:
         assert (await self.ask(action="ping"))["type"] == "pong"
 
 
+def broker(**options: Any) -> OpenAlgoSimulator:
+    """Return a server with three symbols whose market stands still."""
+    return OpenAlgoSimulator(symbols=3, rate=0, **options)
+
+
+async def tick(server: OpenAlgoSimulator, client: Client) -> dict[str, Any]:
+    """Let every instrument trade once, and return the next message of the client."""
+    await server.step(3)
+    return await client.message()
+
+
 @contextlib.asynccontextmanager
 async def stranger(broker: OpenAlgoSimulator, path: str = "") -> AsyncIterator[Client]:
     async with connect(broker.ws_url + path, ping_interval=None) as socket:

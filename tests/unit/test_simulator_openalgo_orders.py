@@ -122,8 +122,20 @@ def test_what_traded_is_in_the_books_and_moves_the_money() -> None:
             assert (await post(server, "positionbook"))[1]["data"] == [position]
             funds = (await post(server, "funds"))[1]["data"]
             assert funds["utiliseddebits"] == f"{10 * market:.2f}"
-            await placed(server, pricetype="MARKET", action="SELL", quantity="15")
-            assert (await post(server, "positionbook"))[1]["data"][0]["quantity"] == -5
+            await server.step(1_000)
+            later = server.market.quotes[server.listings[1].token].ltp / 100
+            assert later != market
+            await placed(server, pricetype="MARKET", quantity="30")
+            position = (await post(server, "positionbook"))[1]["data"][0]
+            assert (position["quantity"], position["average_price"]) == (
+                40,
+                f"{(market + 3 * later) / 4:.2f}",
+            )
+            await placed(server, pricetype="MARKET", action="SELL", quantity="45")
+            position = (await post(server, "positionbook"))[1]["data"][0]
+            assert (position["quantity"], position["average_price"]) == (-5, f"{later:.2f}"), (
+                "it turned round"
+            )
             holdings = (await post(server, "holdings"))[1]["data"]
             assert (holdings["holdings"], holdings["statistics"]["totalpnlpercentage"]) == ([], 0.0)
 
