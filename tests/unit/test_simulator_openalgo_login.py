@@ -109,16 +109,19 @@ def test_a_login_that_blocks_holds_everybody_up_until_it_is_answered() -> None:
     async def main() -> None:
         async with broker() as server, logged_in(server) as other, stranger(server) as slow:
             await other.ask(action="subscribe", **INFY)
+            await other.ask(action="subscribe_orders")
             await server.throw(OpenAlgoOrder(login_delay_ms=300, login_blocks=True))
             answer = asyncio.create_task(slow.ask(action="authenticate", api_key=server.api_key))
             await until(lambda: server.sockets()[1]["control_messages"] == 1)
             await server.step(3)
             await other.say(action="ping")
             held_up = asyncio.create_task(other.message())
+            server.tell_order_update({"type": "order_update"})
             alive = asyncio.ensure_future(await other.socket.ping())
             assert (await answer)["type"] == "auth"
             assert not alive.done()
-            assert (await held_up)["type"] == "pong", "the tick of that time is lost"
+            assert (await held_up)["type"] == "order_update", "the tick of that time is lost"
+            assert (await other.message())["type"] == "pong"
             await asyncio.wait_for(alive, DEADLINE)
             assert (await tick(server, other))["type"] == "market_data"
 

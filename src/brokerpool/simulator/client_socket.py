@@ -139,7 +139,11 @@ class ClientSocket(LinkHandler):
 
     def tell(self, message: bytes, concerns: Callable[[Subscriptions], bool]) -> None:
         """Send a text message that is no tick, if it `concerns` what the client asked for."""
-        if concerns(self._subscriptions) and not self._venue.faults.muted(self.number):
+        if not concerns(self._subscriptions) or self._venue.faults.muted(self.number):
+            return
+        if self._held:
+            self._answers = (*self._answers, message)
+        else:
             self._send_text(message)
 
     def hold(self, held: bool) -> None:
@@ -149,6 +153,7 @@ class ClientSocket(LinkHandler):
             self.link.pause_reading()
         elif self.link is not None:
             self.link.resume_reading()
+            self._go_on()
 
     def beat(self, now: float, interval: float) -> float:
         """Send a heartbeat when nothing was sent for `interval` seconds; return when to ask again."""

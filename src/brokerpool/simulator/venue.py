@@ -74,9 +74,12 @@ class Venue:
         loop.call_at(self.held_until, self._let_go)
 
     def _let_go(self) -> None:
-        if asyncio.get_running_loop().time() >= self.held_until:
-            for socket in self.sockets.values():
-                socket.hold(False)
+        loop = asyncio.get_running_loop()
+        if loop.time() < self.held_until:  # somebody has it held longer, or the timer is early by its grain
+            loop.call_at(self.held_until, self._let_go)
+            return
+        for socket in list(self.sockets.values()):
+            socket.hold(False)
 
     async def beat(self, interval: float) -> None:
         """Send each socket a heartbeat when it was idle for `interval` seconds, until cancelled."""
