@@ -144,7 +144,7 @@ class ClientSocket(LinkHandler):
         if self._held:
             self._answers = (*self._answers, message)
         else:
-            self._send_text(message)
+            self.say(message)
 
     def hold(self, held: bool) -> None:
         """Neither read from the client nor send it ticks, until the opposite is said."""
@@ -260,12 +260,13 @@ class ClientSocket(LinkHandler):
 
     def _send_answer(self, message: bytes) -> None:
         if not self._venue.faults.silent(self.number):
-            self._send_text(message)
+            self.say(message)
 
-    def _send_text(self, message: bytes) -> None:
+    def say(self, text: bytes) -> None:
+        """Send a text message, also one that nobody asked for; a client that does not read gets none."""
         # Also answers are not stored for a client that sends and never reads.
         if not self._paused and self.link is not None:
-            self.link.send_text(message)
+            self.link.send_text(text)
             self._last_sent = self._loop.time()
 
     def _send_owed(self) -> None:
