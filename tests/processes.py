@@ -84,9 +84,10 @@ def command(
 @contextmanager
 def simulator(folder: Path, **options: object) -> Iterator[Running]:
     """Run a simulated broker; the settings that make `serve` use it are in `folder/sim.env`."""
+    options = {"broker": "zerodha", **options}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     env = str(folder / "sim.env")
-    with command("simulate", "--broker", "zerodha", *words, "--write-env", env, folder=folder) as running:
+    with command("simulate", *words, "--write-env", env, folder=folder) as running:
         yield running
 
 

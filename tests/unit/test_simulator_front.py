@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import ClassVar
@@ -28,11 +28,15 @@ from brokerpool.transport import UpgradeRequest
 class MoonWire:
     """Lines of token and price; a line that is spoilt has a question mark."""
 
+    TEXT = False
     HEARTBEAT = b"alive"
     PACKETS_PER_FRAME = 10
 
     def record(self, quote: Quote, mode: Mode) -> bytes:
         return b"%d %d" % (quote.token, quote.ltp)
+
+    def records(self, quote: Quote, modes: Collection[Mode]) -> dict[Mode, tuple[bytes]]:
+        return {mode: (self.record(quote, mode),) for mode in modes}
 
     def frame(self, records: Sequence[bytes]) -> bytes:
         return b"\n".join(records)
@@ -62,6 +66,9 @@ class MoonNames:
     def contract(self, name: str, kind: Kind, expiry: date, strike: float) -> str:
         return f"{name} {expiry} {strike:g} {kind}"
 
+    def index(self, name: str) -> tuple[str, str]:
+        return "NSE", name
+
     def recorded(self, token: int, exchange: str, tradingsymbol: str) -> Listing:
         return Listing(token, exchange, tradingsymbol, tradingsymbol, token, price=100)
 
@@ -69,11 +76,12 @@ class MoonNames:
 class MoonSubscriptions:
     """Every message is a token to be subscribed to."""
 
-    def __init__(self, limit: int, lists: Callable[[int], bool]) -> None:
+    def __init__(self, limit: float, lists: Callable[[int], bool]) -> None:
         self._limit = limit
         self._lists = lists
         self.modes: dict[int, Mode] = {}
         self.largest_batch = 1
+        self.logged_in = True
 
     @property
     def entries(self) -> int:
@@ -94,10 +102,12 @@ class MoonSubscriptions:
 class MoonSimulator(SimulatedBroker):
     name = "moon"
     limits = Limits(max_sockets=1, max_tokens=2, heartbeat_seconds=60.0, http_rates={})
-    wire: ClassVar[Wire] = MoonWire()
     naming: ClassVar[Naming] = MoonNames()
 
-    def _subscriptions(self, limit: int, lists: Callable[[int], bool]) -> MoonSubscriptions:
+    def _wire(self) -> Wire:
+        return MoonWire()
+
+    def _subscriptions(self, limit: float, lists: Callable[[int], bool]) -> MoonSubscriptions:
         return MoonSubscriptions(limit, lists)
 
     def _refusal(self, request: UpgradeRequest) -> str | None:
@@ -109,7 +119,7 @@ class MoonSimulator(SimulatedBroker):
 
         router.add_get("/moon", moon)
 
-    def _failure(self, status: int, message: str) -> web.Response:
+    def _failure(self, status: int, message: str, retry_after: int | None = None) -> web.Response:
         return web.Response(status=status, text=message)
 
     def credentials(self) -> dict[str, str]:
@@ -120,9 +130,9 @@ class MoonSimulator(SimulatedBroker):
 
 
 def test_the_brokers_that_can_be_simulated_are_the_folders_with_a_front() -> None:
-    assert brokers() == ["zerodha"]
+    assert brokers() == ["openalgo", "zerodha"]
     assert front("zerodha") is KiteSimulator
-    with pytest.raises(ValueError, match="'fault_proxy' cannot be simulated; brokers: zerodha"):
+    with pytest.raises(ValueError, match="'fault_proxy' cannot be simulated; brokers: openalgo, zerodha"):
         front("fault_proxy")
 
 

@@ -63,6 +63,28 @@ def test_it_announces_itself_and_ends_on_a_signal(tmp_path: Path, signum: signal
                 process.kill()
 
 
+def test_openalgo_is_announced_with_its_key_alone_and_writes_what_a_gateway_needs(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "brokerpool", "simulate", "--broker", "openalgo"]
+    env = tmp_path / "sim.env"
+    with subprocess.Popen([*command, "--write-env", str(env)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            settings = dict(line.split("=", 1) for line in env.read_text().splitlines())
+        finally:
+            process.terminate()
+        assert process.wait(timeout=10.0) == 0
+    assert set(said) == {"broker", "ws_url", "http_url", "control_url", "api_key"}
+    assert settings.pop("BROKERPOOL_API_KEY")
+    assert settings == {
+        "BROKERPOOL_BROKER": "openalgo",
+        "BROKERPOOL_BROKER_API_KEY": said["api_key"],
+        "BROKERPOOL_BROKER_WS_URL": said["ws_url"],
+        "BROKERPOOL_BROKER_HTTP_URL": said["http_url"],
+        "BROKERPOOL_MARKET_HOURS": "always",
+    }
+
+
 def test_a_taken_port_is_told_with_what_to_do_next() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -72,7 +94,7 @@ def test_a_taken_port_is_told_with_what_to_do_next() -> None:
 
 
 def test_only_known_brokers_are_simulated() -> None:
-    with pytest.raises(ValueError, match="brokers: zerodha"):
+    with pytest.raises(ValueError, match="brokers: openalgo, zerodha"):
         asyncio.run(simulate(broker="moonbroker"))
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         Mute,
         Refuse,
     )
+    from brokerpool.simulator.openalgo.broker import OpenAlgoSimulator
+    from brokerpool.simulator.openalgo.switches import OpenAlgoFaults, OpenAlgoOrder
     from brokerpool.simulator.run import simulate
     from brokerpool.simulator.zerodha.broker import KiteSimulator
 
@@ -42,6 +44,9 @@ __all__ = [
     "Malformation",
     "Malformed",
     "Mute",
+    "OpenAlgoFaults",
+    "OpenAlgoOrder",
+    "OpenAlgoSimulator",
     "Refuse",
     "ResetPeer",
     "Slicer",
@@ -56,6 +61,8 @@ _HOMES = {
     "fault_proxy.proxy": "FaultProxy",
     "fault_proxy.toxics": "Bandwidth Latency LimitData ResetPeer Slicer SlowClose Timeout Toxic",
     "faults": "BreakHttp ExpireToken FaultOrder Faults Malformation Malformed Mute Refuse",
+    "openalgo.broker": "OpenAlgoSimulator",
+    "openalgo.switches": "OpenAlgoFaults OpenAlgoOrder",
     "run": "simulate",
     "zerodha.broker": "KiteSimulator",
 }

@@ -7,11 +7,12 @@ import contextlib
 import logging
 
 from brokerpool.simulator.broker_front import Wire
-from brokerpool.simulator.client_socket import ClientSocket, Venue
+from brokerpool.simulator.client_socket import ClientSocket
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.recording import TapeReader
+from brokerpool.simulator.venue import Venue
 from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.simulator")
@@ -56,9 +57,10 @@ class MarketBroadcast:
                 for socket, mode in listeners.items():
                     socket.put(quote.token, record(quote, mode))
             else:
-                encoded = {mode: record(quote, mode) for mode in set(listeners.values())}
+                encoded = self._wire.records(quote, set(listeners.values()))
                 for socket, mode in listeners.items():
-                    socket.put(quote.token, encoded[mode])
+                    for packet in encoded[mode]:
+                        socket.put(quote.token, packet)
             reached.update(listeners)
         for socket in reached:
             socket.flush()

@@ -28,7 +28,7 @@ from msgspec import UNSET
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.broker_front import Limits, Subscriptions, Wire
-from brokerpool.simulator.client_socket import ClientSocket, Venue
+from brokerpool.simulator.client_socket import ClientSocket
 from brokerpool.simulator.control import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
@@ -44,6 +44,7 @@ from brokerpool.simulator.recording import TapeReader
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.socket_listener import SocketListener
 from brokerpool.simulator.traffic_ledger import Ledger
+from brokerpool.simulator.venue import Venue
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest
 
 logger = logging.getLogger("brokerpool.simulator")
@@ -66,8 +67,9 @@ class SimulatedBroker(ABC):
     #: That of the front's folder.
     name: ClassVar[str]
     limits: ClassVar[Limits]
-    wire: ClassVar[Wire]
     naming: ClassVar[Naming]
+    #: The words of `POST /faults`.
+    order_type: ClassVar[type[FaultOrder]] = FaultOrder
 
     def __init__(
         self,
@@ -97,7 +99,8 @@ class SimulatedBroker(ABC):
         self._redirect_url = redirect_url
         self._clock = clock
         #: The switches; all but `token_expired` and `down` may be set as they are.
-        self.faults = Faults(latency_ms=latency_ms)
+        self.faults = self._switches()
+        self.faults.latency_ms = latency_ms
         #: What the broker saw of its clients.
         self._ledger = Ledger()
         #: What was ordered over HTTP.
@@ -111,10 +114,9 @@ class SimulatedBroker(ABC):
         self.listings = with_recorded(rows, tape.header.instruments if tape else (), self.naming)
         self.market = Market(self.listings, seed=seed, clock=clock)
         self._history = History(self.listings, seed=seed, clock=clock)
+        wire = self._wire()
         self._source = (
-            TapeBroadcast(tape, repeat, self.wire)
-            if tape
-            else MarketBroadcast(self.market, metronome, self.wire)
+            TapeBroadcast(tape, repeat, wire) if tape else MarketBroadcast(self.market, metronome, wire)
         )
         self._max_sockets = limits.max_sockets if max_sockets is None else max_sockets
         self._max_tokens = limits.max_tokens if max_tokens is None else max_tokens
@@ -122,11 +124,12 @@ class SimulatedBroker(ABC):
         self._numbers = itertools.count(1)
         self._venue = Venue(
             self._source,
-            self.wire,
+            wire,
             lambda: self._subscriptions(self._max_tokens, self._source.lists),
             self.faults,
             self._ledger,
             snapshot,
+            limits.login,
         )
         self._sockets = SocketListener(
             self._venue, self._accept, host=_LOOPBACK, port=port, toxics=toxics, random=Random(seed)
@@ -141,7 +144,15 @@ class SimulatedBroker(ABC):
     # -- what a front says --------------------------------------------------------------------------------
 
     @abstractmethod
-    def _subscriptions(self, limit: int, lists: Callable[[int], bool]) -> Subscriptions:
+    def _wire(self) -> Wire:
+        """Return the messages that carry ticks; said once, when `listings` are there."""
+
+    def _switches(self) -> Faults:
+        """Return the switches that there are, all off."""
+        return Faults()
+
+    @abstractmethod
+    def _subscriptions(self, limit: float, lists: Callable[[int], bool]) -> Subscriptions:
         """Return what reads the requests of a new socket; `lists` tells which tokens there are."""
 
     @abstractmethod
@@ -153,16 +164,19 @@ class SimulatedBroker(ABC):
         """Add the endpoints of the HTTP API; said once, when all but the listeners is there."""
 
     @abstractmethod
-    def _failure(self, status: int, message: str) -> web.Response:
-        """Return an error as the broker's HTTP API tells it; dials that are refused get it too."""
+    def _failure(self, status: int, message: str, retry_after: int | None = None) -> web.Response:
+        """Return an error as the broker's HTTP API tells it; dials that are refused get it too.
+
+        `retry_after` is what a Retry-After header says besides, added by others.
+        """
 
     @abstractmethod
     def credentials(self) -> dict[str, str]:
         """Return what a client needs to log in, each under its setting's name without BROKERPOOL_BROKER_."""
 
     @abstractmethod
-    def login_page(self) -> str:
-        """Return the address at which a person's browser begins to log in."""
+    def login_page(self) -> str | None:
+        """Return the address at which a person's browser begins to log in, None where there is none."""
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -321,7 +335,7 @@ class SimulatedBroker(ABC):
         return None
 
     def _refused(self, status: int, message: str, retry_after: int | None = None) -> Refusal:
-        answer = self._failure(status, message)
+        answer = self._failure(status, message, retry_after)
         assert isinstance(answer.body, bytes)
         headers = {"Content-Type": answer.headers["Content-Type"]}
         if retry_after is not None:

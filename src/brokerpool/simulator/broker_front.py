@@ -6,7 +6,7 @@ A front is a subclass of `broker.SimulatedBroker` in `simulator/NAME/broker.py`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from brokerpool.brokers.limits import RateWindow
@@ -19,14 +19,27 @@ if TYPE_CHECKING:
 _NOTHING: list[int] = []
 
 
-class Limits(NamedTuple):
-    """What the broker publishes: sockets of an account, tokens of a socket, heartbeats, rates of calls."""
+class LoginGrace(NamedTuple):
+    """How long a socket may be open without a login, and how it is closed then."""
 
-    max_sockets: int
-    max_tokens: int
+    seconds: float
+    code: int
+    reason: str
+
+
+class Limits(NamedTuple):
+    """What the broker publishes: sockets of an account, tokens of a socket, heartbeats, rates of calls.
+
+    `math.inf` where there is no limit, or no heartbeat.
+    """
+
+    max_sockets: float
+    max_tokens: float
     heartbeat_seconds: float
     #: By group of endpoints.
     http_rates: Mapping[str, Sequence[RateWindow]]
+    #: None where the dial itself brings the credentials.
+    login: LoginGrace | None = None
 
 
 class Wire(Protocol):
@@ -35,6 +48,8 @@ class Wire(Protocol):
     A packet is what a message tells of one instrument, a record is a packet as it stands in a message.
     """
 
+    #: Whether ticks come as text messages.
+    TEXT: bool
     #: Sent when a socket was idle: what clients take as a sign of life.
     HEARTBEAT: bytes
     #: A larger burst leaves in several messages, so that none grows without bound.
@@ -42,6 +57,10 @@ class Wire(Protocol):
 
     def record(self, quote: Quote, mode: Mode, /) -> bytes:
         """Return the record of a quote in a mode."""
+        ...
+
+    def records(self, quote: Quote, modes: Collection[Mode], /) -> Mapping[Mode, Sequence[bytes]]:
+        """Return what clients of several modes get of a quote, by their mode."""
         ...
 
     def frame(self, records: Sequence[bytes], /) -> bytes:
@@ -79,6 +98,12 @@ class Outcome(NamedTuple):
     error: str | None = None
     #: True when the request would have crossed the limit.
     over_limit: bool = False
+    #: Text messages for the client.
+    answers: Sequence[bytes] = ()
+    #: Seconds after which they leave and the next request is looked at.
+    after: float = 0.0
+    #: True: until then no client at all is served.
+    alone: bool = False
 
 
 class Subscriptions(Protocol):
@@ -87,6 +112,11 @@ class Subscriptions(Protocol):
     @property
     def modes(self) -> Mapping[int, Mode]:
         """What is subscribed to."""
+        ...
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the client has said who it is."""
         ...
 
     @property

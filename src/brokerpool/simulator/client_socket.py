@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from brokerpool.simulator.audience import Audience
-from brokerpool.simulator.broker_front import Outcome, Subscriptions, Wire
-from brokerpool.simulator.faults import Faults
-from brokerpool.simulator.traffic_ledger import Ledger
-from brokerpool.ticks import Mode
+from brokerpool.simulator.broker_front import Subscriptions
+from brokerpool.simulator.venue import Venue
 from brokerpool.transport import Link, LinkHandler
 
 #: A client that does not read gets nothing more once this much waits for it.
@@ -23,53 +19,6 @@ HIGH_WATER_BYTES = 1024 * 1024
 _INBOX_LIMIT = 10_000
 _POLICY_VIOLATION = 1008
 _GOING_AWAY = 1001
-
-
-class Source(Protocol):
-    """Where the ticks come from."""
-
-    def lists(self, token: int) -> bool:
-        """Tell whether the broker knows a token."""
-        ...
-
-    def last_record(self, token: int, mode: Mode) -> bytes | None:
-        """Return the last known packet of a token in a mode, None when there is none yet."""
-        ...
-
-
-@dataclass(slots=True)
-class Venue:
-    """What all sockets of the simulated account share."""
-
-    source: Source
-    wire: Wire
-    #: Reads the requests of a new socket.
-    subscriptions: Callable[[], Subscriptions]
-    faults: Faults
-    ledger: Ledger
-    #: Whether a subscribe is answered at once with the last known packet.
-    snapshot: bool
-    audience: Audience[ClientSocket] = field(default_factory=Audience)
-    sockets: dict[int, ClientSocket] = field(default_factory=dict)
-    #: Sockets whose client has more to read than is kept for it.
-    full: set[ClientSocket] = field(default_factory=set)
-    #: Set while every socket can take more.
-    room: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def link(self, number: int) -> Link:
-        """Return the connection of a socket. Raises LookupError when no such socket is open."""
-        socket = self.sockets.get(number)
-        if socket is None or socket.link is None:
-            raise LookupError(f"no socket {number} is open; open are {sorted(self.sockets)}")
-        return socket.link
-
-    async def beat(self, interval: float) -> None:
-        """Send each socket a heartbeat when it was idle for `interval` seconds, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            now = loop.time()
-            due = [socket.beat(now, interval) for socket in list(self.sockets.values())]
-            await asyncio.sleep(min([now + interval, *due]) - now)
 
 
 class ClientSocket(LinkHandler):
@@ -84,12 +33,18 @@ class ClientSocket(LinkHandler):
         self._wire = venue.wire
         self._loop = asyncio.get_running_loop()
         self._last_sent = self._loop.time()
-        self._end: asyncio.TimerHandle | None = None
+        self._ends: list[asyncio.TimerHandle] = []
         self._paused = False
         self._pending: list[bytes] = []
         # Tokens whose last known packet is to be sent: never more than are subscribed to.
         self._owed: dict[int, None] = {}
-        self._inbox: deque[str | bytes] = deque()
+        # Each request with the time at which it is looked at.
+        self._inbox: deque[tuple[float, str | bytes]] = deque()
+        self._next: asyncio.TimerHandle | None = None
+        # What the last request is answered, and when.
+        self._answers: Sequence[bytes] = ()
+        self._busy_until = 0.0
+        self._held = False
         self._recent: deque[float] = deque(maxlen=_INBOX_LIMIT)
         self._control_messages = 0
         self._frames_sent = 0
@@ -109,7 +64,11 @@ class ClientSocket(LinkHandler):
         self._venue.ledger.peak_sockets = max(self._venue.ledger.peak_sockets, len(sockets))
         life_ms = self._venue.faults.life_ms
         if life_ms is not None:
-            self._end = self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY)
+            self._ends.append(self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY))
+        if self._venue.login is not None:
+            self._ends.append(self._loop.call_later(self._venue.login.seconds, self._end_stranger))
+        if self._loop.time() < self._venue.held_until:
+            self.hold(True)
 
     def text(self, message: str) -> None:
         self._take(message)
@@ -128,8 +87,8 @@ class ClientSocket(LinkHandler):
         self._send_owed()
 
     def closed(self, code: int, reason: str) -> None:
-        if self._end is not None:
-            self._end.cancel()
+        for timer in (*self._ends, *([self._next] if self._next else ())):
+            timer.cancel()
         self._venue.sockets.pop(self.number, None)
         self._make_room()
         for token in self._subscriptions.modes:
@@ -144,7 +103,8 @@ class ClientSocket(LinkHandler):
         """Keep a packet for the next flush."""
         if self._owed:
             self._owed.pop(token, None)
-        if self._venue.faults.mute is not None and token in self._venue.faults.muted_tokens(self.number):
+        muted = self._venue.faults.mute is not None and token in self._venue.faults.muted_tokens(self.number)
+        if muted or self._held:
             self._ticks_muted += 1
             self._venue.ledger.ticks_muted += 1
             return
@@ -176,6 +136,24 @@ class ClientSocket(LinkHandler):
             self._send(self._wire.frame(chunk) if kind is None else self._wire.malformed(kind, chunk))
             self._ticks_sent += len(chunk)
             ledger.ticks_sent += len(chunk)
+
+    def tell(self, message: bytes, concerns: Callable[[Subscriptions], bool]) -> None:
+        """Send a text message that is no tick, if it `concerns` what the client asked for."""
+        if not concerns(self._subscriptions) or self._venue.faults.muted(self.number):
+            return
+        if self._held:
+            self._answers = (*self._answers, message)
+        else:
+            self.say(message)
+
+    def hold(self, held: bool) -> None:
+        """Neither read from the client nor send it ticks, until the opposite is said."""
+        self._held = held
+        if self.link is not None and held:
+            self.link.pause_reading()
+        elif self.link is not None:
+            self.link.resume_reading()
+            self._go_on()
 
     def beat(self, now: float, interval: float) -> float:
         """Send a heartbeat when nothing was sent for `interval` seconds; return when to ask again."""
@@ -213,12 +191,9 @@ class ClientSocket(LinkHandler):
 
     def _take(self, message: str | bytes) -> None:
         self._count_request()
-        latency = self._venue.faults.latency_ms / 1000.0
-        if not latency and not self._inbox:
-            self._carry_out(message)
-        elif len(self._inbox) < _INBOX_LIMIT:
-            self._inbox.append(message)
-            self._loop.call_later(latency, self._carry_out_first)
+        if len(self._inbox) < _INBOX_LIMIT:
+            self._inbox.append((self._loop.time() + self._venue.faults.latency_ms / 1000.0, message))
+            self._go_on()
         elif self.link is not None:
             self.link.close(_POLICY_VIOLATION, f"more than {_INBOX_LIMIT} requests waiting")
 
@@ -232,18 +207,44 @@ class ClientSocket(LinkHandler):
         ledger.control_messages += 1
         ledger.peak_control_messages_per_second = max(ledger.peak_control_messages_per_second, len(recent))
 
-    def _carry_out_first(self) -> None:
-        if self._inbox:
-            self._carry_out(self._inbox.popleft())
+    def _go_on(self) -> None:
+        """Answer what is to be answered by now, one request after the other."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        while self.link is not None and not self.link.closed:
+            now, busy = self._loop.time(), max(self._busy_until, self._venue.held_until)
+            if now >= busy:
+                for answer in self._answers:
+                    self._send_answer(answer)
+                self._answers = ()
+                if not self._inbox:
+                    return
+            due = max(busy, self._inbox[0][0] if self._inbox else 0.0)
+            if now < due:
+                self._next = self._loop.call_at(due, self._go_on)
+                return
+            self._carry_out(self._inbox.popleft()[1])
+
+    def _end_stranger(self) -> None:
+        grace = self._venue.login
+        if grace is not None and self.link is not None and not self._subscriptions.logged_in:
+            self.link.close(grace.code, grace.reason)
 
     def _carry_out(self, message: str | bytes) -> None:
-        if self.link is None or self.link.closed:
-            return
         outcome = self._subscriptions.handle(message)
+        self._answers = outcome.answers
+        self._busy_until = self._loop.time() + outcome.after
+        if outcome.alone:
+            self._venue.hold(outcome.after)
         ledger, audience = self._venue.ledger, self._venue.audience
         ledger.largest_batch = max(ledger.largest_batch, self._subscriptions.largest_batch)
+        if outcome.over_limit:
+            self._violations += 1
+            ledger.violations["tokens"] += 1
         if outcome.error is not None:
-            self._refuse(outcome)
+            ledger.malformed_requests += not outcome.over_limit
+            self._send_answer(self._wire.error(outcome.error))
             return
         for token in outcome.removed:
             audience.remove(token, self)
@@ -257,18 +258,15 @@ class ClientSocket(LinkHandler):
             # After the requests that have arrived together: a subscribe and its mode give one packet.
             self._loop.call_soon(self._send_owed)
 
-    def _refuse(self, outcome: Outcome) -> None:
-        if outcome.over_limit:
-            self._violations += 1
-            self._venue.ledger.violations["tokens"] += 1
-        else:
-            self._venue.ledger.malformed_requests += 1
-        self._send_error(outcome.error or "")
+    def _send_answer(self, message: bytes) -> None:
+        if not self._venue.faults.silent(self.number):
+            self.say(message)
 
-    def _send_error(self, text: str) -> None:
+    def say(self, text: bytes) -> None:
+        """Send a text message, also one that nobody asked for; a client that does not read gets none."""
         # Also answers are not stored for a client that sends and never reads.
         if not self._paused and self.link is not None:
-            self.link.send_text(self._wire.error(text))
+            self.link.send_text(text)
             self._last_sent = self._loop.time()
 
     def _send_owed(self) -> None:
@@ -290,7 +288,10 @@ class ClientSocket(LinkHandler):
 
     def _send(self, message: bytes) -> None:
         if self.link is not None:
-            self.link.send_binary(message)
+            if self._wire.TEXT:
+                self.link.send_text(message)
+            else:
+                self.link.send_binary(message)
             self._last_sent = self._loop.time()
             self._frames_sent += 1
             self._venue.ledger.frames_sent += 1

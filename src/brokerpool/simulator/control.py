@@ -5,6 +5,7 @@
 | `GET /sockets` | every open socket with its tokens and counters |
 | `GET /stats` | counters since the start |
 | `GET /orders` | how many orders exist: in all, by status and by tag |
+| `GET /orders/accepted` | every order that was accepted, in time: when, and what its client sent |
 | `GET /faults` | the switches as they stand |
 | `POST /faults` | throws switches: a JSON object as in `faults.FaultOrder`; null turns one off |
 | `POST /sockets/N/kill` | drops the TCP connection |
@@ -22,7 +23,7 @@ listens on loopback only, and answers 403 to the pages of other hosts that a bro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 from aiohttp import web
@@ -48,6 +49,7 @@ class _Step(msgspec.Struct, forbid_unknown_fields=True):
 class Controlled(Protocol):
     """What is shown and steered: a simulated broker; see `SimulatedBroker` for what each does."""
 
+    order_type: ClassVar[type[FaultOrder]]
     faults: Faults
     orders: OrderBook
     market: Market
@@ -70,6 +72,7 @@ def control_app(simulator: Controlled) -> web.Application:
     app.router.add_get("/sockets", control.sockets)
     app.router.add_get("/stats", control.stats)
     app.router.add_get("/orders", control.orders)
+    app.router.add_get("/orders/accepted", control.accepted)
     app.router.add_get("/faults", control.faults)
     app.router.add_post("/faults", control.throw)
     app.router.add_post("/sockets/{number:[0-9]+}/kill", control.kill)
@@ -119,11 +122,14 @@ class _Control:
     async def orders(self, request: web.Request) -> web.Response:
         return web.json_response(self._simulator.orders.report())
 
+    async def accepted(self, request: web.Request) -> web.Response:
+        return web.json_response(self._simulator.orders.accepted())
+
     async def faults(self, request: web.Request) -> web.Response:
         return web.json_response(self._simulator.faults.report())
 
     async def throw(self, request: web.Request) -> web.Response:
-        await self._simulator.throw(FaultOrder.parse(await request.read()))
+        await self._simulator.throw(self._simulator.order_type.parse(await request.read()))
         return web.json_response(self._simulator.faults.report())
 
     async def kill(self, request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -125,7 +125,7 @@ class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
     evict_eldest: bool | UnsetType = UNSET
 
     @classmethod
-    def parse(cls, body: bytes) -> FaultOrder:
+    def parse(cls, body: bytes) -> Self:
         """Read an order from JSON. Raises ValueError, which says what is wrong and which switches exist."""
         try:
             order = msgspec.json.decode(body, type=cls)
@@ -134,20 +134,20 @@ class FaultOrder(msgspec.Struct, forbid_unknown_fields=True):
         return order
 
 
-_STATES = (
-    "refuse",
-    "refuse_http",
-    "http_break",
-    "mute",
-    "malformed",
-    "latency_ms",
-    "life_ms",
-    "evict_eldest",
-)
-
-
 class Faults:
     """Which faults are on."""
+
+    #: The switches that are only state; the others need a broker to carry them out.
+    STATES: ClassVar[tuple[str, ...]] = (
+        "refuse",
+        "refuse_http",
+        "http_break",
+        "mute",
+        "malformed",
+        "latency_ms",
+        "life_ms",
+        "evict_eldest",
+    )
 
     def __init__(self, latency_ms: float = 0.0) -> None:
         self.refuse: RefuseDial | None = None
@@ -162,10 +162,10 @@ class Faults:
         self.evict_eldest = False
 
     def take(self, order: FaultOrder) -> None:
-        """Set the switches of an order that are only state; the others need a broker to carry them out."""
-        for name in _STATES:
+        """Set the switches of an order that are only state."""
+        for name in order.__struct_fields__:
             value = getattr(order, name)
-            if value is not UNSET:
+            if name in self.STATES and value is not UNSET:
                 setattr(self, name, value)
 
     def dial_refusal(self) -> RefuseDial | None:

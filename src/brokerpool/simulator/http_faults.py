@@ -15,9 +15,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpFaults:
-    """Stands in front of a broker's endpoints; `failure` makes an error of a status and a text."""
+    """Stands in front of a broker's endpoints; `failure` makes an error of status, text and Retry-After."""
 
-    def __init__(self, faults: Faults, ledger: Ledger, failure: Callable[[int, str], web.Response]) -> None:
+    def __init__(
+        self, faults: Faults, ledger: Ledger, failure: Callable[[int, str, int | None], web.Response]
+    ) -> None:
         self._faults = faults
         self._ledger = ledger
         self._failure = failure
@@ -42,7 +44,7 @@ class HttpFaults:
 
     async def _met(self, request: web.Request, handler: _Handler) -> web.Response:
         if self._faults.down:
-            return self._failure(503, "The simulated broker is down.")
+            return self._failure(503, "The simulated broker is down.", None)
         refuse = self._faults.http_refusal(request.method, request.path)
         if refuse is None:
             return await self._answered(request, handler)
@@ -55,7 +57,7 @@ class HttpFaults:
             answer = await handler(request)
         except web.HTTPException as error:
             # No such route, or not with this method, or a body that is too long.
-            return self._failure(error.status, error.reason)
+            return self._failure(error.status, error.reason, None)
         assert isinstance(answer, web.Response)
         return answer
 
@@ -63,7 +65,7 @@ class HttpFaults:
         if refuse.text is not None:
             answer = web.Response(status=refuse.status, text=refuse.text)
         else:
-            answer = self._failure(refuse.status, "Refused on command.")
+            answer = self._failure(refuse.status, "Refused on command.", refuse.retry_after)
         if refuse.retry_after is not None:
             answer.headers["Retry-After"] = str(refuse.retry_after)
         return answer

@@ -64,6 +64,10 @@ class Naming(Protocol):
         """Return the trading symbol of a future or an option."""
         ...
 
+    def index(self, name: str, /) -> tuple[str, str]:
+        """Return exchange and trading symbol of an index of NSE."""
+        ...
+
     def recorded(self, token: int, exchange: str, tradingsymbol: str, /) -> Listing:
         """Return the row of an instrument of which a tape tells no more than this."""
         ...
@@ -183,7 +187,7 @@ def _generated() -> Iterator[tuple[str, str, int, int]]:
 def _indices(naming: Naming) -> Iterator[Listing]:
     for symbol, number, price in _INDICES:
         token = naming.token("NSE", "INDEX", number)
-        yield Listing(token, "NSE", symbol, symbol, number, price, lot=0, kind="INDEX")
+        yield Listing(token, *naming.index(symbol), symbol, number, price, lot=0, kind="INDEX")
 
 
 def _derivatives(naming: Naming, expiries: Sequence[date]) -> Iterator[Listing]:

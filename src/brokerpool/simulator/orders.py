@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -76,6 +76,8 @@ class Order:
     average_price: float = 0.0
     filled: int = 0
     cancelled: int = 0
+    #: What the client sent for it, as far as that was kept: more than the request understands.
+    sent: Mapping[str, object] | None = None
 
     @property
     def pending(self) -> int:
@@ -88,14 +90,24 @@ class OrderBook:
 
     def __init__(self, clock: Callable[[], float], *, most: int = MOST_ORDERS) -> None:
         self._clock = clock
+        #: Told of every state that an order comes to.
+        self.changed: Callable[[Order], None] = lambda order: None
         self._most = most
         self._numbers = itertools.count(1)
         self._orders: dict[str, list[Order]] = {}
 
-    def place(self, variety: str, request: OrderRequest, listing: Listing, last_price: float) -> Order:
+    def place(
+        self,
+        variety: str,
+        request: OrderRequest,
+        listing: Listing,
+        last_price: float,
+        sent: Mapping[str, object] | None = None,
+    ) -> Order:
         """Make exactly one order and return it as it stands then, which may be rejected.
 
-        Raises ValueError for a missing price, OrderError when the book is full.
+        `sent` is what the client said, kept for `accepted`. Raises ValueError for a missing price,
+        OrderError when the book is full.
         """
         _check_prices(request)
         if len(self._orders) >= self._most:
@@ -103,9 +115,9 @@ class OrderBook:
         now = self._clock()
         day = datetime.fromtimestamp(now, UTC).astimezone(IST)
         order_id = f"{day:%y%m%d}{next(self._numbers):09d}"
-        received = Order(order_id, variety, listing.token, request, "PUT ORDER REQ RECEIVED", now)
-        self._orders[order_id] = [received, _settled(received, listing, last_price, now)]
-        return self._orders[order_id][-1]
+        received = Order(order_id, variety, listing.token, request, "PUT ORDER REQ RECEIVED", now, sent=sent)
+        self._orders[order_id] = [received]
+        return self._append(_settled(received, listing, last_price, now))
 
     def modify(
         self, variety: str, order_id: str, change: OrderChange, listing: Listing, last_price: float
@@ -130,6 +142,18 @@ class OrderBook:
         return self._append(
             replace(order, status="CANCELLED", cancelled=order.pending, at=self._clock(), message=None)
         )
+
+    def accepted(self) -> list[dict[str, Any]]:
+        """Return every order that was placed, in time: its id, when, its tag, and what its client sent."""
+        return [
+            {
+                "order_id": order_id,
+                "at": first.at,
+                "tag": first.request.tag,
+                "sent": dict(first.sent) if first.sent is not None else msgspec.to_builtins(first.request),
+            }
+            for order_id, (first, *_) in self._orders.items()
+        ]
 
     def latest(self) -> list[Order]:
         """Return each order as it stands."""
@@ -163,6 +187,7 @@ class OrderBook:
 
     def _append(self, order: Order) -> Order:
         self._orders[order.order_id].append(order)
+        self.changed(order)
         return order
 
 

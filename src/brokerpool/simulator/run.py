@@ -82,8 +82,9 @@ def announce(simulator: SimulatedBroker) -> None:
         "http_url": simulator.http_url,
         "control_url": simulator.control_url,
         **simulator.credentials(),
-        "login_url": simulator.login_page(),
     }
+    if (page := simulator.login_page()) is not None:
+        line["login_url"] = page
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

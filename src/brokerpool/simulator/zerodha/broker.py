@@ -39,7 +39,6 @@ class KiteSimulator(SimulatedBroker):
         heartbeat_seconds=2.0,
         http_rates=RestLimits.load("brokerpool.brokers.zerodha").windows,
     )
-    wire: ClassVar[Wire] = wire
     naming: ClassVar[Naming] = instruments
 
     @property
@@ -47,7 +46,10 @@ class KiteSimulator(SimulatedBroker):
         """The page on which a person logs in, without its query."""
         return f"{self.http_url}/connect/login"
 
-    def _subscriptions(self, limit: int, lists: Callable[[int], bool]) -> KiteSubscriptions:
+    def _wire(self) -> Wire:
+        return wire
+
+    def _subscriptions(self, limit: float, lists: Callable[[int], bool]) -> KiteSubscriptions:
         return KiteSubscriptions(limit, lists)
 
     def _refusal(self, request: UpgradeRequest) -> str | None:
@@ -76,7 +78,7 @@ class KiteSimulator(SimulatedBroker):
         )
         api.add_routes(router)
 
-    def _failure(self, status: int, message: str) -> web.Response:
+    def _failure(self, status: int, message: str, retry_after: int | None = None) -> web.Response:
         return json_shapes.failure(status, message)
 
     def credentials(self) -> dict[str, str]:

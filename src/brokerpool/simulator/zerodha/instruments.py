@@ -49,6 +49,11 @@ def contract(name: str, kind: Kind, expiry: date, strike: float) -> str:
     return f"{name}{month}FUT" if kind == "FUT" else f"{name}{month}{strike:.10g}{kind}"
 
 
+def index(name: str) -> tuple[str, str]:
+    """Return exchange and trading symbol of an index."""
+    return "NSE", name
+
+
 def recorded(token: int, exchange: str, tradingsymbol: str) -> Listing:
     """Return the row of an instrument of which a tape tells no more than this."""
     unit = divisor(token)

@@ -31,11 +31,13 @@ class _Request(msgspec.Struct):
 class KiteSubscriptions:
     """The tokens of one socket with their modes; `handle` takes the messages of its client."""
 
-    def __init__(self, limit: int, lists: Callable[[int], bool]) -> None:
+    def __init__(self, limit: float, lists: Callable[[int], bool]) -> None:
         self._limit = limit
         self._lists = lists
         self._times: dict[int, int] = {}
         self.modes: dict[int, Mode] = {}
+        #: A dial without credentials is refused.
+        self.logged_in = True
         #: Subscribe entries that count against the limit, duplicates included.
         self.entries = 0
         #: The most tokens that one request named.

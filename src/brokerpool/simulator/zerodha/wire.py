@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -14,6 +14,8 @@ from brokerpool.ticks import Mode
 
 #: One byte, which clients take as a sign of life.
 HEARTBEAT = b"\x00"
+
+TEXT = False
 
 #: Packets in one frame; a larger burst leaves in several, so that no message grows without bound.
 PACKETS_PER_FRAME = 500
@@ -79,6 +81,11 @@ def record(quote: Quote, mode: Mode) -> bytes:
         quote.exchange_time,
         *quote.depth,
     )
+
+
+def records(quote: Quote, modes: Collection[Mode]) -> dict[Mode, tuple[bytes]]:
+    """Return the packet of each mode."""
+    return {mode: (record(quote, mode),) for mode in modes}
 
 
 def frame(records: Sequence[bytes]) -> bytes:
