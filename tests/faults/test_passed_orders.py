@@ -62,8 +62,9 @@ def test_no_order_is_made_twice_and_each_ends_accepted_rejected_or_unknown() -> 
         assert sum(ends.values()) == ORDERS
         assert max(ledger.sent.values()) == 1, "none left twice"
         assert max(ledger.orders.values()) == 1, "no duplicate"
-        assert ends["accepted"] == ledger.endings["accepted"]
-        assert ends["rejected"] == ledger.endings["rejected"]
+        # An answer that was too late, on a busy machine, left the order's outcome unknown.
+        for end in ("accepted", "rejected"):
+            assert 0 <= ledger.endings[end] - ends[end] < ORDERS // 50
         assert ends["unknown"] > ORDERS // 25
         assert ledger.wrong_keys == 0
         assert stats["place accepted"] == ends["accepted"]
@@ -73,11 +74,11 @@ def test_no_order_is_made_twice_and_each_ends_accepted_rejected_or_unknown() -> 
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("query_seconds", [0.1, 2.0])
+@pytest.mark.parametrize("query_seconds", [0.5, 2.0])
 def test_a_cancel_passes_within_50_ms_while_1000_queries_wait(query_seconds: float) -> None:
     async def main() -> None:
         async with passing(
-            connections=1100, BROKERPOOL_MAX_CLIENTS="1200", BROKERPOOL_HTTP_TIMEOUT="5"
+            connections=1300, BROKERPOOL_MAX_CLIENTS="1400", BROKERPOOL_HTTP_TIMEOUT="30"
         ) as stage:
 
             def script(seen: Seen) -> Reply:
@@ -85,8 +86,14 @@ def test_a_cancel_passes_within_50_ms_while_1000_queries_wait(query_seconds: flo
 
             await asyncio.gather(*(stage.program.post("ping") for _ in range(30)))
             stage.upstream.script = script
-            queries = [asyncio.create_task(stage.program.post("orderbook")) for _ in range(1018)]
-            await until(lambda: stage.gateway.stats()["http"]["queued"]["query"] == 1000)
+            # As many as may wait, those on their way, and some for whom there is no room.
+            queries = [asyncio.create_task(stage.program.post("orderbook")) for _ in range(1050)]
+
+            def under_way() -> int:
+                return int(stage.gateway.stats()["orders"]["queries_under_way"])
+
+            # All have come, so that no burst of new ones is measured.
+            await until(lambda: under_way() + sum(query.done() for query in queries) == len(queries))
             took = []
             for number in range(5):
                 began = time.monotonic()
@@ -95,7 +102,7 @@ def test_a_cancel_passes_within_50_ms_while_1000_queries_wait(query_seconds: flo
                 assert answer.status == 200
             waiting = stage.gateway.stats()["http"]["queued"]["query"]
             print(f"{waiting} queries wait; cancels took {', '.join(f'{t * 1000:.1f}' for t in took)} ms")
-            assert waiting > 700
+            assert waiting > 950
             assert max(took) < 0.05
             for query in queries:
                 query.cancel()
