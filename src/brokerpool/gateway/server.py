@@ -23,6 +23,7 @@ from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.orders.carrier import OrderCarrier
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.refusal_log import RefusalLog
@@ -123,6 +124,8 @@ class Gateway:
         upstream.listen(self._fanout)
         self._feed_status = FeedStatus(upstream, self._fanout)
         upstream.listen(self._feed_status)
+        self._order_updates = OrderUpdates(upstream)
+        upstream.listen(self._order_updates)
         self._refusals = RefusalLog()
         self._cleanup = DeferredCleanup()
         self._slots: ConnectionSlots[Session] = ConnectionSlots(settings.max_clients, 0)
@@ -220,7 +223,10 @@ class Gateway:
             **pool,
             "http": seed | http,
             "gateway": self._fanout.stats(),
-            **({"orders": self._orders.stats()} if self._orders is not None else {}),
+            "orders": {
+                **(self._orders.stats() if self._orders is not None else {}),
+                **self._order_updates.stats(),
+            },
             "access": {
                 **self._gatekeeper.stats(),
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
@@ -245,6 +251,7 @@ class Gateway:
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
         self._cleanup.close()
         self._feed_status.close()
+        self._order_updates.close()
         self._fanout.close()
         self._broadcast.close()
         if self._warm_up is not None:
@@ -286,6 +293,7 @@ class Gateway:
             self._slots,
             self._strangers,
             self._clients,
+            self._order_updates,
             user_agent=remembered(headers.get("User-Agent", ""), LONGEST_AGENT),
             came=lambda peer: self._origin_rules.came(peer, headers).address,
             make_room=self._persistence.make_room if self._persistence is not None else lambda: False,
