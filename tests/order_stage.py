@@ -110,7 +110,13 @@ class Program:
         return await self.send("POST", f"/api/v1/{name}", json={"apikey": key, **body})
 
     async def place(self, strategy: str, **more: Any) -> Answer:
-        order: dict[str, Any] = {"symbol": "INFY", "exchange": "NSE", "action": "BUY", "quantity": 1, "product": "CNC"}
+        order: dict[str, Any] = {
+            "symbol": "INFY",
+            "exchange": "NSE",
+            "action": "BUY",
+            "quantity": 1,
+            "product": "CNC",
+        }
         return await self.post("placeorder", strategy=strategy, pricetype="MARKET", **order, **more)
 
     async def send(self, method: str, path: str, **options: Any) -> Answer:

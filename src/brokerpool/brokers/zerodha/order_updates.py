@@ -1,8 +1,8 @@
 """What Kite says of an order, in the members that OpenAlgo's clients know; pure.
 
-The members are those of Kite Connect's postbacks (kite.trade/docs/connect/v3/postbacks, looked up 2026-11-29),
-which come over the WebSocket as `{"type": "order", "data": {...}}`, for every order of the user wherever it was
-placed. What Kite does not say, or not as documented, is left out.
+The members are those of Kite Connect's postbacks (kite.trade/docs/connect/v3/postbacks, looked up
+2026-11-29). Over the WebSocket they come as `{"type": "order", "data": {...}}`, for every order of the user,
+wherever it was placed. What Kite does not say, or not as documented, is left out.
 """
 
 from __future__ import annotations
