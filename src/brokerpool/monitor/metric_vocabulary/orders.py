@@ -11,9 +11,9 @@ ORDERS = (
         "calls{lane outcome}",
         COUNTER,
         "calls",
-        "Calls that were passed through, by lane (cancel, place, query) and end: accepted and rejected are the"
-        " broker's answers, unknown may have been carried out, failed are queries without an answer, not sent"
-        " were refused here, withdrawn by clients that left. Only where orders are passed through.",
+        "Calls that were passed through, by lane (cancel, place, query) and end: accepted and rejected are"
+        " answers, unknown may have been carried out, failed are queries without an answer, not sent were"
+        " refused here, withdrawn are those of clients that left. Only where orders are passed through.",
         "calls_total",
     ),
     Field(
