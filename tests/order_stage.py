@@ -109,7 +109,7 @@ class Program:
     async def post(self, name: str, *, key: str = KEY, **body: Any) -> Answer:
         return await self.send("POST", f"/api/v1/{name}", json={"apikey": key, **body})
 
-    async def place(self, strategy: str, **more: Any) -> Answer:
+    async def place(self, strategy: str, *, key: str = KEY, **more: Any) -> Answer:
         order: dict[str, Any] = {
             "symbol": "INFY",
             "exchange": "NSE",
@@ -117,7 +117,7 @@ class Program:
             "quantity": 1,
             "product": "CNC",
         }
-        return await self.post("placeorder", strategy=strategy, pricetype="MARKET", **order, **more)
+        return await self.post("placeorder", key=key, strategy=strategy, pricetype="MARKET", **order, **more)
 
     async def send(self, method: str, path: str, **options: Any) -> Answer:
         async with self.http.request(method, path, **options) as answer:

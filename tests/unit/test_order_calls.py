@@ -6,12 +6,16 @@ import asyncio
 import json
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import BrokerpoolError, ErrorCode, SettingsError
+from brokerpool.store.keys import Scope
+from brokerpool.store.store import Store
 from tests.gateway_client import KEY, gateway
 from tests.http_server import Reply, Seen
 from tests.order_stage import UPSTREAM_KEY, Ledger, passing
@@ -125,6 +129,27 @@ def test_without_the_setting_or_the_scope_nothing_leaves() -> None:
             unknown = await stage.program.place("a")
             assert (unknown.status, unknown.json["code"]) == (404, "UNKNOWN_ENDPOINT")
             assert not stage.calls()
+
+    asyncio.run(main())
+
+
+def test_a_stored_key_sends_orders_by_its_scope_alone_and_none_once_it_is_revoked(tmp_path: Path) -> None:
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path / 'keys.db'}"
+        async with Store(DatabasePool(url)) as store:
+            orders = await store.create_key("momentum", [Scope.ORDERS])
+            data = await store.create_key("reader", [Scope.DATA])
+            async with passing(DATABASE_URL=url) as stage:
+                assert (await stage.program.place("a", key=orders)).status == 200
+                assert "by momentum: accepted" in stage.audit()[-1]
+                for key, name in ((data, "placeorder"), (data, "orderbook"), (orders, "ping")):
+                    refused = await stage.program.post(name, key=key)
+                    assert (refused.status, refused.json["code"]) == (403, "SCOPE_MISSING"), name
+                await store.revoke_key("momentum")
+                async with asyncio.timeout(5):
+                    while (answer := await stage.program.place("b", key=orders)).status == 200:
+                        pass
+                assert (answer.status, answer.json["code"]) == (403, "AUTHENTICATION_ERROR")
 
     asyncio.run(main())
 

@@ -6,12 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from brokerpool.db.pool import DatabasePool
 from brokerpool.gateway.order_updates import LONGEST_UPDATE, MOST_WAITING, OrderUpdates
 from brokerpool.simulator.zerodha.broker import KiteSimulator
+from brokerpool.store.keys import Scope
+from brokerpool.store.store import Store
 from tests.gateway_client import Client, client, gateway
 from tests.rehearsal import until
 
@@ -242,12 +246,27 @@ def test_only_a_loss_is_a_hole_and_it_is_over_when_all_that_were_lost_are_back_o
     with_updates(scenario)
 
 
-def test_a_client_that_leaves_or_shows_a_key_without_the_scope_gets_no_more() -> None:
+def test_a_client_that_leaves_or_shows_a_key_without_the_scope_gets_no_more(tmp_path: Path) -> None:
     async def main() -> None:
-        async with gateway(**ORDERS) as (_, served_by):
-            async with client(served_by) as session:
-                await session.ask(action="subscribe_orders")
-                assert served_by.stats()["orders"]["update_clients"] == 1
-            await until(lambda: served_by.stats()["orders"]["update_clients"] == 0)
+        url = f"sqlite:///{tmp_path / 'keys.db'}"
+        async with Store(DatabasePool(url)) as store:
+            trader = await store.create_key("trader", [Scope.DATA, Scope.ORDERS])
+            reader = await store.create_key("reader", [Scope.DATA])
+            async with gateway(DATABASE_URL=url) as (_, served_by):
+
+                def subscribed() -> int:
+                    return int(served_by.stats()["orders"]["update_clients"])
+
+                async with client(served_by, key=trader) as session:
+                    assert (await session.ask(action="subscribe_orders"))["status"] == "success"
+                    assert subscribed() == 1
+                    await session.connection.send(json.dumps({"action": "auth", "api_key": reader}))
+                    await heard(session, 1, "auth")
+                    assert subscribed() == 0
+                    assert (await session.ask(action="subscribe_orders"))["code"] == "SCOPE_MISSING"
+                async with client(served_by, key=trader) as session:
+                    await session.ask(action="subscribe_orders")
+                    assert subscribed() == 1
+                await until(lambda: not subscribed())
 
     asyncio.run(main())
