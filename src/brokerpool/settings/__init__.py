@@ -12,6 +12,7 @@ from brokerpool.settings.field_types import words
 from brokerpool.settings.gateway import GatewaySettings
 from brokerpool.settings.gateway_target import TargetSettings
 from brokerpool.settings.http import HttpSettings
+from brokerpool.settings.orders import OrderSettings
 from brokerpool.settings.pool import PoolSettings
 from brokerpool.settings.settings_group import known_names
 
@@ -24,6 +25,7 @@ __all__ = [
     "EgressSettings",
     "GatewaySettings",
     "HttpSettings",
+    "OrderSettings",
     "PoolSettings",
     "Settings",
     "TargetSettings",
@@ -39,6 +41,7 @@ class Settings(
     HttpSettings,
     GatewaySettings,
     AccessSettings,
+    OrderSettings,
     DatabaseSettings,
 ):
     """Everything that `brokerpool serve` needs."""

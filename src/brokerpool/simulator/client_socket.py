@@ -269,6 +269,9 @@ class ClientSocket(LinkHandler):
             self.link.send_text(text)
             self._last_sent = self._loop.time()
 
+    def _send_error(self, text: str) -> None:
+        self.say(self._wire.error(text))
+
     def _send_owed(self) -> None:
         if self._venue.faults.muted(self.number):
             self._owed.clear()
