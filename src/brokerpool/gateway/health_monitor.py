@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from brokerpool.feed.upstream import Upstream
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.health_conditions import Code, Facts
 from brokerpool.monitor.health_verdict import Health, Status, Verdict
@@ -39,7 +39,7 @@ class HealthMonitor:
     def __init__(
         self,
         upstream: Upstream,
-        instruments: InstrumentRefresh,
+        instruments: InstrumentLists,
         breakers: Callable[[], Mapping[str, str]],
         database: Callable[[], DatabaseState],
         certificate_ends: Callable[[], float | None],
