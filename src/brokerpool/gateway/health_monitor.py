@@ -117,10 +117,13 @@ class HealthMonitor:
     def _judge(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> Verdict:
         upstream = self._upstream
         database, ends = self._database(), self._certificate_ends()
+        accounts = upstream.accounts()
+        refused = tuple(account.name for account in accounts if account.login.refused)
+        all_refused = len(refused) == len(accounts)
         facts = Facts(
             instruments=len(upstream.book),
             instruments_fault=self._instruments.fault,
-            login_refused=upstream.inspection.login().refused,
+            login_refused=all_refused,
             symbols=len(upstream.demand),
             unserved=upstream.symbols_unserved,
             gaps_open=websocket["gaps_open"],
@@ -132,6 +135,7 @@ class HealthMonitor:
             database=database.fault,
             database_opened=database.opened,
             certificate_left=None if ends is None else ends - time.time(),
+            accounts_refused=() if all_refused else refused,
         )
         self._verdict = self._health.judge(facts)
         return self._verdict
