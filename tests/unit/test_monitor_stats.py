@@ -26,8 +26,8 @@ from tests.measuring import work
 from tests.rehearsal import until
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
-LABELS = {"account", 
-    *("connection", "event", "exchange", "group", "host", "kind"),
+LABELS = {
+    *("account", "connection", "event", "exchange", "group", "host", "kind"),
     *("lane", "code", "outcome", "reason", "source", "window"),
 }
 

@@ -51,10 +51,11 @@ class RouterDelivery:
         """Return those ticks of an account's message that pass, and tell what they change."""
         judged, now = self._table.judged[member.number], self._monotonic()
         passing: list[Tick] = []
+        ending: list[Instrument] = []
         moved: dict[Instrument, None] = {}
         for tick in ticks:
             instrument = tick.instrument
-            way = judged.get(instrument)
+            way = judged.get(instrument)  # asked now, for one that moves may not have to be judged any more
             if way is not None:
                 if way.feeding != member.number:
                     if not self._takes_over(instrument, way, member, tick, now):
@@ -67,11 +68,12 @@ class RouterDelivery:
                     if older(tick.timestamp, way.floor, now - way.floor_at):
                         continue
                     self._table.feed(instrument, member.number)
+                if instrument in self.gaps:
+                    ending.append(instrument)
             passing.append(tick)
         if moved:
             self._listeners.rerouted([*moved], member.name, member.pool.name)
-        if self.gaps:
-            self._close([tick.instrument for tick in passing if tick.instrument in judged])
+        self._close(ending)
         if moved:
             self._listeners.symbols_changed([*moved], SymbolState.LIVE)
         return passing
