@@ -225,8 +225,8 @@ class _Party:
             priority = random.choice((0, 0, 1, 2))
             router.subscribe([instrument], Mode.DEPTH, owner="prober", priority=priority, partial=True)
         self._witness.look(router)
-        if not await self._soon(lambda: scene.live() and self._all_home(), 30):
-            self._report.problems.append(f"not all of what is wanted ticks within 30 s: {self._wrong()}")
+        if not await self._soon(lambda: scene.live() and self._all_home(), RECOVERY_SECONDS):
+            self._report.problems.append(f"not all of what is wanted ticks: {self._wrong()}")
             return
         number = random.randrange(len(scene.accounts))
         failing, expected = scene.accounts[number], self._expected(number)
@@ -237,6 +237,7 @@ class _Party:
         else:
             failing.broker.down = "refused"
             failing.broker.kill_all()
+        await self._soon(lambda: not failing.pool.connected, 1)
         if not await self._soon(lambda: scene.live(expected), grace + AWAY_SECONDS):
             late = [f"{i} {router.state(i)}" for i in expected if not scene.live([i])]
             self._report.problems.append(

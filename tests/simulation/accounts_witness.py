@@ -28,6 +28,20 @@ class _Course:
     source: str = ""
     timestamp: int = 0
     at: float = 0.0
+    #: When it ticked first, since it is wanted or since its last gap, and how often since then.
+    first_at: float = 0.0
+    ticks: int = 0
+
+    def noticed(self, now: float) -> bool:
+        """Tell whether a silence that goes on until now must have been found out."""
+        known = self.ticks >= 6 and self.at - self.first_at >= 6.0  # before that nobody knows its habits
+        return known and now - self.at > NOTICED_SECONDS
+
+    def ticked(self, source: str, timestamp: int, now: float) -> None:
+        """Note a tick."""
+        self.source, self.timestamp, self.at = source, timestamp, now
+        self.first_at = self.first_at or now
+        self.ticks += 1
 
 
 class _Source(PoolListener):
@@ -81,7 +95,7 @@ class AccountsWitness(PoolListener):
     def finish(self) -> None:
         """Check what can be checked only at the end."""
         for instrument, course in self._courses.items():
-            if course.at and instrument not in self._open and self._loop.time() - course.at > NOTICED_SECONDS:
+            if instrument not in self._open and course.noticed(self._loop.time()):
                 self._say(instrument, f"silent since {course.at:.3f}, outside of any gap")
 
     # -- PoolListener -------------------------------------------------------------------------------------
@@ -110,9 +124,9 @@ class AccountsWitness(PoolListener):
                 self._say(instrument, f"ticks from {self.source}, and is fed by {course.feeder}")
             if course.source not in ("", self.source) and tick.timestamp < course.timestamp:
                 self._say(instrument, f"tick of {tick.timestamp} after one of {course.timestamp}")
-            if course.at and now - course.at > NOTICED_SECONDS and course.source:
+            if course.noticed(now):
                 self._say(instrument, f"silent from {course.at:.3f} to {now:.3f} outside of any gap")
-            course.source, course.timestamp, course.at = self.source, tick.timestamp, now
+            course.ticked(self.source, tick.timestamp, now)
             self._tell(f"tick {instrument.symbol} from {self.source}")
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
@@ -143,7 +157,7 @@ class AccountsWitness(PoolListener):
             if self._late.pop(instrument, now) != now:
                 self._say(instrument, f"{gap} begins too early")
             if (course := self._courses.get(instrument)) is not None:
-                course.at = now
+                course.at, course.first_at, course.ticks = now, now, 0
 
     def connection_changed(self, name: str, state: str, reason: str) -> None:
         self._tell(f"{name} is {state}: {reason}")
