@@ -18,6 +18,7 @@ from brokerpool.settings import (
     EgressSettings,
     GatewaySettings,
     HttpSettings,
+    OrderSettings,
     PoolSettings,
     TargetSettings,
     describe,
@@ -31,6 +32,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "Calls to the broker": HttpSettings,
     "The gateway": GatewaySettings,
     "Access to the gateway": AccessSettings,
+    "Orders": OrderSettings,
     "The database": DatabaseSettings,
     "The gateway that commands ask": TargetSettings,
 }

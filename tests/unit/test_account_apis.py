@@ -1,4 +1,4 @@
-"""Promises of REST over accounts: who serves a symbol is asked about it, and another one while that is out."""
+"""Promises of REST over accounts: who serves a symbol is asked about it, and another while that is out."""
 
 from __future__ import annotations
 
@@ -105,6 +105,7 @@ def test_another_account_that_lists_the_symbol_is_asked_while_the_one_that_serve
         await out(accounts)
         assert set(await accounts.apis.quotes([a, b])) == {a, b}
         assert await accounts.apis.history(a, "5m", *DAY)
+        assert await accounts.apis.depth(a)
         accounts.listed[1].discard(a)
         with pytest.raises(BrokerpoolError) as told:
             await accounts.apis.quotes([a, b])

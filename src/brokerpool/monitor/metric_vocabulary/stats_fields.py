@@ -10,6 +10,7 @@ from brokerpool.monitor.health_verdict import Status
 from brokerpool.monitor.metric_vocabulary.broker import BROKER
 from brokerpool.monitor.metric_vocabulary.database import DATABASE
 from brokerpool.monitor.metric_vocabulary.gateway import GATEWAY
+from brokerpool.monitor.metric_vocabulary.orders import ORDERS
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
 
 GAUGE, COUNTER, HISTOGRAM, TEXT = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM, Kind.TEXT
@@ -380,6 +381,7 @@ SECTIONS = {
         ("websocket.per_connection[connection]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", GATEWAY),
+        ("orders", "Orders", ORDERS),
         ("access", "Access to the gateway", _ACCESS),
         ("database", "The database and its pool", DATABASE),
         ("broker", "The account at the broker", BROKER),
