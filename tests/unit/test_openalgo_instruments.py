@@ -129,6 +129,9 @@ def test_a_key_is_tried_with_one_call_that_tells_the_broker_behind_it() -> None:
             assert str(holder) == "dhan (OpenAlgo at 127.0.0.1)"
             assert credentials == Credentials(KEY, None, "dhan")
             assert [endpoint for endpoint, _ in server.calls] == ["ping"]
+            assert (await session.tried(""))[1] == credentials, (
+                "the account's own key, where no other is given"
+            )
             with pytest.raises(BrokerError) as raised:
                 await session.tried("a-wrong-key")
             assert raised.value.code is ErrorCode.BROKER_REFUSED_CREDENTIALS
