@@ -41,7 +41,7 @@ def test_the_list_gives_names_as_tokens_and_what_else_is_known() -> None:
     (instrument,) = loaded.book
     assert str(instrument) == "NFO:NIFTY24APR25FUT" == loaded.book.token(instrument)
     assert loaded.book.details(instrument) == Details(
-        "NIFTY25APRFUT", "NFO", "NIFTY", "FUT", "2025-04-24", 0.0, 75, 0.05
+        "NIFTY25APRFUT", "NFO", "NIFTY", "FUT", "2025-04-24", 0.0, 75, 0.05, "13617666"
     )
 
 

@@ -132,6 +132,7 @@ class HealthMonitor:
             database=database.fault,
             database_opened=database.opened,
             certificate_left=None if ends is None else ends - time.time(),
+            unlisted_taken=upstream.book.takes_unlisted,
         )
         self._verdict = self._health.judge(facts)
         return self._verdict
