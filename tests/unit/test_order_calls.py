@@ -255,6 +255,7 @@ def test_too_fast_is_passed_on_and_obeyed() -> None:
             assert len(stage.calls()) == 1, "the second did not leave"
             stage.upstream.script = Ledger().script
             assert (await stage.program.post("orderbook")).status == 200, "queries are counted by themselves"
+            assert (await stage.program.post("cancelorder", strategy="a")).status == 200, "and so are cancels"
 
     asyncio.run(main())
 
