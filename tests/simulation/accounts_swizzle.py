@@ -244,10 +244,12 @@ class _Party:
         within = grace + AWAY_SECONDS
         if any(each is not failing and not _may_dial(each) for each in scene.accounts):
             within += RECOVERY_SECONDS  # its broker has refused dials, and another one has to wait
-        if not await self._soon(lambda: scene.live(expected), within):
+        theirs = [*router._table.homes[number]]
+        if not await self._soon(lambda: self._as_good(theirs, expected), within):
             late = [f"{i} {router.state(i)}" for i in expected if not scene.live([i])]
             self._report.problems.append(f"not within {within:.1f} s from another account: {late}")
         await asyncio.sleep(random.uniform(0, 5))
+        moved = [i for i in theirs if scene.live([i])]
         dials = len(failing.broker.ledger.dials)
         gaps = len(self._witness.holes)
         failing.broker.down = ""
@@ -260,7 +262,7 @@ class _Party:
             self._report.problems.append(
                 f"not home {bound:.1f} s after {failing.name} is back: {self._wrong()}"
             )
-        if told := [str(i) for i in self._witness.holes[gaps:] if i in expected]:
+        if told := [str(i) for i in self._witness.holes[gaps:] if i in moved]:
             self._report.problems.append(f"gaps were told on the way home: {told}")
 
     def _expected(self, failing: int) -> list[Instrument]:
@@ -275,6 +277,13 @@ class _Party:
                     expected.append(instrument)
                     break
         return expected
+
+    def _as_good(self, symbols: Sequence[Instrument], expected: Sequence[Instrument]) -> bool:
+        """Tell whether as many of the symbols tick as are expected, and none of a lower priority."""
+        ways = self._router._table.ways
+        live = sorted((ways[i].priority for i in symbols if self._scene.live([i])), reverse=True)
+        least = sorted((ways[i].priority for i in expected), reverse=True)
+        return len(live) >= len(least) and all(has >= due for has, due in zip(live, least, strict=False))
 
     def _all_home(self) -> bool:
         return not any(self._router._table.guests)
