@@ -120,7 +120,7 @@ def test_without_its_package_the_broker_is_not_installed_and_check_says_which_ar
     settings = GATEWAY | ready_made(acme) | acme.settings
     ran = done(sys.executable, "-m", "brokerpool", "check", folder=tmp_path, **settings)
     assert ran.returncode == 2
-    said = "no broker of this name is installed, but zerodha; install the package that brings it"
+    said = "no broker of this name is installed, but openalgo, zerodha; install the package that brings it"
     assert ran.stderr == f"brokerpool: BROKERPOOL_BROKER: {said}\n", (
         "and nothing of the login is tried elsewhere"
     )
@@ -166,7 +166,11 @@ async def trade(acme: AcmeBroker, url: str, look: Callable[[], None]) -> None:
     async with connect(url, compression=None) as connection:
         client = Client(connection)
         assert (await client.ask(action="authenticate", api_key=KEY))["broker"] == "acme"
-        assert (await client.ask(action="get_supported_brokers"))["brokers"] == ["acme", "zerodha"]
+        assert (await client.ask(action="get_supported_brokers"))["brokers"] == [
+            "acme",
+            "openalgo",
+            "zerodha",
+        ]
         assert (await client.ask(action="get_broker_info"))["broker"] == "acme"
         assert (await client.subscribe("INFY", "SECRET", mode=3))["status"] == "success"
         first, *_ = await client.take(1)
