@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from brokerpool.feed.states import ConnectionState
 from brokerpool.monitor.health_verdict import Status
+from brokerpool.monitor.metric_vocabulary.accounts import ACCOUNTS
 from brokerpool.monitor.metric_vocabulary.broker import BROKER
 from brokerpool.monitor.metric_vocabulary.database import DATABASE
 from brokerpool.monitor.metric_vocabulary.gateway import GATEWAY
@@ -69,6 +70,7 @@ _WEBSOCKET = (
 
 _PER_CONNECTION = (
     Field("name", TEXT, "", "The connection's name, which is never used again."),
+    Field("account", TEXT, "", "The account whose connection it is."),
     Field(
         "state",
         TEXT,
@@ -340,7 +342,8 @@ SECTIONS = {
     path: Section(title, _placed(path, fields))
     for path, title, fields in (
         ("websocket", "The WebSocket pool", _WEBSOCKET),
-        ("websocket.per_connection[connection]", "Each of its connections", _PER_CONNECTION),
+        ("websocket.accounts[account]", "Each account", ACCOUNTS),
+        ("websocket.per_connection[connection account]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", GATEWAY),
         ("access", "Access to the gateway", _ACCESS),

@@ -5,6 +5,7 @@ import { Rates, moment, zone } from "./figures.js";
 import { Refused, key, listen } from "./gateway.js";
 import { JournalView } from "./journal.js";
 import { drawAccount } from "./account.js";
+import { drawAccounts } from "./accounts.js";
 import { drawClients, drawSymbols } from "./lists.js";
 import { drawAttention, drawTotals } from "./now.js";
 import { give } from "./orders.js";
@@ -38,6 +39,7 @@ function draw(snapshot) {
   write(byId("broker"), snapshot.broker);
   drawTotals(snapshot, received, delivered);
   drawAttention(snapshot, rates, journal);
+  drawAccounts(snapshot);
   drawPool(snapshot, ticks, give);
   drawAccount(snapshot);
   drawClients(snapshot);
