@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus, Owner
+from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_accounts import Member
@@ -126,6 +126,8 @@ class RouterInspection:
             symbols=len(homes) - away + len(guests),
             symbols_home=len(homes),
             symbols_down=max(0, min(status.symbols_down, len(homes)) - away),
+            symbols_away=away,
+            exchanges=tuple(sorted(member.exchanges)),
         )
 
     @property
@@ -171,6 +173,15 @@ class RouterInspection:
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection of any account carries, though they are wanted."""
         return list(islice(self._degraded(), most))
+
+    def guests(self, most: int) -> list[Guest]:
+        """Return symbols that another account than their home carries, by account."""
+        every = (
+            Guest(instrument, self._members[self._table.ways[instrument].home].name, member.name)
+            for member in self._members
+            for instrument in self._table.guests[member.number]
+        )
+        return list(islice(every, most))
 
     def gaps(self, most: int) -> list[Gap]:
         """Return open gaps, in the order in which they were opened."""
