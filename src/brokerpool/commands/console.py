@@ -35,16 +35,17 @@ def accounts_table(stats: Mapping[str, Any]) -> list[Table]:
     accounts = several_accounts(stats)
     if not accounts:
         return []
-    table = uncut_table("account", "broker", "state", "carries", "at home", "room for", "not carried")
+    table = uncut_table("account", "broker", "state", "at home", "away", "not carried", "guests", "places")
     for account in accounts:
         table.add_row(
             account["name"],
             account["broker"],
             account_state(account),
-            str(account["symbols"]),
             str(account["symbols_home"]),
-            str(account["capacity"]),
+            str(account["symbols_away"]),
             str(account["symbols_down"]),
+            str(account["symbols"] + account["symbols_away"] - account["symbols_home"]),
+            str(account["capacity"]),
         )
     return [table]
 

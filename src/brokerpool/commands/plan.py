@@ -153,7 +153,7 @@ def _running(pool: Mapping[str, Any], settings: PoolSettings) -> tuple[Limits, .
             account["broker"],
             account["max_symbols_per_connection"],
             account["max_connections"],
-            words(account["exchanges"]),
+            tuple(words(account["exchanges"])),
             account["symbols_home"],
         )
         for account in accounts

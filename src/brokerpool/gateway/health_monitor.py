@@ -154,6 +154,6 @@ def _facts(account: AccountStatus, now: float) -> AccountFacts:
         login_left=None if ends is None else ends - now,
         symbols=account.symbols,
         symbols_home=account.symbols_home,
+        symbols_away=account.symbols_away,
         capacity=account.capacity,
-        symbols_down=account.symbols_down,
     )

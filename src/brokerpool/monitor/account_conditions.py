@@ -17,26 +17,32 @@ class AccountFacts(NamedTuple):
     login_refused: bool
     #: Seconds until the login ends, None where that is not known.
     login_left: float | None
-    #: Symbols that it carries, those at home there, those that fit, and those that nothing carries.
+    #: Symbols that it carries, those at home there, and those of these that another account carries.
     symbols: int
     symbols_home: int
+    symbols_away: int
+    #: Symbols that fit.
     capacity: int
-    symbols_down: int
 
     @property
     def taken(self) -> int:
         """How many places are taken: those of symbols at home there are kept while others carry them."""
-        return max(self.symbols, self.symbols_home)
+        return self.symbols + self.symbols_away
 
     @property
     def room(self) -> int:
-        """How many more symbols fit."""
+        """How many more symbols of other accounts fit."""
         return max(0, self.capacity - self.taken)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more symbols can be at home there: guests make room for them."""
+        return self.symbols_home >= self.capacity
 
     @property
     def guests(self) -> int:
         """How many symbols it carries that are at home elsewhere."""
-        return max(0, self.symbols - self.symbols_home) if self.connected else 0
+        return self.taken - self.symbols_home
 
     @property
     def out(self) -> bool:
@@ -52,7 +58,7 @@ class AccountFacts(NamedTuple):
 def refused(account: AccountFacts, accounts: Sequence[AccountFacts]) -> str:
     """Say that an account's login was refused, and what becomes of its symbols."""
     told = (
-        f"The broker refused the access token of the account {account.name}; it is not asked with it again."
+        f"The broker refused the access token of the account {account.name}, and is not asked again with it."
     )
     if account.connected:
         return f"{told} Connections that are open go on until the broker ends them."
@@ -75,22 +81,20 @@ def login_ends(account: AccountFacts) -> str:
 
 def full(accounts: Iterable[AccountFacts]) -> str:
     """Say that no account has room."""
-    return f"No account has room for another symbol: {_loads(accounts)}."
+    loads = ", ".join(f"{a.name} {a.symbols_home} of {a.capacity}" for a in accounts)
+    return f"No account has room for another symbol: {loads}."
 
 
 def _carried(account: AccountFacts, accounts: Sequence[AccountFacts]) -> str:
     """Tell how many of an account's symbols others carry, who does, and why not all."""
     others = [other for other in accounts if other is not account]
-    hosts = [other for other in others if other.guests]
-    home = account.symbols_home
-    # The others' guests may be of a third account as well: no more is claimed than is at home here.
-    carried = min(home - min(home, account.symbols_down), sum(host.guests for host in hosts))
-    names = " and ".join(host.name for host in hosts)
+    home, carried = account.symbols_home, account.symbols_away
+    names = " and ".join(other.name for other in others if other.guests)
     if carried == home:
         return f"Its {_symbols(home)} go on with {names}."
     room = "; ".join(f"{o.name} {_has_room(o)}" for o in others)
     if not carried:
-        return f"None of its {_symbols(home)} is carried by another account: {room}."
+        return f"None of its {_symbols(home)} is carried by another account so far: {room}."
     return f"Of its {_symbols(home)} {carried} go on with {names}, {home - carried} with none: {room}."
 
 
@@ -103,7 +107,3 @@ def _has_room(account: AccountFacts) -> str:
 
 def _symbols(count: int) -> str:
     return f"{count} symbol{'' if count == 1 else 's'}"
-
-
-def _loads(accounts: Iterable[AccountFacts]) -> str:
-    return ", ".join(f"{a.name} {a.taken} of {a.capacity}" for a in accounts)

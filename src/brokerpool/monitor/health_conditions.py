@@ -157,7 +157,7 @@ def _of_accounts(accounts: tuple[AccountFacts, ...]) -> dict[Condition, str]:
             told[Condition(Code.ACCOUNT_OUT, account.name)] = account_conditions.out(account, accounts)
         elif account.login_ends:
             told[Condition(Code.LOGIN_ENDS, account.name)] = account_conditions.login_ends(account)
-    if not any(account.room for account in accounts):
+    if all(account.full for account in accounts):
         told[Condition(Code.ACCOUNTS_FULL)] = account_conditions.full(accounts)
     return told
 

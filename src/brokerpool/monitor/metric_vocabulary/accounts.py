@@ -27,7 +27,7 @@ ACCOUNTS = (
         "symbols",
         GAUGE,
         "symbols",
-        "Symbols that it carries, those that are at home elsewhere included.",
+        "Symbols that it is to carry now: those at home there and not away, and guests.",
         "account_symbols",
     ),
     Field(
@@ -36,6 +36,13 @@ ACCOUNTS = (
         "symbols",
         "Symbols that are at home there, whoever carries them now.",
         "account_symbols_home",
+    ),
+    Field(
+        "symbols_away",
+        GAUGE,
+        "symbols",
+        "Those of them that another account carries while it is out or only just back.",
+        "account_symbols_away",
     ),
     Field(
         "capacity",
@@ -50,5 +57,19 @@ ACCOUNTS = (
         "symbols",
         "Symbols at home there whose connection was lost or refused and that nothing else carries.",
         "account_symbols_down",
+    ),
+    Field("max_connections", GAUGE, "connections", "How many it may have.", "account_connections_max"),
+    Field(
+        "max_symbols_per_connection",
+        GAUGE,
+        "symbols",
+        "How many each of them takes.",
+        "account_connection_symbols_max",
+    ),
+    Field(
+        "exchanges",
+        TEXT,
+        "",
+        "The exchanges that it serves, with commas between; empty for all that its broker lists.",
     ),
 )

@@ -74,18 +74,19 @@ function fill(item, account, snapshot, connections) {
   const badge = item.querySelector(".state");
   write(badge, word);
   tone(badge, colour);
+  const exchanges = account.exchanges ? ` · ${account.exchanges.replaceAll(",", ", ")}` : "";
   const orders = snapshot.orders_account === account.name ? " · carries orders" : "";
-  write(item.querySelector(".sample"), `${account.broker}${orders}`);
-  const guests = Math.max(0, account.symbols - account.symbols_home);
+  write(item.querySelector(".sample"), `${account.broker}${exchanges}${orders}`);
+  const guests = account.symbols + account.symbols_away - account.symbols_home;
   fillMeter(item.querySelector(".capacity"), account.symbols_home, guests, account.capacity);
   const login = snapshot.logins[account.name];
   const live = connections.filter((connection) => connection.state === "live").length;
   const away = account.symbols_away;
   const pairs = [
-    ["at home", `${count(account.symbols_home)} of ${count(account.capacity)}`],
-    ["of them carried by others", count(away), away ? "warn" : ""],
+    ["symbols at home", `${count(account.symbols_home)} of ${count(account.capacity)}`],
+    ["of them away", count(away), away ? "warn" : ""],
     ["of them not carried", count(account.symbols_down), account.symbols_down ? "bad" : ""],
-    ["guests from other accounts", count(guests)],
+    ["guests of other accounts", count(guests)],
     ["live connections", `${count(live)} of ${count(account.max_connections)}`],
     ...loginFacts(login, snapshot.at_ms, account.connected),
   ];
