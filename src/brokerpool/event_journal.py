@@ -95,7 +95,7 @@ class Journal:
         self._passed_on: tuple[Journal, str] | None = None
 
     def pass_on(self, journal: Journal, name: str) -> None:
-        """Have another journal note everything too; what concerns no connection stands there under the name."""
+        """Have another journal note everything too, under the name what concerns no connection."""
         self._passed_on = journal, name
 
     def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:

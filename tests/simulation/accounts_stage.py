@@ -11,7 +11,8 @@ from typing import Any
 
 from brokerpool import Instrument, WebSocketPool
 from brokerpool.brokers.login import Credentials
-from brokerpool.feed.router import Route, Router
+from brokerpool.feed.router import Router
+from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import TokenBook
 from brokerpool.testing.scripted_broker import ScriptedBroker
@@ -90,15 +91,14 @@ def account(
     """Make an account; its tokens are other ones than those of accounts with other names."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
-    limits = {"symbols_per_connection": places, "max_connections": connections}
+    limits: dict[str, Any] = {"symbols_per_connection": places, "max_connections": connections}
     feed = ScriptedFeed(symbols, random=random, **limits)
     feed.name = f"broker-{name}"
     first = 1000 * (1 + sum(name.encode()))
     feed.book = TokenBook((i, first + n) for n, i in enumerate(feed.instruments) if listed(i))
     tokens = [token for i in feed.book if (token := feed.book.token(i)) is not None]
-    scripted = ScriptedBroker(
-        random, feed.limits, tokens, feed.dialect, wall_clock=loop.wall_clock, **(broker or {})
-    )
+    market = {"wall_clock": loop.wall_clock, **(broker or {})}
+    scripted = ScriptedBroker(random, feed.limits, tokens, feed.dialect, **market)
     made = WebSocketPool(
         feed,
         name=name,
@@ -116,7 +116,7 @@ def account(
 async def over(
     accounts: list[Account], *, grace: float = 3.0, exchanges: dict[str, set[str]] | None = None
 ) -> AsyncIterator[Accounts]:
-    """Give a router over the accounts; in the end all closes, and nothing may be left or have been exceeded."""
+    """Give a router over the accounts; in the end all closes: nothing may be left or have been exceeded."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     rules = exchanges or {}

@@ -26,7 +26,7 @@ from tests.measuring import work
 from tests.rehearsal import until
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
-LABELS = {
+LABELS = {"account", 
     *("connection", "event", "exchange", "group", "host", "kind"),
     *("lane", "code", "outcome", "reason", "source", "window"),
 }

@@ -51,7 +51,7 @@ class PoolListener:
         """Snapshots of symbols whose data has stopped, from another source than the feed."""
 
     def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
-        """From now on these are fed by this account, which is one at this broker; said before its first tick."""
+        """From now on these are fed by this account at this broker; said before its first tick."""
 
 
 class Source(Protocol):

@@ -75,8 +75,9 @@ class WebSocketPool:
     ) -> None:
         """Make a pool for one account; nothing is dialled before the first subscribe.
 
-        `name` is the account's, by default the broker's: connections and errors have it. `linger` is how many seconds a connection stays open after its last symbol has gone; `placement`
-        is "fill-first" (as few connections as possible) or "least-loaded" (evenly over all of them).
+        `name` is the account's, by default the broker's: connections and errors have it. A connection stays
+        open for `linger` seconds after its last symbol has gone; `placement` is "fill-first" (as few
+        connections as possible) or "least-loaded" (evenly over all of them).
         With a `redundancy` of 2 each symbol is on two connections, and the first copy of a tick passes. After
         `grace` seconds without its connection a symbol moves to another one that has room. Outside the
         `hours` silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.

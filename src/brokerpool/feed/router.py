@@ -189,7 +189,7 @@ class Router:
         return self._members[way.feeding].pool.fresh(known, within)
 
     def broker(self, instrument: Instrument) -> str:
-        """Return the broker that feeds the instrument; of one not wanted, the first whose account lists it."""
+        """Return the broker that feeds the instrument; of one not wanted, the first that lists it."""
         way = self._table.ways.get(instrument)
         if way is not None:
             return self._members[way.feeding].pool.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -15,7 +15,7 @@ from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.routing import RoutingTable, Service, Way
+from brokerpool.feed.routing import RoutingTable, Way
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.user_callbacks import Fence
@@ -52,9 +52,6 @@ class RouterInspection:
             return None
         states = [self._members[n].inspection.state(instrument) for n in way.carriers]
         known = [state for state in states if state is not None]
-        if way.feeding in way.carriers and (fed := self._members[way.feeding].inspection.state(instrument)):
-            if fed in (SymbolState.STALE, SymbolState.LIVE):
-                return fed
         return max(known, key=_progress, default=None)
 
     def account(self, instrument: Instrument) -> str:
@@ -83,10 +80,9 @@ class RouterInspection:
             found = [member.inspection.explain(instrument) for member in lists]
             return replace(found[0], fits=any(one.fits for one in found), **common)
         fed = self._members[way.feeding if way.feeding in way.carriers else way.home]
-        carriers = []
-        for number in way.carriers:
-            for carrier in self._members[number].inspection.explain(instrument).carriers:
-                carriers.append(carrier if number == way.home else carrier._replace(role="hosted"))
+        home, *others = (self._members[number].inspection.explain(instrument) for number in way.carriers)
+        hosted = [c._replace(role="hosted") for other in others for c in other.carriers]
+        carriers = [*home.carriers, *hosted]
         return replace(
             fed.inspection.explain(instrument),
             mode=self._demand.mode(instrument),
@@ -214,18 +210,9 @@ class RouterInspection:
         for member in self._members:
             for instrument in member.inspection.degraded(len(self._table)):
                 way = self._table.ways.get(instrument)
-                if (
-                    way is not None
-                    and member.number == way.home
-                    and not self._served_by_guest(instrument, way)
-                ):
+                # What two accounts carry is degraded where it is so at the last of them.
+                if way is not None and member.number == way.carriers[-1]:
                     yield instrument
-
-    def _served_by_guest(self, instrument: Instrument, way: Way) -> bool:
-        if way.guest is None:
-            return False
-        service = self._members[way.guest].inspection.service(instrument)
-        return service in (Service.OPENED, Service.SERVED)
 
 
 def _progress(state: SymbolState) -> int:

@@ -93,7 +93,7 @@ class RouterMoves:
         return due(way, now, grace=self._grace_at(member), hold=hold, ticks_at_home=ticks_at_home)
 
     def _grace_at(self, member: Member) -> float:
-        """Return the grace; where other connections of the account work, they are to take the symbols first."""
+        """Return the grace; other connections of the account that work are to take its symbols first."""
         return self._grace + FAILOVER_SECONDS if member.inspection.connected else self._grace
 
     def _count(self, instrument: Instrument, way: Way) -> None:
@@ -167,7 +167,7 @@ class RouterMoves:
         return lent
 
     def _displace(self, waiting: Sequence[Instrument], lowest: dict[int, int]) -> dict[int, set[Instrument]]:
-        """Give symbols the places of guests with a lower priority; keeps in `lowest` what it is by account."""
+        """Give symbols the places of guests with a lower priority; `lowest` keeps what it is by account."""
         ways = self._table.ways
         for member in self._members if waiting else ():
             number = member.number

@@ -143,7 +143,7 @@ class RouterPlacement:
         return full
 
     def _move_up(self, instrument: Instrument, mode: Mode, priority: int) -> bool:
-        """Give a symbol its home on another account that has room for the higher mode; tell whether there is."""
+        """Give a symbol its home on another account with room for the higher mode; tell whether one has."""
         way = self._table.ways[instrument]
         for member in self._members:
             if member.number in way.carriers or not member.inspection.works or not member.lists(instrument):

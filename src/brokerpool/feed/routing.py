@@ -12,7 +12,7 @@ from brokerpool.ticks import Mode
 
 #: A connection that was out counts as back once it has brought data, and has stood for so long.
 SETTLED_SECONDS = 2.0
-#: The same where no data has come yet: one that is mute is found out within this time, a closed market is not.
+#: The same where no data has come yet: within this time one that is mute is found out.
 QUIET_SECONDS = 15.0
 #: So much longer than the grace a symbol waits where other connections of its account work.
 FAILOVER_SECONDS = 1.5
@@ -73,7 +73,7 @@ class Presence:
 
 
 class Steadiness:
-    """How long an account has to be back before symbols go home to it: longer, the less that is to be trusted."""
+    """How long an account has to be back before symbols go home: longer, the less that is to be trusted."""
 
     def __init__(self) -> None:
         self.hold = HOLD_SECONDS

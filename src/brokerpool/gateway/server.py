@@ -112,7 +112,7 @@ class Gateway:
             ),
             certificate_ends=lambda: certificate.ends if certificate else None,
         )
-        self._fanout = Fanout(upstream.name, settings.flush_window_ms / 1000)
+        self._fanout = Fanout(upstream.broker, settings.flush_window_ms / 1000)
         upstream.listen(self._fanout)
         self._feed_status = FeedStatus(upstream, self._fanout)
         upstream.listen(self._feed_status)

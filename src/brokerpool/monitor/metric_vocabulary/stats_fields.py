@@ -342,7 +342,7 @@ SECTIONS = {
     path: Section(title, _placed(path, fields))
     for path, title, fields in (
         ("websocket", "The WebSocket pool", _WEBSOCKET),
-        ("websocket.accounts[account]", "Each account", ACCOUNTS),
+        ("websocket.accounts[account]", "Each of its accounts", ACCOUNTS),
         ("websocket.per_connection[connection account]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", GATEWAY),
