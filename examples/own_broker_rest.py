@@ -36,7 +36,7 @@ from brokerpool import (
     Tick,
     TokenBook,
 )
-from brokerpool.brokers.rest import RestAnswer, RestLimits, RestRequest
+from brokerpool.brokers.rest import RestAnswer, RestCodec, RestLimits, RestRequest
 
 # As in the feed: each figure with where it comes from and the day on which it was looked up.
 LIMITS = RestLimits(
@@ -69,7 +69,7 @@ class _Complaint(msgspec.Struct):
     kind: str = ""
 
 
-class AcmeRest:
+class AcmeRest(RestCodec):
     """The HTTP API of one account; give it the `login` of the account's feed."""
 
     name = "acme"

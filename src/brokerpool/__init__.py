@@ -126,6 +126,7 @@ _HOMES = {
         "PoolExhaustedError PoolForkedError Refused SettingsError SubscriptionError "
         "UnknownInstrumentError"
     ),
+    "event_journal": "Journal",
     "feed.gap_filler": "Filler",
     "feed.gaps": "Gap",
     "feed.listeners": "PoolListener TickStream",
@@ -140,7 +141,6 @@ _HOMES = {
     "http.response": "Response",
     "http.queue": "Lane",
     "instruments": "Instrument TokenBook",
-    "journal": "Journal",
     "open_pools": "get_pool_stats",
     "ticks": "DepthLevel DepthTick Mode QuoteTick Tick",
 }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from brokerpool import BrokerError, Candle, Credentials, ErrorCode, Instrument, Login, TokenBook, ZerodhaRest
 from brokerpool.brokers.limits import RateWindow
-from brokerpool.brokers.rest import RestLimits
+from brokerpool.brokers.rest import RestLimits, RestRequest
 from brokerpool.http.response import Response
 from brokerpool.instruments import Details
 from brokerpool.ticks import DepthLevel
@@ -38,9 +38,9 @@ def test_names_are_kites_own_in_every_request() -> None:
     kite = rest()
     assert [kite.key(i) for i in (INFY, NIFTY, INDEX)] == ["NSE:INFY", "NFO:NIFTY25APRFUT", "NSE:NIFTY 50"]
     keys = ["NSE:INFY", "NFO:NIFTY25APRFUT"]
-    assert kite.quotes(keys) == ("/quote", {"i": keys}, "quote")
-    assert kite.ohlc(keys) == ("/quote/ohlc", {"i": keys}, "quote")
-    assert kite.ltp(keys) == ("/quote/ltp", {"i": keys}, "quote")
+    assert kite.quotes(keys) == RestRequest("/quote", {"i": keys}, "quote")
+    assert kite.ohlc(keys) == RestRequest("/quote/ohlc", {"i": keys}, "quote")
+    assert kite.ltp(keys) == RestRequest("/quote/ltp", {"i": keys}, "quote")
     at = datetime(2025, 4, 1, 3, 45, tzinfo=UTC)
     asked = kite.history(NIFTY, "5m", at, at)
     assert asked.path == "/instruments/historical/13617666/5minute"

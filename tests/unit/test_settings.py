@@ -41,7 +41,7 @@ def test_the_defaults_are_those_of_the_seed_and_of_openalgo() -> None:
     assert settings.auth_grace_seconds == 15
     assert (settings.ping_interval, settings.ping_timeout) == (20, 20)
     assert (settings.http_host, settings.http_port) == ("127.0.0.1", 5000)
-    account = registry.broker(settings.broker).account(settings.access())
+    account = registry.broker(settings.broker).account(settings.accounts()[0].access())
     endpoint = asyncio.run(account.endpoint())
     assert endpoint.url.startswith("wss://ws.kite.trade/?")
     assert account.http_url == "https://api.kite.trade"
@@ -235,7 +235,7 @@ def test_login_fields_that_are_no_object_of_texts_are_a_fault_that_quotes_nothin
 
 def test_login_fields_reach_the_account_and_are_never_shown() -> None:
     settings = load({"BROKERPOOL_BROKER_LOGIN_FIELDS": '{"totp_secret": "JBSWY3DP"}'})
-    access = settings.access()
+    access = settings.accounts()[0].access()
     assert access.fields == {"totp_secret": "JBSWY3DP"}
     assert "JBSWY3DP" not in repr(settings) + repr(access)
 

@@ -34,6 +34,8 @@ class Access:
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
     provider: Provider | None = None
     egress: Egress | None = None
+    #: Whether the account carries orders, so that it is to tell what becomes of them.
+    orders: bool = False
 
 
 class Holder(NamedTuple):
@@ -84,6 +86,8 @@ class Broker(Protocol):
     name: str
     #: What the broker publishes.
     limits: FeedLimits
+    #: Whether the app's key is the whole login: an account then needs no access token, and no login a day.
+    key_is_login: bool = False
 
     def account(self, access: Access) -> FullAccount:
         """Return an account; nothing is dialled here."""

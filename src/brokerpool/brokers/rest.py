@@ -47,12 +47,16 @@ class Candle(Record, frozen=True, gc=False):
 
 
 class RestRequest(NamedTuple):
-    """A GET that asks for market data."""
+    """A call that asks for market data and changes nothing: a GET, or with a body a POST of JSON."""
 
     path: str
     params: Mapping[str, str | int | Sequence[str]]
     #: Group of endpoints that share the broker's rate limits.
     group: str
+    #: What is posted; made anew for each attempt, so it may hold the present credentials.
+    body: Mapping[str, object] | None = None
+    #: How much of the group's rate limits it takes; the same for all calls of its kind.
+    weight: int = 1
 
 
 class RestAnswer(Protocol):
@@ -92,30 +96,21 @@ class RestLimits:
 
 
 class RestCodec(Protocol):
-    """The shapes of a broker's HTTP API; pure.
+    """The shapes of a broker's HTTP API; pure. Inherited, so that what a broker lacks is there already.
 
     A `read_` function gets an answer below 400 and raises BrokerError (BROKER_UNREACHABLE) for one that is
     not as documented. Instruments that the broker does not know are left out of what they return.
     """
 
-    @property
-    def name(self) -> str:
-        """The broker's name as clients see it, in lower case."""
-        ...
-
-    @property
-    def http_url(self) -> str: ...
-
-    @property
-    def login(self) -> Login: ...
-
-    @property
-    def limits(self) -> RestLimits: ...
-
-    @property
-    def intervals(self) -> Mapping[str, int]:
-        """The candles that can be had, in OpenAlgo's spelling (1m, 1h, D) -> the longest days in one call."""
-        ...
+    #: The broker's name as clients see it, in lower case.
+    name: str
+    http_url: str
+    login: Login
+    limits: RestLimits
+    #: The candles that can be had, in OpenAlgo's spelling (1m, 1h, D) -> the longest days in one call.
+    intervals: Mapping[str, int]
+    #: Whether calls of OpenAlgo's REST may be passed through to `http_url`, orders among them.
+    carries_orders: bool = False
 
     def proof(self, credentials: Credentials) -> dict[str, str]:
         """Return the headers that every request carries."""
@@ -154,3 +149,7 @@ class RestCodec(Protocol):
     def fault(self, answer: RestAnswer) -> BrokerError | None:
         """Return what the broker complains of; None for an answer without a complaint."""
         ...
+
+    def order_key(self) -> str:
+        """Return the present `apikey` of calls that are passed through, where the API `carries_orders`."""
+        return ""

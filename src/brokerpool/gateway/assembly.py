@@ -1,14 +1,19 @@
-"""A gateway put together for one account: its pool, its calls to the broker and its instrument list."""
+"""A gateway put together: for each account its pool, its calls to the broker and its instrument list."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.rest import RestCodec
+from brokerpool.errors import BrokerError, SettingsError
 from brokerpool.feed.gap_filler import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream import Upstream
+from brokerpool.gateway.account_apis import AccountApi, AccountApis
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
@@ -16,7 +21,7 @@ from brokerpool.http.api import BrokerApi
 from brokerpool.http.ratelimit import RateLimits
 from brokerpool.instruments import Instrument
 from brokerpool.monitor import traces
-from brokerpool.settings import Settings
+from brokerpool.settings import AccountSettings, Settings
 from brokerpool.ticks import Tick
 
 #: A tick of the feed that is no older answers for the broker's quote.
@@ -25,14 +30,56 @@ _LIVE_SECONDS = 2.0
 
 def compose(
     settings: Settings,
-    account: FullAccount,
+    *feeds: FullAccount,
     persistence: Persistence | None = None,
     certificate: Certificate | None = None,
+    unlisted: Mapping[str, BrokerError] | None = None,
 ) -> Gateway:
-    """Return a gateway for the account, which is still to be started.
+    """Return a gateway for the accounts, which is still to be started.
 
-    `persistence` is the opened database side; without it only the settings' key is valid.
+    `feeds` are those of `settings.accounts()`, in the same order. `persistence` is the opened database side;
+    without it only the settings' key is valid. `unlisted` says by name which accounts have no list yet, and
+    why.
     """
+    accounts = [
+        _account(settings, account, feed, persistence)
+        for account, feed in zip(settings.accounts(), feeds, strict=True)
+    ]
+    faults = unlisted or {}
+    lists = {a.name: InstrumentRefresh(a.pool, a.feed, fault=faults.get(a.name)) for a in accounts}
+    upstream = _upstream(accounts)
+    apis = AccountApis(
+        [AccountApi(account.name, account.api, account.lists) for account in accounts],
+        lambda instrument: accounts[0].name,
+    )
+    return Gateway(settings, upstream, apis, InstrumentLists(lists), persistence, certificate)
+
+
+class _Account(NamedTuple):
+    """One account with all that it is used by."""
+
+    name: str
+    feed: FullAccount
+    pool: WebSocketPool
+    api: BrokerApi
+    exchanges: frozenset[str]
+
+    def lists(self, instrument: Instrument) -> bool:
+        """Tell whether the account can be asked about the instrument."""
+        served = not self.exchanges or instrument.exchange in self.exchanges
+        return served and self.feed.book.token(instrument) is not None
+
+
+def _upstream(accounts: Sequence[_Account]) -> Upstream:
+    """Return what makes one feed of the accounts: of one account its pool."""
+    if len(accounts) > 1:
+        raise SettingsError("several accounts cannot be served yet; leave one in BROKERPOOL_ACCOUNTS.")
+    return accounts[0].pool
+
+
+def _account(
+    settings: Settings, account: AccountSettings, feed: FullAccount, persistence: Persistence | None
+) -> _Account:
     trace = traces.tracer(account.name) if traces.INSTALLED else None
 
     def carried(call: str, status: int | None, seconds: float, attempts: int) -> None:
@@ -47,10 +94,11 @@ def compose(
     async def snapshots(instruments: Sequence[Instrument]) -> Sequence[Tick]:
         return [quoted.tick for quoted in (await api.quotes(instruments)).values()]
 
-    codec = account.rest()
+    codec = feed.rest()
     api = BrokerApi(
         codec,
         live=live,
+        name=account.name,
         pool_connections=settings.pool_connections,
         pool_maxsize=settings.pool_maxsize,
         max_retries=settings.max_retries,
@@ -60,9 +108,9 @@ def compose(
         carried=carried,
     )
     pool = WebSocketPool(
-        account,
-        max_symbols=settings.max_symbols_per_websocket,
-        max_connections=settings.max_websocket_connections,
+        feed,
+        max_symbols=account.max_symbols_per_websocket,
+        max_connections=account.max_websocket_connections,
         linger=settings.linger_seconds,
         placement=settings.placement,
         redundancy=settings.redundancy,
@@ -71,7 +119,7 @@ def compose(
         filler=quote_filler(codec, snapshots),
         egress=settings.egress,
     )
-    return Gateway(settings, pool, api, InstrumentRefresh(pool, account), persistence, certificate)
+    return _Account(account.name, feed, pool, api, frozenset(account.exchanges))
 
 
 def quote_filler(codec: RestCodec, snapshots: Snapshots) -> Filler:

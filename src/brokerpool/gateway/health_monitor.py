@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from brokerpool.feed.explanation import AccountStatus
 from brokerpool.feed.upstream import Upstream
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.monitor.account_conditions import AccountFacts
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.health_conditions import Code, Facts
@@ -41,7 +41,7 @@ class HealthMonitor:
     def __init__(
         self,
         upstream: Upstream,
-        instruments: InstrumentRefresh,
+        instruments: InstrumentLists,
         breakers: Callable[[], Mapping[str, str]],
         database: Callable[[], DatabaseState],
         certificate_ends: Callable[[], float | None],

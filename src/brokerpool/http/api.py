@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -134,9 +135,9 @@ class BrokerApi:
         candles: dict[int, Candle] = {}
         while start <= end:
             last = min(end, start + timedelta(days=days))
-            path, params, group = self._codec.history(instrument, interval, start, last)
-            call = self.client.request("GET", path, params=params, group=group, share=True)
-            answer = await self._checked(call, group)
+            answer = await self._asked(
+                partial(self._codec.history, instrument, interval, start, last), share=True
+            )
             # In a thread, for a full answer has 20,000 candles and would hold up the loop for 35 ms.
             read = await asyncio.to_thread(self._understood, self._codec.read_history, answer)
             candles.update((candle.timestamp, candle) for candle in read)
@@ -184,20 +185,30 @@ class BrokerApi:
         most: int,
     ) -> Batcher[T]:
         async def call(keys: Keys) -> Mapping[str, T]:
-            path, _, group = ask(())
             # The keys are settled when the request leaves; until then others may join.
-            answer = await self._checked(
-                self.client.request("GET", path, params=lambda: ask(keys()).params, group=group), group
-            )
+            answer = await self._asked(lambda: ask(keys()), kind=ask(()))
             return self._understood(read, answer, int(self._wall_clock() * 1000))
 
         return self.client.batcher(call, most=most)
 
-    async def _checked(self, call: Awaitable[Response], group: str) -> Response:
-        answer = await call
+    async def _asked(
+        self, ask: Callable[[], RestRequest], *, kind: RestRequest | None = None, share: bool = False
+    ) -> Response:
+        """Return the answer to what is asked when the call leaves; `kind` is like it in all but that."""
+        kind = ask() if kind is None else kind
+        answer = await self.client.request(
+            "GET" if kind.body is None else "POST",
+            kind.path,
+            params=lambda: ask().params,
+            json=None if kind.body is None else lambda: ask().body,
+            group=kind.group,
+            weight=kind.weight,
+            reads=kind.body is not None,
+            share=share,
+        )
         fault = self._understood(self._codec.fault, answer)
         if fault is not None:
             if fault.code is ErrorCode.RATE_LIMITED:
-                fault.retry_after = self.client.held(group)
+                fault.retry_after = self.client.held(kind.group)
             raise fault
         return answer

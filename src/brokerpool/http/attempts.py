@@ -266,7 +266,7 @@ class Attempts:
             if self._authorization is not None:
                 call.proof = self._authorization.version
                 headers = {**self._proof(call, self._authorization), **headers}
-            response = await connection.send(call.method, call.url(), headers, call.body, progress)
+            response = await connection.send(call.method, call.url(), headers, call.body(), progress)
         except AttemptFailed:
             breaker.failed(self._now(), probe=probe)
             raise

@@ -19,6 +19,8 @@ from brokerpool.http.retry import IDEMPOTENT
 
 #: A query, or what gives it at the moment in which the call leaves.
 Params: TypeAlias = Query | Callable[[], Query]
+#: A value for JSON, or what gives it at each moment in which the call leaves.
+Json: TypeAlias = object | Callable[[], object]
 
 
 class Options(TypedDict, total=False):
@@ -26,12 +28,13 @@ class Options(TypedDict, total=False):
 
     params: Params | None
     headers: Mapping[str, str] | None
-    json: object
+    json: Json
     data: Body | None
     group: str
     lane: Lane
     weight: int
     order_tag: str | None
+    reads: bool
     share: bool
     timeout: float | None
 
@@ -40,8 +43,8 @@ class Call:
     """One logical call, over all its attempts; `repr` shows neither query, headers nor body."""
 
     __slots__ = (
-        *("method", "host", "label", "group", "lane", "weight", "order_tag", "safe", "body", "headers"),
-        *("_url", "_params", "_settled", "deadline", "progress", "proof", "attempts", "refusal"),
+        *("method", "host", "label", "group", "lane", "weight", "order_tag", "safe", "headers"),
+        *("_body", "_url", "_params", "_settled", "deadline", "progress", "proof", "attempts", "refusal"),
     )
 
     def __init__(
@@ -51,25 +54,29 @@ class Call:
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-        json: object = None,
+        json: Json = None,
         data: Body | None = None,
         group: str = "default",
         lane: Lane = Lane.QUERY,
         weight: int = 1,
         order_tag: str | None = None,
+        reads: bool = False,
     ) -> None:
-        """Raises ValueError for a body given twice, and for what cannot be sent."""
+        """Raises ValueError for a body given twice, what cannot be sent, and an order that `reads`."""
         self.method, self.host, self.label, self._url = _target(method, url)
         self.group = group
         self.lane = lane
         self.weight = weight
         self.order_tag = order_tag
         #: Whether it may be sent a second time when it is not known what became of the first.
-        self.safe = self.method in IDEMPOTENT and order_tag is None and lane is Lane.QUERY
+        changes_nothing = order_tag is None and lane is Lane.QUERY
+        self.safe = changes_nothing and (reads or self.method in IDEMPOTENT)
+        if reads and not self.safe:
+            raise ValueError("a call with an order_tag, or outside the QUERY lane, does more than read")
         self.headers = dict(headers) if headers else {}
-        self.body: bytes | None = None
+        self._body: bytes | Callable[[], object] | None = None
         if json is not None or data is not None:
-            kind, self.body = _encoded(json, data)
+            kind, self._body = _encoded(json, data)
             if kind is not None:
                 self.headers = {"Content-Type": kind, **self.headers}
         if params is not None and not callable(params) and not isinstance(params, Mapping):
@@ -94,6 +101,10 @@ class Call:
             self._settled = self._url.extend_query(params) if params else self._url
         return self._settled
 
+    def body(self) -> bytes | None:
+        """Return the body of an attempt that leaves now, or None for a call without one."""
+        return json_body(self._body()) if callable(self._body) else self._body
+
     @property
     def sent_at(self) -> float:
         """When the last attempt left, on the loop's clock; minus infinity before one did."""
@@ -115,11 +126,11 @@ def _target(method: str, url: str) -> tuple[str, str, str, URL]:
     return method, parts.netloc, f"{method} {parts.path or '/'}", URL(url, encoded=True)
 
 
-def _encoded(json: object, data: Body | None) -> tuple[str | None, bytes | None]:
+def _encoded(json: Json, data: Body | None) -> tuple[str | None, bytes | Callable[[], object] | None]:
     if json is not None and data is not None:
         raise ValueError("a call has json or data, not both")
     if json is not None:
-        return "application/json", json_body(json)
+        return "application/json", json if callable(json) else json_body(json)
     if isinstance(data, Mapping):
         return "application/x-www-form-urlencoded", form(data)
     if data is not None and not isinstance(data, bytes):

@@ -17,7 +17,7 @@ from brokerpool.brokers.login import Credentials, Login
 from brokerpool.egress import Egress
 from brokerpool.http.attempts import Attempts
 from brokerpool.http.authorization import Authorization
-from brokerpool.http.call import Call, Options, Params
+from brokerpool.http.call import Call, Json, Options, Params
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.encoding import Body
@@ -167,7 +167,10 @@ class BrokerClient:
             max_wait=max_wait,
             keep_alive=keep_alive,
         )
-        self._shared: SharedCalls[tuple[str, frozenset[tuple[str, str]]], Response] = SharedCalls()
+        #: By method, address, headers and body.
+        self._shared: SharedCalls[tuple[str, str, frozenset[tuple[str, str]], bytes | None], Response] = (
+            SharedCalls()
+        )
         self._batchers: list[Batcher[Any]] = []
         self._warming: set[asyncio.Task[None]] = set()
         open_pools.add("http", self, self.stats, self._attempts.guard)
@@ -181,12 +184,13 @@ class BrokerClient:
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-        json: object = None,
+        json: Json = None,
         data: Body | None = None,
         group: str = "default",
         lane: Lane = Lane.QUERY,
         weight: int = 1,
         order_tag: str | None = None,
+        reads: bool = False,
         share: bool = False,
         timeout: float | None = None,
     ) -> Response:
@@ -196,8 +200,10 @@ class BrokerClient:
         limit, `lane` the urgency. In `params`, `json` and `data` (a form; bytes go as they are) members that
         are None are left out, and floats lose what arithmetic has left behind. A POST or PATCH, a call with
         an `order_tag` and one outside the QUERY lane change something, so they are repeated only when nothing
-        of them was sent. `share` lets equal reads that are in flight use one call; not for a read that must
-        see what was done before it.
+        of them was sent; `reads` says of a POST that it only asks. `share` lets equal reads that are in
+        flight use one call; not for a read that must see what was done before it. `params` and `json` may be
+        functions: the first is asked once, when the call leaves, the second for each attempt, so that it can
+        hold credentials.
 
         Raises CallRefusedError (not let out), CallFailedError (no answer), OutcomeUnknown (an order was sent
         and has no clear answer), PoolClosedError, and before anything is sent TypeError and ValueError for
@@ -224,12 +230,13 @@ class BrokerClient:
             lane=lane,
             weight=weight,
             order_tag=order_tag,
+            reads=reads,
         )
         if not share:
             return await self._attempts.carry(call, timeout)
-        if call.method != "GET" or not call.safe:
-            raise ValueError("only a GET that changes nothing can be shared")
-        key = (str(call.url()), frozenset(call.headers.items()))
+        if not call.safe or not (reads or call.method == "GET"):
+            raise ValueError("only a GET that changes nothing, or a call that `reads`, can be shared")
+        key = (call.method, str(call.url()), frozenset(call.headers.items()), call.body())
         return await self._shared.run(key, partial(self._attempts.carry, call, timeout))
 
     async def get(self, path: str, **options: Unpack[Options]) -> Response:

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from brokerpool import argument_checks
 from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
-from brokerpool.http.call import Options, Params
+from brokerpool.http.call import Json, Options, Params
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import RECONCILE_SECONDS
 from brokerpool.http.queue import Lane
@@ -42,12 +42,13 @@ class BrokerClient(Twin):
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-        json: object = None,
+        json: Json = None,
         data: Body | None = None,
         group: str = "default",
         lane: Lane = Lane.QUERY,
         weight: int = 1,
         order_tag: str | None = None,
+        reads: bool = False,
         share: bool = False,
         timeout: float | None = None,
     ) -> Response:
@@ -64,6 +65,7 @@ class BrokerClient(Twin):
             lane=lane,
             weight=weight,
             order_tag=order_tag,
+            reads=reads,
             share=share,
             timeout=timeout,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
 from brokerpool.errors import BrokerError
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import DepthTick, Tick
@@ -15,7 +15,7 @@ from .calls import fault, read
 from .prices import Price, depth_tick
 
 
-class AcmeRest:
+class AcmeRest(RestCodec):
     """The HTTP API of one account; `repr` shows no secret."""
 
     name = "acme"

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import DepthLevel, DepthTick, Tick
@@ -113,8 +113,10 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw
 
 
-class ZerodhaRest:
+class ZerodhaRest(RestCodec):
     """The HTTP API of one Kite Connect app and login; `repr` and errors show neither key nor token."""
+
+    name = "zerodha"
 
     def __init__(
         self,
@@ -131,11 +133,6 @@ class ZerodhaRest:
         self.http_url = http_url
         self.limits = RestLimits.load(__package__)
         self.intervals: Mapping[str, int] = {name: days for name, (_, days) in _INTERVALS.items()}
-
-    @property
-    def name(self) -> str:
-        """The broker's name as clients see it."""
-        return "zerodha"
 
     def proof(self, credentials: Credentials) -> dict[str, str]:
         """Return the headers of every request (Kite Connect documentation, authentication)."""
