@@ -1,4 +1,4 @@
-"""A gateway over two accounts: a router of two pools, each on a simulated broker of its own in this process."""
+"""A gateway over two accounts: a router of two pools, each on a simulated broker of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router import Router
 from brokerpool.feed.router_accounts import Route
+from brokerpool.gateway.account_apis import AccountApi, AccountApis
+from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.server import Gateway
 from brokerpool.http.api import BrokerApi
@@ -67,8 +69,14 @@ async def two_accounts(
         )
         routes = [Route(NAMES[0], pools[0]), Route(NAMES[1], pools[1], frozenset(exchanges))]
         router = Router(routes, grace=grace)
-        api = BrokerApi(accounts[0].rest(), max_retries=0)
-        served_by = Gateway(settings, router, api, InstrumentRefresh(pools[0], accounts[0]))
+        apis = [
+            AccountApi(name, BrokerApi(account.rest(), name=name, max_retries=0), lambda instrument: True)
+            for name, account in zip(NAMES, accounts, strict=True)
+        ]
+        lists = {n: InstrumentRefresh(p, a) for n, p, a in zip(NAMES, pools, accounts, strict=True)}
+        served_by = Gateway(
+            settings, router, AccountApis(apis, lambda instrument: NAMES[0]), InstrumentLists(lists)
+        )
         try:
             await served_by.start()
             yield TwoAccounts(served_by, router, (first, second), pools)

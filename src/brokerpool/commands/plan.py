@@ -18,7 +18,7 @@ from brokerpool.commands.gateway_target import Url, target
 from brokerpool.commands.options import FAULT, Config, EnvFile, env_file_or_default, warn
 from brokerpool.errors import BrokerpoolError
 from brokerpool.instruments import Instrument
-from brokerpool.settings import PoolSettings, words
+from brokerpool.settings import AccountSettings, AccountsSettings, NamedAccounts, words
 from brokerpool.ticks import Mode
 
 _NAMED_SYMBOLS = 20  # a list names this many symbols and counts the rest
@@ -70,7 +70,10 @@ def plan(
     answers, the settings count and an empty pool, and the first line says so. Exits with 0 when everything
     fits, else with 1.
     """
-    settings = PoolSettings.load(env_file=env_file_or_default(env_file), config=config)
+    file = env_file_or_default(env_file)
+    settings: NamedAccounts = NamedAccounts.load(env_file=file, config=config)
+    if settings.account_tables:  # one account needs no key for this
+        settings = AccountsSettings.load(env_file=file, config=config)
     warn(settings)
     wanted = list(dict.fromkeys(_instruments(symbols)))
     present = _planned_empty(settings, "nobody was asked") if empty else _present(settings, url, env_file)
@@ -87,7 +90,7 @@ def plan(
         sys.exit(FAULT)
 
 
-def _accounts(present: Present, settings: PoolSettings) -> list[AccountPlan]:
+def _accounts(present: Present, settings: NamedAccounts) -> list[AccountPlan]:
     from brokerpool.brokers import registry
     from brokerpool.feed.placement import POLICIES
 
@@ -125,7 +128,7 @@ def _room(accounts: list[AccountPlan], mode: Mode) -> str:
     return f"the accounts have room for {sum(rooms.values())} more: {told}"
 
 
-def _present(settings: PoolSettings, url: str | None, env_file: Path | None) -> Present:
+def _present(settings: NamedAccounts, url: str | None, env_file: Path | None) -> Present:
     asked = target(url, env_file)
     try:
         pool = answer(asked, "stats", needs=("websocket", "gateway"))["websocket"]
@@ -141,7 +144,7 @@ def _present(settings: PoolSettings, url: str | None, env_file: Path | None) -> 
     )
 
 
-def _running(pool: Mapping[str, Any], settings: PoolSettings) -> tuple[Limits, ...]:
+def _running(pool: Mapping[str, Any], settings: NamedAccounts) -> tuple[Limits, ...]:
     """Return the accounts of a running gateway, as it tells them."""
     accounts = pool.get("accounts", ())  # an older gateway names none
     if len(accounts) < 2:  # symbols that nobody holds any more keep their places for a while
@@ -160,19 +163,18 @@ def _running(pool: Mapping[str, Any], settings: PoolSettings) -> tuple[Limits, .
     )
 
 
-def _planned_empty(settings: PoolSettings, why: str) -> Present:
-    return Present(
-        (
-            Limits(
-                settings.broker,
-                settings.broker,
-                settings.max_symbols_per_websocket,
-                settings.max_websocket_connections,
-            ),
-        ),
-        frozenset(),
-        f"As if the pool were empty: {why}.",
-    )
+def _planned_empty(settings: NamedAccounts, why: str) -> Present:
+    if isinstance(settings, AccountsSettings):
+        accounts = tuple(
+            Limits(a.name, a.broker, *_sizes(a), exchanges=a.exchanges) for a in settings.accounts()
+        )
+        return Present(accounts, frozenset(), f"As if the accounts were empty: {why}.")
+    one = Limits(settings.broker, settings.broker, *_sizes(settings))
+    return Present((one,), frozenset(), f"As if the pool were empty: {why}.")
+
+
+def _sizes(limited: NamedAccounts | AccountSettings) -> tuple[int, int]:
+    return limited.max_symbols_per_websocket, limited.max_websocket_connections
 
 
 def _instruments(arguments: list[str]) -> Iterator[Instrument]:
