@@ -35,7 +35,7 @@ def accounts_table(stats: Mapping[str, Any]) -> list[Table]:
     accounts = several_accounts(stats)
     if not accounts:
         return []
-    table = uncut_table("account", "broker", "state", "at home", "away", "not carried", "guests", "places")
+    table = uncut_table("account", "broker", "state", "at home", "away", "down", "guests", "places")
     for account in accounts:
         table.add_row(
             account["name"],
@@ -59,7 +59,7 @@ def several_accounts(stats: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def account_state(account: Mapping[str, Any]) -> str:
     """Return how an account stands, in a word or two."""
     if account["login_refused"]:
-        return "login refused"
+        return "no login"
     if account["connected"]:
         return "live"
     return "out" if account["symbols"] or account["symbols_home"] else "idle"
