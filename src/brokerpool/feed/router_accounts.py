@@ -53,14 +53,14 @@ class Member:
         """Tell whether the rules let it carry the instrument, and its book has it."""
         return self.listing.token(instrument) is not None
 
-    def offer(self, instruments: Sequence[Instrument], mode: Mode, priority: int) -> set[Instrument]:
-        """Ask the pool for these, and return what it has room for."""
+    def offer(self, instruments: Sequence[Instrument], mode: Mode, priority: int) -> dict[Instrument, None]:
+        """Ask the pool for these, and return what it has room for, in their order."""
         if not instruments:
-            return set()
+            return {}
         done = self.pool.subscribe(instruments, mode, owner=OWNER, priority=priority, partial=True)
         if done.refused:
             self._full[mode] = self._fill()
-        return set(done.accepted)
+        return dict.fromkeys(done.accepted)
 
     def may_have_room(self, mode: Mode) -> bool:
         """Tell whether anything has changed since the pool had no room in this mode."""

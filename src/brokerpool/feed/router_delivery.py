@@ -51,10 +51,11 @@ class RouterDelivery:
         """Return those ticks of an account's message that pass, and tell what they change."""
         judged, now = self._table.judged[member.number], self._monotonic()
         passing: list[Tick] = []
+        ending: list[Instrument] = []
         moved: dict[Instrument, None] = {}
         for tick in ticks:
             instrument = tick.instrument
-            way = judged.get(instrument)
+            way = judged.get(instrument)  # asked now, for one that moves may not have to be judged any more
             if way is not None:
                 if way.feeding != member.number:
                     if not self._takes_over(instrument, way, member, tick, now):
@@ -67,11 +68,12 @@ class RouterDelivery:
                     if older(tick.timestamp, way.floor, now - way.floor_at):
                         continue
                     self._table.feed(instrument, member.number)
+                if instrument in self.gaps:
+                    ending.append(instrument)
             passing.append(tick)
         if moved:
             self._listeners.rerouted([*moved], member.name, member.pool.name)
-        if self.gaps:
-            self._close([tick.instrument for tick in passing if tick.instrument in judged])
+        self._close(ending)
         if moved:
             self._listeners.symbols_changed([*moved], SymbolState.LIVE)
         return passing
@@ -96,7 +98,7 @@ class RouterDelivery:
         by_reason: defaultdict[str, dict[Instrument, int]] = defaultdict(dict)
         for gap in gaps:
             if self._feeds(member, gap.instrument):
-                by_reason[gap.reason][gap.instrument] = gap.from_ms
+                by_reason[gap.reason][gap.instrument] = self._edge(gap)
         for reason, edges in by_reason.items():
             self._tell_opened(self.gaps.open(edges, reason))
 
@@ -114,8 +116,7 @@ class RouterDelivery:
 
     def interrupted(self, edges: dict[Instrument, float], reason: str) -> None:
         """Open gaps of symbols that nothing delivers any more, with the monotonic time of each last tick."""
-        ahead = self._wall_clock() - self._monotonic()
-        opened = self.gaps.open({i: math.ceil((ahead + at) * 1000) for i, at in edges.items()}, reason)
+        opened = self.gaps.open({i: self._ms(at) for i, at in edges.items()}, reason)
         if opened:
             self._journal.note(Event.GAP, symbols=len(opened), reason=reason)
             self._tell_opened(opened)
@@ -127,6 +128,15 @@ class RouterDelivery:
     def end(self) -> None:
         """Close what is open: nothing more will come."""
         self._close(self.gaps.instruments())
+
+    def _edge(self, gap: Gap) -> int:
+        """Return when the last tick before the gap passed, which may be one of an account that was let go."""
+        way = self._table.ways[gap.instrument]
+        return gap.from_ms if way.feeding in way.carriers or not way.floor_at else self._ms(way.floor_at)
+
+    def _ms(self, at: float) -> int:
+        """Return a monotonic time as epoch milliseconds, rounded into a gap that begins there."""
+        return math.ceil((self._wall_clock() - self._monotonic() + at) * 1000)
 
     def _tell_opened(self, gaps: list[Gap]) -> None:
         if gaps:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery
-from brokerpool.feed.routing import FAILOVER_SECONDS, PATIENCE_SECONDS, Due, RoutingTable, Way, due
+from brokerpool.feed.routing import FAILOVER_SECONDS, Due, RoutingTable, Way, due
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
@@ -88,8 +88,9 @@ class RouterMoves:
             guest = self._members[way.guest]
             way.at_guest.saw(guest.inspection.service(instrument), now)
             self._count(instrument, way)
-            if way.feeding != way.home and way.at_home.steady(now, hold + PATIENCE_SECONDS):
-                ticks_at_home = member.inspection.ticks(instrument)
+            last = member.last(instrument) if way.feeding != way.home else None
+            # A tick since its symbols may go home has not taken over: it was older than what had passed.
+            ticks_at_home = last is not None and last[1] >= (way.at_home.served_since or now) + hold
         return due(way, now, grace=self._grace_at(member), hold=hold, ticks_at_home=ticks_at_home)
 
     def _grace_at(self, member: Member) -> float:
@@ -145,9 +146,9 @@ class RouterMoves:
         grace, hold = self._grace_at(member), member.steadiness.hold
         return due(way, self._monotonic(), grace=grace, hold=hold, ticks_at_home=False) is Due.LEND
 
-    def lend(self, instruments: Sequence[Instrument]) -> dict[int, set[Instrument]]:
+    def lend(self, instruments: Sequence[Instrument]) -> dict[int, dict[Instrument, None]]:
         """Have other accounts carry these, each the first that works and has room; return who took what."""
-        lent: dict[int, set[Instrument]] = {}
+        lent: dict[int, dict[Instrument, None]] = {}
         waiting = dict.fromkeys(instruments)
         for member in self._members:
             if not waiting or not member.inspection.works:
@@ -162,11 +163,13 @@ class RouterMoves:
                     continue
                 for instrument in member.offer(batch, mode, priority):
                     self._host(instrument, member)
-                    lent.setdefault(member.number, set()).add(instrument)
+                    lent.setdefault(member.number, {})[instrument] = None
                     del waiting[instrument]
         return lent
 
-    def _displace(self, waiting: Sequence[Instrument], lowest: dict[int, int]) -> dict[int, set[Instrument]]:
+    def _displace(
+        self, waiting: Sequence[Instrument], lowest: dict[int, int]
+    ) -> dict[int, dict[Instrument, None]]:
         """Give symbols the places of guests with a lower priority; `lowest` keeps what it is by account."""
         ways = self._table.ways
         for member in self._members if waiting else ():
@@ -240,7 +243,7 @@ class RouterMoves:
         if last is None:
             return None
         tick, at = last
-        self._table.keep_floor(instrument, tick.timestamp, self._monotonic())
+        self._table.keep_floor(instrument, tick.timestamp, at)
         return at
 
     def _tell_homecomings(self, now: float) -> None:

@@ -107,8 +107,8 @@ class Way:
     guest: int | None = None
     at_home: Presence = field(default_factory=Presence)
     at_guest: Presence = field(default_factory=Presence)
-    #: The exchange's time of the last tick that passed from an account that carries it no longer, and when it
-    #: was let go of there; 0 while there is no such tick.
+    #: The exchange's time of the last tick that passed from an account that carries it no longer, and the
+    #: monotonic seconds at which it came; 0 while there is no such tick.
     floor: int = 0
     floor_at: float = 0.0
     #: How often the symbol is counted too much where the accounts' lost and unserved symbols are added up.
@@ -139,7 +139,7 @@ class Due(Enum):
 
 
 def due(way: Way, now: float, *, grace: float, hold: float, ticks_at_home: bool) -> Due:
-    """Return what is to be done; `ticks_at_home` tells whether a tick has come there since it is back."""
+    """Return what is to be done; `ticks_at_home` tells that a tick came there which was too old to pass."""
     if way.guest is None:
         return Due.LEND if way.at_home.out(now, grace) else Due.NOTHING
     if way.at_home.steady(now, hold) and way.feeding == way.home:
@@ -218,11 +218,11 @@ class RoutingTable:
         way.feeding, way.floor = account, 0
         self._judge(instrument, way)
 
-    def keep_floor(self, instrument: Instrument, timestamp: int, now: float) -> None:
+    def keep_floor(self, instrument: Instrument, timestamp: int, at: float) -> None:
         """Let no tick pass that is older than this, the last one of an account that is let go of."""
         way = self.ways[instrument]
         if timestamp >= way.floor:
-            way.floor, way.floor_at = timestamp, now
+            way.floor, way.floor_at = timestamp, at
         self._judge(instrument, way)
 
     def remove(self, instrument: Instrument) -> Way:
