@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brokerpool.brokers import registry
 from brokerpool.errors import SettingsError
 from brokerpool.settings import AccountSettings, DatabaseSettings, NamedAccounts, Settings, describe
 from brokerpool.settings.account_tables import variable
@@ -165,8 +166,8 @@ login_fields = { pin = 1234 }
         "accounts.zerodha.api_kye is not a setting; did you mean accounts.zerodha.api_key?",
         "accounts[2].name: an account's name has 1 to 32 lower-case letters, digits and hyphens, and begins"
         " with no hyphen",
-        "accounts[2].broker: no broker of this name is installed, but zerodha; install the package that"
-        " brings it",
+        f"accounts[2].broker: no broker of this name is installed, but {', '.join(registry.names())}; install"
+        " the package that brings it",
         "accounts[3].name: an account's name has 1 to 32 lower-case letters, digits and hyphens, and begins"
         " with no hyphen",
         "accounts.third.broker is missing; it is a broker that is installed",

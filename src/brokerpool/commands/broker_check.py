@@ -34,7 +34,7 @@ async def faults(
     # Where customers only see the list, its refusal is the login's, which is told once.
     private = unlisted is not None and unlisted.code is ErrorCode.BROKER_REFUSED_CREDENTIALS
     login = None
-    given = bool(access.api_key and credentials.access_token)
+    given = bool(access.api_key and (credentials.access_token or broker.key_is_login))
     if given:
         session = broker.session(access) if unlisted is None or private else None
         login = await _login(account, feed, access, session, source)
@@ -65,7 +65,7 @@ async def _login(
     refused = f"{source}: the broker refuses it; {nightly}. {Code.LOGIN_REFUSED.action}"
     if session is not None:
         try:
-            await session.tried(access.credentials.access_token)
+            await session.tried(feed.login.credentials.access_token)
         except BrokerError as error:
             if error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS:
                 return refused

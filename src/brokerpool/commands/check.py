@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
 from brokerpool.commands import broker_check
 from brokerpool.db.url import shown
@@ -33,6 +34,8 @@ async def faults(settings: Settings, *, broker: bool = True) -> list[str]:
     for account in accounts if broker else ():
         token = account.broker_access_token.get_secret_value()
         whose = "The stored login" if len(accounts) == 1 else f"The stored login of {account.name}"
+        if registry.broker(account.broker).key_is_login:
+            whose = account.setting("api_key")
         source = account.setting("access_token") if token else whose
         credentials = Credentials(token) if token else stored.get(account.name, Credentials(""))
         found += await broker_check.faults(account, credentials, source, settings.egress)
@@ -62,7 +65,8 @@ def _certificate(settings: Settings) -> str | None:
 async def _database(settings: Settings) -> tuple[list[str], dict[str, Credentials]]:
     """Return what keeps the secrets from being complete, and the stored logins of accounts that need one."""
     key = settings.api_key.get_secret_value()
-    needy = [a for a in settings.accounts() if not a.broker_access_token.get_secret_value()]
+    tokenless = [a for a in settings.accounts() if not a.broker_access_token.get_secret_value()]
+    needy = [account for account in tokenless if not registry.broker(account.broker).key_is_login]
     no_key, no_login = _missing(settings, needy)
     missing = [] if key else [no_key]
     if (not needy and key) or not checkup.made(settings):

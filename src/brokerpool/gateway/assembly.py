@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.rest import RestCodec
-from brokerpool.errors import BrokerError, SettingsError
+from brokerpool.errors import BrokerError
 from brokerpool.feed.gap_filler import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.router import Router
+from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.account_apis import AccountApi, AccountApis
 from brokerpool.gateway.certificate import Certificate
@@ -47,10 +49,10 @@ def compose(
     ]
     faults = unlisted or {}
     lists = {a.name: InstrumentRefresh(a.pool, a.feed, fault=faults.get(a.name)) for a in accounts}
-    upstream = _upstream(accounts)
+    upstream = _upstream(accounts, settings.failover_seconds)
     apis = AccountApis(
         [AccountApi(account.name, account.api, account.lists) for account in accounts],
-        lambda instrument: accounts[0].name,
+        upstream.account,
     )
     return Gateway(settings, upstream, apis, InstrumentLists(lists), persistence, certificate)
 
@@ -70,11 +72,11 @@ class _Account(NamedTuple):
         return served and self.feed.book.token(instrument) is not None
 
 
-def _upstream(accounts: Sequence[_Account]) -> Upstream:
+def _upstream(accounts: Sequence[_Account], grace: float) -> Upstream:
     """Return what makes one feed of the accounts: of one account its pool."""
-    if len(accounts) > 1:
-        raise SettingsError("several accounts cannot be served yet; leave one in BROKERPOOL_ACCOUNTS.")
-    return accounts[0].pool
+    if len(accounts) == 1:
+        return accounts[0].pool
+    return Router([Route(a.name, a.pool, a.exchanges) for a in accounts], grace=grace)
 
 
 def _account(
@@ -109,6 +111,7 @@ def _account(
     )
     pool = WebSocketPool(
         feed,
+        name=account.name,
         max_symbols=account.max_symbols_per_websocket,
         max_connections=account.max_websocket_connections,
         linger=settings.linger_seconds,

@@ -59,9 +59,7 @@ class LoginTrial:
                     logging.ERROR,
                     "the broker refuses %s: run `%s`; the gateway waits for a new login and takes it over"
                     " without a restart",
-                    f"the access token in {self._account.setting('access_token')}"
-                    if token == self._account.broker_access_token.get_secret_value()
-                    else "the login in use",
+                    self._source(token),
                     self._command,
                 )
                 login.refuse(version)
@@ -72,6 +70,14 @@ class LoginTrial:
             login.renew(known)
         end = "" if known.expires_at is None else f", until {self._session.until(known.expires_at)}"
         self._tell(logging.INFO, "logged in as %s%s", holder, end)
+
+    def _source(self, token: str) -> str:
+        account = self._account
+        if token == account.broker_access_token.get_secret_value():
+            return f"the access token in {account.setting('access_token')}"
+        if token == account.broker_api_key.get_secret_value():
+            return f"the key in {account.setting('api_key')}"
+        return "the login in use"
 
     def _tell(self, level: int, text: str, *values: Any) -> None:  # noqa: ANN401  (as a logger takes them)
         logger.log(level, f"%s{text}", self._who, *values)  # noqa: G004  (the texts are ours)

@@ -7,13 +7,14 @@ import functools
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
+from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
 from brokerpool.db.url import shown
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode, StoreError
 from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
 from brokerpool.instruments import Instrument
-from brokerpool.settings import Settings
+from brokerpool.settings import AccountSettings, Settings
 from brokerpool.store.keys import Key
 from brokerpool.store.store import Store
 from brokerpool.ticks import Mode
@@ -60,7 +61,7 @@ class Persistence:
             await self._open()
         except StoreError as error:
             accounts = settings.accounts()
-            given = any(account.broker_access_token.get_secret_value() for account in accounts)
+            given = any(a.broker_access_token.get_secret_value() or _key_is_login(a) for a in accounts)
             if not settings.api_key.get_secret_value() or not given:
                 logger.error(
                     "the database is needed: BROKERPOOL_API_KEY and %s are not both set, and with them the"
@@ -221,3 +222,7 @@ class Persistence:
         while True:
             await asyncio.sleep(STATISTICS_SECONDS)
             store.note_statistics(upstream.get_pool_stats())
+
+
+def _key_is_login(account: AccountSettings) -> bool:
+    return registry.broker(account.broker).key_is_login

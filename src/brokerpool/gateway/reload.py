@@ -34,6 +34,8 @@ class SettingsWatch:
         self._read = read
         self._present = present
         self._asked = asked
+        # From now on: what changes while the gateway starts must not be missed.
+        self._known = self._stamps()
 
     async def tokens(self) -> AsyncGenerator[Mapping[str, str], None]:
         """Yield the access token of each account that has one, each time the settings were read again.
@@ -41,18 +43,17 @@ class SettingsWatch:
         There is no end. Where somebody asked and they cannot be read, there are no tokens: what else is to be
         read again still is.
         """
-        # In threads: a disk that hangs must not hold up the ticks.
-        known = await asyncio.to_thread(self._stamps)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._asked.wait()
+            # In threads: a disk that hangs must not hold up the ticks.
             stamps = await asyncio.to_thread(self._stamps)
             asked = self._asked.is_set()
-            if stamps == known and not asked:
+            if stamps == self._known and not asked:
                 continue
             self._asked.clear()
-            known = stamps
+            self._known = stamps
             try:
                 settings = await asyncio.to_thread(self._read)
             except SettingsError as error:

@@ -46,7 +46,8 @@ async def started(account: AccountSettings, settings: Settings, store: LoginStor
 
     Raises SettingsError for a broker that does not load, and StoreError where the only account has no login.
     """
-    stored, several = StoredLogin(account, store), len(settings.accounts()) > 1
+    broker, several = registry.broker(account.broker), len(settings.accounts()) > 1
+    stored = StoredLogin(account, store, key_is_login=broker.key_is_login)
     credentials, no_login = Credentials(""), None
     try:
         credentials = await stored.first()
@@ -55,7 +56,6 @@ async def started(account: AccountSettings, settings: Settings, store: LoginStor
             raise
         no_login = error
     access = account.access(credentials, provider=stored.provider, egress=settings.egress)
-    broker = registry.broker(account.broker)
     feed = broker.account(access)
     session = broker.session(access, timeout=TRIAL_SECONDS)
     trial = LoginTrial(session, feed.login, account, several=several)

@@ -40,8 +40,10 @@ class LoginStore(Protocol):
 class StoredLogin:
     """What the database and the settings together say of one account's login."""
 
-    def __init__(self, account: AccountSettings, store: LoginStore) -> None:
+    def __init__(self, account: AccountSettings, store: LoginStore, *, key_is_login: bool = False) -> None:
+        """Where the `key_is_login`, the account needs no token."""
         self._account = account
+        self._key_is_login = key_is_login
         self._store = store
         #: The login that was stored when the gateway started; `_known` says whether that was asked.
         self._at_start: Credentials | None = None
@@ -55,8 +57,8 @@ class StoredLogin:
     async def first(self) -> Credentials:
         """Return those of the settings, else those of the stored login.
 
-        Raises StoreError: NO_CREDENTIALS where there are neither, and others where a stored login cannot be
-        read.
+        With neither, they are empty where the account's key is the login. Raises StoreError: NO_CREDENTIALS
+        where there are neither, and others where a stored login cannot be read.
         """
         token = self._account.broker_access_token.get_secret_value()
         if self._store.opened and self._store.keeps_logins:
@@ -65,11 +67,13 @@ class StoredLogin:
                 self._known = True
             except StoreError as error:
                 self._known = error.code is ErrorCode.NO_CREDENTIALS
-                if not token:
+                if not token and not (self._key_is_login and self._known):
                     raise
         if token:
             return Credentials(token)
         if self._at_start is None:
+            if self._key_is_login:
+                return Credentials("")
             text = f"Neither {self._account.setting('access_token')} nor BROKERPOOL_SECRET_KEY is set."
             if self._store.keeps_logins:
                 text = f"{self._account.setting('access_token')} is not set, and the database is not open."

@@ -91,7 +91,10 @@ class Condition(NamedTuple):
 
 _ACTIONS = {
     Code.STOPPING: "Nothing: it will be back, or another one is.",
-    Code.INSTRUMENTS_MISSING: "Check the broker's status page and BROKERPOOL_BROKER_HTTP_URL, then restart.",
+    Code.INSTRUMENTS_MISSING: (
+        "Where the login is refused, log in: that brings the list. Else check the broker's status page and"
+        " BROKERPOOL_BROKER_HTTP_URL; it is asked for again on SIGHUP."
+    ),
     Code.INSTRUMENTS_STALE: (
         "Nothing at first: it is asked for again, on SIGHUP at once. If the broker lists no more, restart."
     ),

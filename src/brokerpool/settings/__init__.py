@@ -13,6 +13,7 @@ from brokerpool.settings.field_types import words
 from brokerpool.settings.gateway import GatewaySettings
 from brokerpool.settings.gateway_target import TargetSettings
 from brokerpool.settings.http import HttpSettings
+from brokerpool.settings.orders import OrderSettings
 from brokerpool.settings.pool import PoolSettings
 from brokerpool.settings.settings_group import known_names
 from brokerpool.settings.several_accounts import AccountsSettings, NamedAccounts, SeveralAccounts
@@ -29,6 +30,7 @@ __all__ = [
     "GatewaySettings",
     "HttpSettings",
     "NamedAccounts",
+    "OrderSettings",
     "PoolSettings",
     "Settings",
     "SeveralAccounts",

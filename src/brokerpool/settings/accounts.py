@@ -184,6 +184,7 @@ class AccountSettings(BaseModel):
             fields=login_fields(self.broker_login_fields.get_secret_value()),
             provider=provider,
             egress=egress,
+            orders=self.orders,
         )
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:

@@ -102,7 +102,11 @@ class Group(BaseSettings):
         lost, absent = False, set[str]()
         if any(field.alias == account_tables.TABLES for field in cls.model_fields.values()):
             faults += accounts.faults
-            own |= {account_tables.TABLES: tuple(accounts.sound), account_tables.ORDERS: accounts.orders}
+            own[account_tables.TABLES] = tuple(accounts.sound)
+            if accounts.orders and account_tables.ORDERS in _names(
+                cls
+            ):  # said by a table perhaps, and not by the setting
+                own[account_tables.ORDERS] = accounts.orders
             if accounts.given:
                 lost = not accounts.sound
                 own = {name: value for name, value in own.items() if name not in FLAT.values()}

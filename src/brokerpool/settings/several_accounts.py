@@ -10,6 +10,7 @@ from brokerpool.settings.account_tables import ORDERS
 from brokerpool.settings.accounts import FLAT, SHARED, AccountSettings, account_name
 from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.field_types import Words, words
+from brokerpool.settings.orders import OrderSettings
 from brokerpool.settings.pool import PoolSettings
 from brokerpool.settings.settings_group import PREFIX, Group
 
@@ -22,20 +23,13 @@ def _names(text: str) -> str:
 
 
 class SeveralAccounts(Group):
-    """Which accounts there are where there is more than one, and which of them carries orders."""
+    """Which accounts there are where there is more than one."""
 
     account_names: Annotated[Words, AfterValidator(_names)] = Field(
         "",
         alias="BROKERPOOL_ACCOUNTS",
         json_schema_extra={"allowed": "names of accounts separated by commas"},
         description="The accounts in order of preference; without it those of the TOML file, in its order.",
-    )
-    orders_account: str = Field(
-        "",
-        alias="BROKERPOOL_ORDERS_ACCOUNT",
-        json_schema_extra={"allowed": "the name of an account, or empty for none"},
-        description="The account to which orders are passed through; one account without a name is called as"
-        " its broker.",
     )
     #: The accounts that are written as such; empty where the settings of the broker are the one account.
     account_tables: tuple[AccountSettings, ...] = Field((), alias="accounts")
@@ -50,7 +44,7 @@ class NamedAccounts(PoolSettings, SeveralAccounts):
         return [account.name for account in self.account_tables] or [self.broker]
 
 
-class AccountsSettings(NamedAccounts, BrokerSettings):
+class AccountsSettings(NamedAccounts, BrokerSettings, OrderSettings):
     """The accounts with all that is needed to use them."""
 
     def accounts(self) -> tuple[AccountSettings, ...]:
