@@ -6,14 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router import Router
-from brokerpool.feed.router_accounts import Route
-from brokerpool.gateway.account_apis import AccountApi, AccountApis
-from brokerpool.gateway.instrument_lists import InstrumentLists
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.server import Gateway
-from brokerpool.http.api import BrokerApi
 from brokerpool.settings import Settings
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.zerodha.broker import KiteSimulator
@@ -25,12 +20,11 @@ NAMES = ("zerodha", "desk2")
 
 
 class TwoAccounts(NamedTuple):
-    """What stands behind the gateway; brokers and pools in the order of NAMES."""
+    """What stands behind the gateway; the brokers are in the order of NAMES."""
 
     served_by: Gateway
     router: Router
     brokers: tuple[KiteSimulator, KiteSimulator]
-    pools: tuple[WebSocketPool, ...]
 
     async def refuse_login(self, account: int) -> None:
         """Let an account's token die, and its sockets with it."""
@@ -54,31 +48,26 @@ async def two_accounts(
         settings = Settings.load(
             environ={
                 "BROKERPOOL_API_KEY": KEY,
-                "BROKERPOOL_BROKER_API_KEY": first.api_key,
-                "BROKERPOOL_BROKER_ACCESS_TOKEN": first.access_token,
+                "BROKERPOOL_ACCOUNTS": ",".join(NAMES),
+                "BROKERPOOL_ACCOUNT_ZERODHA_API_KEY": first.api_key,
+                "BROKERPOOL_ACCOUNT_DESK2_API_KEY": second.api_key,
+                "BROKERPOOL_ACCOUNT_DESK2_BROKER": "zerodha",
+                "BROKERPOOL_ACCOUNT_DESK2_EXCHANGES": ",".join(exchanges),
+                "MAX_SYMBOLS_PER_WEBSOCKET": str(symbols),
+                "MAX_WEBSOCKET_CONNECTIONS": str(connections),
+                "BROKERPOOL_FAILOVER_SECONDS": str(grace),
+                "MAX_RETRIES": "0",
                 "WEBSOCKET_PORT": "0",
                 "BROKERPOOL_HTTP_PORT": "0",
                 "BROKERPOOL_MARKET_HOURS": "always",
                 **environ,
             }
         )
-        accounts = [feed(broker) for broker in (first, second)]
-        pools = tuple(
-            WebSocketPool(account, name=name, max_symbols=symbols, max_connections=connections, grace=grace)
-            for name, account in zip(NAMES, accounts, strict=True)
-        )
-        routes = [Route(NAMES[0], pools[0]), Route(NAMES[1], pools[1], frozenset(exchanges))]
-        router = Router(routes, grace=grace)
-        apis = [
-            AccountApi(name, BrokerApi(account.rest(), name=name, max_retries=0), lambda instrument: True)
-            for name, account in zip(NAMES, accounts, strict=True)
-        ]
-        lists = {n: InstrumentRefresh(p, a) for n, p, a in zip(NAMES, pools, accounts, strict=True)}
-        served_by = Gateway(
-            settings, router, AccountApis(apis, lambda instrument: NAMES[0]), InstrumentLists(lists)
-        )
+        served_by = compose(settings, feed(first), feed(second))
+        router = served_by.upstream
+        assert isinstance(router, Router)
         try:
             await served_by.start()
-            yield TwoAccounts(served_by, router, (first, second), pools)
+            yield TwoAccounts(served_by, router, (first, second))
         finally:
             await served_by.close()
