@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from brokerpool import ZerodhaFeed
 from brokerpool.feed.router import Router
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.server import Gateway
@@ -20,11 +21,12 @@ NAMES = ("zerodha", "desk2")
 
 
 class TwoAccounts(NamedTuple):
-    """What stands behind the gateway; the brokers are in the order of NAMES."""
+    """What stands behind the gateway; brokers and feeds are in the order of NAMES."""
 
     served_by: Gateway
     router: Router
     brokers: tuple[KiteSimulator, KiteSimulator]
+    feeds: tuple[ZerodhaFeed, ZerodhaFeed]
 
     async def refuse_login(self, account: int) -> None:
         """Let an account's token die, and its sockets with it."""
@@ -63,11 +65,12 @@ async def two_accounts(
                 **environ,
             }
         )
-        served_by = compose(settings, feed(first), feed(second))
+        feeds = feed(first), feed(second)
+        served_by = compose(settings, *feeds)
         router = served_by.upstream
         assert isinstance(router, Router)
         try:
             await served_by.start()
-            yield TwoAccounts(served_by, router, (first, second))
+            yield TwoAccounts(served_by, router, (first, second), feeds)
         finally:
             await served_by.close()
