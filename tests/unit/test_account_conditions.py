@@ -107,8 +107,11 @@ def test_two_accounts_that_are_out_are_two_reasons_and_with_nothing_served_it_is
     none = [account(name, connected=False, login_refused=True) for name in ("first", "second")]
     verdict = judged(*none, unserved=10)
     assert (verdict.status, verdict.ready) == (Status.DOWN, False)
-    told = [(r.code, r.account) for r in verdict.reasons if r.account]
-    assert told == [(Code.LOGIN_REFUSED, "first"), (Code.LOGIN_REFUSED, "second")]
+    assert [(r.code, r.account) for r in verdict.reasons] == [
+        (Code.LOGIN_REFUSED, "first"),
+        (Code.LOGIN_REFUSED, "second"),
+        (Code.DEMAND_NOT_SERVED, ""),
+    ], "the causes come first"
     assert "second is out as well" in next(r.text for r in verdict.reasons if r.account == "first")
 
 

@@ -142,12 +142,13 @@ _ACTIONS_OF_AN_ACCOUNT = {
 
 
 def found(facts: Facts) -> dict[Condition, str]:
-    """Return what speaks against health at this moment, each with its numbers in a sentence."""
+    """Return what speaks against health at this moment, causes first, each with its numbers in a sentence."""
     told = {Condition(code): text for code, text in _of_the_gateway(facts).items()}
     if len(facts.accounts) > 1:
         told.pop(Condition(Code.LOGIN_REFUSED), None)  # told of each account by its name
         told |= _of_accounts(facts.accounts)
-    return told
+    order = list(Code)
+    return dict(sorted(told.items(), key=lambda item: order.index(item[0].code)))
 
 
 def _of_accounts(accounts: tuple[AccountFacts, ...]) -> dict[Condition, str]:

@@ -36,7 +36,8 @@ function draw(snapshot) {
   const known = [...ticks.values()].filter((value) => value !== null);
   const received = known.length || !ticks.size ? known.reduce((sum, value) => sum + value, 0) : null;
   const delivered = rates.of("frames", gateway.frames_delivered);
-  write(byId("broker"), snapshot.broker);
+  const brokers = new Set(pool.accounts.map((account) => account.broker));
+  write(byId("broker"), [...brokers].join(", "));
   drawTotals(snapshot, received, delivered);
   drawAttention(snapshot, rates, journal);
   drawAccounts(snapshot);
