@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from brokerpool import ZerodhaFeed
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.certificate import Certificate
@@ -25,7 +26,11 @@ KEY = "a-key-for-the-gateway"
 
 @asynccontextmanager
 async def gateway(
-    simulator: dict[str, Any] | None = None, grace: float = 60.0, /, **environ: str
+    simulator: dict[str, Any] | None = None,
+    grace: float = 60.0,
+    account: Callable[[KiteSimulator], ZerodhaFeed] = feed,
+    /,
+    **environ: str,
 ) -> AsyncIterator[tuple[KiteSimulator, Gateway]]:
     """Run both; with a DATABASE_URL the gateway has its database; `grace` is for what it restores."""
     async with no_task_dies(), KiteSimulator(**{"rate": 0, "symbols": 30, **(simulator or {})}) as broker:
@@ -42,7 +47,7 @@ async def gateway(
         if persistence is not None:
             await persistence.open()
         certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
-        served_by = compose(settings, feed(broker), persistence=persistence, certificate=certificate)
+        served_by = compose(settings, account(broker), persistence=persistence, certificate=certificate)
         try:
             await served_by.start()
             yield broker, served_by

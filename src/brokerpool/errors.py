@@ -101,8 +101,9 @@ class CallFailedError(BrokerpoolError):
 class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it is what is known of an order)
     """A call that changes something was sent, and whether it was carried out is not known.
 
-    `tag` is the tag that the caller gave the order, `status` the broker's unclear answer if there was one.
-    `reconcile` asks the broker what became of the tag, where the client was given such a hook.
+    `tag` is the tag that the caller gave the order, `status` the broker's unclear answer if there was one and
+    `answer` its body, which no text of the error quotes. `reconcile` asks the broker what became of the tag,
+    where the client was given such a hook.
     """
 
     code = ErrorCode.OUTCOME_UNKNOWN
@@ -113,11 +114,13 @@ class OutcomeUnknown(BrokerpoolError):  # noqa: N818  (no error of anybody's: it
         *,
         tag: str | None,
         status: int | None = None,
+        answer: bytes = b"",
         reconcile: Callable[[], Coroutine[Any, Any, Any]] | None = None,
     ) -> None:
         super().__init__(message)
         self.tag = tag
         self.status = status
+        self.answer = answer
         self._reconcile = reconcile
 
     @property

@@ -51,6 +51,8 @@ class Event(Enum):
     #: A client has shown a key: its number, the name of the key, from where; and how it left.
     CLIENT_CAME = "client came"
     CLIENT_LEFT = "client left"
+    #: A call that may change something at the broker was passed through: whose, which, and how it ended.
+    ORDER_CALL = "order call"
     #: A key was revoked; its clients are closed.
     KEY_REVOKED = "key revoked"
     #: Wrong API keys came in the last minute, told by address.

@@ -24,16 +24,20 @@ def ticket(host: str = "a", lane: Lane = Lane.QUERY, group: str = "free", *, now
     return Ticket(host, group, lane, 1, "GET /x", "Task-1", now)
 
 
-def queue(size: int = 2, *, max_hosts: int = 2, limits: RateLimits = LIMITS) -> Queue:
-    return Queue(RateLimiter(limits), size=size, max_waiting=50, max_hosts=max_hosts)
+def queue(size: int = 2, *, max_hosts: int = 2, limits: RateLimits = LIMITS, order_slots: int = 0) -> Queue:
+    limiter = RateLimiter(limits)
+    return Queue(limiter, size=size, max_waiting=50, max_hosts=max_hosts, order_slots=order_slots)
 
 
 class Traffic(RuleBasedStateMachine):
     """Callers enter, leave, send, end and time out in any order."""
 
+    order_slots = 0
+
     def __init__(self) -> None:
         super().__init__()
-        self.queue = queue()
+        self.queue = queue(order_slots=self.order_slots)
+        self.warm: list[Ticket] = []
         self.now = 0.0
         self.waiting: list[Ticket] = []
         self.held: list[Ticket] = []
@@ -72,6 +76,7 @@ class Traffic(RuleBasedStateMachine):
         t = ticket(host, now=self.now)
         if self.queue.take_stalest(t, self.now, idle_for=0.0):
             self.held.append(t)
+            self.warm.append(t)
 
     @rule(seconds=st.floats(0, 2))
     def time_passes(self, seconds: float) -> None:
@@ -100,9 +105,10 @@ class Traffic(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_unplaced(self) -> None:
-        """Whoever waits has no idle slot, or waits for a permission for which there is a time or a holder."""
+        """Whoever waits has no slot to go to, or waits for a permission that has a time or a holder."""
         for t in self.waiting:
-            if self.queue.idle(t.host) and self.queue.next_grant(self.now) == math.inf:
+            kept = self.order_slots if t.lane is Lane.QUERY else 0
+            if self.queue.idle(t.host) > kept and self.queue.next_grant(self.now) == math.inf:
                 assert any(h.reserved and h.group == t.group for h in self.held)
 
     def teardown(self) -> None:
@@ -120,8 +126,38 @@ class Traffic(RuleBasedStateMachine):
         assert self.queue.active() == self.queue.queued() == 0
 
 
+class TrafficWithOrders(Traffic):
+    """The same with a slot of each host that is for orders."""
+
+    order_slots = 1
+
+    @invariant()
+    def queries_leave_a_slot_to_orders(self) -> None:
+        for host in self.queue.hosts:
+            queries = [t for t in self.held if t.host == host and t.lane is Lane.QUERY]
+            assert len([t for t in queries if t not in self.warm]) <= self.queue.size - self.order_slots
+
+
 TestTraffic = Traffic.TestCase
 TestTraffic.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestTrafficWithOrders = TrafficWithOrders.TestCase
+TestTrafficWithOrders.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+def test_an_order_leaves_at_once_while_queries_hold_all_other_slots_and_wait() -> None:
+    two = queue(2, order_slots=1)
+    two.open_host("a")
+    first, second, urgent = ticket(), ticket(), ticket(lane=Lane.CANCEL)
+    assert two.take(first, 0.0)
+    assert not two.take(second, 0.0), "the other slot is none of a query's"
+    two.enter(second)
+    two.enter(urgent)
+    assert two.grant(0.0) == [urgent]
+    assert two.next_grant(0.0) == math.inf, "no timer for a query that waits for a slot"
+    two.release(urgent, 0.0)
+    assert two.grant(0.0) == []
+    two.release(first, 0.0)
+    assert two.grant(0.0) == [second]
 
 
 @given(st.lists(st.sampled_from(Lane), min_size=1, max_size=40))

@@ -15,6 +15,7 @@ from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
+from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
@@ -111,6 +112,7 @@ class GatewayStage:
         self._slots: ConnectionSlots[Session] = ConnectionSlots(100, 0)
         self._strangers = StrangerLog(scene.loop.time)
         self._clients = Clients(self._journal)
+        self._order_updates = OrderUpdates(self.upstream, scene.loop.wall_clock)
 
     def program(self, key: str = OWN_KEY, make_room: Callable[[], bool] = lambda: False) -> Program:
         session = Session(
@@ -123,6 +125,7 @@ class GatewayStage:
             self._slots,
             self._strangers,
             self._clients,
+            self._order_updates,
             make_room=make_room,
         )
         return Program(session, key)

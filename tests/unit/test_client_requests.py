@@ -449,16 +449,16 @@ def test_whatever_a_client_sends_becomes_a_request_or_a_coded_error(message: str
         assert isinstance(request, client_requests.Request)
 
 
-def test_a_wish_for_order_updates_is_not_acknowledged_as_if_they_would_come() -> None:
+def test_a_wish_for_order_updates_is_answered_by_its_type_also_where_the_key_does_not_allow_it() -> None:
     wish = ask(action="subscribe_orders", request_id=3)
     assert isinstance(wish, client_requests.Orders)
-    reply = json.loads(client_replies.orders(wish))
-    assert (reply["type"], reply["status"], reply["code"]) == (
-        "subscribe_orders",
-        "error",
-        "ORDERS_NOT_CARRIED",
-    )
-    assert reply["request_id"] == 3
+    for reply, status in (
+        (client_replies.orders(wish), "success"),
+        (client_replies.orders_refused(wish), "error"),
+    ):
+        told = json.loads(reply)
+        assert (told["type"], told["status"], told["request_id"]) == ("subscribe_orders", status, 3)
+    assert told["code"] == "SCOPE_MISSING"
     leave = ask(action="unsubscribe_orders")
     assert isinstance(leave, client_requests.Orders)
     assert json.loads(client_replies.orders(leave))["status"] == "success"

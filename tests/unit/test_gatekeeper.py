@@ -80,9 +80,13 @@ def test_a_key_opens_what_its_scopes_name_and_nothing_else(
         assert house.keeper.lockout.wrong_keys == 0, "that was no guess"
 
 
-def test_the_key_of_the_settings_allows_everything_and_none_is_no_key() -> None:
+def test_the_key_of_the_settings_allows_everything_but_orders_and_none_is_no_key() -> None:
     house = House()
-    assert all(house.keeper.admit(HERE, OWNERS, scope).key_id == OWN for scope in Scope)
+    for scope in set(Scope) - {Scope.ORDERS}:
+        assert house.keeper.admit(HERE, OWNERS, scope).key_id == OWN
+    assert house.refusal(OWNERS, scope=Scope.ORDERS).code is ErrorCode.SCOPE_MISSING
+    trading = Gatekeeper(OWNERS, lambda text: None, LIMITS, house.journal, house.clock, own_orders=True)
+    assert all(trading.admit(HERE, OWNERS, scope).key_id == OWN for scope in Scope)
     for text in ("", "x" * 257, OWNERS[:-1], "\ud800"):
         assert house.refusal(text).code is ErrorCode.AUTHENTICATION_ERROR
         assert House(own="").refusal(text).code is ErrorCode.AUTHENTICATION_ERROR

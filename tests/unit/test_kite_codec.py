@@ -234,7 +234,7 @@ LIMIT_ERROR = "Can't subscribe to more than 3000 instruments."
         ('{"type":"message","data":"Market opens late."}', Signal(SignalKind.TOLD, "Market opens late.")),
         (
             '{"type":"order","data":{"order_id":"1"}}',
-            Signal(SignalKind.ORDER_UPDATE, '{"type":"order","data":{"order_id":"1"}}'),
+            Signal(SignalKind.ORDER_UPDATE, '{"type":"order_update","broker":"zerodha","orderid":"1"}'),
         ),
         ('{"type":"error"}', Signal(SignalKind.REFUSED, '{"type":"error"}')),
         ('{"type":["error"]}', Signal(SignalKind.UNKNOWN, '{"type":["error"]}')),

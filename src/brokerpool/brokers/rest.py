@@ -132,6 +132,14 @@ class RestCodec(Protocol):
 
     def read_quotes(self, answer: RestAnswer, received_ms: int) -> dict[str, DepthTick]: ...
 
+    def depth(self, key: str) -> RestRequest | None:
+        """Ask for the order book of one instrument; None where `quotes` has it."""
+        return None
+
+    def read_depth(self, answer: RestAnswer, instrument: Instrument, received_ms: int) -> DepthTick | None:
+        """Return what the answer to `depth` says of the instrument; None for no price."""
+        return None
+
     def history(
         self, instrument: Instrument, interval: str, start: datetime, end: datetime
     ) -> RestRequest: ...

@@ -69,19 +69,17 @@ class AccountApis:
         """Return all that is known; see `BrokerApi.quotes`."""
         return await self._many(instruments, lambda api, part: api.quotes(part))
 
+    async def depth(self, instrument: Instrument) -> Quoted | None:
+        """Return a quote with its order book; see `BrokerApi.depth`."""
+        return await self._one(self._order(instrument), lambda api: api.depth(instrument))
+
     async def history(
         self, instrument: Instrument, interval: str, start: datetime, end: datetime
     ) -> list[Candle]:
         """Return candles, all of one account that has the interval; see `BrokerApi.history`."""
         order = self._order(instrument)
         able = [account for account in order if interval in account.api.intervals] or order[:1]
-        for account in able[:-1]:
-            try:
-                return await account.api.history(instrument, interval, start, end)
-            except BrokerpoolError as error:
-                if not _is_out(error):
-                    raise
-        return await able[-1].api.history(instrument, interval, start, end)
+        return await self._one(able, lambda api: api.history(instrument, interval, start, end))
 
     @property
     def intervals(self) -> Mapping[str, int]:
@@ -134,6 +132,16 @@ class AccountApis:
         serving = self._serving(instrument)
         listing = [account for account in self._accounts if account.lists(instrument)]
         return sorted(listing, key=lambda account: account.name != serving) or [self._accounts[0]]
+
+    async def _one(self, order: Sequence[AccountApi], ask: Callable[[BrokerApi], Awaitable[T]]) -> T:
+        """Ask one account after the other until one is not out."""
+        for account in order[:-1]:
+            try:
+                return await ask(account.api)
+            except BrokerpoolError as error:
+                if not _is_out(error):
+                    raise
+        return await ask(order[-1].api)
 
     async def _many(
         self,

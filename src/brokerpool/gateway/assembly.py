@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.rest import RestCodec
-from brokerpool.errors import BrokerError
+from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
+from brokerpool.event_journal import Journal
 from brokerpool.feed.gap_filler import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router import Router
@@ -17,6 +18,7 @@ from brokerpool.gateway.account_apis import AccountApi, AccountApis
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.orders.carrier import ORDER_CONNECTIONS, OrderCarrier
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.http.api import BrokerApi
@@ -54,7 +56,8 @@ def compose(
         [AccountApi(account.name, account.api, account.lists) for account in accounts],
         upstream.account,
     )
-    return Gateway(settings, upstream, apis, InstrumentLists(lists), persistence, certificate)
+    orders = order_carrier(settings, {a.name: (a.codec, a.api) for a in accounts}, upstream.journal)
+    return Gateway(settings, upstream, apis, InstrumentLists(lists), persistence, certificate, orders)
 
 
 class _Account(NamedTuple):
@@ -63,6 +66,7 @@ class _Account(NamedTuple):
     name: str
     feed: FullAccount
     pool: WebSocketPool
+    codec: RestCodec
     api: BrokerApi
     exchanges: frozenset[str]
 
@@ -103,6 +107,7 @@ def _account(
         name=account.name,
         pool_connections=settings.pool_connections,
         pool_maxsize=settings.pool_maxsize,
+        order_connections=min(ORDER_CONNECTIONS, settings.pool_maxsize - 1) if account.orders else 0,
         max_retries=settings.max_retries,
         backoff_factor=settings.backoff_factor,
         timeout=settings.http_timeout,
@@ -122,7 +127,26 @@ def _account(
         filler=quote_filler(codec, snapshots),
         egress=settings.egress,
     )
-    return _Account(account.name, feed, pool, api, frozenset(account.exchanges))
+    return _Account(account.name, feed, pool, codec, api, frozenset(account.exchanges))
+
+
+def order_carrier(
+    settings: Settings, accounts: Mapping[str, tuple[RestCodec, BrokerApi]], journal: Journal
+) -> OrderCarrier | None:
+    """Return what carries orders over the account that the settings name for it, None where they name none.
+
+    Raises BrokerpoolError (ORDERS_NOT_CARRIED) for an account whose broker has no REST of OpenAlgo's kind.
+    """
+    name = settings.orders_account
+    if not name:
+        return None
+    codec, api = accounts[name]
+    if not codec.carries_orders:
+        text = f"The account {name} is at {codec.name}, whose calls are not those of OpenAlgo's REST."
+        raise BrokerpoolError(text, code=ErrorCode.ORDERS_NOT_CARRIED)
+    # The rest of the places is for orders, which are never many.
+    most = max(1, settings.max_clients * 9 // 10)
+    return OrderCarrier(api.client, codec.order_key, journal, most_queries=most)
 
 
 def quote_filler(codec: RestCodec, snapshots: Snapshots) -> Filler:

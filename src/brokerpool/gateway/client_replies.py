@@ -100,15 +100,23 @@ def symbol_status(broker: str, status: str, instrument: Instrument, **members: o
     )
 
 
+def order_news(broker: str, status: str, **members: object) -> bytes:
+    """News of the order updates: `orders_stale`, `orders_gap` when they go on, `orders_dropped`."""
+    return _reply({"type": "feed_status", "status": status, "broker": broker, **members})
+
+
 def orders(request: client_requests.Orders) -> bytes:
-    """The answer to a wish for order updates: typed, because clients wait for the type, and honest."""
-    if not request.wanted:
-        text = "No order updates are sent"
-        return _reply(
-            {"type": "unsubscribe_orders", "status": "success", "message": text}, request.request_id
-        )
-    code = ErrorCode.ORDERS_NOT_CARRIED
-    members = {"type": "subscribe_orders", "status": "error", "code": code.name, "message": code.cause}
+    """The answer to a wish for order updates, or for no more of them."""
+    kind = "subscribe_orders" if request.wanted else "unsubscribe_orders"
+    text = "Order updates are sent as they come" if request.wanted else "No order updates are sent"
+    return _reply({"type": kind, "status": "success", "message": text}, request.request_id)
+
+
+def orders_refused(request: client_requests.Orders) -> bytes:
+    """The answer to a wish for order updates with a key that may not: typed, for clients wait for that."""
+    code = ErrorCode.SCOPE_MISSING
+    message = 'This API key is without the scope "orders"'
+    members = {"type": "subscribe_orders", "status": "error", "code": code.name, "message": message}
     return _reply(members, request.request_id)
 
 

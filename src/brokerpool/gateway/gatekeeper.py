@@ -28,7 +28,7 @@ class Caller(NamedTuple):
     scopes: frozenset[Scope]
 
 
-_OWNER = Caller(OWN, "BROKERPOOL_API_KEY", frozenset(Scope))
+_OWNER = Caller(OWN, "BROKERPOOL_API_KEY", frozenset(Scope) - {Scope.ORDERS})
 
 
 class KeyHolder(Protocol):
@@ -68,7 +68,7 @@ class Gatekeeper:
 
     A right key gets in from everywhere and at all times: the look at it comes before the lock-out of its
     address, so that nobody who guesses can keep others out. The key in BROKERPOOL_API_KEY is the operator's:
-    it allows everything and has no share but the whole.
+    it allows everything, orders only where that was set, and has no share but the whole.
     """
 
     def __init__(
@@ -78,12 +78,17 @@ class Gatekeeper:
         limits: KeyLimits,
         journal: Journal,
         clock: Callable[[], float],
+        *,
+        own_orders: bool = False,
     ) -> None:
         """`check` finds the keys of the database, in memory; an empty `own_key` is none.
+
+        `own_orders` adds the scope "orders" to those of `own_key`.
 
         What `check` raises comes through: a key that cannot be looked up is not called wrong, nor counted.
         """
         self._own = _digest(own_key) if own_key else None
+        self._owner = _OWNER._replace(scopes=frozenset(Scope)) if own_orders else _OWNER
         self._check = check
         self._limits = limits
         self._journal = journal
@@ -197,7 +202,7 @@ class Gatekeeper:
         if len(text) > LONGEST:
             return None
         if self._own is not None and hmac.compare_digest(_digest(text), self._own):
-            return _OWNER
+            return self._owner
         key = self._check(text)
         return None if key is None else Caller(key.id, key.name, key.scopes)
 

@@ -24,6 +24,8 @@ from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
+from brokerpool.gateway.order_updates import OrderUpdates
+from brokerpool.gateway.orders.carrier import OrderCarrier
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_origin import RequestOrigin
@@ -35,6 +37,7 @@ from brokerpool.gateway.rest.explanations import explanations
 from brokerpool.gateway.rest.health_endpoints import health
 from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
+from brokerpool.gateway.rest.order_endpoints import OrderEndpoints
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
@@ -73,8 +76,11 @@ class Gateway:
         instruments: InstrumentLists,
         persistence: Persistence | None = None,
         certificate: Certificate | None = None,
+        orders: OrderCarrier | None = None,
     ) -> None:
         """`apis` answer what the feed does not; `instruments` keeps the upstream's book up to date.
+
+        `orders` carries the calls that the gateway does not answer itself; without it they get 404.
 
         `persistence` is the opened database side; without it only the settings' key is valid. The gateway
         ends all of them when it closes.
@@ -87,6 +93,7 @@ class Gateway:
         self.instruments = instruments
         self._persistence = persistence
         self._certificate = certificate
+        self._orders = orders
         self._limits = SessionLimits(
             auth_seconds=settings.auth_grace_seconds,
             buffer_bytes=settings.client_buffer_bytes,
@@ -100,6 +107,7 @@ class Gateway:
             KeyLimits(settings.max_clients_per_key, settings.max_symbols_per_key, *settings.key_rate),
             upstream.journal,
             time.monotonic,
+            own_orders=settings.api_key_orders == "yes",
         )
         self._origin_rules = self._origin_rules_of(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
@@ -116,6 +124,8 @@ class Gateway:
         upstream.listen(self._fanout)
         self._feed_status = FeedStatus(upstream, self._fanout)
         upstream.listen(self._feed_status)
+        self._order_updates = OrderUpdates(upstream)
+        upstream.listen(self._order_updates)
         self._refusals = RefusalLog()
         self._cleanup = DeferredCleanup()
         self._slots: ConnectionSlots[Session] = ConnectionSlots(settings.max_clients, 0)
@@ -167,7 +177,10 @@ class Gateway:
         _uvicorn.addFilter(self._strangers)
         self.instruments.start()
         origin_rules = self._origin_rules_of(settings.http_host)
-        app = application(self._market(), self.stats, self.upstream.journal, origin_rules, self._slowest)
+        market = self._market()
+        app = application(market, self.stats, self.upstream.journal, origin_rules, self._slowest)
+        if self._orders is not None:
+            app.router.default = OrderEndpoints(self._orders, market.access, app.router.default)
         slots: ConnectionSlots[Connection] = ConnectionSlots(settings.max_clients, SPARE)
         app.include_router(health(self._health.verdict))
         app.include_router(explanations(self.upstream, self._clients))
@@ -211,6 +224,10 @@ class Gateway:
             **pool,
             "http": seed | http,
             "gateway": self._fanout.stats(),
+            "orders": {
+                **(self._orders.stats() if self._orders is not None else {}),
+                **self._order_updates.stats(),
+            },
             "access": {
                 **self._gatekeeper.stats(),
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
@@ -235,6 +252,7 @@ class Gateway:
             await self._links.close(GOING_AWAY, f"the gateway stops; reconnect in {seconds} s")
         self._cleanup.close()
         self._feed_status.close()
+        self._order_updates.close()
         self._fanout.close()
         self._broadcast.close()
         if self._warm_up is not None:
@@ -276,6 +294,7 @@ class Gateway:
             self._slots,
             self._strangers,
             self._clients,
+            self._order_updates,
             user_agent=remembered(headers.get("User-Agent", ""), LONGEST_AGENT),
             came=lambda peer: self._origin_rules.came(peer, headers).address,
             make_room=self._persistence.make_room if self._persistence is not None else lambda: False,

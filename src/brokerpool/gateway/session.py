@@ -20,6 +20,7 @@ from brokerpool.gateway.deferred_cleanup import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.lockout import network
+from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_queue import RequestQueue, Steps
 from brokerpool.gateway.stranger_log import StrangerLog
@@ -83,6 +84,7 @@ class Session(LinkHandler):
         slots: ConnectionSlots[Session],
         strangers: StrangerLog,
         clients: Clients,
+        order_updates: OrderUpdates,
         *,
         user_agent: str = "",
         came: Callable[[str], str] = str,
@@ -104,6 +106,7 @@ class Session(LinkHandler):
         self._strangers = strangers
         self._stranger = SlidingSum(1.0)
         self._clients = clients
+        self._order_updates = order_updates
         self._user_agent = user_agent
         self._came = came
         self._make_room = make_room
@@ -155,12 +158,14 @@ class Session(LinkHandler):
     def paused(self) -> None:
         self._requests.hold()
         self._fanout.pause(self._subscriber)
+        self._order_updates.pause(self._link)
         seconds = self._limits.stuck_seconds
         self._until_read = self._close_in(seconds, SLOW_CONSUMER, "the client does not read")
 
     def resumed(self) -> None:
         if self._until_read is not None:
             self._until_read.cancel()
+        self._order_updates.resume(self._link)
         self._requests.go_on(self._fanout.resume(self._subscriber))
 
     def closed(self, code: int, reason: str) -> None:
@@ -173,6 +178,7 @@ class Session(LinkHandler):
         if self._until_read is not None:
             self._until_read.cancel()
         self._requests.close()
+        self._order_updates.unsubscribe(self._link)
         if self._caller is not None:
             self._gatekeeper.leave(self._caller, self)
         self._cleanup.add(self._fanout.forget(self._subscriber))
@@ -240,7 +246,7 @@ class Session(LinkHandler):
             case client_requests.SupportedBrokers():
                 self._reply(client_replies.supported_brokers(SUPPORTED_BROKERS))
             case client_requests.Orders():
-                self._reply(client_replies.orders(request))
+                self._want_orders(request)
 
     def _authenticate(self, api_key: str | None) -> None:
         if api_key is None:
@@ -261,10 +267,22 @@ class Session(LinkHandler):
         if caller != self._caller:
             self._clients.came(self._number, caller.name, address, self._user_agent)
         self._caller = caller
+        if Scope.ORDERS not in caller.scopes:
+            self._order_updates.unsubscribe(self._link)
         self._slots.answer(self)
         self._fanout.admit(self._subscriber)
         self._until_authenticated.cancel()
         self._reply(client_replies.authenticated(self._upstream.name, USER_ID))
+
+    def _want_orders(self, request: client_requests.Orders) -> None:
+        if not request.wanted:
+            self._order_updates.unsubscribe(self._link)
+        elif self._caller is None or Scope.ORDERS not in self._caller.scopes:
+            self._reply(client_replies.orders_refused(request))
+            return
+        self._reply(client_replies.orders(request))
+        if request.wanted:
+            self._order_updates.subscribe(self._link)
 
     def _room(self) -> Room:
         held, most = self.symbols, self._limits.max_symbols

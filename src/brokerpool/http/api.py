@@ -111,6 +111,20 @@ class BrokerApi:
         found.update((wanted[key], Quoted(tick, live=False)) for key, tick in asked.items())
         return found
 
+    async def depth(self, instrument: Instrument | str) -> Quoted | None:
+        """Return one instrument's quote with its order book, None where the broker does not know it.
+
+        It is one of `quotes`, but at brokers whose quotes have no book: there it is a call of its own.
+        """
+        instrument = argument_checks.instrument(instrument)
+        ask = partial(self._codec.depth, self._codec.key(instrument))
+        if isinstance(self._fresh(instrument), DepthTick) or (kind := ask()) is None:
+            return (await self.quotes(instrument)).get(instrument)
+        answer = await self._asked(lambda: ask() or kind, share=True)
+        received_ms = int(self._wall_clock() * 1000)
+        tick = self._understood(self._codec.read_depth, answer, instrument, received_ms)
+        return None if tick is None else Quoted(tick, live=False)
+
     async def history(
         self, instrument: Instrument | str, interval: str, start: datetime, end: datetime
     ) -> list[Candle]:

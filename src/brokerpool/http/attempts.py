@@ -199,9 +199,8 @@ class Attempts:
                     raise self._refusals.failed(call, failure) from None
                 assert response is not None  # no failure, so there is an answer
                 if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not call.safe:
-                    raise self._refusals.in_doubt(
-                        call, f"was answered with {response.status}", response.status
-                    )
+                    what = f"was answered with {response.status}"
+                    raise self._refusals.in_doubt(call, what, response.status, response.body)
                 return response
 
     async def _login_renewed(self, call: Call, refusal: Response) -> bool:

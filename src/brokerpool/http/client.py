@@ -59,6 +59,7 @@ class BrokerClient:
         name: str | None = None,
         pool_connections: int = 10,
         pool_maxsize: int = 20,
+        order_connections: int = 0,
         max_retries: int = 3,
         backoff_factor: float = 0.5,
         retry_statuses: Collection[int] = (429, 500, 502, 503, 504),
@@ -83,10 +84,10 @@ class BrokerClient:
         """Make a client; nothing is dialled before the first call.
 
         The `name` stands in errors, logs and statistics; without one it is the host's.
-        `pool_connections` is the number of hosts, `pool_maxsize` that of connections to each. `timeout`
-        spans waiting, dialling and all attempts; `max_wait` is the part that may pass in the queue, where
-        each lane holds `max_waiting` calls. `keep_alive` is how many seconds an idle connection is kept:
-        a little less than the broker keeps it.
+        `pool_connections` is the number of hosts, `pool_maxsize` that of connections to each; calls of the
+        QUERY lane leave `order_connections` of them to the others. `timeout` spans waiting, dialling and all
+        attempts; `max_wait` is the part that may pass in the queue, where each lane holds `max_waiting`
+        calls. `keep_alive` is how many seconds an idle connection is kept: a little less than the broker.
 
         `proof` makes the headers that prove the credentials of the `login`, which other pools of the account
         may share; its provider is asked after an answer that `refuses` them. `reconcile` asks the broker what
@@ -125,6 +126,7 @@ class BrokerClient:
         argument_checks.whole("max_retries", max_retries, 0)
         argument_checks.whole("pool_connections", pool_connections, 1)
         argument_checks.whole("pool_maxsize", pool_maxsize, 1)
+        argument_checks.whole("order_connections", order_connections, 0)
         argument_checks.whole("max_waiting", max_waiting, 0)
         argument_checks.whole("max_body_bytes", max_body_bytes, 1)
         if egress is not None and source_address is not None:
@@ -146,7 +148,13 @@ class BrokerClient:
         limiter = RateLimiter(limits or RateLimits())
         self._attempts = Attempts(
             name,
-            queue=Queue(limiter, size=pool_maxsize, max_waiting=max_waiting, max_hosts=pool_connections),
+            queue=Queue(
+                limiter,
+                size=pool_maxsize,
+                max_waiting=max_waiting,
+                max_hosts=pool_connections,
+                order_slots=order_connections,
+            ),
             limiter=limiter,
             policy=RetryPolicy(
                 self._random,

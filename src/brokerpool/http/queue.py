@@ -64,16 +64,23 @@ class Queue:
     A slot goes from hand to hand: a newcomer gets one only when nobody before it could use it. A ticket
     whose group has no permission by the rate limit lets others pass, but none of its own group, so neither
     a heavy call nor a more urgent lane is starved. Each lane holds up to `max_waiting` tickets, and so
-    waiting queries never take an order's place. Counts are exact after any sequence of calls.
+    waiting queries never take an order's place. Nor do running ones take the last `order_slots` of a host:
+    these are for CANCEL and PLACE, which then need not wait until a slow query ends. Counts are exact after
+    any sequence of calls.
     """
 
-    def __init__(self, limiter: RateLimiter, *, size: int, max_waiting: int, max_hosts: int) -> None:
+    def __init__(
+        self, limiter: RateLimiter, *, size: int, max_waiting: int, max_hosts: int, order_slots: int = 0
+    ) -> None:
         if size < 1 or max_waiting < 0 or max_hosts < 1:
             raise ValueError("a queue needs at least one slot, one host and no less than 0 places to wait")
+        if not 0 <= order_slots < size:
+            raise ValueError(f"of {size} slots, {order_slots} cannot be kept for orders: a query needs one")
         self._limiter = limiter
         self.size = size
         self.max_waiting = max_waiting
         self._max_hosts = max_hosts
+        self._order_slots = order_slots
         #: Least recently used first.
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
         self._queues: dict[tuple[Lane, str, str], OrderedDict[Ticket, None]] = {}
@@ -115,7 +122,7 @@ class Queue:
     def take(self, ticket: Ticket, now: float) -> bool:
         """Give a ticket its slot and permission at once, if nobody waits and both are there."""
         host = self._hosts[ticket.host]
-        if self._queues or not host.idle:
+        if self._queues or not self._has_slot(ticket):
             return False
         if not self._limiter.unlimited(ticket.group, now):
             if self._limiter.delay(ticket.group, ticket.weight, now) > 0:
@@ -151,7 +158,7 @@ class Queue:
             return math.inf
         delays: dict[str, float] = {}
         for ticket in self._heads():
-            if ticket.group not in delays and self._hosts[ticket.host].idle:
+            if ticket.group not in delays and self._has_slot(ticket):
                 delays[ticket.group] = self._limiter.delay(ticket.group, ticket.weight, now)
         return min(delays.values(), default=math.inf)
 
@@ -237,12 +244,16 @@ class Queue:
     def _next(self, now: float) -> Ticket | None:
         held_up = set()
         for ticket in self._heads():
-            if ticket.group in held_up or not self._hosts[ticket.host].idle:
+            if ticket.group in held_up or not self._has_slot(ticket):
                 continue
             if self._limiter.delay(ticket.group, ticket.weight, now) <= 0:
                 return ticket
             held_up.add(ticket.group)
         return None
+
+    def _has_slot(self, ticket: Ticket) -> bool:
+        kept = self._order_slots if ticket.lane is Lane.QUERY else 0
+        return len(self._hosts[ticket.host].idle) > kept
 
     def _reserve(self, ticket: Ticket, now: float) -> None:
         self._limiter.reserve(ticket.group, ticket.weight, now)

@@ -113,14 +113,16 @@ class Refusals:
         text = f"{text} {where}. {self._state(call)}"
         return CallFailedError(text, code=ErrorCode.CALL_TIMED_OUT, sent=call.in_doubt)
 
-    def in_doubt(self, call: Call, what: str, status: int | None = None) -> OutcomeUnknown:
+    def in_doubt(
+        self, call: Call, what: str, status: int | None = None, answer: bytes = b""
+    ) -> OutcomeUnknown:
         """A call that changes something was sent and has no clear answer."""
         self._tally.outcomes_unknown += 1
         reconcile = None
         if self._hooks.reconciles and call.order_tag is not None:
             reconcile = partial(self._asked, call.order_tag)
         text = f"{self._name}: {call.label} (tag {call.order_tag}) {what}."
-        return OutcomeUnknown(text, tag=call.order_tag, status=status, reconcile=reconcile)
+        return OutcomeUnknown(text, tag=call.order_tag, status=status, answer=answer, reconcile=reconcile)
 
     # -- inside -------------------------------------------------------------------------------------------
 

@@ -36,8 +36,8 @@ class GatewaySettings(Group):
         alias="BROKERPOOL_API_KEY",
         min_length=16,
         max_length=256,
-        description="A key that allows everything at the gateway, made up by yourself; not needed where"
-        " `brokerpool keys create` has made some.",
+        description="A key that allows everything at the gateway but orders, made up by yourself; not needed"
+        " where `brokerpool keys create` has made some.",
     )
     api_rate_limit: RateLimit = Field(
         "50 per second",

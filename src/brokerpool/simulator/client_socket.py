@@ -265,11 +265,15 @@ class ClientSocket(LinkHandler):
             self._venue.ledger.malformed_requests += 1
         self._send_error(outcome.error or "")
 
-    def _send_error(self, text: str) -> None:
+    def say(self, text: bytes) -> None:
+        """Send a text message, also one that nobody asked for; a client that does not read gets none."""
         # Also answers are not stored for a client that sends and never reads.
         if not self._paused and self.link is not None:
-            self.link.send_text(self._wire.error(text))
+            self.link.send_text(text)
             self._last_sent = self._loop.time()
+
+    def _send_error(self, text: str) -> None:
+        self.say(self._wire.error(text))
 
     def _send_owed(self) -> None:
         if self._venue.faults.muted(self.number):

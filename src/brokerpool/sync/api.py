@@ -45,6 +45,10 @@ class BrokerApi(Twin):
         """Return all that is known, the order book included."""
         return self._loop.run(self._api.quotes(argument_checks.instruments(instruments)), self._timeout)
 
+    def depth(self, instrument: Instrument | str) -> Quoted | None:
+        """Return one instrument's quote with its order book, None where the broker does not know it."""
+        return self._loop.run(self._api.depth(argument_checks.instrument(instrument)), self._timeout)
+
     def history(
         self, instrument: Instrument | str, interval: str, start: datetime, end: datetime
     ) -> list[Candle]:

@@ -198,11 +198,11 @@ class OpenAlgoWire(Wire):
             token = f"{item.get('exchange')}:{item.get('symbol')}"
             wanted = self._wanted.get(token)
             mode = asked or _mode(item.get("mode")) or wanted
-            if wanted is None or mode is not wanted:
+            if wanted is not None and mode is not wanted:
                 continue  # of a wish that is not the last one
             if item.get("status") == "success":
                 accepted.append(token)
-                released += [(token, old) for old in sorted(self._held[token]) if old is not wanted]
+                released += [(token, old) for old in sorted(self._held.get(token, ())) if old is not wanted]
             else:
                 refused.setdefault(_words(item), []).append(token)
         if accepted:
@@ -215,8 +215,7 @@ class OpenAlgoWire(Wire):
 
     def _feed_status(self, said: Mapping[str, Any]) -> None:
         """Read a brokerpool's news: of the whole feed, or of one symbol."""
-        token = f"{said.get('exchange')}:{said.get('symbol')}"
-        tokens = [token] if token in self._wanted else []
+        tokens = [f"{said['exchange']}:{said['symbol']}"] if {"exchange", "symbol"} <= said.keys() else []
         words = _words(said)
         match said.get("status"):
             case "stale" if tokens:

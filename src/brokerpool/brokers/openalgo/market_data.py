@@ -1,8 +1,8 @@
 """Market data of OpenAlgo's many brokers, whose members and types vary, as ticks; pure.
 
-A frame whose members have the types of the protocol is read in one step. Any other is mended member by
-member: numbers in texts, whole numbers with a point, levels without their orders. What is missing stays 0 or
-empty, and so does a quantity that is no whole number.
+A frame whose members have the types of the protocol is read in one step, numbers in texts and whole ones with
+a point included. Any other is mended member by member: levels without their orders, times in words. What is
+missing stays 0 or empty, and so does a quantity that is no whole number.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 #: A larger number is no quantity, and would not leave in JSON again.
 _MOST = 2**53
+#: Above all prices, and below what is no number.
+_HUGE = 1e300
 #: Epoch seconds, milliseconds and microseconds, told apart by their magnitude: from 1973 to the year 5138.
 _FIRST_SECOND, _FIRST_MS, _FIRST_US, _END = 10**8, 10**11, 10**14, 10**17
 
-_Price = float | None
+_Price = Annotated[float, Meta(ge=-_HUGE, le=_HUGE)] | None
 _Quantity = Annotated[int, Meta(ge=-_MOST, le=_MOST)] | None
 _Moment = int | float | None
 
@@ -84,7 +86,7 @@ class Frame(msgspec.Struct, tag_field="type", tag="market_data", gc=False):
     stale: bool = False
 
 
-_decode = msgspec.json.Decoder(Frame).decode
+_decode = msgspec.json.Decoder(Frame, strict=False).decode
 
 
 def read(message: str | bytes) -> Frame:
@@ -93,8 +95,12 @@ def read(message: str | bytes) -> Frame:
     book = frame.data.depth
     if book is not None:
         for level in book.buy + book.sell:
-            if not (-_MOST <= level.quantity <= _MOST and -_MOST <= level.orders <= _MOST):
-                raise ValueError("a level with a number beyond all quantities")
+            if not (
+                -_MOST <= level.quantity <= _MOST
+                and -_MOST <= level.orders <= _MOST
+                and -_HUGE <= level.price <= _HUGE
+            ):
+                raise ValueError("a level with a number beyond all quantities or prices")
     return frame
 
 

@@ -91,6 +91,23 @@ class _Quotes(msgspec.Struct):
     results: list[_Result] = []
 
 
+class _Level(msgspec.Struct, gc=False):
+    price: float
+    quantity: float
+
+
+class _Depth(_Quote, gc=False):
+    ltq: float | None = None
+    totalbuyqty: float | None = None
+    totalsellqty: float | None = None
+    bids: list[_Level] = []
+    asks: list[_Level] = []
+
+
+class _DepthAnswer(msgspec.Struct):
+    data: _Depth
+
+
 class _Row(msgspec.Struct, gc=False):
     timestamp: float
     open: float
@@ -108,7 +125,7 @@ class _History(msgspec.Struct):
 class OpenAlgoRest(RestCodec):
     """The REST of one OpenAlgo, under the account's key; `repr` and errors do not show it.
 
-    Quotes have the best bid and offer without their quantities, for `multiquotes` tells no more.
+    Quotes of many have the best bid and offer without their quantities, for `multiquotes` tells no more.
     """
 
     name = "openalgo"
@@ -175,6 +192,30 @@ class OpenAlgoRest(RestCodec):
             )
             for key, i, ltp, quote in self._told(answer)
         }
+
+    def depth(self, key: str) -> RestRequest:
+        """Ask for one instrument's order book, which `multiquotes` does not have."""
+        exchange, _, symbol = key.partition(":")
+        return self._post("depth", "quote", symbol=symbol, exchange=exchange)
+
+    def read_depth(self, answer: RestAnswer, instrument: Instrument, received_ms: int) -> DepthTick | None:
+        """Return the quote with its book, in which a level's orders are not told."""
+        book = read_data(answer, _DepthAnswer).data
+        if book.ltp is None:
+            return None
+        return DepthTick(
+            instrument,
+            book.ltp,
+            received_ms,
+            *_prices(book),
+            volume=_whole(book.volume),
+            last_trade_quantity=_whole(book.ltq),
+            total_buy_quantity=_whole(book.totalbuyqty),
+            total_sell_quantity=_whole(book.totalsellqty),
+            oi=_whole(book.oi),
+            buy=_levels(book.bids),
+            sell=_levels(book.asks),
+        )
 
     # -- candles ------------------------------------------------------------------------------------------
 
@@ -298,6 +339,10 @@ def _prices(quote: _Quote) -> tuple[float, float, float, float]:
 
 def _best(price: float | None) -> tuple[DepthLevel, ...]:
     return (DepthLevel(price, 0, 0),) if price else ()
+
+
+def _levels(levels: Sequence[_Level]) -> tuple[DepthLevel, ...]:
+    return tuple(DepthLevel(level.price, _whole(level.quantity), 0) for level in levels)
 
 
 def _whole(number: float | None) -> int:

@@ -45,4 +45,4 @@ class OpenAlgoBook(TokenBook):
         return self.token(named(instrument)) is not None
 
     def __repr__(self) -> str:
-        return super().__repr__() if len(self) else "<OpenAlgoBook without a list>"
+        return f"<OpenAlgoBook {len(self)} instruments>" if len(self) else "<OpenAlgoBook without a list>"

@@ -86,7 +86,7 @@ class ZerodhaFeed(FullAccount):
 
     def wire(self) -> KiteWire:
         """Return a new wire for a new socket."""
-        return KiteWire()
+        return KiteWire(lambda token: self.book.instrument(token))  # of the day on which it is asked
 
     def __repr__(self) -> str:
         return f"<ZerodhaFeed {urlsplit(self._ws_url).hostname}, {len(self.book)} instruments>"

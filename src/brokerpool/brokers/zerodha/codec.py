@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
+from brokerpool.brokers.zerodha.order_updates import InstrumentOf, order_update
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -55,7 +56,9 @@ _SIGNALS = {"error": SignalKind.REFUSED, "order": SignalKind.ORDER_UPDATE, "mess
 class KiteWire(Wire):
     """Reads and writes the messages of one Kite socket, with the meanings of kiteconnect 5.2.2."""
 
-    def __init__(self) -> None:
+    def __init__(self, instrument_of: InstrumentOf = lambda token: None) -> None:
+        """`instrument_of` knows the symbols of orders, which need not be subscribed."""
+        self._instrument_of = instrument_of
         self.skipped = {"unknown_token": 0, "unknown_length": 0, "truncated": 0}
         self.signals: list[Signal] = []
         self._sessions: dict[int, _Session] = {}
@@ -78,7 +81,7 @@ class KiteWire(Wire):
 
     def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
         """Classify `{"type": "error" | "order" | "message", "data": ..}`: Kite's ticks are binary."""
-        self.signals.append(_signal(message))
+        self.signals.append(_signal(message, self._instrument_of))
         return []
 
     def farewell(self, code: int, reason: str) -> Farewell:
@@ -362,7 +365,7 @@ def _ltp_words(count: int) -> Callable[[bytes], tuple[int, ...]]:
     return struct.Struct(">" + "xxIi" * count).unpack
 
 
-def _signal(text: str) -> Signal:
+def _signal(text: str, instrument_of: InstrumentOf) -> Signal:
     try:
         message = msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -372,7 +375,8 @@ def _signal(text: str) -> Signal:
     kind, data = message.get("type"), message.get("data")
     known = _SIGNALS.get(kind, SignalKind.UNKNOWN) if isinstance(kind, str) else SignalKind.UNKNOWN
     if known is SignalKind.ORDER_UPDATE:
-        return Signal(known, text)
+        update = order_update(data, instrument_of) if isinstance(data, dict) else None
+        return Signal(known, update) if update else Signal(SignalKind.UNKNOWN, text[:LONGEST_TEXT])
     return Signal(known, (data if isinstance(data, str) else text)[:LONGEST_TEXT])
 
 

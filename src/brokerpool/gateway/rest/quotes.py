@@ -40,7 +40,8 @@ def quotes(market: Market) -> APIRouter:
     async def _quotes(body: SymbolRequest, request: Request) -> Response:
         """Prices, volume and open interest of one symbol."""
         market.admit(request, body.apikey)
-        quoted = await _quoted(market, body.instrument)
+        instrument = market.listed(body.instrument)
+        quoted = _known((await market.api.quotes([instrument])).get(instrument), instrument)
         return json_response(QuoteAnswer(answers.quote(quoted.tick), answers.live(quoted)))
 
     @router.post("/multiquotes", responses=answered(MultiQuotesAnswer))
@@ -75,15 +76,14 @@ def quotes(market: Market) -> APIRouter:
     async def _depth(body: SymbolRequest, request: Request) -> Response:
         """A quote with the five best levels of each side of the order book."""
         market.admit(request, body.apikey)
-        quoted = await _quoted(market, body.instrument)
+        instrument = market.listed(body.instrument)
+        quoted = _known(await market.api.depth(instrument), instrument)
         return json_response(DepthAnswer(answers.depth(quoted.tick), answers.live(quoted)))
 
     return router
 
 
-async def _quoted(market: Market, instrument: Instrument) -> Quoted:
-    found = await market.api.quotes([market.listed(instrument)])
-    quoted = found.get(instrument)
+def _known(quoted: Quoted | None, instrument: Instrument) -> Quoted:
     if quoted is None:
         raise RequestRefusedError(
             HTTPStatus.BAD_REQUEST,

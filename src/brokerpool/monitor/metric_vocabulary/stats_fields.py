@@ -11,6 +11,7 @@ from brokerpool.monitor.metric_vocabulary.accounts import ACCOUNTS
 from brokerpool.monitor.metric_vocabulary.broker import BROKER
 from brokerpool.monitor.metric_vocabulary.database import DATABASE
 from brokerpool.monitor.metric_vocabulary.gateway import GATEWAY
+from brokerpool.monitor.metric_vocabulary.orders import ORDERS
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
 
 GAUGE, COUNTER, HISTOGRAM, TEXT = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM, Kind.TEXT
@@ -346,6 +347,7 @@ SECTIONS = {
         ("websocket.per_connection[connection account]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", GATEWAY),
+        ("orders", "Orders", ORDERS),
         ("access", "Access to the gateway", _ACCESS),
         ("database", "The database and its pool", DATABASE),
         ("broker", "The account at the broker", BROKER),

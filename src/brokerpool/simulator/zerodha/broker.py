@@ -11,6 +11,7 @@ from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_front import Limits, Wire
 from brokerpool.simulator.listings import Naming
+from brokerpool.simulator.orders import Order
 from brokerpool.simulator.zerodha import instruments, json_shapes, wire
 from brokerpool.simulator.zerodha.http import KiteApi
 from brokerpool.simulator.zerodha.login import KiteLogin
@@ -69,6 +70,7 @@ class KiteSimulator(SimulatedBroker):
             self.market.quotes,
             history=self._history,
             orders=self.orders,
+            order_changed=self.tell_order,
             rates=self._rates,
             ledger=self._ledger,
             accepts=self._accepts,
@@ -91,6 +93,13 @@ class KiteSimulator(SimulatedBroker):
     def login_page(self) -> str:
         """Return the address at which a person's browser begins to log in."""
         return f"{self.login_url}?v=3&api_key={self.api_key}"
+
+    def tell_order(self, order: Order) -> None:
+        """Tell every socket what has become of an order, as Kite does wherever the order was placed."""
+        told = {"user_id": json_shapes.USER_ID, **json_shapes.order(order)}
+        for socket in self._venue.sockets.values():
+            if not self.faults.muted(socket.number):
+                socket.say(wire.order_update(told))
 
     def _accepts(self, api_key: str, access_token: str) -> bool:
         right = (api_key, access_token) == (self.api_key, self.access_token)

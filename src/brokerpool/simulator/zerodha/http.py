@@ -18,7 +18,7 @@ from aiohttp import web
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import History
 from brokerpool.simulator.listings import Listing
-from brokerpool.simulator.orders import OrderBook
+from brokerpool.simulator.orders import Order, OrderBook
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.simulator.zerodha import intervals, json_shapes
@@ -46,6 +46,7 @@ class KiteApi:
         *,
         history: History,
         orders: OrderBook,
+        order_changed: Callable[[Order], None],
         rates: RequestRates,
         ledger: Ledger,
         accepts: Callable[[str, str], bool],
@@ -55,7 +56,7 @@ class KiteApi:
         self._quotes = quotes
         self._by_key = {listing.key: quotes[listing.token] for listing in listings}
         self._history = history
-        self._checkout = OrderDesk(orders, listings, quotes)
+        self._checkout = OrderDesk(orders, listings, quotes, order_changed)
         self._rates = rates
         self._ledger = ledger
         self._accepts = accepts

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.listings import Listing
-from brokerpool.simulator.orders import OrderBook, OrderChange, OrderError, OrderRequest
+from brokerpool.simulator.orders import Order, OrderBook, OrderChange, OrderError, OrderRequest
 from brokerpool.simulator.zerodha import json_shapes
 from brokerpool.simulator.zerodha.json_shapes import VARIETIES, failure, success
 
@@ -37,7 +37,15 @@ def _telling_errors(endpoint: _Endpoint) -> _Endpoint:
 class OrderDesk:
     """Takes, changes, cancels and shows orders; nothing is awaited between understanding and doing."""
 
-    def __init__(self, book: OrderBook, listings: Sequence[Listing], quotes: Mapping[int, Quote]) -> None:
+    def __init__(
+        self,
+        book: OrderBook,
+        listings: Sequence[Listing],
+        quotes: Mapping[int, Quote],
+        changed: Callable[[Order], None],
+    ) -> None:
+        """`changed` is told each order that was made, changed or cancelled, as it stands then."""
+        self._changed = changed
         self._book = book
         self._listings = {listing.key: listing for listing in listings}
         self._quotes = quotes
@@ -62,6 +70,7 @@ class OrderDesk:
         if variety not in VARIETIES:
             raise ValueError(f"invalid variety: {variety!r}; varieties: {', '.join(VARIETIES)}")
         order = self._book.place(variety, wanted, listing, last_price)
+        self._changed(order)
         return success({"order_id": order.order_id})
 
     @_telling_errors
@@ -70,14 +79,14 @@ class OrderDesk:
         change = await _form(request, OrderChange)
         variety, order_id = request.match_info["variety"], request.match_info["order_id"]
         listing, last_price = self._listing(self._book.states(order_id)[-1].request)
-        self._book.modify(variety, order_id, change, listing, last_price)
+        self._changed(self._book.modify(variety, order_id, change, listing, last_price))
         return success({"order_id": order_id})
 
     @_telling_errors
     async def cancel(self, request: web.Request) -> web.Response:
         """Cancel one order."""
         order_id = request.match_info["order_id"]
-        self._book.cancel(request.match_info["variety"], order_id)
+        self._changed(self._book.cancel(request.match_info["variety"], order_id))
         return success({"order_id": order_id})
 
     def _listing(self, wanted: OrderRequest) -> tuple[Listing, float]:

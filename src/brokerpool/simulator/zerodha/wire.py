@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -128,6 +128,11 @@ def malformed(kind: Malformation, records: Sequence[bytes]) -> bytes:
     if kind is Malformation.UNKNOWN_TOKEN:
         return frame([record[:2] + b"\xff\xff\xff\x01" + record[6:] for record in records])
     return frame([_COUNT.pack(len(record) - 1) + record[2:] + b"\x00" for record in records])
+
+
+def order_update(order: Mapping[str, object]) -> bytes:
+    """Return the text message that tells what has become of an order."""
+    return msgspec.json.encode({"type": "order", "data": order})
 
 
 def error(text: str) -> bytes:
