@@ -116,7 +116,7 @@ class RouterInspection:
     def _status(self, member: Member) -> AccountStatus:
         homes, guests = self._table.homes[member.number], self._table.guests[member.number]
         status = member.inspection.status()
-        away = sum(self._table.ways[i].guest is not None for i in homes) if member.troubled else 0
+        away = self._table.away[member.number]
         return status._replace(
             name=member.name,
             symbols=len(homes) - away + len(guests),
@@ -206,11 +206,12 @@ class RouterInspection:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _degraded(self) -> Iterator[Instrument]:
+        away: set[Instrument] = set().union(*self._table.guests)
         for member in self._members:
+            guests = self._table.guests[member.number]
             for instrument in member.inspection.degraded(len(self._table)):
-                way = self._table.ways.get(instrument)
-                # What two accounts carry is degraded where it is so at the last of them.
-                if way is not None and member.number == way.carriers[-1]:
+                # What two accounts carry is degraded where it is so at the last of them, as a guest.
+                if instrument in guests if instrument in away else instrument in self._table.ways:
                     yield instrument
 
 
