@@ -73,6 +73,8 @@ class RoutingMachine(RuleBasedStateMachine):
             ways = self.table.ways.items()
             assert set(self.table.homes[number]) == {i for i, way in ways if way.home == number}
             assert set(self.table.guests[number]) == {i for i, way in ways if way.guest == number}
+            away = [i for i, way in ways if way.home == number and way.guest is not None]
+            assert self.table.away[number] == len(away)
         assert all(way.home != way.guest for way in self.table.ways.values())
 
     @invariant()

@@ -35,6 +35,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     for owner in told["owners"]:
         yield f"wanted by:    {_owner(owner)}"
     yield f"mode:         {told['mode']}, the highest that anybody wants; priority {told['priority']}"
+    if told.get("route"):  # there are several accounts
+        yield f"account:      {told['account'] or 'none serves it'}"
     for connection in told["connections"]:
         fault = f"; last fault: {connection['last_fault']}" if connection["last_fault"] else ""
         yield (

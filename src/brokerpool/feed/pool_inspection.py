@@ -14,7 +14,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus, Owner
+from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.replica import Replica
 from brokerpool.feed.routing import Service
@@ -140,6 +140,10 @@ class Inspection:
             symbols,
             placement.capacity,
             self.cut_off(),
+            symbols_away=0,
+            max_connections=self._budget.max_sockets,
+            max_symbols_per_connection=placement.slot_size,
+            exchanges=(),
         )
 
     @property
@@ -177,6 +181,10 @@ class Inspection:
         last = self._replicas[-1].unplaced
         unplaced: Iterator[Instrument] = (i for i in self._replicas[0].unplaced if i in last)
         return list(islice(unplaced, most))
+
+    def guests(self, most: int) -> list[Guest]:
+        """Return nothing: every symbol is at home."""
+        return []
 
     def gaps(self, most: int) -> list[Gap]:
         """Return open gaps, in the order in which they were opened."""
@@ -231,4 +239,4 @@ def told(status: AccountStatus) -> dict[str, Any]:
     """Return how an account stands as statistics show it."""
     fields = status._asdict()
     del fields["login"]
-    return {**fields, "login_refused": status.login.refused}
+    return {**fields, "login_refused": status.login.refused, "exchanges": ",".join(status.exchanges)}

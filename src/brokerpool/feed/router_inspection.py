@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus, Owner
+from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_accounts import Member
@@ -116,12 +116,14 @@ class RouterInspection:
     def _status(self, member: Member) -> AccountStatus:
         homes, guests = self._table.homes[member.number], self._table.guests[member.number]
         status = member.inspection.status()
-        away = sum(self._table.ways[i].guest is not None for i in homes) if member.troubled else 0
+        away = self._table.away[member.number]
         return status._replace(
             name=member.name,
             symbols=len(homes) - away + len(guests),
             symbols_home=len(homes),
             symbols_down=max(0, min(status.symbols_down, len(homes)) - away),
+            symbols_away=away,
+            exchanges=tuple(sorted(member.exchanges)),
         )
 
     @property
@@ -167,6 +169,15 @@ class RouterInspection:
         """Return symbols that no connection of any account carries, though they are wanted."""
         return list(islice(self._degraded(), most))
 
+    def guests(self, most: int) -> list[Guest]:
+        """Return symbols that another account than their home carries, by account."""
+        every = (
+            Guest(instrument, self._members[self._table.ways[instrument].home].name, member.name)
+            for member in self._members
+            for instrument in self._table.guests[member.number]
+        )
+        return list(islice(every, most))
+
     def gaps(self, most: int) -> list[Gap]:
         """Return open gaps, in the order in which they were opened."""
         return self._delivery.gaps.first(most)
@@ -195,11 +206,12 @@ class RouterInspection:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _degraded(self) -> Iterator[Instrument]:
+        away: set[Instrument] = set().union(*self._table.guests)
         for member in self._members:
+            guests = self._table.guests[member.number]
             for instrument in member.inspection.degraded(len(self._table)):
-                way = self._table.ways.get(instrument)
-                # What two accounts carry is degraded where it is so at the last of them.
-                if way is not None and member.number == way.carriers[-1]:
+                # What two accounts carry is degraded where it is so at the last of them, as a guest.
+                if instrument in guests if instrument in away else instrument in self._table.ways:
                     yield instrument
 
 

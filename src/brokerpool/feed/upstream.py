@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus
+from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.refusals import Subscribed
@@ -36,6 +36,10 @@ class Inspector(Protocol):
 
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection carries, though they are wanted."""
+        ...
+
+    def guests(self, most: int) -> list[Guest]:
+        """Return symbols that another account than their home carries."""
         ...
 
     def gaps(self, most: int) -> list[Gap]:

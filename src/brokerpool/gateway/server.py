@@ -144,6 +144,7 @@ class Gateway:
             stored_keys=persistence.stored_keys if persistence is not None else list,
             keys_stored=(lambda: persistence.keys) if persistence is not None else (lambda: 0),
             clients_with=self._gatekeeper.clients_with,
+            orders_account=next((account.name for account in settings.accounts() if account.orders), ""),
         )
         self._broadcast = Broadcast(sources, upstream.journal)
         self._links: LinkServer | None = None
