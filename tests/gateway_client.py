@@ -11,6 +11,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.router import Router
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.persistence import Persistence
@@ -53,6 +54,8 @@ async def gateway(
 def pool_of(served_by: Gateway) -> WebSocketPool:
     """Return the pool that the gateway's upstream is, or that stands behind it."""
     upstream = served_by.upstream
+    if isinstance(upstream, Router):
+        return upstream._members[0].pool
     pool = upstream.pool if isinstance(upstream, LateUpstream) else upstream
     assert isinstance(pool, WebSocketPool)
     return pool
