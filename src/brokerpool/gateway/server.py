@@ -25,7 +25,7 @@ from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.order_updates import OrderUpdates
-from brokerpool.gateway.orders.carrier import OrderCarrier
+from brokerpool.gateway.orders.carrier import NOTHING, OrderCarrier
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_origin import RequestOrigin
@@ -225,7 +225,7 @@ class Gateway:
             "http": seed | http,
             "gateway": self._fanout.stats(),
             "orders": {
-                **(self._orders.stats() if self._orders is not None else {}),
+                **(self._orders.stats() if self._orders is not None else NOTHING),
                 **self._order_updates.stats(),
             },
             "access": {

@@ -31,6 +31,12 @@ ORDER_CONNECTIONS = 2
 #: Outcomes of a call: answered by the broker (the first two), or why there is no answer of the broker's.
 OUTCOMES = ("accepted", "rejected", "unknown", "failed", "not sent", "withdrawn")
 
+#: What `/stats` says where nothing is passed through.
+NOTHING: dict[str, Any] = {
+    "calls": {f"{lane.name.lower()} {outcome}": 0 for lane in Lane for outcome in OUTCOMES},
+    "queries_under_way": 0,
+}
+
 _numbers = itertools.count(1)
 
 
@@ -71,7 +77,7 @@ class OrderCarrier:
         self._most_queries = most_queries
         self._wall_clock = wall_clock
         self._queries = 0
-        self._ends = Counter({f"{lane.name.lower()} {outcome}": 0 for lane in Lane for outcome in OUTCOMES})
+        self._ends = Counter(NOTHING["calls"])
 
     async def carry(self, passage: Passage) -> Response:
         """Return the broker's answer, whatever its status.

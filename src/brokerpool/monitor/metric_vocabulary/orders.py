@@ -13,14 +13,14 @@ ORDERS = (
         "calls",
         "Calls that were passed through, by lane (cancel, place, query) and end: accepted and rejected are"
         " answers, unknown may have been carried out, failed are queries without an answer, not sent were"
-        " refused here, withdrawn are those of clients that left. Only where orders are passed through.",
+        " refused here, withdrawn are those of clients that left.",
         "calls_total",
     ),
     Field(
         "queries_under_way",
         GAUGE,
         "calls",
-        "Queries that were passed through and have no answer yet. Only where orders are passed through.",
+        "Queries that were passed through and have no answer yet.",
         "queries_under_way",
     ),
     Field("update_clients", GAUGE, "clients", "Clients that get order updates.", "update_clients"),
