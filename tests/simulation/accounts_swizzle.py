@@ -312,7 +312,9 @@ class _Party:
 
 
 def _may_dial(each: Account) -> bool:
-    return each.pool.connected and not each.pool._account.budget.wait(asyncio.get_running_loop().time())
+    connections = each.pool.get_pool_stats()["websocket"]["per_connection"]
+    all_live = bool(connections) and all(connection["state"] == "live" for connection in connections)
+    return all_live and not each.pool._account.budget.wait(asyncio.get_running_loop().time())
 
 
 def _not_among(left_out: set[int], instrument: Instrument) -> bool:

@@ -34,6 +34,8 @@ from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 from brokerpool.user_callbacks import Fence
 
+__all__ = ["Route", "Router"]
+
 #: Five times the period of the looks: the unit in which a `Watch` is told.
 _WATCH_SECONDS = 2.5
 

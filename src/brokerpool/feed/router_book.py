@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from brokerpool.instruments import Details, Instrument, Token, TokenBook, named
 
 #: Rows that are looked at in one turn of the event loop: a fraction of a millisecond.
-_SHARE = 500
+_SHARE = 300
 
 
 class Listing:
