@@ -80,8 +80,8 @@ is nearly always a misspelling.
 
 ACCOUNTS = """\
 What belongs to one account stands in a table of the TOML file, with `[[accounts]]` above it, or under a name
-of its own in the environment: BROKERPOOL_ACCOUNT_, the account's name in capital letters with `_` for `-`, and
-the member, as in `BROKERPOOL_ACCOUNT_DESK_2_API_KEY`. What stands in the environment goes before the same
+of its own in the environment: BROKERPOOL_ACCOUNT_, the account's name in capital letters with `_` for `-`,
+and the member, as in `BROKERPOOL_ACCOUNT_DESK_2_API_KEY`. What stands in the environment goes before the same
 member of a table, so that a table may leave its secrets to the environment. Beside accounts,
 `BROKERPOOL_BROKER` and the settings of [the broker](#the-broker) are a fault; those of the pool hold for each
 account's pool. [Two brokers](../how-to/two-brokers.md) has it step by step.

@@ -340,7 +340,7 @@ def test_an_account_that_cannot_carry_orders_or_is_not_there_ends_the_start() ->
     with pytest.raises(BrokerpoolError) as refused:
         asyncio.run(main("zerodha"))
     assert refused.value.code is ErrorCode.ORDERS_NOT_CARRIED
-    with pytest.raises(SettingsError, match="zerodha"):
+    with pytest.raises(SettingsError, match="BROKERPOOL_ORDERS_ACCOUNT is the name of no account"):
         asyncio.run(main("nobody"))
 
 

@@ -135,6 +135,7 @@ class HealthMonitor:
             database_opened=database.opened,
             certificate_left=None if ends is None else ends - now,
             accounts=tuple(_facts(account, now) for account in accounts),
+            unlisted_taken=upstream.book.takes_unlisted,
         )
         self._verdict = self._health.judge(facts)
         return self._verdict

@@ -44,6 +44,8 @@ class Facts(NamedTuple):
     certificate_left: float | None = None
     #: Every account, in order of preference; where there is one, what is above tells all of it.
     accounts: tuple[AccountFacts, ...] = ()
+    #: Whether instruments can be asked for that no list has.
+    unlisted_taken: bool = False
 
 
 class Code(Enum):
@@ -170,7 +172,7 @@ def _of_the_gateway(facts: Facts) -> dict[Code, str]:
     told: dict[Code, str] = {}
     if facts.stopping:
         told[Code.STOPPING] = "The gateway is stopping."
-    if not facts.instruments:
+    if not facts.instruments and not facts.unlisted_taken:
         told[Code.INSTRUMENTS_MISSING] = "The broker's instrument list is empty, so no symbol can be had."
     if facts.instruments_fault:
         told[Code.INSTRUMENTS_STALE] = (
