@@ -249,7 +249,7 @@ class _Party:
             late = [f"{i} {router.state(i)}" for i in expected if not scene.live([i])]
             self._report.problems.append(f"not within {within:.1f} s from another account: {late}")
         await asyncio.sleep(random.uniform(0, 5))
-        moved = [i for i in theirs if scene.live([i])]
+        moved = [i for i in theirs if router._table.ways[i].guest is not None and scene.live([i])]
         dials = len(failing.broker.ledger.dials)
         gaps = len(self._witness.holes)
         failing.broker.down = ""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from brokerpool import Instrument, Mode, PoolExhaustedError, UnknownInstrumentError, WebSocketPool
+from brokerpool.brokers.capacity import Limit, ModeRule
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.event_journal import Event
 from brokerpool.feed.gaps import Gap
@@ -188,6 +189,29 @@ async def test_what_an_account_lists_no_more_finds_its_home_at_another_or_is_giv
         assert router.demand.instruments() == (kept,)
         await scene.until(scene.live, 5)
         assert router.account(kept) == "second"
+
+
+@played
+async def test_a_mode_that_rises_and_has_no_room_at_home_moves_to_another_account_without_a_hole() -> None:
+    random, weighed = Random(2), ModeRule((Limit(4, (0, 1, 2, 4)),))
+    first = account("first", random, 4, places=4, connections=1, modes=weighed)
+    second = account("second", random, 4, places=4, connections=1, modes=weighed)
+    async with over([first, second]) as scene:
+        router, every = scene.router, scene.instruments
+        heard = Heard(router)
+        router.subscribe(every, Mode.LTP)
+        await scene.until(scene.live, 5)
+        assert router.want("b", every[:1], Mode.DEPTH).result().accepted == (every[0],)
+        await scene.until(lambda: router.account(every[0]) == "second", 10)
+        await scene.until(lambda: len(scene[0].pool.demand.instruments()) == 3, 10)
+        assert heard.opened == []
+        assert heard.rerouted_to == [(every[0], "second", "broker-second")]
+        (refused,) = router.want("b", every[1:2], Mode.DEPTH).result().refused
+        assert refused.code is ErrorCode.MAX_CAPACITY_REACHED
+        assert router.demand.mode(every[1]) is Mode.LTP, "it keeps the mode that it has"
+        router.release("b")
+        await scene.until(lambda: scene[1].broker.served() and scene.live(), 10)
+        assert scene[1].pool.demand.mode(every[0]) is Mode.LTP
 
 
 # -- away and home ----------------------------------------------------------------------------------------
