@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,9 +21,12 @@ from brokerpool.commands.account_plan import AccountPlan, spread
 from brokerpool.commands.connection_table import ConnectionTable
 from brokerpool.commands.console import statistics
 from brokerpool.feed.placement import fill_first
+from brokerpool.gateway.dashboard.snapshot import SYMBOLS as SYMBOLS_NAMED
+from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from tests.gateway_client import Client, client, gateway
+from tests.measuring import work
 from tests.rehearsal import until
 from tests.two_accounts import TwoAccounts, two_accounts
 
@@ -276,3 +280,31 @@ def test_plan_counts_what_each_account_of_the_running_gateway_has_placed(
 def test_a_text_that_is_no_symbol_is_refused_before_anything_is_planned() -> None:
     with pytest.raises(typer.BadParameter):
         plan.plan(["INFY"], empty=True)
+
+
+def test_a_picture_of_the_moment_takes_less_than_4_ms_while_3000_symbols_are_away_from_home() -> None:
+    async def main() -> None:
+        async with (
+            two_accounts({"symbols": 3000, "rate": 0}, symbols=1000, connections=3) as two,
+            client(two.served_by) as session,
+        ):
+            rows = [
+                {"symbol": row.tradingsymbol, "exchange": row.exchange} for row in two.brokers[0].listings
+            ]
+            await session.ask(action="subscribe", symbols=rows, mode=1)
+            await until(lambda: two.router.symbols_unserved == 0, seconds=20)
+            await two.refuse_login(0)
+            await until(lambda: two.router.accounts()[0].symbols_away == 3000, seconds=20)
+            await until(lambda: two.router.symbols_unserved == 0, seconds=20)
+            sources = two.served_by._broadcast._sources
+            gc.collect()
+            times = []
+            for _ in range(40):
+                with work() as picture:
+                    told = snapshot(sources, since=0.0, entries=())
+                times.append(picture.seconds)
+            assert len(told["guests"]) == SYMBOLS_NAMED, "the list is bounded"
+            print(f"a picture takes {min(times) * 1000:.1f} ms, {max(times) * 1000:.1f} ms at most")
+            assert min(times) < 0.004
+
+    asyncio.run(main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -105,7 +105,6 @@ class Inspection:
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the pool: the seed's three members first, one entry per connection last."""
         placement, budget = self._replicas[0].placement, self._budget
-        last = self._replicas[-1].unplaced
         return {
             "connections": sum(len(replica.connections) for replica in self._replicas),
             "total_symbols": len(placement),
@@ -114,7 +113,7 @@ class Inspection:
             "allowed_connections": budget.cap,
             "max_symbols_per_connection": placement.slot_size,
             "symbols_down": self.cut_off(),
-            "symbols_degraded": sum(i in last for i in self._replicas[0].unplaced),
+            "symbols_degraded": len([*self._unplaced()]),
             "symbols_mute": self._delivery.cadence.mute_symbols,
             "gaps_open": len(self._delivery.gaps),
             "gaps_total": self._delivery.gaps_total,
@@ -178,9 +177,7 @@ class Inspection:
 
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection carries, though they are wanted."""
-        last = self._replicas[-1].unplaced
-        unplaced: Iterator[Instrument] = (i for i in self._replicas[0].unplaced if i in last)
-        return list(islice(unplaced, most))
+        return list(islice(self._unplaced(), most))
 
     def guests(self, most: int) -> list[Guest]:
         """Return nothing: every symbol is at home."""
@@ -223,6 +220,11 @@ class Inspection:
         ]
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _unplaced(self) -> Iterable[Instrument]:
+        """Return what has no place in any replica."""
+        first, last = self._replicas[0].unplaced, self._replicas[-1].unplaced
+        return first if first is last else filter(last.__contains__, first)
 
     def _without(self, fails: Callable[[Connection], bool]) -> int:
         """Return how many symbols lack a connection in every replica; counted where one tells it all."""

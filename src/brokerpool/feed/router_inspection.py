@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Any
 
 from brokerpool.feed.demand import Demand
@@ -153,7 +153,7 @@ class RouterInspection:
             "capacity_used": taken / places,
             "max_symbols_per_connection": max(n["max_symbols_per_connection"] for n in every),
             "symbols_down": self.symbols_down,
-            "symbols_degraded": sum(1 for _ in self._degraded()),
+            "symbols_degraded": len([*self._degraded()]),
             "gaps_open": len(self._delivery.gaps),
             "gaps_total": self._delivery.gaps_total,
             "faults": dict(sum((Counter(n["faults"]) for n in every), Counter(self._fence.faults))),
@@ -206,13 +206,13 @@ class RouterInspection:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _degraded(self) -> Iterator[Instrument]:
-        away: set[Instrument] = set().union(*self._table.guests)
         for member in self._members:
-            guests = self._table.guests[member.number]
-            for instrument in member.inspection.degraded(len(self._table)):
-                # What two accounts carry is degraded where it is so at the last of them, as a guest.
-                if instrument in guests if instrument in away else instrument in self._table.ways:
-                    yield instrument
+            unplaced: Iterable[Instrument] = member.inspection.degraded(len(self._table))
+            # What two accounts carry is degraded where it is so at the last of them, as a guest.
+            for other, guests in enumerate(self._table.guests):
+                if other != member.number and guests:
+                    unplaced = filterfalse(guests.__contains__, unplaced)
+            yield from filter(self._table.ways.__contains__, unplaced)
 
 
 def _progress(state: SymbolState) -> int:

@@ -133,9 +133,9 @@ class HealthMonitor:
             stopping=self._stopping,
             database=database.fault,
             database_opened=database.opened,
-            unlisted_taken=upstream.book.takes_unlisted,
             certificate_left=None if ends is None else ends - now,
             accounts=tuple(_facts(account, now) for account in accounts),
+            unlisted_taken=upstream.book.takes_unlisted,
         )
         self._verdict = self._health.judge(facts)
         return self._verdict

@@ -42,10 +42,10 @@ class Facts(NamedTuple):
     database_opened: bool = True
     #: Seconds until the certificate ends; None where there is no TLS.
     certificate_left: float | None = None
-    #: Whether instruments can be asked for that no list has.
-    unlisted_taken: bool = False
     #: Every account, in order of preference; where there is one, what is above tells all of it.
     accounts: tuple[AccountFacts, ...] = ()
+    #: Whether instruments can be asked for that no list has.
+    unlisted_taken: bool = False
 
 
 class Code(Enum):

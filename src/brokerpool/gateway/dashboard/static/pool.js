@@ -1,5 +1,5 @@
-// The seed's picture come alive: connections side by side, what each carries, and the broker below them; of several
-// accounts one such picture each.
+// The seed's picture come alive: connections side by side, what each carries, and the broker below them;
+// of several accounts one such picture each.
 
 import { fillMeter, meter, several } from "./accounts.js";
 import { byId, facts, keyed, make, tone, write } from "./elements.js";
@@ -42,7 +42,8 @@ export function drawPool(snapshot, ticks, onOrder) {
     (account) => group(account.name),
     (part, account) => {
       const open = pool.per_connection.filter((connection) => connection.account === account.name);
-      const title = account.name === account.broker ? account.broker : `${account.broker}, account ${account.name}`;
+      const named = account.name === account.broker ? "" : `, account ${account.name}`;
+      const title = account.broker + named;
       draw(part.querySelector("ol"), open, account, title, "h4");
     },
   );
