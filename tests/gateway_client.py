@@ -47,7 +47,7 @@ async def gateway(
         if persistence is not None:
             await persistence.open()
         certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
-        served_by = compose(settings, account(broker), persistence, certificate)
+        served_by = compose(settings, account(broker), persistence=persistence, certificate=certificate)
         try:
             await served_by.start()
             yield broker, served_by

@@ -12,6 +12,7 @@ from typing import Any
 from brokerpool import BrokerpoolError, Instrument, Mode, TokenBook, WebSocketPool
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.explanation import AccountStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.refusals import Subscribed
@@ -127,6 +128,15 @@ class LateUpstream:
     def gap(self, instrument: Instrument) -> Gap | None:
         return self.pool.gap(instrument)
 
+    def broker(self, instrument: Instrument) -> str:
+        return self.pool.broker(instrument)
+
+    def account(self, instrument: Instrument) -> str:
+        return self.pool.account(instrument)
+
+    def accounts(self) -> Sequence[AccountStatus]:
+        return self.pool.accounts()
+
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:
         return self.pool.get_pool_stats()
 
@@ -176,3 +186,6 @@ class _Line(PoolListener):
 
     def filled(self, ticks: list[Tick]) -> None:
         self._later(partial(self._to.filled, ticks))
+
+    def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
+        self._later(partial(self._to.rerouted, instruments, account, broker))

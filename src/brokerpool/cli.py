@@ -111,6 +111,13 @@ def simulate(
     write_env: Annotated[
         Path | None, typer.Option(help="Write the settings that make `serve` use the simulator.")
     ] = None,
+    write_config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Add the simulator as an account to this TOML file; a second one to the same file makes a"
+            " gateway of two accounts."
+        ),
+    ] = None,
     faults: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,6 +145,7 @@ def simulate(
                 seed=seed,
                 replay=replay,
                 write_env=write_env,
+                write_config=write_config,
                 faults=faults or (),
                 redirect_url=redirect_url,
             )

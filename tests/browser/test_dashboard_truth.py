@@ -63,10 +63,11 @@ def test_a_dead_token_an_old_or_a_missing_list_and_a_database_that_is_away_are_t
         database = {"DATABASE_URL": f"sqlite:///{tmp_path}/test.db"}
         async with watched(2, settings=database) as (_, served_by, _, page):
             await sees(page, "#attention", "All is well")
-            served_by.instruments.fault = "the broker answered 503"
+            refresh = served_by.instruments._refreshes["zerodha"]
+            refresh.fault = "the broker answered 503"
             await sees(page, "#attention", "503")
             await stands_on_top(page, served_by, "instruments_stale")
-            served_by.instruments.fault = ""
+            refresh.fault = ""
             await sees(page, "#attention", "All is well")
             feed = pool_of(served_by).feed
             assert isinstance(feed, ZerodhaFeed)

@@ -5,16 +5,10 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import logging
 import sys
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -30,6 +24,7 @@ from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedFeed
 from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.nemesis import Nemesis
+from tests.simulation.seeds import Report, errors_noted, play_seeds
 from tests.simulation.witness import Witness
 
 CHAOS_SECONDS = 120.0
@@ -41,61 +36,18 @@ CLOSE_SECONDS = 3.0
 MAX_STEPS = 200_000
 
 
-@dataclass(slots=True)
-class Report:
-    """What became of one seed."""
-
-    seed: int
-    problems: list[str] = field(default_factory=list)
-    trace: list[str] = field(default_factory=list)
-    trace_hash: str = ""
-    virtual_seconds: float = 0.0
-    recovery_seconds: float = 0.0
-    steps: int = 0
-    #: What the seed drew for the broker and the pool, and what the nemesis did.
-    covered: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        told = "\n".join(f"  {problem}" for problem in self.problems[:10])
-        more = f"\n  and {len(self.problems) - 10} more" if len(self.problems) > 10 else ""
-        return (
-            f"seed {self.seed}: {len(self.problems)} problems\n{told}{more}\n"
-            f"replay with: python -m tests.simulation.swizzle --seed {self.seed}"
-        )
-
-
 def rehearse(seed: int, pool_class: type[WebSocketPool] = WebSocketPool) -> Report:
     """Play the seed's scenario to its end and report what the pool did that it must not do."""
     report = Report(seed)
     rehearsal = _Rehearsal(seed, report, pool_class)
     loops: list[VirtualLoop] = []
-    with _errors_noted(report.problems):
+    with errors_noted(report.problems):
         try:
             run(rehearsal.play, max_steps=MAX_STEPS, prepare=loops.append)
         except (Exception, LeakError) as error:
             report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
     report.steps = loops[0].steps
     return report
-
-
-@contextlib.contextmanager
-def _errors_noted(problems: list[str]) -> Iterator[None]:
-    """Take what the pool logs as an error for a problem, and let nothing else of its log through."""
-
-    class Errors(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.name != "brokerpool.user_callbacks":
-                problems.append(f"logged as an error: {record.getMessage()}")
-
-    logger, handler = logging.getLogger("brokerpool"), Errors(logging.ERROR)
-    propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate
 
 
 class _Rehearsal:
@@ -367,51 +319,5 @@ def _rest_seconds(evictions: int, sockets: int) -> float:
     return max(EVICTION_SECONDS * evictions, first + (min(evictions, sockets) - 1) * next_one)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run seeds, or replay one; return 1 when any of them has a problem."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation.swizzle", description=__doc__)
-    parser.add_argument("--seed", type=int, help="replay one seed and print its whole trace")
-    parser.add_argument("--first", type=int, default=0, help="the first seed of many (0)")
-    parser.add_argument("--seeds", type=int, default=20_000, help="how many seeds (20000)")
-    parser.add_argument("--jobs", type=int, default=2, help="how many processes (2)")
-    options = parser.parse_args(arguments)
-    if options.seed is not None:
-        report = rehearse(options.seed)
-        print("\n".join(report.trace))
-        print(f"{report}\ntrace {report.trace_hash}, {report.steps} steps")
-        print(_listed(report.covered), _listed(report.counts), sep="\n")
-        return bool(report.problems)
-    began = time.perf_counter()
-    failed: list[Report] = []
-    covered: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    with ProcessPoolExecutor(options.jobs) as processes:
-        seeds = range(options.first, options.first + options.seeds)
-        for done, report in enumerate(processes.map(rehearse_briefly, seeds, chunksize=20), 1):
-            covered.update(report.covered)
-            counts.update(report.counts, virtual_seconds=int(report.virtual_seconds))
-            if report.problems:
-                failed.append(report)
-                print(report, flush=True)
-            if sys.stderr.isatty() and done % 100 == 0:
-                print(f"{done:,} of {len(seeds):,} seeds, {len(failed)} failed", end="\r", file=sys.stderr)
-    print(f"covered: {_listed(covered)}")
-    print(f"judged: {_listed(counts)}")
-    seconds = time.perf_counter() - began
-    print(f"{len(seeds):,} seeds from {seeds.start:,} on, {len(failed)} failed, in {seconds:,.0f} s")
-    return bool(failed)
-
-
-def _listed(counter: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counter.items())
-
-
-def rehearse_briefly(seed: int) -> Report:
-    """Rehearse and leave the trace away, which would be much to send from process to process."""
-    report = rehearse(seed)
-    report.trace = []
-    return report
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(play_seeds("swizzle", rehearse, __doc__))

@@ -48,7 +48,7 @@ weathers = pytest.mark.parametrize("weather", [fine, busy, parked, slow, flappin
 def at_rest(scene: Stage) -> None:
     """Check that no listener, stream or permit is held for a call that has ended."""
     assert not scene.pool._delivery._listeners
-    assert scene.pool._streams == []
+    assert len(scene.pool._streams) == 0
     assert scene.taken() <= scene.pool._account.budget.max_sockets
 
 

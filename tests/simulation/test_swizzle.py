@@ -15,7 +15,8 @@ from brokerpool.feed.occupancy import Occupancy
 from brokerpool.feed.planning import Planner
 from brokerpool.feed.reconcile import Reconciler
 from brokerpool.instruments import Token
-from tests.simulation.swizzle import Report, rehearse
+from tests.simulation.seeds import Report
+from tests.simulation.swizzle import rehearse
 
 SEEDS, PER_TEST = 200, 20
 ROOT = Path(__file__).parents[2]

@@ -120,7 +120,7 @@ def test_without_its_package_the_broker_is_not_installed_and_check_says_which_ar
     settings = GATEWAY | ready_made(acme) | acme.settings
     ran = done(sys.executable, "-m", "brokerpool", "check", folder=tmp_path, **settings)
     assert ran.returncode == 2
-    said = "no broker of this name is installed, but zerodha; install the package that brings it"
+    said = "no broker of this name is installed, but openalgo, zerodha; install the package that brings it"
     assert ran.stderr == f"brokerpool: BROKERPOOL_BROKER: {said}\n", (
         "and nothing of the login is tried elsewhere"
     )
@@ -161,12 +161,50 @@ def test_the_gateway_serves_the_broker_from_its_feed_to_the_dashboard_and_ends_w
         assert gateway.terminate() == 0
 
 
+def test_serve_with_a_dead_token_waits_for_the_login_that_brings_the_list_for_customers_only(
+    run: Callable[..., Ran], python: Path, acme: AcmeBroker, tmp_path: Path
+) -> None:
+    dead = {"BROKERPOOL_BROKER_ACCESS_TOKEN": "yesterdays-token"}
+    settings = GATEWAY | acme.settings | dead
+    with processes.command("serve", folder=tmp_path, python=python, **settings) as gateway:
+        stats = f"{gateway.said['http_url']}/stats"
+        assert processes.get(stats)["broker"]["instruments"] == 0
+        reasons = processes.get(stats)["health"]["reasons"]
+        assert reasons["login_refused"] is reasons["instruments_missing"] is True
+        assert processes.get(stats)["broker"]["instruments_fault"]
+        stored = run("login", typed=f"{acme.log_in()}\n", **dead)
+        assert stored.returncode == 0, stored.stderr
+        asyncio.run(ticking(gateway.said["ws_url"], stats))
+        assert processes.get(stats)["broker"]["instruments_fault"] == ""
+        assert gateway.terminate() == 0
+    log = (tmp_path / "serve.log").read_text()
+    assert log.count("the gateway waits for a new login") == 1
+    assert "logged in as AC1" in log
+    assert acme.heard["hello"] == 1, "no dial with the dead token"
+
+
+async def ticking(url: str, stats: str) -> None:
+    """Return once the list is there and a symbol of it ticks."""
+    async with asyncio.timeout(20):
+        while not (await asyncio.to_thread(processes.get, stats))["broker"]["instruments"]:
+            pass
+    async with connect(url, compression=None) as connection:
+        client = Client(connection)
+        await client.ask(action="authenticate", api_key=KEY)
+        assert (await client.subscribe("INFY"))["status"] == "success"
+        assert (await client.take(1))[0]["data"]["ltp"] == server.PRICE
+
+
 async def trade(acme: AcmeBroker, url: str, look: Callable[[], None]) -> None:
     """Connect as OpenAlgo's programs do, until ticks and a sign of life have passed, and look at it all."""
     async with connect(url, compression=None) as connection:
         client = Client(connection)
         assert (await client.ask(action="authenticate", api_key=KEY))["broker"] == "acme"
-        assert (await client.ask(action="get_supported_brokers"))["brokers"] == ["acme", "zerodha"]
+        assert (await client.ask(action="get_supported_brokers"))["brokers"] == [
+            "acme",
+            "openalgo",
+            "zerodha",
+        ]
         assert (await client.ask(action="get_broker_info"))["broker"] == "acme"
         assert (await client.subscribe("INFY", "SECRET", mode=3))["status"] == "success"
         first, *_ = await client.take(1)

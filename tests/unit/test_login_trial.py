@@ -30,8 +30,8 @@ def test_a_new_login_is_tried_once_and_told_whose_it_is_whoever_found_it_first(
                 }
             )
             login = Login(Credentials("yesterdays-token"))
-            session = registry.broker(settings.broker).session(settings.access())
-            trial = LoginTrial(session, login, of_settings="")
+            session = registry.broker(settings.broker).session(settings.accounts()[0].access())
+            trial = LoginTrial(session, login, settings.accounts()[0])
             await trial.run()
             assert login.refused
             found = Credentials(broker.access_token)

@@ -48,6 +48,7 @@ CASES = [
         Status.DEGRADED,
         True,
     ),
+    (Code.ACCOUNT_OUT, {"accounts_refused": ("zerodha-2",)}, Status.DEGRADED, True),
     (Code.CERTIFICATE_ENDS, {"certificate_left": 86_400.0}, Status.DEGRADED, True),
 ]
 

@@ -27,7 +27,7 @@ from tests.rehearsal import until
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
 LABELS = {
-    *("connection", "event", "exchange", "group", "host", "kind"),
+    *("account", "connection", "event", "exchange", "group", "host", "kind"),
     *("lane", "code", "outcome", "reason", "source", "window"),
 }
 

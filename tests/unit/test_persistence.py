@@ -23,6 +23,7 @@ from brokerpool.gateway import persistence as module
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.saved_demand import OWNER
 from brokerpool.gateway.server import Gateway
+from brokerpool.gateway.stored_login import StoredLogin
 from brokerpool.settings import Settings
 from brokerpool.store.store import Store
 from tests import preloaded, processes
@@ -128,7 +129,7 @@ def test_calls_to_the_broker_and_the_journal_are_kept_and_no_secret_is(url: str,
         ):
             await session.subscribe("INFY")
             await until(lambda: served(broker))
-            await served_by._api.quotes([INFY])
+            await served_by._apis.quotes([INFY])
             token = broker.access_token
             assert served_by.stats()["database"]["available"] is True
             assert served_by.stats()["database"]["pool_size"] == 5
@@ -217,6 +218,10 @@ def test_a_gateway_without_its_database_serves_and_opens_it_as_soon_as_it_is_the
         asyncio.run(main())
 
 
+def login_of(persistence: Persistence) -> StoredLogin:
+    return StoredLogin(persistence._settings.accounts()[0], persistence)
+
+
 # -- the login at the broker -----------------------------------------------------------------------------
 
 
@@ -225,7 +230,7 @@ def test_the_token_of_the_settings_is_used_first_and_a_stored_login_where_there_
         persistence = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **environ))
         await persistence.open()
         try:
-            return (await persistence.first_credentials()).access_token
+            return (await login_of(persistence).first()).access_token
         finally:
             await persistence.close()
 
@@ -251,8 +256,9 @@ def test_a_login_that_is_stored_while_the_gateway_runs_is_given_and_the_old_one_
             given = {"BROKERPOOL_API_KEY": KEY, "BROKERPOOL_SECRET_KEY": SECRET}
             persistence = Persistence(settings(url, BROKERPOOL_BROKER_ACCESS_TOKEN="today", **given))
             await persistence.open()
-            await persistence.first_credentials()
-            logins = persistence.logins()
+            stored = login_of(persistence)
+            await stored.first()
+            logins = stored.newer()
             news = asyncio.ensure_future(anext(logins))
             await asyncio.wait({news}, timeout=0.5)
             assert not news.done(), "yesterday's login takes the place of nothing"
@@ -342,16 +348,17 @@ def test_where_nobody_has_logged_in_the_provider_says_so_and_what_cannot_be_open
     async def main() -> None:
         given = {"BROKERPOOL_BROKER_ACCESS_TOKEN": "given", "BROKERPOOL_SECRET_KEY": SECRET}
         persistence = Persistence(settings(url, BROKERPOOL_API_KEY=KEY, **given))
-        assert persistence.provider is not None
-        assert await persistence.provider() is None, "the database is not open yet"
+        provider = login_of(persistence).provider
+        assert provider is not None
+        assert await provider() is None, "the database is not open yet"
         await persistence.open()
         try:
-            assert await persistence.provider() is None
+            assert await provider() is None
             other = Fernet.generate_key().decode()
             async with Store(DatabasePool(url), secret_keys=other) as store:
                 await store.save_login("zerodha", Credentials("of another key"))
             with pytest.raises(StoreError) as caught:
-                await persistence.provider()
+                await provider()
             assert caught.value.code is ErrorCode.SECRET_KEY_WRONG
         finally:
             await persistence.close()

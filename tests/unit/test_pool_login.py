@@ -145,11 +145,11 @@ def test_a_changed_settings_file_gives_its_token_and_what_needs_a_restart_is_nam
         await until(lambda: "the changed settings are not used" in caplog.text)
         write("second", WEBSOCKET_PORT="9999")
         async with asyncio.timeout(5):
-            assert await waiting == "second"
+            assert await waiting == {"zerodha": "second"}
             assert "changed, and not in use before a restart: WEBSOCKET_PORT" in caplog.text
             waiting = asyncio.ensure_future(anext(tokens))
             asked.set()
-            assert await waiting == "second", "read again because somebody asked"
+            assert await waiting == {"zerodha": "second"}, "read again because somebody asked"
         assert "second" not in caplog.text
         await tokens.aclose()
 

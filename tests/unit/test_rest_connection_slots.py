@@ -239,7 +239,7 @@ def test_beyond_the_requests_that_are_answered_at_once_one_more_is_refused_and_h
                 await hold.wait()
                 raise RuntimeError
 
-            served_by._api.quotes = slow  # type: ignore[method-assign]
+            served_by._apis.quotes = slow  # type: ignore[method-assign]
             url, body = (
                 f"{served_by.http_url}/api/v1/quotes",
                 {"apikey": KEY, "symbol": "INFY", "exchange": "NSE"},

@@ -123,7 +123,7 @@ def test_each_login_has_a_higher_version_and_the_provider_gives_the_newest(url: 
             assert await store.save_login("other", Credentials("other's")) == 1
             assert await login.refresh()
             assert login.credentials == Credentials("second")
-            assert await store.login_brokers() == ["other", "zerodha"]
+            assert await store.login_accounts() == ["other", "zerodha"]
 
     asyncio.run(main())
 
@@ -240,6 +240,24 @@ def test_the_saved_demand_is_the_newest_one_in_its_order(url: str) -> None:
         async with opened(url) as store:
             assert await store.saved_demand("zerodha") == {}
             assert await store.saved_demand("other") == {INFY: Mode.LTP}
+
+    asyncio.run(main())
+
+
+def test_a_demand_that_stood_under_several_accounts_is_one_and_moves_to_one(url: str) -> None:
+    async def main() -> None:
+        async with opened(url) as store:
+            store.save_demand("zerodha", {INFY: Mode.LTP})
+            store.save_demand("desk2", {INFY: Mode.DEPTH, TCS: Mode.LTP})
+            store.save_demand("of-another-gateway", {TCS: Mode.QUOTE})
+        async with opened(url) as store:
+            wanted = await store.saved_demand("zerodha", "desk2")
+            assert wanted == {INFY: Mode.DEPTH, TCS: Mode.LTP}
+            store.save_demand("zerodha", wanted, instead_of=["desk2"])
+        async with opened(url) as store:
+            assert await store.saved_demand("zerodha") == wanted
+            assert await store.saved_demand("desk2") == {}
+            assert await store.saved_demand("of-another-gateway") == {TCS: Mode.QUOTE}
 
     asyncio.run(main())
 

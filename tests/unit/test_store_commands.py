@@ -179,8 +179,8 @@ def test_a_bad_database_url_is_told_without_its_password(run: Any) -> None:
 
 
 def test_upgrade_says_from_where_to_where(run: Any) -> None:
-    assert run("db", "upgrade").out.endswith("/brokerpool.db went from revision none to 0002.\n")
-    assert run("db", "upgrade").out.endswith("/brokerpool.db has revision 0002; nothing was to be done.\n")
+    assert run("db", "upgrade").out.endswith("/brokerpool.db went from revision none to 0003.\n")
+    assert run("db", "upgrade").out.endswith("/brokerpool.db has revision 0003; nothing was to be done.\n")
 
 
 def test_check_finds_nothing_in_a_healthy_database(run: Any) -> None:
@@ -202,7 +202,7 @@ def test_check_lists_an_old_schema_a_wrong_key_and_a_newer_schema(run: Any, tmp_
     wrong = run("db", "check", BROKERPOOL_SECRET_KEY=OTHER_KEY)
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err.startswith(f"brokerpool: {ErrorCode.SECRET_KEY_WRONG.name}: login 1 of zerodha")
-    for number, said in (("0001", "has revision 0001, and this version needs 0002"), ("9999", "NEWER")):
+    for number, said in (("0001", "has revision 0001, and this version needs 0003"), ("9999", "NEWER")):
         conn = sqlite3.connect(tmp_path / "brokerpool.db")
         conn.execute("UPDATE brokerpool_revision SET version_num = ?", [number])
         conn.commit()

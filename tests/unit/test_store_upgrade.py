@@ -21,9 +21,12 @@ from sqlalchemy.engine import Engine
 
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import ErrorCode, StoreError
+from brokerpool.instruments import Instrument
 from brokerpool.store.schema import metadata
 from brokerpool.store.store import Store
 from brokerpool.store.upgrade import VERSION_TABLE, _scripts, revision, upgrade
+from brokerpool.store.vault import Vault
+from brokerpool.ticks import Mode
 from tests import preloaded
 from tests.postgres import DIALECTS, database
 
@@ -42,6 +45,12 @@ DATA = {
         "INSERT INTO brokerpool_journal VALUES ('run', 1, 5, 'lost', 'zerodha-1', 3, 'why')",
         "INSERT INTO brokerpool_pool_statistics VALUES ('run', 2, 5, '{}')",
         "INSERT INTO brokerpool_http_calls VALUES ('run', 3, 5, 'GET /quote', 200, 1.5, 1)",
+    ],
+    "0003": [
+        "INSERT INTO brokerpool_broker_credentials (account, version, secret_key_id, sealed, created_ms)"
+        " VALUES ('zerodha-2', 1, 'id', 'sealed', 2)",
+        "INSERT INTO brokerpool_saved_demand (account, exchange, symbol, mode, position)"
+        " VALUES ('zerodha-2', 'NSE', 'INFY', 2, 0)",
     ],
 }
 
@@ -95,6 +104,32 @@ def test_an_upgrade_from_any_revision_keeps_all_data(url: str, start: str) -> No
     asyncio.run(main())
 
 
+def test_a_login_and_a_demand_of_the_first_edition_are_those_of_the_account_called_as_its_broker(
+    url: str,
+) -> None:
+    key = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
+
+    async def main() -> None:
+        pool = DatabasePool(url)
+        await upgrade(pool, "0002")
+        sealed = Vault(key).seal("login 3 of zerodha", '{"access_token": "of-the-first-edition"}')
+        async with pool.begin() as conn:
+            await conn.execute(
+                text("INSERT INTO brokerpool_broker_credentials VALUES ('zerodha', 3, :key_id, :sealed, 2)"),
+                {"key_id": sealed.key_id, "sealed": sealed.text},
+            )
+            await conn.execute(
+                text("INSERT INTO brokerpool_saved_demand VALUES ('zerodha', 'NSE', 'INFY', 2, 0)")
+            )
+        await pool.drain()
+        async with Store(DatabasePool(url), secret_keys=key) as store:
+            assert (await store.login("zerodha")).access_token == "of-the-first-edition"
+            assert await store.login_accounts() == ["zerodha"]
+            assert await store.saved_demand("zerodha") == {Instrument("NSE", "INFY"): Mode.QUOTE}
+
+    asyncio.run(main())
+
+
 def test_the_migrations_make_the_schema_that_the_code_uses(url: str) -> None:
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(
@@ -138,8 +173,8 @@ def test_two_processes_that_upgrade_at_once_both_succeed(url: str, tmp_path: Pat
     assert [process.returncode for process in started] == [0, 0], ended
     said = [out.partition(" ")[2] for out, _ in ended]  # behind the name of the database
     # The lock makes the late one wait, and it finds nothing to do.
-    assert said.count("went from revision none to 0002.\n") == 1, said
-    assert said.count("has revision 0002; nothing was to be done.\n") == 1, said
+    assert said.count("went from revision none to 0003.\n") == 1, said
+    assert said.count("has revision 0003; nothing was to be done.\n") == 1, said
 
 
 def test_an_upgrade_that_fails_at_any_statement_leaves_the_old_state_or_the_new_one(url: str) -> None:
@@ -170,7 +205,7 @@ def test_an_upgrade_that_fails_at_any_statement_leaves_the_old_state_or_the_new_
             finally:
                 event.remove(Engine, "after_cursor_execute", interrupt)
             assert contents(url) == old
-        assert await revision(pool) == ("0002", "0002")
+        assert await revision(pool) == ("0003", "0003")
         assert contents(url)["brokerpool_api_keys"] == old["brokerpool_api_keys"]
         await pool.drain()
         return failures
@@ -206,7 +241,7 @@ def test_an_upgrade_killed_in_the_middle_leaves_the_old_state(url: str) -> None:
 
     async def again() -> None:
         pool = DatabasePool(url)
-        assert await upgrade(pool) == ("0001", "0002")
+        assert await upgrade(pool) == ("0001", "0003")
         await pool.drain()
 
     asyncio.run(again())
@@ -231,7 +266,7 @@ def test_another_programs_tables_in_the_same_database_are_left_alone(url: str) -
 def test_a_newer_schema_is_refused_and_nothing_is_touched(url: str) -> None:
     async def main() -> None:
         pool = DatabasePool(url)
-        await filled(pool, "0002")
+        await filled(pool, REVISIONS[-1])
         async with pool.begin() as conn:
             await conn.execute(text("UPDATE brokerpool_revision SET version_num = '9999'"))
             await conn.execute(text("ALTER TABLE brokerpool_api_keys ADD COLUMN from_the_future INTEGER"))
@@ -241,7 +276,7 @@ def test_a_newer_schema_is_refused_and_nothing_is_touched(url: str) -> None:
             await Store(DatabasePool(url)).open()
         assert refused.value.code is ErrorCode.DB_SCHEMA_NEWER
         assert "revision 9999" in str(refused.value)
-        assert "up to 0002" in str(refused.value)
+        assert "up to 0003" in str(refused.value)
         assert contents(url) == before
 
     asyncio.run(main())

@@ -13,71 +13,77 @@ from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.feed.dial import DIAL_SECONDS, Failure, attempt, leaving
 from brokerpool.monitor.health_conditions import Code
-from brokerpool.settings import Settings
+from brokerpool.settings import AccountSettings
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.untrusted_text import remembered
 from brokerpool.user_callbacks import Fence
 
 
-async def faults(settings: Settings, credentials: Credentials, source: str) -> list[str]:
-    """Return one sentence for each part of the broker that the gateway would not get.
+async def faults(
+    account: AccountSettings, credentials: Credentials, source: str, egress: Egress | None = None
+) -> list[str]:
+    """Return one sentence for each part of the account's broker that the gateway would not get.
 
     `source` is where the credentials are from. Without an app's key, or without a login, the instrument list
     alone is tried.
     """
-    broker = registry.broker(settings.broker)
-    access = settings.access(credentials, egress=settings.egress)
-    account = broker.account(access)
-    unlisted = await _instruments(account)
+    broker = registry.broker(account.broker)
+    access = account.access(credentials, egress=egress)
+    feed = broker.account(access)
+    unlisted = await _instruments(feed)
     # Where customers only see the list, its refusal is the login's, which is told once.
     private = unlisted is not None and unlisted.code is ErrorCode.BROKER_REFUSED_CREDENTIALS
     login = None
-    given = bool(access.api_key and credentials.access_token)
+    given = bool(access.api_key and (credentials.access_token or broker.key_is_login))
     if given:
         session = broker.session(access) if unlisted is None or private else None
-        login = await _login(account, access, session, source)
+        login = await _login(account, feed, access, session, source)
     found = [login] if login else []
     if unlisted is not None and not (private and (login or not given)):
-        setting = "" if isinstance(unlisted, SettingsError) else "BROKERPOOL_BROKER_HTTP_URL: "
+        setting = "" if isinstance(unlisted, SettingsError) else f"{account.setting('http_url')}: "
         found.insert(0, f"{setting}{unlisted}")
     return found
 
 
-async def _instruments(account: FullAccount) -> BrokerpoolError | None:
+async def _instruments(feed: FullAccount) -> BrokerpoolError | None:
     try:
-        await account.instruments()
+        await feed.instruments()
     except (BrokerError, SettingsError) as error:
         return error
     return None
 
 
 async def _login(
-    account: FullAccount, access: Access, session: LoginSession | None, source: str
+    account: AccountSettings,
+    feed: FullAccount,
+    access: Access,
+    session: LoginSession | None,
+    source: str,
 ) -> str | None:
     """Try the login with one call, unless the broker is away, and then with one connection of the feed."""
     nightly = "most brokers end a login every night"
     refused = f"{source}: the broker refuses it; {nightly}. {Code.LOGIN_REFUSED.action}"
     if session is not None:
         try:
-            await session.tried(access.credentials.access_token)
+            await session.tried(feed.login.credentials.access_token)
         except BrokerError as error:
             if error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS:
                 return refused
-            return f"BROKERPOOL_BROKER_HTTP_URL: the login could not be tried: {error}"
-    failure = await _dialled(account, access.egress)
+            return f"{account.setting('http_url')}: the login could not be tried: {error}"
+    failure = await _dialled(feed, access.egress)
     if failure is None or failure.busy:  # with all its connections open, the broker and the login are fine
         return None
     if failure.parks:
         # What HTTP takes and the feed does not: an app without the feed, or a further token of the login.
-        app = "BROKERPOOL_BROKER_API_KEY: the feed refuses this app, or its part of the login"
+        app = f"{account.setting('api_key')}: the feed refuses this app, or its part of the login"
         return refused if session is None else f"{app}: {failure.fault}."
-    return f"BROKERPOOL_BROKER_WS_URL: {failure.fault}."
+    return f"{account.setting('ws_url')}: {failure.fault}."
 
 
-async def _dialled(account: FullAccount, egress: Egress | None) -> Failure | None:
+async def _dialled(feed: FullAccount, egress: Egress | None) -> Failure | None:
     """Open one connection of the feed for a moment; return why it does not become live, if so."""
-    probe = _Probe(account.wire())
-    link = await attempt(account, probe, leaving(egress), Fence("check"))
+    probe = _Probe(feed.wire())
+    link = await attempt(feed, probe, leaving(egress), Fence("check"))
     if isinstance(link, Failure):
         return link
     try:

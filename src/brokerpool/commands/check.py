@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
 from brokerpool.commands import broker_check
 from brokerpool.db.url import shown
 from brokerpool.errors import BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.settings import Settings
+from brokerpool.settings import AccountSettings, Settings
 from brokerpool.store import checkup
 from brokerpool.store.store import Store
 from brokerpool.transport.listening import listen_on, url_host
-
-_TOKEN = "BROKERPOOL_BROKER_ACCESS_TOKEN"
 
 
 async def faults(settings: Settings, *, broker: bool = True) -> list[str]:
@@ -29,10 +30,15 @@ async def faults(settings: Settings, *, broker: bool = True) -> list[str]:
     found += [_certificate(settings)]
     of_database, stored = await _database(settings)
     found += of_database
-    if broker:
-        token = settings.broker_access_token.get_secret_value()
-        source = _TOKEN if token else "The stored login"
-        found += await broker_check.faults(settings, Credentials(token) if token else stored, source)
+    accounts = settings.accounts()
+    for account in accounts if broker else ():
+        token = account.broker_access_token.get_secret_value()
+        whose = "The stored login" if len(accounts) == 1 else f"The stored login of {account.name}"
+        if registry.broker(account.broker).key_is_login:
+            whose = account.setting("api_key")
+        source = account.setting("access_token") if token else whose
+        credentials = Credentials(token) if token else stored.get(account.name, Credentials(""))
+        found += await broker_check.faults(account, credentials, source, settings.egress)
     return [fault for fault in found if fault]
 
 
@@ -56,37 +62,41 @@ def _certificate(settings: Settings) -> str | None:
     return None
 
 
-async def _database(settings: Settings) -> tuple[list[str], Credentials]:
-    """Return what keeps the secrets from being complete, and the stored login; without one, no token."""
-    none = Credentials("")
-    token, key = settings.broker_access_token.get_secret_value(), settings.api_key.get_secret_value()
-    no_key, no_login = _missing(settings)
-    if (token and key) or not checkup.made(settings):
-        found = await checkup.away(settings)
-        return [*([] if key else [no_key]), *([] if token else [no_login]), *found], none
+async def _database(settings: Settings) -> tuple[list[str], dict[str, Credentials]]:
+    """Return what keeps the secrets from being complete, and the stored logins of accounts that need one."""
+    key = settings.api_key.get_secret_value()
+    tokenless = [a for a in settings.accounts() if not a.broker_access_token.get_secret_value()]
+    needy = [account for account in tokenless if not registry.broker(account.broker).key_is_login]
+    no_key, no_login = _missing(settings, needy)
     missing = [] if key else [no_key]
+    if (not needy and key) or not checkup.made(settings):
+        return [*missing, *no_login.values(), *await checkup.away(settings)], {}
     found = await checkup.faults(settings)
     if found:  # what it holds is not known
-        named = [f"DATABASE_URL: {fault}" for fault in found]
-        return [*missing, *([] if token else [no_login]), *named], none
+        return [*missing, *no_login.values(), *(f"DATABASE_URL: {fault}" for fault in found)], {}
+    stored: dict[str, Credentials] = {}
     async with Store.of(settings) as store:  # up to date, so that nothing is changed
         missing = missing if not store.keys else []
-        if token:
-            return missing, none
-        try:
-            return missing, await store.login(settings.broker)
-        except BrokerpoolError as error:
-            why = no_login if error.code is ErrorCode.NO_CREDENTIALS else str(error)
-            return [*missing, why], none
+        for name, absent in no_login.items():
+            try:
+                stored[name] = await store.login(name)
+            except BrokerpoolError as error:
+                missing.append(absent if error.code is ErrorCode.NO_CREDENTIALS else str(error))
+    return missing, stored
 
 
-def _missing(settings: Settings) -> tuple[str, str]:
-    """Return what to say where there is no API key, and where there is no login."""
+def _missing(settings: Settings, needy: Sequence[AccountSettings]) -> tuple[str, dict[str, str]]:
+    """Return what to say where there is no API key, and of each account where there is no login of it."""
     where = f"the database of DATABASE_URL, {shown(settings.database_url.get_secret_value())}"
     if not checkup.made(settings):
         where += ", which has not been made yet"
+    several = len(settings.accounts()) > 1
     return (
         f"BROKERPOOL_API_KEY is not set, and no valid key is in {where}: make one up and set it (openssl rand"
         " -hex 16), or make one with `brokerpool keys create NAME`.",
-        f"{_TOKEN} is not set, and no login is in {where}: run `brokerpool login`.",
+        {
+            account.name: f"{account.setting('access_token')} is not set, and no login is in {where}: run"
+            f" `brokerpool login{f' {account.name}' if several else ''}`."
+            for account in needy
+        },
     )

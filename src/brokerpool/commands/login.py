@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerpool.commands.options import Config, EnvFile, env_file_or_default, run, with_store
+from brokerpool.commands.options import Config, EnvFile, chosen, env_file_or_default, run, with_store
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.settings import BrokerSettings, DatabaseSettings, EgressSettings, PoolSettings
+from brokerpool.settings import (
+    AccountSettings,
+    AccountsSettings,
+    DatabaseSettings,
+    EgressSettings,
+    NamedAccounts,
+)
 
 if TYPE_CHECKING:
     from brokerpool.brokers.login import Credentials
@@ -22,11 +28,14 @@ if TYPE_CHECKING:
 _LONGEST = 4096  # characters of a token or an address; a larger file is something else
 
 
-class _LoginSettings(BrokerSettings, EgressSettings, DatabaseSettings, PoolSettings):
+class _LoginSettings(AccountsSettings, EgressSettings, DatabaseSettings):
     """What a login needs, and nothing of what only a gateway does."""
 
 
 def login(
+    account: Annotated[
+        str | None, typer.Argument(help="The account by its name; needed where there are several.")
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(help="A file that holds a ready-made access token and nothing else."),
@@ -50,45 +59,52 @@ def login(
 
     Prints the address of the login page. Paste the address to which the login leads (or its request token,
     or a ready-made access token) at the prompt, which does not show it: arguments are visible to every user
-    of the machine. What the broker does not accept is refused, and nothing is stored.
+    of the machine. What the broker does not accept is refused, and nothing is stored. With several accounts
+    each has a login of its own.
     """
     from brokerpool.brokers.login import Credentials
     from brokerpool.store.vault import Vault
 
     given = env_file_or_default(env_file)
     database = DatabaseSettings.load(env_file=given, config=config)
-    broker = PoolSettings.load(env_file=given, config=config).broker
+    name = chosen(NamedAccounts.load(env_file=given, config=config).names_of_accounts, account)
     Vault(database.secret_key.get_secret_value())  # before anybody logs in in vain
     if untried:
         if listen is not None or browser:
             raise typer.BadParameter("--untried is for a ready-made token, which comes from no login page.")
         text = _asked("Access token") if file is None else _read(file)
-        version = with_store(database, lambda store: store.save_login(broker, Credentials(text)))
-        typer.echo(f"Login {version} of {broker} is stored. It was not tried.")
+        version = with_store(database, lambda store: store.save_login(name, Credentials(text)))
+        typer.echo(f"Login {version} of {name} is stored. It was not tried.")
         return
     settings = _LoginSettings.load(env_file=given, config=config)
-    session = _session(settings)
+    of = next(known for known in settings.accounts() if known.name == name)
+    session = _session(settings, of)
     try:
         if file is not None:
             holder, credentials = run(settings, session.tried(_read(file)))
         else:
-            holder, credentials = _logged_in(session, settings, browser=browser, listen=listen)
+            holder, credentials = _logged_in(session, settings, of, browser=browser, listen=listen)
     except BrokerError as error:
         away = error.code is not ErrorCode.BROKER_REFUSED_CREDENTIALS
         hint = " A ready-made access token can be stored with --untried all the same." if away else ""
         typer.echo(f"brokerpool: nothing is stored.{hint}", err=True)
         raise
-    version = with_store(database, lambda store: store.save_login(broker, credentials))
-    typer.echo(f"Login {version} of {broker} is stored: {holder}{_end(session, credentials)}.")
-    if settings.broker_access_token.get_secret_value():
+    version = with_store(database, lambda store: store.save_login(name, credentials))
+    typer.echo(f"Login {version} of {name} is stored: {holder}{_end(session, credentials)}.")
+    if of.broker_access_token.get_secret_value():
         typer.echo(
-            "BROKERPOOL_BROKER_ACCESS_TOKEN is set as well, and `serve` begins with it: take it out.",
+            f"{of.setting('access_token')} is set as well, and `serve` begins with it: take it out.",
             err=True,
         )
 
 
 def _logged_in(
-    session: LoginSession, settings: _LoginSettings, *, browser: bool, listen: int | None
+    session: LoginSession,
+    settings: _LoginSettings,
+    account: AccountSettings,
+    *,
+    browser: bool,
+    listen: int | None,
 ) -> tuple[Holder, Credentials]:
     """Let a person log in, and return what the broker accepts."""
     state = secrets.token_urlsafe(16) if listen is not None else ""
@@ -109,8 +125,8 @@ def _logged_in(
             with contextlib.suppress(_RefusedError):
                 return run(settings, _tried(session, text))
         token = redirected or text
-    secret = settings.broker_api_secret.get_secret_value() or _asked("API secret of the app")
-    return run(settings, _exchanged(session, token, secret))
+    secret = account.broker_api_secret.get_secret_value() or _asked("API secret of the app")
+    return run(settings, _exchanged(session, account, token, secret))
 
 
 class _RefusedError(Exception):
@@ -126,7 +142,9 @@ async def _tried(session: LoginSession, token: str) -> tuple[Holder, Credentials
         raise
 
 
-async def _exchanged(session: LoginSession, request_token: str, secret: str) -> tuple[Holder, Credentials]:
+async def _exchanged(
+    session: LoginSession, account: AccountSettings, request_token: str, secret: str
+) -> tuple[Holder, Credentials]:
     try:
         made = await session.exchange(request_token, secret)
     except BrokerError as error:
@@ -134,8 +152,8 @@ async def _exchanged(session: LoginSession, request_token: str, secret: str) -> 
             raise
         raise BrokerError(
             "The broker makes no access token of this. A request token works once and for a few minutes; if a"
-            " fresh one is refused too, BROKERPOOL_BROKER_API_SECRET is not the secret of the app that"
-            " BROKERPOOL_BROKER_API_KEY names.",
+            f" fresh one is refused too, {account.setting('api_secret')} is not the secret of the app that"
+            f" {account.setting('api_key')} names.",
             code=ErrorCode.BROKER_REFUSED_CREDENTIALS,
         ) from None
     holder, known = await session.tried(made.access_token)
@@ -167,10 +185,10 @@ async def _caught(session: LoginSession, port: int, state: str, address: str | N
         await redirect.close()
 
 
-def _session(settings: _LoginSettings) -> LoginSession:
+def _session(settings: _LoginSettings, account: AccountSettings) -> LoginSession:
     from brokerpool.brokers import registry
 
-    return registry.broker(settings.broker).session(settings.access(egress=settings.egress))
+    return registry.broker(account.broker).session(account.access(egress=settings.egress))
 
 
 def _end(session: LoginSession, credentials: Credentials) -> str:

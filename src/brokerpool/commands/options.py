@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from brokerpool.settings import DatabaseSettings, PoolSettings
+from brokerpool.settings import AccountsSettings, DatabaseSettings, PoolSettings
 
 if TYPE_CHECKING:
     from brokerpool.store.store import Store
@@ -33,14 +33,29 @@ def env_file_or_default(given: Path | None) -> Path | None:
 
 
 def warn(settings: PoolSettings) -> None:
-    """Tell on stderr what is valid and more than the broker allows."""
+    """Tell on stderr what is valid and more than the broker, or that of an account, allows."""
     from brokerpool.brokers import registry
 
-    limits = registry.broker(settings.broker).limits
-    for warning in settings.warnings(
-        symbols_per_connection=limits.symbols_per_connection, max_connections=limits.max_connections
-    ):
-        typer.echo(f"brokerpool: {warning}", err=True)
+    each = settings.accounts() if isinstance(settings, AccountsSettings) else [settings]
+    for limited in each:
+        limits = registry.broker(limited.broker).limits
+        for warning in limited.warnings(
+            symbols_per_connection=limits.symbols_per_connection, max_connections=limits.max_connections
+        ):
+            typer.echo(f"brokerpool: {warning}", err=True)
+
+
+def chosen(names: Sequence[str], given: str | None) -> str:
+    """Return the account that was given, or the only one there is.
+
+    Raises typer.BadParameter, which lists them, where several are and none was given, or none of that name.
+    """
+    if given is None and len(names) == 1:
+        return names[0]
+    if given is None or given not in names:
+        what = "say which account" if given is None else "there is no account of this name"
+        raise typer.BadParameter(f"{what}: {', '.join(names)}.")
+    return given
 
 
 def run(settings: DatabaseSettings, work: Coroutine[Any, Any, T]) -> T:

@@ -33,6 +33,25 @@ class LoginStatus(NamedTuple):
     expires_at: float | None
 
 
+class AccountStatus(NamedTuple):
+    """How one account stands, and what it carries."""
+
+    #: The account's own name, and its broker's as clients see it.
+    name: str
+    broker: str
+    login: LoginStatus
+    #: True while at least one of its connections is live.
+    connected: bool
+    #: Symbols that it carries now, those at home elsewhere included.
+    symbols: int
+    #: Symbols that are at home there, wherever they are carried now.
+    symbols_home: int
+    #: Symbols that fit when every connection is open, in the mode of which it carries most.
+    capacity: int
+    #: Symbols at home there whose connection was lost or refused, and that nothing else carries.
+    symbols_down: int
+
+
 class Carrier(NamedTuple):
     """One connection that is to carry the symbol."""
 
@@ -64,6 +83,10 @@ class Explanation:
     #: Seconds that usually pass between two ticks; 0 while that is not known, or is less than 2 s.
     usual_pause: float
     gap: Gap | None
+    #: The account that serves it now, empty when none does.
+    account: str = ""
+    #: Where several accounts are one: which of them carries it and why, as a sentence.
+    route: str = ""
 
     @property
     def why(self) -> str:
@@ -73,7 +96,8 @@ class Explanation:
         if self.state is None:
             return f"Nobody wants it; {'there is room for it' if self.fits else 'every connection is full'}."
         pause = f"twice its usual pause of {self.usual_pause:.1f} s" if self.usual_pause else "5 s"
-        return _MEANING[self.state].format(fault=self._fault(), pause=pause)
+        meaning = _MEANING[self.state].format(fault=self._fault(), pause=pause)
+        return f"{meaning} {self.route}" if self.route else meaning
 
     def _fault(self) -> str:
         faults = [f"{c.name} is {c.connection.value}" for c in self.carriers]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
 
+from brokerpool import argument_checks
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
@@ -47,6 +50,16 @@ class PoolListener:
     def filled(self, ticks: list[Tick]) -> None:
         """Snapshots of symbols whose data has stopped, from another source than the feed."""
 
+    def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
+        """From now on these are fed by this account at this broker; said before its first tick."""
+
+
+class Source(Protocol):
+    """What can be listened to."""
+
+    def listen(self, listener: PoolListener) -> None: ...
+    def unlisten(self, listener: PoolListener) -> None: ...
+
 
 class TickStream(PoolListener, AsyncIterator[Tick]):
     """An asynchronous iterator over ticks; it ends when the pool closes.
@@ -81,27 +94,38 @@ class TickStream(PoolListener, AsyncIterator[Tick]):
         return self._ticks.popleft()
 
 
-class FirstTicks(PoolListener):
-    """Crosses off instruments as their first ticks come."""
+class TickStreams:
+    """The iterators over the ticks of one source that are open."""
 
-    def __init__(self, waiting: dict[Instrument, None]) -> None:
-        self._waiting = waiting
-        self.done = asyncio.Event()
-        if not waiting:
-            self.done.set()
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._open: list[TickStream] = []
 
-    def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
-        if state is SymbolState.LIVE:
-            for instrument in instruments:
-                self._waiting.pop(instrument, None)
-            if not self._waiting:
-                self.done.set()
+    @contextlib.contextmanager
+    def stream(self, size: int) -> Iterator[TickStream]:
+        """Give an iterator that is fed until the block ends."""
+        stream = TickStream(argument_checks.whole("size", size, 1))
+        self._source.listen(stream)
+        self._open.append(stream)
+        try:
+            yield stream
+        finally:
+            self._source.unlisten(stream)
+            self._open.remove(stream)
+
+    def end(self) -> None:
+        """End them all once everything held has been taken."""
+        for stream in self._open:
+            stream.end()
+
+    def __len__(self) -> int:
+        return len(self._open)
 
 
 _TOLD = (
     *("ticked", "symbols_changed", "connection_changed"),
     *("refused", "order_updated"),
-    *("gaps_opened", "gaps_closed", "delisted", "filled"),
+    *("gaps_opened", "gaps_closed", "delisted", "filled", "rerouted"),
 )
 
 
@@ -166,6 +190,10 @@ class Listeners(PoolListener):
     def filled(self, ticks: list[Tick]) -> None:
         for listener in self._present():
             self._fence.call(listener.filled, ticks, otherwise=None)
+
+    def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
+        for listener in self._present():
+            self._fence.call(listener.rerouted, instruments, account, broker, otherwise=None)
 
     def __len__(self) -> int:
         return len(self._all)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import product
 from random import Random
 from typing import Any, Self
@@ -14,28 +14,28 @@ from brokerpool import argument_checks, open_pools
 from brokerpool.argument_checks import Instruments
 from brokerpool.brokers.account import Account
 from brokerpool.egress import Egress
-from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
+from brokerpool.errors import PoolClosedError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.connection import Connection
 from brokerpool.feed.connection_rotation import Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial import Dial, leaving
-from brokerpool.feed.explanation import Explanation
+from brokerpool.feed.explanation import AccountStatus, Explanation
+from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.instrument_changes import relisting
-from brokerpool.feed.listeners import FirstTicks, PoolListener, TickStream
+from brokerpool.feed.listeners import PoolListener, TickStream, TickStreams
 from brokerpool.feed.placement import POLICIES, Placement
 from brokerpool.feed.planning import Plan
 from brokerpool.feed.pool_arguments import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.pool_inspection import Inspection
 from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.replica import Replica, planned
+from brokerpool.feed.replica import Replica, holding, planned
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
 from brokerpool.feed.upstream import Answer
@@ -59,6 +59,7 @@ class WebSocketPool:
         self,
         feed: Account = NO_FEED,
         *,
+        name: str = "",
         max_symbols: int = 1000,
         max_connections: int = 3,
         linger: float = 30.0,
@@ -74,8 +75,9 @@ class WebSocketPool:
     ) -> None:
         """Make a pool for one account; nothing is dialled before the first subscribe.
 
-        `linger` is how many seconds a connection stays open after its last symbol has gone; `placement`
-        is "fill-first" (as few connections as possible) or "least-loaded" (evenly over all of them).
+        `name` is the account's, by default the broker's: connections and errors have it. A connection stays
+        open for `linger` seconds after its last symbol has gone; `placement` is "fill-first" (as few
+        connections as possible) or "least-loaded" (evenly over all of them).
         With a `redundancy` of 2 each symbol is on two connections, and the first copy of a tick passes. After
         `grace` seconds without its connection a symbol moves to another one that has room. Outside the
         `hours` silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.
@@ -86,36 +88,39 @@ class WebSocketPool:
         capacity = check(feed, **sizes, linger=linger, grace=grace, placement=placement)
         check_parts(hours, filler, egress)
         running("WebSocketPool")
-        self.name = feed.name
+        #: The broker's name as clients see it, and the account's own.
+        self.name, self.account_name = feed.name, name or feed.name
         #: The broker's side, and what happened; to be read only.
         self.feed = feed
         self.journal = Journal(wall_clock=wall_clock)
         random = random or Random()
         self._demand = Demand()
         self._tokens: dict[Instrument, Token] = {}
-        account = (feed.login, feed.limits, capacity.sockets, random, self.journal, wall_clock, feed.name)
+        name = self.account_name
+        account = (feed.login, feed.limits, capacity.sockets, random, self.journal, wall_clock, name)
         self._account = AccountLimits(*account)
         self._replicas: list[Replica] = []
         self._delivery = Delivery(self._replicas, self.journal, wall_clock, self._account.fence)
         shared = (self._account.budget, self._demand, self._tokens, self._delivery, self.journal)
         timing = linger, random, dial or leaving(egress), wall_clock
         for number in range(redundancy):
-            prefix = feed.name if number == 0 else f"{feed.name}-{COPIES[number - 1]}"
+            prefix = name if number == 0 else f"{name}-{COPIES[number - 1]}"
             places = Placement(prefix, capacity.divided(redundancy), POLICIES[placement])
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
             sockets = Connections(feed, self._account, self._delivery, *timing)
             self._replicas.append(Replica(places, sockets, rotation, *shared, grace=grace))
         self._placement = self._replicas[0].placement
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
-        self.inspection = Inspection(feed, self._replicas, self._delivery, self._demand, self._account.budget)
+        inspected = self._replicas, self._delivery, self._demand, self._account.budget
+        self.inspection = Inspection(feed, *inspected, name)
         filling = Filling(filler, self._delivery, Backoff(random)) if filler else None
         watched = self._replicas, self._delivery, hours, filling, self.journal, wall_clock
         self._supervision = Supervision(*watched)
         self._watch = Watch(self._supervision.look, feed.limits.silence_seconds, self._account.fence)
         #: What was wanted at the last `relist`, is listed no more, and keeps its place; to be read only.
         self.unlisted: list[Instrument] = []
-        self._streams: list[TickStream] = []
-        self._closed, self._guard = False, ForkGuard(self, f"pool {self.name}")
+        self._streams = TickStreams(self)
+        self._closed, self._guard = False, ForkGuard(self, f"pool {name}")
         open_pools.add("websocket", self, self._numbers, self._guard)
 
     # -- demand -------------------------------------------------------------------------------------------
@@ -146,7 +151,7 @@ class WebSocketPool:
         listed = {i: token for i in wanted if (token := self.feed.book.token(i)) is not None}
         strangers = sorted(set(wanted).difference(listed)) if len(listed) < len(wanted) else []
         plans, unplaced = planned(self._replicas, [*listed], mode)
-        refused = refusals.judge(self.name, self._placement, strangers, unplaced, partial=partial)
+        refused = refusals.judge(self.account_name, self._placement, strangers, unplaced, partial=partial)
         accepted = tuple(i for i in wanted if i not in refused) if refused else tuple(wanted)
         for instrument in accepted:
             self._demand.want(owner, instrument, mode, priority)
@@ -208,7 +213,19 @@ class WebSocketPool:
     @property
     def connected(self) -> bool:
         """True while at least one connection to the broker is live."""
-        return any(connection.live for connection in self._connections())
+        return self.inspection.connected
+
+    def broker(self, instrument: Instrument) -> str:
+        """Return the broker that feeds an instrument: always the same one."""
+        return self.name
+
+    def account(self, instrument: Instrument) -> str:
+        """Return the account's name while it serves the instrument, else ""."""
+        return self.inspection.account(instrument)
+
+    def accounts(self) -> Sequence[AccountStatus]:
+        """Tell how the account stands."""
+        return (self.inspection.status(),)
 
     @property
     def symbols_down(self) -> int:
@@ -252,16 +269,11 @@ class WebSocketPool:
         argument_checks.seconds("timeout", timeout)
         waiting = {i: None for i in given if self.state(i) is not SymbolState.LIVE}
         strangers = [i for i in waiting if i not in self._tokens and self.feed.book.token(i) is None]
-        refusals.judge(self.name, self._placement, strangers, (), partial=False)
-        watch = FirstTicks(waiting)
-        self.listen(watch)
+        refusals.judge(self.account_name, self._placement, strangers, (), partial=False)
         try:
-            async with asyncio.timeout(timeout):
-                await watch.done.wait()
+            await arrived(self, waiting, timeout)
         except TimeoutError:
             raise refusals.not_live(self._placement, {i: self.state(i) for i in waiting}, timeout) from None
-        finally:
-            self.unlisten(watch)
 
     def listen(self, listener: PoolListener) -> None:
         """Tell the listener of every tick and change from now on. Raises TypeError for one that cannot be."""
@@ -271,21 +283,13 @@ class WebSocketPool:
         """Tell the listener no more; one that never listened is ignored."""
         self._delivery.unlisten(listener)
 
-    @contextlib.contextmanager
-    def ticks(self, size: int = 10_000) -> Iterator[TickStream]:
+    def ticks(self, size: int = 10_000) -> AbstractContextManager[TickStream]:
         """Give an asynchronous iterator over all ticks that holds up to `size` of them.
 
         Use as `with pool.ticks() as ticks: async for tick in ticks: ...`.
         """
         self._check_open()
-        stream = TickStream(argument_checks.whole("size", size, 1))
-        self.listen(stream)
-        self._streams.append(stream)
-        try:
-            yield stream
-        finally:
-            self.unlisten(stream)
-            self._streams.remove(stream)
+        return self._streams.stream(size)
 
     def fresh(self, instrument: Instrument | str, within: float) -> Tick | None:
         """Return the last tick if it came within so many seconds and no gap is open, else None."""
@@ -298,7 +302,7 @@ class WebSocketPool:
         return {"websocket": self.inspection.stats()}
 
     def _numbers(self) -> dict[str, Any]:
-        return {"name": self.name, "capacity": self._placement.capacity, **self.inspection.stats()}
+        return {"name": self.account_name, "capacity": self._placement.capacity, **self.inspection.stats()}
 
     # -- orders of an operator ----------------------------------------------------------------------------
 
@@ -310,11 +314,11 @@ class WebSocketPool:
         given up, and the connection goes on with the rest.
         Raises BrokerpoolError: CONNECTION_UNKNOWN, or CONNECTION_NOT_MOVABLE; nothing has changed then.
         """
-        return self._replica_of(name).order_out(name, "an operator has it rotated", opens=True)
+        return holding(self._replicas, name).order_out(name, "an operator has it rotated", opens=True)
 
     def drain(self, name: str) -> int:
         """Do the same with the connections that are open, so that there is one less; see `rotate`."""
-        return self._replica_of(name).order_out(name, "an operator has it drained", opens=False)
+        return holding(self._replicas, name).order_out(name, "an operator has it drained", opens=False)
 
     # -- credentials and end ------------------------------------------------------------------------------
 
@@ -353,21 +357,24 @@ class WebSocketPool:
         """Close every connection within seconds, also when cancelled; a closed pool refuses new demand."""
         if self._guard.elsewhere:
             return  # a forked child: all of it is the parent's
-        self._closed = True
-        open_pools.remove(self)
-        # All of it is begun before the first wait: a caller that is cancelled leaves nothing open.
-        self._watch.stop()
-        self._delivery.end()
-        for stream in self._streams:
-            stream.end()
-        for replica in self._replicas:
-            replica.end()
-        self._account.end()
-        self._supervision.end()
+        self.end()
         for replica in self._replicas:
             await replica.ended()
         await self._account.ended()
         await self._supervision.ended()
+
+    def end(self) -> None:
+        """Begin to close everything; `close` waits for it, and it goes on though nobody waits."""
+        # All of it is begun before the first wait: a caller that is cancelled leaves nothing open.
+        self._closed = True
+        open_pools.remove(self)
+        self._watch.stop()
+        self._delivery.end()
+        self._streams.end()
+        for replica in self._replicas:
+            replica.end()
+        self._account.end()
+        self._supervision.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -376,21 +383,9 @@ class WebSocketPool:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<WebSocketPool {self.name}: {refusals.load(self._placement)}>"
+        return f"<WebSocketPool {self.account_name}: {refusals.load(self._placement)}>"
 
     # -- inside -------------------------------------------------------------------------------------------
-
-    def _connections(self) -> Iterator[Connection]:
-        return (connection for replica in self._replicas for connection in replica.connections.values())
-
-    def _replica_of(self, name: str) -> Replica:
-        argument_checks.text("name", name)
-        replica = next((replica for replica in self._replicas if name in replica.connections), None)
-        if replica is None:
-            known = ", ".join(connection.name for connection in self._connections()) or "none"
-            # The name is not repeated: it may be anything that somebody typed.
-            raise BrokerpoolError(f"Open are: {known}.", code=ErrorCode.CONNECTION_UNKNOWN)
-        return replica
 
     def _carry(self, instrument: Instrument) -> None:
         for replica in self._replicas:
@@ -401,4 +396,4 @@ class WebSocketPool:
     def _check_open(self) -> None:
         self._guard.enter()
         if self._closed:
-            raise PoolClosedError(f"pool {self.name} is closed.")
+            raise PoolClosedError(f"pool {self.account_name} is closed.")

@@ -9,15 +9,18 @@ from typing import Any
 
 from brokerpool import argument_checks
 from brokerpool.brokers.account import Account
+from brokerpool.feed import refusals
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.explanation import Explanation, LoginStatus, Owner
+from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.replica import Replica
+from brokerpool.feed.routing import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
+from brokerpool.ticks import Tick
 
 
 class Inspection:
@@ -30,7 +33,9 @@ class Inspection:
         delivery: Delivery,
         demand: Demand,
         budget: DialBudget,
+        name: str,
     ) -> None:
+        self._name = name
         self._feed = feed
         self._replicas = replicas
         self._delivery = delivery
@@ -69,7 +74,31 @@ class Inspection:
             last_tick_age=None if seen is None else self._monotonic() - seen,
             usual_pause=self._delivery.cadence.usual(instrument),
             gap=self._delivery.gaps.get(instrument),
+            account=self.account(instrument),
         )
+
+    def service(self, instrument: Instrument) -> Service:
+        """Tell how the account serves a symbol at this moment, as well as on its best connection."""
+        served = [replica.service(instrument) for replica in self._replicas]
+        return served[0] if len(served) == 1 else max(served, key=list(Service).index)
+
+    def account(self, instrument: Instrument) -> str:
+        """Return the account's name where it serves the symbol, else ""."""
+        return self._name if self.service(instrument) in (Service.OPENED, Service.SERVED) else ""
+
+    def ticks(self, instrument: Instrument) -> bool:
+        """Tell whether a live connection has brought a tick of the symbol."""
+        return any(replica.serving(instrument) for replica in self._replicas)
+
+    def last(self, instrument: Instrument) -> tuple[Tick, float] | None:
+        """Return the symbol's last tick and the monotonic seconds at which it came, None before the first."""
+        cadence = self._delivery.cadence
+        tick, seen = cadence.last(instrument), cadence.seen(instrument)
+        return None if tick is None or seen is None else (tick, seen)
+
+    def lacks(self, instrument: Instrument, fails: Callable[[Connection], bool]) -> bool:
+        """Tell whether the symbol's home fails in every replica, and no live connection carries it."""
+        return all(replica.lacks(instrument, fails) for replica in self._replicas)
 
     # -- the pool -----------------------------------------------------------------------------------------
 
@@ -90,10 +119,50 @@ class Inspection:
             "gaps_open": len(self._delivery.gaps),
             "gaps_total": self._delivery.gaps_total,
             "faults": dict(self._delivery.fence.faults + self._feed.login.fence.faults),
+            "accounts": [told(self.status())],
             "per_connection": [
-                replica.stats(name) for replica in self._replicas for name in replica.connections
+                {**replica.stats(name), "account": self._name}
+                for replica in self._replicas
+                for name in replica.connections
             ],
         }
+
+    def status(self) -> AccountStatus:
+        """Tell how the account stands."""
+        placement = self._replicas[0].placement
+        symbols = len(placement)
+        return AccountStatus(
+            self._name,
+            self._feed.name,
+            self.login(),
+            self.connected,
+            symbols,
+            symbols,
+            placement.capacity,
+            self.cut_off(),
+        )
+
+    @property
+    def connected(self) -> bool:
+        """True while at least one connection is live."""
+        return any(c.live for replica in self._replicas for c in replica.connections.values())
+
+    @property
+    def works(self) -> bool:
+        """True unless the login was refused, or connections were lost and none is live."""
+        if self._feed.login.refused:
+            return False
+        connections = [c for replica in self._replicas for c in replica.connections.values()]
+        return any(c.live for c in connections) or not any(c.down for c in connections)
+
+    @property
+    def allowed(self) -> int:
+        """How many connections the broker lets the account have at present."""
+        return self._budget.cap
+
+    def load(self) -> str:
+        """Say how full the connections are."""
+        return refusals.load(self._replicas[0].placement)
 
     def cut_off(self) -> int:
         """Return how many symbols' connection was lost or refused, and no other one carries them."""
@@ -135,6 +204,10 @@ class Inspection:
         replica = next((replica for replica in self._replicas if name in replica.connections), None)
         return list(islice(replica.placement.homes(name), most)) if replica else []
 
+    def names(self) -> list[str]:
+        """Return the connections that there are."""
+        return [name for replica in self._replicas for name in replica.connections]
+
     def evacuating(self) -> list[str]:
         """Return the connections that are being emptied."""
         return [
@@ -151,4 +224,11 @@ class Inspection:
             return fewest
         homes = [name for name, connection in first.connections.items() if fails(connection)]
         symbols = (i for name in homes for i in first.placement.homes(name))
-        return sum(all(replica.lacks(i, fails) for replica in self._replicas) for i in symbols)
+        return sum(self.lacks(i, fails) for i in symbols)
+
+
+def told(status: AccountStatus) -> dict[str, Any]:
+    """Return how an account stands as statistics show it."""
+    fields = status._asdict()
+    del fields["login"]
+    return {**fields, "login_refused": status.login.refused}

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from brokerpool.errors import ErrorCode, NotLiveError, PoolExhaustedError, Refused, UnknownInstrumentError
+from brokerpool.errors import (
+    BrokerpoolError,
+    ErrorCode,
+    NotLiveError,
+    PoolExhaustedError,
+    Refused,
+    UnknownInstrumentError,
+)
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
@@ -56,7 +63,7 @@ def judge(
     """
     unknown = [Refused(i, ErrorCode.SYMBOL_NOT_FOUND, f"{pool} does not list {i}") for i in strangers]
     if unknown and not partial:
-        raise _unknown_error(pool, unknown)
+        raise unknown_error(pool, unknown)
     full = no_place(placement, unplaced)
     if full and not partial:
         text = f"{len(full)} symbols do not fit and nothing was changed: {load(placement)}"
@@ -70,7 +77,8 @@ def no_place(placement: Placement, unplaced: Sequence[Instrument]) -> dict[Instr
     return {i: Refused(i, ErrorCode.MAX_CAPACITY_REACHED, message) for i in unplaced}
 
 
-def _unknown_error(pool: str, refused: list[Refused]) -> UnknownInstrumentError:
+def unknown_error(pool: str, refused: Sequence[Refused]) -> UnknownInstrumentError:
+    """Name the first few of those that are not listed."""
     named = ", ".join(str(r.instrument) for r in refused[:_NAMED_SYMBOLS])
     more = f" and {len(refused) - _NAMED_SYMBOLS} more" if len(refused) > _NAMED_SYMBOLS else ""
     return UnknownInstrumentError(f"{pool} does not list {named}{more}; nothing was changed.", refused)
@@ -83,3 +91,9 @@ def not_live(
     text = f"{len(states)} symbols had no tick within {seconds:g} s. {load(placement)}"
     told = {i: state.value if state else "not wanted" for i, state in sorted(states.items())}
     return NotLiveError(text, told)
+
+
+def no_connection(names: Iterable[str]) -> BrokerpoolError:
+    """Say which connections there are, to somebody who named another one."""
+    # That name is not repeated: it may be anything that somebody typed.
+    return BrokerpoolError(f"Open are: {', '.join(names) or 'none'}.", code=ErrorCode.CONNECTION_UNKNOWN)

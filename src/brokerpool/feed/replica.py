@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from brokerpool import argument_checks
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Event, Journal
+from brokerpool.feed import refusals
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.connection_rotation import Order, Rotation
 from brokerpool.feed.connections import Connections
@@ -18,6 +20,7 @@ from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.planning import Plan
+from brokerpool.feed.routing import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode
@@ -164,6 +167,21 @@ class Replica:
                 serving.append(name)
         return serving
 
+    def service(self, instrument: Instrument) -> Service:
+        """Tell how the connections serve the symbol; one that is not carried is out."""
+        best = Service.OUT
+        for name in self.carriers(instrument):
+            connection = self.connections[name]
+            if not connection.live:
+                continue
+            if connection.symbol_state(self._tokens[instrument]) is SymbolState.REFUSED:
+                best = Service.REFUSED if best is Service.OUT else best
+            elif connection.data_at > connection.opened_at:
+                return Service.SERVED
+            else:
+                best = Service.OPENED
+        return best
+
     def stats(self, name: str) -> dict[str, Any]:
         """Return one connection's numbers."""
         return {**self.connections[name].stats(), "hosted": len(self.placement.hosted(name))}
@@ -308,6 +326,15 @@ def planned(
     refused = {i for plan in plans for i in plan.unplaced}
     plans, more = planned(replicas, [i for i in instruments if i not in refused], mode)
     return plans, [i for i in instruments if i in refused.union(more)]
+
+
+def holding(replicas: Sequence[Replica], name: str) -> Replica:
+    """Return the one that has the connection of this name. Raises BrokerpoolError with CONNECTION_UNKNOWN."""
+    argument_checks.text("name", name)
+    found = next((replica for replica in replicas if name in replica.connections), None)
+    if found is None:
+        raise refusals.no_connection(name for replica in replicas for name in replica.connections)
+    return found
 
 
 def _not_movable(text: str) -> BrokerpoolError:

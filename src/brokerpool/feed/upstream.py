@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import Explanation, LoginStatus
+from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.refusals import Subscribed
@@ -60,7 +60,7 @@ class Upstream(Protocol):
 
     @property
     def name(self) -> str:
-        """The broker's name as clients see it, in lower case."""
+        """The broker's name as clients see it, in lower case; of several accounts the first one's."""
         ...
 
     @property
@@ -115,6 +115,14 @@ class Upstream(Protocol):
         """Return the instrument's open gap, in which its last value is stale; None when there is none."""
         ...
 
+    def broker(self, instrument: Instrument) -> str:
+        """Return the broker that feeds the instrument now, in lower case."""
+        ...
+
+    def account(self, instrument: Instrument) -> str:
+        """Return the account that serves the instrument now, "" when none does."""
+        ...
+
     # -- how it stands ------------------------------------------------------------------------------------
 
     @property
@@ -130,6 +138,10 @@ class Upstream(Protocol):
     @property
     def symbols_unserved(self) -> int:
         """Wanted symbols that no live connection carries, those of a first dial included."""
+        ...
+
+    def accounts(self) -> Sequence[AccountStatus]:
+        """Tell how each account stands, in order of preference."""
         ...
 
     def get_pool_stats(self) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,22 @@
-"""A gateway put together for one account: its pool, its calls to the broker and its instrument list."""
+"""A gateway put together: for each account its pool, its calls to the broker and its instrument list."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.rest import RestCodec
-from brokerpool.errors import BrokerpoolError, ErrorCode, SettingsError
+from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Journal
 from brokerpool.feed.gap_filler import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.router import Router
+from brokerpool.feed.router_accounts import Route
+from brokerpool.feed.upstream import Upstream
+from brokerpool.gateway.account_apis import AccountApi, AccountApis
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.orders.carrier import ORDER_CONNECTIONS, OrderCarrier
 from brokerpool.gateway.persistence import Persistence
@@ -19,7 +25,7 @@ from brokerpool.http.api import BrokerApi
 from brokerpool.http.ratelimit import RateLimits
 from brokerpool.instruments import Instrument
 from brokerpool.monitor import traces
-from brokerpool.settings import Settings
+from brokerpool.settings import AccountSettings, Settings
 from brokerpool.ticks import Tick
 
 #: A tick of the feed that is no older answers for the broker's quote.
@@ -28,14 +34,58 @@ _LIVE_SECONDS = 2.0
 
 def compose(
     settings: Settings,
-    account: FullAccount,
+    *feeds: FullAccount,
     persistence: Persistence | None = None,
     certificate: Certificate | None = None,
+    unlisted: Mapping[str, BrokerError] | None = None,
 ) -> Gateway:
-    """Return a gateway for the account, which is still to be started.
+    """Return a gateway for the accounts, which is still to be started.
 
-    `persistence` is the opened database side; without it only the settings' key is valid.
+    `feeds` are those of `settings.accounts()`, in the same order. `persistence` is the opened database side;
+    without it only the settings' key is valid. `unlisted` says by name which accounts have no list yet, and
+    why.
     """
+    accounts = [
+        _account(settings, account, feed, persistence)
+        for account, feed in zip(settings.accounts(), feeds, strict=True)
+    ]
+    faults = unlisted or {}
+    lists = {a.name: InstrumentRefresh(a.pool, a.feed, fault=faults.get(a.name)) for a in accounts}
+    upstream = _upstream(accounts, settings.failover_seconds)
+    apis = AccountApis(
+        [AccountApi(account.name, account.api, account.lists) for account in accounts],
+        upstream.account,
+    )
+    orders = order_carrier(settings, {a.name: (a.codec, a.api) for a in accounts}, upstream.journal)
+    return Gateway(settings, upstream, apis, InstrumentLists(lists), persistence, certificate, orders)
+
+
+class _Account(NamedTuple):
+    """One account with all that it is used by."""
+
+    name: str
+    feed: FullAccount
+    pool: WebSocketPool
+    codec: RestCodec
+    api: BrokerApi
+    exchanges: frozenset[str]
+
+    def lists(self, instrument: Instrument) -> bool:
+        """Tell whether the account can be asked about the instrument."""
+        served = not self.exchanges or instrument.exchange in self.exchanges
+        return served and self.feed.book.token(instrument) is not None
+
+
+def _upstream(accounts: Sequence[_Account], grace: float) -> Upstream:
+    """Return what makes one feed of the accounts: of one account its pool."""
+    if len(accounts) == 1:
+        return accounts[0].pool
+    return Router([Route(a.name, a.pool, a.exchanges) for a in accounts], grace=grace)
+
+
+def _account(
+    settings: Settings, account: AccountSettings, feed: FullAccount, persistence: Persistence | None
+) -> _Account:
     trace = traces.tracer(account.name) if traces.INSTALLED else None
 
     def carried(call: str, status: int | None, seconds: float, attempts: int) -> None:
@@ -50,14 +100,14 @@ def compose(
     async def snapshots(instruments: Sequence[Instrument]) -> Sequence[Tick]:
         return [quoted.tick for quoted in (await api.quotes(instruments)).values()]
 
-    codec = account.rest()
-    carries = settings.orders_account == account.name
+    codec = feed.rest()
     api = BrokerApi(
         codec,
         live=live,
+        name=account.name,
         pool_connections=settings.pool_connections,
         pool_maxsize=settings.pool_maxsize,
-        order_connections=min(ORDER_CONNECTIONS, settings.pool_maxsize - 1) if carries else 0,
+        order_connections=min(ORDER_CONNECTIONS, settings.pool_maxsize - 1) if account.orders else 0,
         max_retries=settings.max_retries,
         backoff_factor=settings.backoff_factor,
         timeout=settings.http_timeout,
@@ -65,9 +115,10 @@ def compose(
         carried=carried,
     )
     pool = WebSocketPool(
-        account,
-        max_symbols=settings.max_symbols_per_websocket,
-        max_connections=settings.max_websocket_connections,
+        feed,
+        name=account.name,
+        max_symbols=account.max_symbols_per_websocket,
+        max_connections=account.max_websocket_connections,
         linger=settings.linger_seconds,
         placement=settings.placement,
         redundancy=settings.redundancy,
@@ -76,8 +127,7 @@ def compose(
         filler=quote_filler(codec, snapshots),
         egress=settings.egress,
     )
-    orders = order_carrier(settings, {account.name: (codec, api)}, pool.journal)
-    return Gateway(settings, pool, api, InstrumentRefresh(pool, account), persistence, certificate, orders)
+    return _Account(account.name, feed, pool, codec, api, frozenset(account.exchanges))
 
 
 def order_carrier(
@@ -85,15 +135,11 @@ def order_carrier(
 ) -> OrderCarrier | None:
     """Return what carries orders over the account that the settings name for it, None where they name none.
 
-    Raises SettingsError for a name that no account has, BrokerpoolError (ORDERS_NOT_CARRIED) for an account
-    whose broker has no REST of OpenAlgo's kind.
+    Raises BrokerpoolError (ORDERS_NOT_CARRIED) for an account whose broker has no REST of OpenAlgo's kind.
     """
     name = settings.orders_account
     if not name:
         return None
-    if name not in accounts:
-        known = ", ".join(accounts)
-        raise SettingsError(f"BROKERPOOL_ORDERS_ACCOUNT names no account; there are {known}.")
     codec, api = accounts[name]
     if not codec.carries_orders:
         text = f"The account {name} is at {codec.name}, whose calls are not those of OpenAlgo's REST."

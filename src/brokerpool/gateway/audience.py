@@ -99,6 +99,13 @@ class Topic:
         self._broker = broker
         self._streams: dict[Mode, _Stream] = {}
 
+    def fed_by(self, broker: str) -> None:
+        """Name this broker in the frames from now on."""
+        if broker != self._broker:
+            self._broker = broker
+            for stream in self._streams.values():
+                stream.writer.fed_by(broker)
+
     def join(self, audience: Audience, mode: Mode) -> None:
         """Send frames of the mode to the audience from now on."""
         stream = self._streams.get(mode)

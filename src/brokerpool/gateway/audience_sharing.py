@@ -24,8 +24,11 @@ class AudienceSharing:
     they are written before anybody comes or goes: whoever joins has none of them, whoever leaves has all.
     """
 
-    def __init__(self, broker: str, flushed: Callable[[], int]) -> None:
-        """`flushed` empties the audiences and returns the flush turn that begins."""
+    def __init__(self, broker: Callable[[Instrument], str], flushed: Callable[[], int]) -> None:
+        """`broker` tells which one feeds an instrument.
+
+        `flushed` empties the audiences and returns the flush turn that begins.
+        """
         #: Both are never replaced; to be read only.
         self.topics: dict[Instrument, Topic] = {}
         self.audiences: set[Audience] = set()
@@ -45,7 +48,7 @@ class AudienceSharing:
         self._unshare(subscriber)
         topic = self.topics.get(instrument)
         if topic is None:
-            topic = self.topics[instrument] = Topic(instrument, self._broker)
+            topic = self.topics[instrument] = Topic(instrument, self._broker(instrument))
         subscriber.keys[key] = turn
         topic.join(subscriber.audience, mode)
 

@@ -93,6 +93,10 @@ class FrameWriter:
         symbol, exchange = _encode(instrument.symbol), _encode(instrument.exchange)
         head = b'{"type":"market_data","symbol":%b,"exchange":%b,"mode":%d,"data":'
         self._head = head % (symbol, exchange, mode)
+        self.fed_by(broker)
+
+    def fed_by(self, broker: str) -> None:
+        """Name this broker in the frames from now on."""
         self._tail = b',"broker":%b}' % _encode(broker)
         self._snapshot_tail = b',"snapshot":true' + self._tail
         self._stale_tail = b',"snapshot":true,"stale":true' + self._tail

@@ -41,13 +41,20 @@ class Fanout(PoolListener):
     """Brings each tick to every subscriber of its instrument, once per subscribed mode."""
 
     def __init__(
-        self, broker: str, window: float = 0.002, clock: Callable[[], float] = time.perf_counter
+        self,
+        broker: str | Callable[[Instrument], str],
+        window: float = 0.002,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`window` is the longest time in seconds that a frame may wait for others under load."""
+        """`broker` is the one that feeds every instrument, or tells which one feeds it now.
+
+        `window` is the longest time in seconds that a frame may wait for others under load.
+        """
         self._window = window
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._sharing = AudienceSharing(broker, self._flushed)
+        of = broker if callable(broker) else lambda _: broker
+        self._sharing = AudienceSharing(of, self._flushed)
         # Looked at with every tick and every flush.
         self._topics = self._sharing.topics
         self._audiences = self._sharing.audiences
@@ -162,6 +169,12 @@ class Fanout(PoolListener):
                 self._touched.append(topic)
         if self._touched:
             self._flush_when_due()
+
+    def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
+        for instrument in instruments:
+            topic = self._topics.get(instrument)
+            if topic is not None:
+                topic.fed_by(broker)
 
     def watched(self, instrument: Instrument) -> bool:
         """Tell whether any client holds the instrument."""

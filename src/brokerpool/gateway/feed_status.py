@@ -57,10 +57,10 @@ class FeedStatus(PoolListener):
     def gaps_closed(self, gaps: list[Gap]) -> None:
         for gap in gaps:
             if (opened := self._untold.pop(gap.instrument, None)) is not None:
-                self._fanout.tell(gap.instrument, stale(self._upstream.name, opened))
+                self._fanout.tell(gap.instrument, stale(self._broker(opened), opened))
             if self._fanout.watched(gap.instrument):
                 text = client_replies.symbol_status(
-                    self._upstream.name,
+                    self._broker(gap),
                     "gap",
                     gap.instrument,
                     **{"from": gap.from_ms, "to": gap.to_ms, "filled": gap.filled, "message": gap.reason},
@@ -70,7 +70,9 @@ class FeedStatus(PoolListener):
     def delisted(self, instruments: list[Instrument]) -> None:
         message = "the broker does not list it any more; no ticks will come"
         for instrument in instruments:
-            text = client_replies.symbol_status(self._upstream.name, "delisted", instrument, message=message)
+            text = client_replies.symbol_status(
+                self._upstream.broker(instrument), "delisted", instrument, message=message
+            )
             self._fanout.tell(instrument, server_frame(text))
 
     def close(self) -> None:
@@ -87,9 +89,12 @@ class FeedStatus(PoolListener):
         for instrument in list(islice(self._untold, _SLICE)):
             gap = self._untold.pop(instrument)
             if self._fanout.watched(instrument):
-                self._fanout.tell(instrument, stale(self._upstream.name, gap))
+                self._fanout.tell(instrument, stale(self._broker(gap), gap))
         if self._untold:
             self._telling = self._loop.call_soon(self._tell_opened)
+
+    def _broker(self, gap: Gap) -> str:
+        return self._upstream.broker(gap.instrument)
 
     def _look_soon(self) -> None:
         """Look at the end of this turn, whatever happens in it, or when the rest is over."""

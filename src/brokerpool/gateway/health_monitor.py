@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from brokerpool.feed.upstream import Upstream
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.health_conditions import Code, Facts
 from brokerpool.monitor.health_verdict import Health, Status, Verdict
@@ -39,7 +39,7 @@ class HealthMonitor:
     def __init__(
         self,
         upstream: Upstream,
-        instruments: InstrumentRefresh,
+        instruments: InstrumentLists,
         breakers: Callable[[], Mapping[str, str]],
         database: Callable[[], DatabaseState],
         certificate_ends: Callable[[], float | None],
@@ -117,10 +117,13 @@ class HealthMonitor:
     def _judge(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> Verdict:
         upstream = self._upstream
         database, ends = self._database(), self._certificate_ends()
+        accounts = upstream.accounts()
+        refused = tuple(account.name for account in accounts if account.login.refused)
+        all_refused = len(refused) == len(accounts)
         facts = Facts(
             instruments=len(upstream.book),
             instruments_fault=self._instruments.fault,
-            login_refused=upstream.inspection.login().refused,
+            login_refused=all_refused,
             symbols=len(upstream.demand),
             unserved=upstream.symbols_unserved,
             gaps_open=websocket["gaps_open"],
@@ -132,6 +135,7 @@ class HealthMonitor:
             database=database.fault,
             database_opened=database.opened,
             certificate_left=None if ends is None else ends - time.time(),
+            accounts_refused=() if all_refused else refused,
         )
         self._verdict = self._health.judge(facts)
         return self._verdict

@@ -57,10 +57,11 @@ class InstrumentRefresh:
         pool: Relisted,
         feed: FullAccount,
         *,
+        fault: BrokerError | None = None,
         random: Random | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """The feed's present list counts as read just now."""
+        """The feed's present list counts as read just now; with a `fault` there is none yet, which is why."""
         random = random or Random()
         self._pool = pool
         self._feed = feed
@@ -71,12 +72,16 @@ class InstrumentRefresh:
         self._counts: Counts = {}
         self._outcomes = Counter(dict.fromkeys(("taken", "refused", "failed"), 0))
         #: Why the last list that was asked for is not in use; empty when it is.
-        self.fault = ""
+        self.fault = "" if fault is None else str(fault)
         self._asked = asyncio.Event()
         self._version = feed.login.version
         self._task: asyncio.Task[None] | None = None
         self._freeing: set[asyncio.Task[None]] = set()
-        self._note_read()
+        self._read, self._read_at = self._note_read()
+        if fault is not None:
+            self._read_at = None  # there is none in use
+            self._outcomes["failed"] += 1
+            self._pacing.failed(self._loop.time(), fault.retry_after or 0.0)
 
     def start(self) -> None:
         """Begin to look after the list."""
@@ -108,8 +113,10 @@ class InstrumentRefresh:
         return {
             "instruments": len(self._feed.book),
             "instruments_by_exchange": by_exchange(self._counts),
-            "instruments_read_at": round(self._read_at, 3),
-            "instruments_age_seconds": round(self._loop.time() - self._read, 1),
+            "instruments_read_at": None if self._read_at is None else round(self._read_at, 3),
+            "instruments_age_seconds": None
+            if self._read_at is None
+            else round(self._loop.time() - self._read, 1),
             "instruments_reads": dict(self._outcomes),
             "instruments_unlisted": len(self._pool.unlisted),
             "instruments_fault": self.fault,
@@ -175,7 +182,7 @@ class InstrumentRefresh:
         self._outcomes["taken"] += 1
         self.fault = ""
         self._pacing.reset()
-        self._note_read()
+        self._read, self._read_at = self._note_read()
         unlisted = len(self._pool.unlisted)
         text = "%d instruments are listed; of those wanted, %d have new tokens and %d are listed no more"
         logger.info(text, len(book), moved, unlisted)
@@ -187,9 +194,10 @@ class InstrumentRefresh:
         rest = self._pacing.rest(self._loop.time())
         logger.warning("the instrument list in use stays, and is read again in %.0f s: %s", rest, fault)
 
-    def _note_read(self) -> None:
-        self._read, self._read_at = self._loop.time(), self._wall_clock()
+    def _note_read(self) -> tuple[float, float | None]:
+        """Note that the list of the day is in use, and return when it was read, by the loop and the wall."""
         self._day = self._today()
+        return self._loop.time(), self._wall_clock()
 
     def _free(self, book: TokenBook) -> None:
         task = asyncio.create_task(_freed(book), name="brokerpool old instrument list")

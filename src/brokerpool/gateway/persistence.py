@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
-from brokerpool.brokers.login import Credentials, Provider
+from brokerpool.brokers import registry
+from brokerpool.brokers.login import Credentials
 from brokerpool.db.url import shown
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode, StoreError
 from brokerpool.feed.upstream import Upstream
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
-from brokerpool.settings import Settings
+from brokerpool.instruments import Instrument
+from brokerpool.settings import AccountSettings, Settings
 from brokerpool.store.keys import Key
 from brokerpool.store.store import Store
+from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.gateway")
 
@@ -28,9 +32,9 @@ CLOSE_SECONDS = 2.0
 class Persistence:
     """What the gateway keeps and is told by its database; ticks and known keys never wait for it.
 
-    A database that cannot be opened at the start ends the start, unless BROKERPOOL_API_KEY and
-    BROKERPOOL_BROKER_ACCESS_TOKEN say what it would be asked for: then the gateway runs without it, and
-    opens it as soon as it is there.
+    A database that cannot be opened at the start ends the start, unless BROKERPOOL_API_KEY and an account's
+    access token say what it would be asked for: then the gateway runs without it, and opens it as soon as it
+    is there.
     """
 
     def __init__(self, settings: Settings, *, grace: float = GRACE_SECONDS) -> None:
@@ -40,9 +44,10 @@ class Persistence:
         self._store: Store | None = None
         self._fault = ErrorCode.DB_UNREACHABLE
         self._opened = asyncio.Event()
-        #: The login that was stored when the gateway started; `_login_known` says whether that was asked.
-        self._stored_at_start: Credentials | None = None
-        self._login_known = False
+        #: In whose names the demand is kept. It is one for the gateway, however many accounts there are: it
+        #: says what clients want, not who serves that. It stands under the first and is found under each, so
+        #: that it outlives a change of their order.
+        self._accounts = [account.name for account in settings.accounts()]
         self._demand: SavedDemand | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -55,10 +60,13 @@ class Persistence:
         try:
             await self._open()
         except StoreError as error:
-            if not settings.api_key.get_secret_value() or not settings.broker_access_token.get_secret_value():
+            accounts = settings.accounts()
+            given = any(a.broker_access_token.get_secret_value() or _key_is_login(a) for a in accounts)
+            if not settings.api_key.get_secret_value() or not given:
                 logger.error(
-                    "the database is needed: BROKERPOOL_API_KEY and BROKERPOOL_BROKER_ACCESS_TOKEN are not"
-                    " both set, and with them the gateway could start without it"
+                    "the database is needed: BROKERPOOL_API_KEY and %s are not both set, and with them the"
+                    " gateway could start without it",
+                    accounts[0].setting("access_token"),
                 )
                 raise
             # What that means, and what to do, is told with the other conditions.
@@ -96,44 +104,22 @@ class Persistence:
     # -- the login at the broker --------------------------------------------------------------------------
 
     @property
-    def provider(self) -> Provider | None:
-        """What to ask for newer credentials; None where no login can be stored."""
-        return self._newer_login if self._settings.secret_key.get_secret_value() else None
+    def keeps_logins(self) -> bool:
+        """Whether there is a key with which logins can be stored and read."""
+        return bool(self._settings.secret_key.get_secret_value())
 
-    async def first_credentials(self) -> Credentials:
-        """Return those of the settings, else those of the stored login.
+    async def login(self, account: str) -> Credentials:
+        """Return the newest stored login of an account. Raises StoreError."""
+        if self._store is None:
+            raise StoreError("The database is not open.", code=ErrorCode.DB_UNREACHABLE)
+        return await self._store.login(account)
 
-        Raises StoreError: NO_CREDENTIALS where there are neither, and others where a stored login cannot be
-        read.
-        """
-        token = self._settings.broker_access_token.get_secret_value()
-        if self._store is not None and self.provider is not None:
-            try:
-                self._stored_at_start = await self._login()
-                self._login_known = True
-            except StoreError as error:
-                if not token:
-                    raise
-                self._login_known = error.code is ErrorCode.NO_CREDENTIALS
-        if token:
-            return Credentials(token)
-        if self._stored_at_start is None:
-            text = "Neither BROKERPOOL_BROKER_ACCESS_TOKEN nor BROKERPOOL_SECRET_KEY is set."
-            raise StoreError(text, code=ErrorCode.NO_CREDENTIALS)
-        return self._stored_at_start
-
-    async def logins(self) -> AsyncGenerator[Credentials, None]:
-        """Yield each login that is stored after the start, within about a second, without an end."""
+    async def newer_logins(self, account: str) -> AsyncGenerator[Credentials, None]:
+        """Yield the newest stored login and each newer one, once the database is open, without an end."""
         await self._opened.wait()
-        if self.provider is None or self._store is None:
-            return
-        async for credentials in self._store.logins(self._settings.broker):
-            # What was stored at the start was used then, or the setting's was preferred: an old login must
-            # not take the place of a good token. The provider has it when that token is refused.
-            if not self._login_known:
-                self._stored_at_start, self._login_known = credentials, True
-            if credentials != self._stored_at_start:
-                yield credentials
+        assert self._store is not None
+        async for credentials in self._store.logins(account):
+            yield credentials
 
     # -- while the gateway serves -------------------------------------------------------------------------
 
@@ -154,7 +140,7 @@ class Persistence:
         last = self._demand.last() if self._demand is not None else None
         self._demand = None
         if last is not None and self._store is not None:
-            self._store.save_demand(self._settings.broker, last)
+            self._save_demand(self._store, last)
         for task in self._tasks:
             task.cancel()
 
@@ -194,20 +180,6 @@ class Persistence:
         self._store = store
         self._opened.set()
 
-    async def _login(self) -> Credentials:
-        if self._store is None:
-            raise StoreError("The database is not open.", code=ErrorCode.DB_UNREACHABLE)
-        return await self._store.login(self._settings.broker)
-
-    async def _newer_login(self) -> Credentials | None:
-        """Return the stored login; None where there is none, or the database is away, which is told."""
-        try:
-            return await self._login()
-        except StoreError as error:
-            if error.code is ErrorCode.NO_CREDENTIALS or self.fault:
-                return None
-            raise
-
     async def _keep(self, upstream: Upstream, revoked: Callable[[frozenset[int]], None]) -> None:
         while self._store is None:
             await asyncio.sleep(RETRY_SECONDS)
@@ -220,28 +192,37 @@ class Persistence:
         store.keys.watch(revoked)
         store.follow(upstream.journal)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_demand(store), name="brokerpool saved demand")
+            tasks.create_task(self._keep_demand(store, upstream), name="brokerpool saved demand")
             tasks.create_task(self._keep_statistics(store, upstream), name="brokerpool kept statistics")
 
-    async def _keep_demand(self, store: Store) -> None:
+    async def _keep_demand(self, store: Store, upstream: Upstream) -> None:
         demand = self._demand
         assert demand is not None  # made by `serve`
-        broker, told = self._settings.broker, False
+        told = False
         while True:
             try:
-                wanted = await store.saved_demand(broker)
-                break
+                wanted = await store.saved_demand(*self._accounts)
+                if len(upstream.book):  # without a list all of it would be refused, and then be forgotten
+                    break
             except StoreError as error:
                 if not told:
                     logger.warning("what the last run left is not known yet: %s", error)
                 told = True
-                await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         await demand.restore(wanted)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(demand.let_go())
-            tasks.create_task(demand.watch(lambda now: store.save_demand(broker, now)))
+            tasks.create_task(demand.watch(functools.partial(self._save_demand, store)))
+
+    def _save_demand(self, store: Store, wanted: Mapping[Instrument, Mode]) -> bool:
+        first, *others = self._accounts
+        return store.save_demand(first, wanted, instead_of=others)
 
     async def _keep_statistics(self, store: Store, upstream: Upstream) -> None:
         while True:
             await asyncio.sleep(STATISTICS_SECONDS)
             store.note_statistics(upstream.get_pool_stats())
+
+
+def _key_is_login(account: AccountSettings) -> bool:
+    return registry.broker(account.broker).key_is_login

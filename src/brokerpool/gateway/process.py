@@ -7,20 +7,19 @@ import contextlib
 import gc
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from brokerpool import signals
-from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.assembly import compose
-from brokerpool.gateway.broker_login_trial import TRIAL_SECONDS, LoginTrial
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.loop_faults import LoopFaults
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.server import Gateway
+from brokerpool.gateway.started_account import StartedAccount, started
 from brokerpool.settings import Settings
 
 logger = logging.getLogger("brokerpool.gateway")
@@ -32,9 +31,10 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
     When one of the `files` changes, and on SIGHUP, the settings are read again for a new access token, and
     the certificate and the instrument list with them; a login that is stored meanwhile is used as well.
 
-    Raises BrokerError when the instrument list cannot be had, SettingsError for a certificate that is
-    none, StoreError for a database that is needed and cannot be opened, and BrokerpoolError with
-    ADDRESS_IN_USE or NO_API_KEY.
+    An account that has no login or no instrument list waits for it while the others serve. Where all of them
+    would wait, raises StoreError (NO_CREDENTIALS) or BrokerError; not for a login that the broker refuses:
+    the next one is waited for. Raises SettingsError for a certificate that is none, StoreError for a
+    database that is needed and cannot be opened, and BrokerpoolError with ADDRESS_IN_USE or NO_API_KEY.
     """
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     files = [*files, *(certificate.files if certificate is not None else ())]
@@ -58,23 +58,23 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
     gateway: Gateway | None = None
     try:
         await persistence.open()
-        credentials = await persistence.first_credentials()
-        broker = registry.broker(settings.broker)
-        access = settings.access(credentials, provider=persistence.provider, egress=settings.egress)
-        feed = broker.account(access)
-        of_settings = settings.broker_access_token.get_secret_value()
-        trial = LoginTrial(broker.session(access, timeout=TRIAL_SECONDS), feed.login, of_settings)
-        book, _ = await asyncio.gather(feed.instruments(), trial.run())
-        feed.relist(book)
-        gateway = compose(settings, feed, persistence, certificate)
+        accounts = await asyncio.gather(*(started(a, settings, persistence) for a in settings.accounts()))
+        _check(accounts)
+        gateway = compose(
+            settings,
+            *(account.feed for account in accounts),
+            persistence=persistence,
+            certificate=certificate,
+            unlisted={a.settings.name: a.unlisted for a in accounts if a.unlisted is not None},
+        )
         await gateway.start()
         # The instrument list lives as long as the process: no collection need look at it again.
         gc.collect()
         gc.freeze()
         print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
         await asyncio.gather(
-            trial.follow(_given(gateway, watch, certificate)),
-            trial.follow(persistence.logins()),
+            _follow(gateway, accounts, watch, certificate),
+            *(account.trial.follow(account.stored.newer()) for account in accounts),
         )
     finally:
         if gateway is not None:
@@ -84,11 +84,25 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
             await persistence.close()
 
 
-async def _given(
-    gateway: Gateway, watch: SettingsWatch, certificate: Certificate | None
-) -> AsyncIterator[Credentials]:
-    """Yield the access token each time the files were read again; certificate and list go with it."""
-    async for token in watch.tokens():
+def _check(accounts: Sequence[StartedAccount]) -> None:
+    """Tell which accounts wait for what. Raises what the first of them lacks where none can do anything."""
+    faults = {account.settings.name: account.fault for account in accounts}
+    first = next((fault for fault in faults.values() if fault is not None), None)
+    if first is not None and all(faults.values()):
+        raise first
+    for name, fault in faults.items():
+        if fault is not None:
+            logger.error("account %s does not serve yet, and is tried again: %s", name, fault)
+
+
+async def _follow(
+    gateway: Gateway,
+    accounts: Sequence[StartedAccount],
+    watch: SettingsWatch,
+    certificate: Certificate | None,
+) -> None:
+    """Use the access tokens each time the files were read again; certificate and lists go with them."""
+    async for tokens in watch.tokens():
         gateway.instruments.request()
         if certificate is not None:
             try:
@@ -96,5 +110,5 @@ async def _given(
                 await asyncio.to_thread(certificate.reload)
             except SettingsError as error:
                 logger.error("the old certificate stays in use: %s", error)
-        if token:
-            yield Credentials(token)
+        given = ((a.trial, tokens[a.settings.name]) for a in accounts if a.settings.name in tokens)
+        await asyncio.gather(*(trial.use(Credentials(token)) for trial, token in given))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from brokerpool.errors import SettingsError
-from brokerpool.settings import Settings
+from brokerpool.settings import AccountSettings, Settings
 
 logger = logging.getLogger("brokerpool.gateway")
 
@@ -34,45 +34,56 @@ class SettingsWatch:
         self._read = read
         self._present = present
         self._asked = asked
+        # From now on: what changes while the gateway starts must not be missed.
+        self._known = self._stamps()
 
-    async def tokens(self) -> AsyncGenerator[str, None]:
-        """Yield the access token each time the settings were read again, without an end.
+    async def tokens(self) -> AsyncGenerator[Mapping[str, str], None]:
+        """Yield the access token of each account that has one, each time the settings were read again.
 
-        Where somebody asked and they cannot be read, it is empty: what else is to be read again still is.
+        There is no end. Where somebody asked and they cannot be read, there are no tokens: what else is to be
+        read again still is.
         """
-        # In threads: a disk that hangs must not hold up the ticks.
-        known = await asyncio.to_thread(self._stamps)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._asked.wait()
+            # In threads: a disk that hangs must not hold up the ticks.
             stamps = await asyncio.to_thread(self._stamps)
             asked = self._asked.is_set()
-            if stamps == known and not asked:
+            if stamps == self._known and not asked:
                 continue
             self._asked.clear()
-            known = stamps
+            self._known = stamps
             try:
                 settings = await asyncio.to_thread(self._read)
             except SettingsError as error:
                 logger.error("the changed settings are not used: %s", error)
                 if asked:
-                    yield ""
+                    yield {}
                 continue
-            self._tell_what_waits(settings)
-            yield settings.broker_access_token.get_secret_value()
+            if changed := [*_waiting(self._present, settings)]:
+                logger.warning("changed, and not in use before a restart: %s", ", ".join(changed))
+            tokens = {a.name: a.broker_access_token.get_secret_value() for a in settings.accounts()}
+            yield {name: token for name, token in tokens.items() if token}
 
     def _stamps(self) -> list[tuple[int, int] | None]:
         return [_stamp(file) for file in self._files]
 
-    def _tell_what_waits(self, settings: Settings) -> None:
-        changed = [
-            str(field.alias)
-            for name, field in Settings.model_fields.items()
-            if name not in _NO_RESTART and getattr(settings, name) != getattr(self._present, name)
-        ]
-        if changed:
-            logger.warning("changed, and not in use before a restart: %s", ", ".join(changed))
+
+def _waiting(present: Settings, new: Settings) -> Iterator[str]:
+    """Yield what has changed and is in use only after a restart, by the names that a person writes."""
+    for name, field in Settings.model_fields.items():
+        same = getattr(new, name) == getattr(present, name)
+        if name not in (*_NO_RESTART, "account_tables") and not same:
+            yield str(field.alias)
+    old = {account.name: account for account in present.account_tables}
+    if list(old) != [account.name for account in new.account_tables]:
+        yield "accounts"
+        return
+    for account in new.account_tables:
+        for name, field in AccountSettings.model_fields.items():
+            if name not in _NO_RESTART and getattr(account, name) != getattr(old[account.name], name):
+                yield account.setting(field.alias or name)
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

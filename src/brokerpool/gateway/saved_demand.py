@@ -27,7 +27,7 @@ _SHARE = 100
 
 
 class SavedDemand:
-    """The demand of one pool, as it is kept and as it comes back."""
+    """The demand of one gateway, as it is kept and as it comes back."""
 
     def __init__(
         self, upstream: Upstream, *, grace: float = GRACE_SECONDS, look: float = LOOK_SECONDS

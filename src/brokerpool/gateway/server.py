@@ -13,6 +13,7 @@ from typing import Any
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.feed.upstream import Upstream
+from brokerpool.gateway.account_apis import AccountApis
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
@@ -22,7 +23,7 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.orders.carrier import NOTHING, OrderCarrier
 from brokerpool.gateway.persistence import Persistence
@@ -40,7 +41,6 @@ from brokerpool.gateway.rest.order_endpoints import OrderEndpoints
 from brokerpool.gateway.rest.subscriptions import subscriptions
 from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
-from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import TokenBook
 from brokerpool.settings import Settings, words
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
@@ -72,13 +72,13 @@ class Gateway:
         self,
         settings: Settings,
         upstream: Upstream,
-        api: BrokerApi,
-        instruments: InstrumentRefresh,
+        apis: AccountApis,
+        instruments: InstrumentLists,
         persistence: Persistence | None = None,
         certificate: Certificate | None = None,
         orders: OrderCarrier | None = None,
     ) -> None:
-        """`api` answers what the feed does not; `instruments` keeps the upstream's book up to date.
+        """`apis` answer what the feed does not; `instruments` keeps the upstream's book up to date.
 
         `orders` carries the calls that the gateway does not answer itself; without it they get 404.
 
@@ -88,8 +88,8 @@ class Gateway:
         self._settings = settings
         #: Where ticks come from and demand goes.
         self.upstream = upstream
-        self._api = api
-        #: Keeps the broker's list that of the day.
+        self._apis = apis
+        #: Keeps the brokers' lists those of the day.
         self.instruments = instruments
         self._persistence = persistence
         self._certificate = certificate
@@ -100,7 +100,7 @@ class Gateway:
             stuck_seconds=settings.client_stuck_seconds,
             max_symbols=settings.max_symbols_per_client,
         )
-        self._warm_up: asyncio.Task[int] | None = None
+        self._warm_up: asyncio.Task[None] | None = None
         self._gatekeeper = Gatekeeper(
             settings.api_key.get_secret_value(),
             persistence.check_key if persistence is not None else lambda text: None,
@@ -114,13 +114,13 @@ class Gateway:
         self._health = HealthMonitor(
             upstream,
             self.instruments,
-            self._api.client.breakers,
+            self._apis.breakers,
             database=lambda: (
                 DatabaseState(persistence.fault, persistence.opened) if persistence else DatabaseState()
             ),
             certificate_ends=lambda: certificate.ends if certificate else None,
         )
-        self._fanout = Fanout(upstream.name, settings.flush_window_ms / 1000)
+        self._fanout = Fanout(upstream.broker, settings.flush_window_ms / 1000)
         upstream.listen(self._fanout)
         self._feed_status = FeedStatus(upstream, self._fanout)
         upstream.listen(self._feed_status)
@@ -205,8 +205,8 @@ class Gateway:
                 tls=tls,
             )
         # One warm connection spares the first question a handshake; what load opens beyond it is kept.
-        self._warm_up = asyncio.create_task(self._api.client.warm_up(most=1), name="brokerpool warm-up")
-        self._api.client.keep_warm(
+        self._warm_up = asyncio.create_task(self._apis.warm_up(), name="brokerpool warm-up")
+        self._apis.keep_warm(
             # From a minute before the open, so that the first question of the day finds them warm.
             when=lambda: any(
                 settings.market_hours.is_open(exchange, time.time() + ahead)
@@ -217,7 +217,7 @@ class Gateway:
 
     def stats(self) -> dict[str, Any]:
         """Return all numbers (`monitor.metric_vocabulary`); the seed's two members of `http` come first."""
-        pool, http = self.upstream.get_pool_stats(), self._api.stats()
+        pool, http = self.upstream.get_pool_stats(), self._apis.stats()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
         return {
             **pool,
@@ -257,7 +257,7 @@ class Gateway:
         if self._warm_up is not None:
             self._warm_up.cancel()
         # The calls to the broker end first, so that REST requests under way still get an answer.
-        ends = [self.instruments.stop(), self.upstream.close(), self._api.client.drain(_CALLS_SECONDS)]
+        ends = [self.instruments.stop(), self.upstream.close(), self._apis.drain(_CALLS_SECONDS)]
         if self._rest is not None:
             ends.append(self._rest.close())
         await asyncio.gather(*ends)
@@ -268,7 +268,7 @@ class Gateway:
         def book() -> TokenBook:
             return self.upstream.book
 
-        return Market(self.upstream.name, self._api, book, InstrumentSearch(book), self._new_access())
+        return Market(self.upstream.name, self._apis, book, InstrumentSearch(book), self._new_access())
 
     def _new_access(self) -> Access:
         # The dashboard has its own: what it asks for takes nothing from the programs at its address.

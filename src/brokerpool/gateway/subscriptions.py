@@ -234,7 +234,7 @@ class Subscriptions:
         gaps = {i: gap for i in instruments if (gap := self._upstream.gap(i)) is not None}
         keys: Iterator[Key] = ((instrument, mode) for instrument in instruments)
         known = self._fanout.snapshot(keys, gaps.__contains__)
-        known += b"".join(feed_status.stale(self._upstream.name, gap) for gap in gaps.values())
+        known += b"".join(feed_status.stale(self._upstream.broker(i), gap) for i, gap in gaps.items())
         if known:
             self._subscriber.outlet.send_frames(known)
 

@@ -20,6 +20,7 @@ class Facts(NamedTuple):
     instruments: int
     #: Why a newer list of them is not in use, empty when there is none.
     instruments_fault: str
+    #: Of several accounts, whether it is refused to all of them.
     login_refused: bool
     #: Symbols that are wanted, and those of them that no live connection carries.
     symbols: int
@@ -38,6 +39,8 @@ class Facts(NamedTuple):
     database_opened: bool = True
     #: Seconds until the certificate ends; None where there is no TLS.
     certificate_left: float | None = None
+    #: The accounts whose login is refused while others are not.
+    accounts_refused: tuple[str, ...] = ()
 
 
 class Code(Enum):
@@ -47,6 +50,7 @@ class Code(Enum):
     INSTRUMENTS_MISSING = "instruments_missing"
     INSTRUMENTS_STALE = "instruments_stale"
     LOGIN_REFUSED = "login_refused"
+    ACCOUNT_OUT = "account_out"
     DEMAND_NOT_SERVED = "demand_not_served"
     DATA_STALE = "data_stale"
     CONNECTIONS_TAKEN = "connections_taken"
@@ -64,13 +68,20 @@ class Code(Enum):
 
 _ACTIONS = {
     Code.STOPPING: "Nothing: it will be back, or another one is.",
-    Code.INSTRUMENTS_MISSING: "Check the broker's status page and BROKERPOOL_BROKER_HTTP_URL, then restart.",
+    Code.INSTRUMENTS_MISSING: (
+        "Where the login is refused, log in: that brings the list. Else check the broker's status page and"
+        " BROKERPOOL_BROKER_HTTP_URL; it is asked for again on SIGHUP."
+    ),
     Code.INSTRUMENTS_STALE: (
         "Nothing at first: it is asked for again, on SIGHUP at once. If the broker lists no more, restart."
     ),
     Code.LOGIN_REFUSED: (
         "Log in at the broker, and run `brokerpool login` or put the new access token into the .env file as"
         " BROKERPOOL_BROKER_ACCESS_TOKEN; no restart."
+    ),
+    Code.ACCOUNT_OUT: (
+        "Log in at its broker, and run `brokerpool login ACCOUNT` or put the new access token where the"
+        " account's settings are; no restart."
     ),
     Code.DEMAND_NOT_SERVED: "See the connections' last faults in `brokerpool stats`, and check the network.",
     Code.DATA_STALE: "Ask `brokerpool explain SYMBOL`; a quiet symbol is normal, many at once are not.",
@@ -104,6 +115,11 @@ def found(facts: Facts) -> dict[Code, str]:
         )
     if facts.login_refused:
         told[Code.LOGIN_REFUSED] = "The broker refused the access token, and is not asked again with it."
+    if facts.accounts_refused:
+        told[Code.ACCOUNT_OUT] = (
+            f"The broker refused the login of {', '.join(facts.accounts_refused)}, and is not asked with it"
+            " again; the other accounts serve what they have room for."
+        )
     if facts.unserved:
         told[Code.DEMAND_NOT_SERVED] = (
             f"{facts.unserved} of {facts.symbols} wanted symbols are on no live connection."

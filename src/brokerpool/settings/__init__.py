@@ -4,6 +4,7 @@ Each group has a module of its own, named as the group is.
 """
 
 from brokerpool.settings.access import AccessSettings
+from brokerpool.settings.accounts import AccountSettings
 from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.database import DatabaseSettings
 from brokerpool.settings.description import Described, describe
@@ -15,19 +16,24 @@ from brokerpool.settings.http import HttpSettings
 from brokerpool.settings.orders import OrderSettings
 from brokerpool.settings.pool import PoolSettings
 from brokerpool.settings.settings_group import known_names
+from brokerpool.settings.several_accounts import AccountsSettings, NamedAccounts, SeveralAccounts
 
 __all__ = [
     "NAMES",
     "AccessSettings",
+    "AccountSettings",
+    "AccountsSettings",
     "BrokerSettings",
     "DatabaseSettings",
     "Described",
     "EgressSettings",
     "GatewaySettings",
     "HttpSettings",
+    "NamedAccounts",
     "OrderSettings",
     "PoolSettings",
     "Settings",
+    "SeveralAccounts",
     "TargetSettings",
     "describe",
     "words",
@@ -35,13 +41,11 @@ __all__ = [
 
 
 class Settings(
-    PoolSettings,
-    BrokerSettings,
+    AccountsSettings,
     EgressSettings,
     HttpSettings,
     GatewaySettings,
     AccessSettings,
-    OrderSettings,
     DatabaseSettings,
 ):
     """Everything that `brokerpool serve` needs."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from brokerpool.brokers.login import Credentials, Provider
-from brokerpool.brokers.registry import Access
-from brokerpool.egress import Egress
-from brokerpool.settings.field_types import HttpUrl, LoginFields, WebSocketUrl, login_fields
+from brokerpool.settings.field_types import HttpUrl, LoginFields, WebSocketUrl
 from brokerpool.settings.settings_group import Group
 
 
 class BrokerSettings(Group):
-    """The account at the broker and where the broker is reached."""
+    """The one account at the broker, and where the broker is reached; not for several accounts."""
 
     broker_api_key: SecretStr = Field(
         alias="BROKERPOOL_BROKER_API_KEY",
@@ -53,23 +50,3 @@ class BrokerSettings(Group):
         alias="BROKERPOOL_BROKER_LOGIN_FIELDS",
         description="What the broker's login needs besides key, token and secret, as a JSON object of texts.",
     )
-
-    def access(
-        self,
-        credentials: Credentials | None = None,
-        *,
-        provider: Provider | None = None,
-        egress: Egress | None = None,
-    ) -> Access:
-        """Return what these settings give of the account; `credentials` stand for the access token's."""
-        return Access(
-            self.broker_api_key.get_secret_value(),
-            credentials or Credentials(self.broker_access_token.get_secret_value()),
-            api_secret=self.broker_api_secret.get_secret_value(),
-            ws_url=self.broker_ws_url,
-            http_url=self.broker_http_url,
-            login_url=self.broker_login_url,
-            fields=login_fields(self.broker_login_fields.get_secret_value()),
-            provider=provider,
-            egress=egress,
-        )

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel
 
 
 class Described(NamedTuple):
@@ -20,7 +20,7 @@ class Described(NamedTuple):
 
 
 @functools.cache  # asked at each loading, for the names, and the schema takes its time to write
-def describe(group: type[BaseSettings]) -> tuple[Described, ...]:
+def describe(group: type[BaseModel]) -> tuple[Described, ...]:
     """Return the settings of a group in the order in which the group declares them."""
     properties: dict[str, dict[str, Any]] = group.model_json_schema()["properties"]
     return tuple(
@@ -32,6 +32,7 @@ def describe(group: type[BaseSettings]) -> tuple[Described, ...]:
             secret=schema.get("format") == "password",
         )
         for name, schema in properties.items()
+        if "description" in schema  # what is read from elsewhere is no setting of its own
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -49,6 +50,15 @@ def rate(limit: str) -> tuple[int, float]:
 def words(text: str) -> list[str]:
     """Return the words of a setting that holds several, separated by commas."""
     return [word for part in text.split(",") if (word := part.strip())]
+
+
+def above_published(broker: str, settings: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Return one sentence for each setting whose value is above the limit that stands beside it."""
+    return [
+        f"{name} is {value}, above the {limit} that {broker} publishes: the pool keeps to {limit}."
+        for name, (value, limit) in settings.items()
+        if value > limit
+    ]
 
 
 def login_fields(text: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from brokerpool.hours import MarketHours
-from brokerpool.settings.field_types import BrokerName, Count, Seconds
+from brokerpool.settings.field_types import BrokerName, Count, Seconds, above_published
 from brokerpool.settings.market_hours import HolidayFile, Hours, with_holiday_file
 from brokerpool.settings.settings_group import Group
 
@@ -65,12 +65,10 @@ class PoolSettings(Group):
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
         """Return one sentence for each setting above the broker's published limit, which holds anyway."""
-        published = {
-            "MAX_SYMBOLS_PER_WEBSOCKET": (self.max_symbols_per_websocket, symbols_per_connection),
-            "MAX_WEBSOCKET_CONNECTIONS": (self.max_websocket_connections, max_connections),
-        }
-        return [
-            f"{name} is {value}, above the {limit} that {self.broker} publishes: the pool keeps to {limit}."
-            for name, (value, limit) in published.items()
-            if value > limit
-        ]
+        return above_published(
+            self.broker,
+            {
+                "MAX_SYMBOLS_PER_WEBSOCKET": (self.max_symbols_per_websocket, symbols_per_connection),
+                "MAX_WEBSOCKET_CONNECTIONS": (self.max_websocket_connections, max_connections),
+            },
+        )

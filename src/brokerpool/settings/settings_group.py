@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,6 @@ from tomllib import TOMLDecodeError
 from typing import Any, Self
 
 from pydantic import SecretStr, ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -20,7 +18,10 @@ from pydantic_settings import (
 )
 
 from brokerpool.errors import SettingsError
+from brokerpool.settings import account_tables
+from brokerpool.settings.accounts import FLAT
 from brokerpool.settings.description import describe
+from brokerpool.settings.faults import fault, sentence, stranger
 from brokerpool.settings.platform_variables import without_links
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
@@ -70,7 +71,7 @@ class Group(BaseSettings):
         """
         settings, faults = cls.load_sound(env_file=env_file, config=config, environ=environ)
         if faults or settings is None:
-            raise SettingsError(_sentence(faults))
+            raise SettingsError(sentence(faults))
         return settings
 
     @classmethod
@@ -84,30 +85,48 @@ class Group(BaseSettings):
         """Read the settings as `load` does, and return those that are sound with the faults of the others.
 
         What is missing or at fault has its default, a secret that must be given is empty. There are none
-        where the sound ones contradict each other. Raises SettingsError for a file that cannot be read.
+        where the sound ones contradict each other, and where accounts are given and none of them is sound.
+        Raises SettingsError for a file that cannot be read.
         """
         from_toml = _read_toml(cls, config)
+        tables = from_toml.pop(account_tables.TABLES, None)
         from_file = _read_env_file(cls, env_file)
         from_environment = {name: value for name, value in without_links(environ).items() if value}
         ours = {name for name in (*from_file, *from_environment) if name.startswith(PREFIX)}
-        known = known_names()
-        faults = [_stranger(name, known) for name in sorted((ours | set(from_toml)) - known)]
         given: dict[str, Any] = {**from_toml, **from_file, **from_environment}
+        accounts = account_tables.read(tables, given)
+        known = known_names() | accounts.variables
+        faults = [stranger(name, name.upper(), known) for name in sorted((ours | set(from_toml)) - known)]
         own = {name: given[name] for name in _names(cls) if name in given}
+        required = {setting.name for setting in describe(cls) if setting.default is None}
+        lost, absent = False, set[str]()
+        if any(field.alias == account_tables.TABLES for field in cls.model_fields.values()):
+            faults += accounts.faults
+            own[account_tables.TABLES] = tuple(accounts.sound)
+            if accounts.orders and account_tables.ORDERS in _names(
+                cls
+            ):  # said by a table perhaps, and not by the setting
+                own[account_tables.ORDERS] = accounts.orders
+            if accounts.given:
+                lost = not accounts.sound
+                own = {name: value for name, value in own.items() if name not in FLAT.values()}
+                absent = required.intersection(FLAT.values())
         try:
-            return cls(**own), faults
+            settings = cls(**own, **dict.fromkeys(absent, _ANY))
         except ValidationError as error:
             details = error.errors()
-            faults += [_fault(cls, detail) for detail in details]
-        wrong = {str(detail["loc"][0]) for detail in details}
-        missing = {detail.name: _ANY for detail in describe(cls) if detail.default is None}
-        sound = {name: value for name, value in own.items() if name not in wrong}
-        try:
-            settings = cls(**{**missing, **sound})
-        except ValidationError:
+            faults += [fault(cls, detail) for detail in details]
+            wrong = {str(detail["loc"][0]) for detail in details}
+            sound = {name: value for name, value in own.items() if name not in wrong}
+            absent = required - sound.keys()
+            try:
+                settings = cls(**sound, **dict.fromkeys(absent, _ANY))
+            except ValidationError:
+                return None, faults
+        if lost:
             return None, faults
-        absent = [f for f, field in cls.model_fields.items() if field.alias in missing.keys() - sound.keys()]
-        return settings.model_copy(update=dict.fromkeys(absent, SecretStr(""))), faults
+        empty = [own for own, field in cls.model_fields.items() if field.alias in absent]
+        return settings.model_copy(update=dict.fromkeys(empty, SecretStr(""))), faults
 
 
 def known_names() -> frozenset[str]:
@@ -138,23 +157,3 @@ def _read_env_file(group: type[Group], path: Path | None) -> Mapping[str, str | 
 def _must_exist(path: Path | None) -> None:
     if path is not None and not path.is_file():
         raise SettingsError(f"There is no file {path}.")
-
-
-def _fault(group: type[Group], detail: ErrorDetails) -> str:
-    name = str(detail["loc"][0])
-    setting = next(setting for setting in describe(group) if setting.name == name)
-    if detail["type"] == "missing":
-        return f"{name} is missing; it is {setting.allowed}"
-    if detail["type"] == "value_error":
-        # Of our own validators, whose errors quote nothing.
-        return f"{name}: {detail['ctx']['error']}"
-    return f"{name} must be {setting.allowed}"
-
-
-def _stranger(name: str, known: frozenset[str]) -> str:
-    near = difflib.get_close_matches(name.upper(), known, n=1)
-    return f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def _sentence(faults: list[str]) -> str:
-    return f"{len(faults)} at fault:\n" + "".join(f"  - {fault}\n" for fault in faults)

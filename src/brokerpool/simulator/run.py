@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import json
 import logging
 import os
 import secrets
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,17 +32,18 @@ async def simulate(
     seed: int = 0,
     replay: Path | None = None,
     write_env: Path | None = None,
+    write_config: Path | None = None,
     faults: Sequence[str] = (),
     redirect_url: str | None = None,
 ) -> None:
     """Run a simulated broker until SIGINT or SIGTERM.
 
     Prints one line of JSON with the addresses and credentials to stdout once it accepts clients; with
-    `write_env` also writes the settings that point `brokerpool serve` at it. With `faults`, each a toxic
-    in words, or `none` or `down`, its WebSocket clients come through a fault proxy. Its login page leads to
-    `redirect_url`. Cancelled, it closes everything, as with a signal. Raises ValueError for a broker, a
-    count, a rate, a tape or a fault that it cannot use, OSError for a file or a port that is not allowed,
-    and BrokerpoolError for a port that is taken.
+    `write_env` also writes the settings that point `brokerpool serve` at it, and with `write_config` adds an
+    account to a TOML file. With `faults`, each a toxic in words, or `none` or `down`, its WebSocket clients
+    come through a fault proxy. Its login page leads to `redirect_url`. Cancelled, it closes everything, as
+    with a signal. Raises ValueError for a broker, a count, a rate, a tape, a fault or a TOML file that it
+    cannot use, OSError for a file or a port that is not allowed, and BrokerpoolError for a taken port.
     """
     simulated = front(broker)
     toxics = parse_all(faults) if faults else None
@@ -67,6 +70,8 @@ async def simulate(
                 await simulator.proxy.down()
             if write_env is not None:
                 write_settings(write_env, simulator)
+            if write_config is not None:
+                write_account(write_config, simulator)
             announce(simulator)
             logger.info("simulating %s: %d instruments", broker, len(simulator.listings))
             await stopped.wait()
@@ -99,9 +104,37 @@ def write_settings(path: Path, simulator: SimulatedBroker) -> None:
         "BROKERPOOL_MARKET_HOURS": "always",
         "BROKERPOOL_API_KEY": secrets.token_hex(16),
     }
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    text = "".join(f"{name}={value}\n" for name, value in settings.items())
+    _write(path, text, os.O_TRUNC)
+
+
+def write_account(path: Path, simulator: SimulatedBroker) -> None:
+    """Add the simulator as an account to a TOML file, readable by the owner only; a new one can be served.
+
+    An account of this broker that is there already leaves it a name with a number: one simulator after the
+    other makes a gateway of several accounts. Raises ValueError for a file that is no TOML.
+    """
+    text = path.read_text("utf-8") if path.exists() else ""
+    known = {table.get("name") for table in tomllib.loads(text).get("accounts", ())}
+    numbered = (f"{simulator.name}-{number}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain([simulator.name], numbered) if name not in known)
+    account = {
+        "name": name,
+        "broker": simulator.name,
+        **simulator.credentials(),
+        "ws_url": simulator.ws_url,
+        "http_url": simulator.http_url,
+    }
+    shared = {"BROKERPOOL_MARKET_HOURS": "always", "BROKERPOOL_API_KEY": secrets.token_hex(16)}
+    lines = [] if text else [f"{member} = {json.dumps(value)}\n" for member, value in shared.items()]
+    lines += ["\n[[accounts]]\n", *(f"{member} = {json.dumps(value)}\n" for member, value in account.items())]
+    _write(path, "".join(lines), os.O_APPEND)
+
+
+def _write(path: Path, text: str, how: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         if hasattr(os, "fchmod"):  # not on Windows, where the folder says who may read
             # The mode above is for a new file; an old one may be open to others.
             os.fchmod(descriptor, 0o600)
-        file.writelines(f"{name}={value}\n" for name, value in settings.items())
+        file.write(text)

@@ -98,9 +98,9 @@ async def _writable(pool: DatabasePool) -> None:
 async def _logins(pool: DatabasePool, settings: DatabaseSettings) -> list[str]:
     found = []
     with told(_shown(settings), "checking"):
-        for broker in await logins.brokers(pool):
+        for account in await logins.accounts(pool):
             try:
-                await logins.newest(pool, Vault(settings.secret_key.get_secret_value()), broker)
+                await logins.newest(pool, Vault(settings.secret_key.get_secret_value()), account)
             except StoreError as error:
                 found.append(str(error))
     return found

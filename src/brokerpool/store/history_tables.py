@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Insert, Table, and_, delete, select, tuple_
@@ -23,7 +23,7 @@ KEPT_DAYS = {"journal": 90, "pool_statistics": 30, "http_calls": 7}
 KEPT_ROWS = 1_000_000
 #: Rows that one clearing takes away at most, so that it never holds up the writer for long.
 CLEARED_AT_ONCE = 20_000
-#: Instruments of one broker that are saved at most.
+#: Instruments that are saved at most.
 SAVED_INSTRUMENTS = 20_000
 
 TABLES: Mapping[str, Table] = {
@@ -73,22 +73,28 @@ async def clear(conn: AsyncConnection, now_ms: int) -> None:
         await conn.execute(delete(table).where(tuple_(*row).in_(oldest)))
 
 
-async def save_demand(conn: AsyncConnection, broker: str, wanted: Mapping[Instrument, Mode]) -> None:
-    """Put this demand in the place of the broker's saved one."""
+async def save_demand(
+    conn: AsyncConnection, account: str, wanted: Mapping[Instrument, Mode], instead_of: Sequence[str] = ()
+) -> None:
+    """Put this demand in the place of that saved for the account, and for those in `instead_of`."""
     table = schema.saved_demand
-    await conn.execute(delete(table).where(table.c.broker == broker))
+    await conn.execute(delete(table).where(table.c.account.in_([account, *instead_of])))
     rows = [
-        {"broker": broker, "exchange": i.exchange, "symbol": i.symbol, "mode": int(mode), "position": n}
+        {"account": account, "exchange": i.exchange, "symbol": i.symbol, "mode": int(mode), "position": n}
         for n, (i, mode) in enumerate(wanted.items())
     ]
     for start in range(0, len(rows), AT_ONCE):
         await conn.execute(table.insert(), rows[start : start + AT_ONCE])
 
 
-async def saved_demand(pool: DatabasePool, broker: str) -> dict[Instrument, Mode]:
-    """Return the broker's saved demand, in the order in which it came."""
+async def saved_demand(pool: DatabasePool, accounts: Sequence[str]) -> dict[Instrument, Mode]:
+    """Return the saved demand of these accounts, in the order in which it came, with the highest modes."""
     table = schema.saved_demand
-    known = and_(table.c.broker == broker, table.c.mode.in_([int(mode) for mode in Mode]))
+    known = and_(table.c.account.in_(accounts), table.c.mode.in_([int(mode) for mode in Mode]))
     async with pool.connection() as conn:
         rows = (await conn.execute(select(table).where(known).order_by(table.c.position))).mappings().all()
-    return {Instrument(row["exchange"], row["symbol"]): Mode(row["mode"]) for row in rows}
+    wanted: dict[Instrument, Mode] = {}
+    for row in rows:
+        instrument = Instrument(row["exchange"], row["symbol"])
+        wanted[instrument] = max(Mode(row["mode"]), wanted.get(instrument, Mode.LTP))
+    return wanted

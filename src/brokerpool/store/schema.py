@@ -45,23 +45,23 @@ active_name = Index(
 broker_credentials = Table(
     "brokerpool_broker_credentials",
     metadata,
-    Column("broker", String(32), nullable=False),
+    Column("account", String(32), nullable=False),
     Column("version", Integer, nullable=False),
     Column("secret_key_id", String(16), nullable=False),
     Column("sealed", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    PrimaryKeyConstraint("broker", "version"),
+    PrimaryKeyConstraint("account", "version"),
 )
 
 saved_demand = Table(
     "brokerpool_saved_demand",
     metadata,
-    Column("broker", String(32), nullable=False),
+    Column("account", String(32), nullable=False),
     Column("exchange", String(32), nullable=False),
     Column("symbol", String(128), nullable=False),
     Column("mode", Integer, nullable=False),
     Column("position", Integer, nullable=False),
-    PrimaryKeyConstraint("broker", "exchange", "symbol"),
+    PrimaryKeyConstraint("account", "exchange", "symbol"),
 )
 
 

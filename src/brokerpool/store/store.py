@@ -172,27 +172,27 @@ class Store:
 
     # -- logins -----------------------------------------------------------------------------------------
 
-    async def save_login(self, broker: str, credentials: Credentials) -> int:
+    async def save_login(self, account: str, credentials: Credentials) -> int:
         """Keep a new login, sealed, and return its version.
 
         Raises StoreError with SECRET_KEY_MISSING, SECRET_KEY_WRONG, or DB_....
         """
         with self._told("saving a login"):
-            return await logins.save(self._pool, self._vault(), broker, credentials, self._now())
+            return await logins.save(self._pool, self._vault(), account, credentials, self._now())
 
-    async def login(self, broker: str) -> Credentials:
+    async def login(self, account: str) -> Credentials:
         """Return the newest login.
 
         Raises StoreError with NO_CREDENTIALS, SECRET_KEY_MISSING, SECRET_KEY_WRONG, CREDENTIALS_DAMAGED,
         or DB_....
         """
-        return (await self._newest(broker))[1]
+        return (await self._newest(account))[1]
 
-    def provider(self, broker: str) -> Provider:
+    def provider(self, account: str) -> Provider:
         """Return what a `Login` asks for the newest credentials."""
-        return functools.partial(self.login, broker)
+        return functools.partial(self.login, account)
 
-    async def logins(self, broker: str) -> AsyncGenerator[Credentials, None]:
+    async def logins(self, account: str) -> AsyncGenerator[Credentials, None]:
         """Yield the newest login, and each newer one within about a second, without an end.
 
         While the database is away, or a login cannot be opened, nothing comes and the log tells why once.
@@ -201,12 +201,12 @@ class Store:
         while True:
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
-                    present = await logins.version(self._pool, broker) or 0
-                    credentials = (await self._newest(broker)) if present > known else None
+                    present = await logins.version(self._pool, account) or 0
+                    credentials = (await self._newest(account)) if present > known else None
             except Exception as error:  # whatever the driver raises; the next look may succeed
                 if code_of(error) != faulty:
                     faulty = code_of(error)
-                    logger.error("no newer login of %s can be read (%s)", broker, faulty)
+                    logger.error("no newer login of %s can be read (%s)", account, faulty)
             else:
                 faulty = ""
                 if credentials is not None:
@@ -214,26 +214,34 @@ class Store:
                     yield credentials[1]
             await asyncio.sleep(LOGIN_SECONDS)
 
-    async def login_brokers(self) -> list[str]:
-        """Return the brokers of which a login is kept. Raises StoreError with DB_...."""
+    async def login_accounts(self) -> list[str]:
+        """Return the accounts of which a login is kept. Raises StoreError with DB_...."""
         with self._told("reading the logins"):
-            return await logins.brokers(self._pool)
+            return await logins.accounts(self._pool)
 
     # -- demand and history -----------------------------------------------------------------------------
 
-    def save_demand(self, broker: str, wanted: Mapping[Instrument, Mode]) -> bool:
+    def save_demand(
+        self, account: str, wanted: Mapping[Instrument, Mode], *, instead_of: Iterable[str] = ()
+    ) -> bool:
         """Keep this in the place of what was kept, soon; False when it was dropped. Never waits.
 
-        Of more than 20,000 instruments the first ones are kept.
+        What was kept for the accounts in `instead_of` goes as well. Of more than 20,000 instruments the first
+        ones are kept.
         """
         kept = dict(itertools.islice(wanted.items(), history_tables.SAVED_INSTRUMENTS))
-        change = functools.partial(history_tables.save_demand, broker=broker, wanted=kept)
-        return self._writer.put(("demand", broker), "demand", change)
+        change = functools.partial(
+            history_tables.save_demand, account=account, wanted=kept, instead_of=tuple(instead_of)
+        )
+        return self._writer.put(("demand", account), "demand", change)
 
-    async def saved_demand(self, broker: str) -> dict[Instrument, Mode]:
-        """Return what was kept last, in its order. Raises StoreError with DB_...."""
+    async def saved_demand(self, *accounts: str) -> dict[Instrument, Mode]:
+        """Return what was kept last for these, in its order; of a symbol that several have, the highest mode.
+
+        Raises StoreError with DB_....
+        """
         with self._told("reading the saved demand"):
-            return await history_tables.saved_demand(self._pool, broker)
+            return await history_tables.saved_demand(self._pool, accounts)
 
     def follow(self, journal: Journal) -> None:
         """Keep the entries of this journal, those that are in it already too."""
@@ -279,9 +287,9 @@ class Store:
     def _vault(self) -> Vault:
         return Vault(self._secret_keys)
 
-    async def _newest(self, broker: str) -> tuple[int, Credentials]:
+    async def _newest(self, account: str) -> tuple[int, Credentials]:
         with self._told("reading a login"):
-            return await logins.newest(self._pool, self._vault(), broker)
+            return await logins.newest(self._pool, self._vault(), account)
 
     def _add(self, table: str, **values: object) -> bool:
         own = {"run": self._run, "number": next(self._numbers), "at_ms": self._now()}

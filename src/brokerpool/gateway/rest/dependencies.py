@@ -10,19 +10,19 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from brokerpool.errors import ErrorCode
+from brokerpool.gateway.account_apis import AccountApis
 from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
-from brokerpool.http.api import BrokerApi
 from brokerpool.instruments import Instrument, TokenBook
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One broker account as the endpoints see it."""
+    """The accounts as the endpoints see them."""
 
     broker: str
-    api: BrokerApi
+    api: AccountApis
     #: Gives the instrument list of the day.
     book: Callable[[], TokenBook]
     instrument_search: InstrumentSearch

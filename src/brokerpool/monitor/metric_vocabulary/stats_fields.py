@@ -68,8 +68,44 @@ _WEBSOCKET = (
     ),
 )
 
+_ACCOUNTS = (
+    Field("name", TEXT, "", "The account's own name."),
+    Field("broker", TEXT, "", "Its broker, as clients see it."),
+    Field(
+        "connected",
+        GAUGE,
+        "true or false",
+        "Whether at least one of its connections is live.",
+        "account_connected",
+    ),
+    Field(
+        "login_refused",
+        GAUGE,
+        "true or false",
+        "Whether its broker has refused the present access token.",
+        "account_login_refused",
+    ),
+    Field("symbols", GAUGE, "symbols", "Symbols that it carries now.", "account_symbols"),
+    Field(
+        "symbols_home",
+        GAUGE,
+        "symbols",
+        "Symbols that are at home there, whichever account carries them now.",
+        "account_symbols_home",
+    ),
+    Field("capacity", GAUGE, "symbols", "Symbols that it has places for.", "account_capacity"),
+    Field(
+        "symbols_down",
+        GAUGE,
+        "symbols",
+        "Symbols at home there that no connection of any account carries.",
+        "account_symbols_down",
+    ),
+)
+
 _PER_CONNECTION = (
     Field("name", TEXT, "", "The connection's name, which is never used again."),
+    Field("account", TEXT, "", "The account that it belongs to."),
     Field(
         "state",
         TEXT,
@@ -341,6 +377,7 @@ SECTIONS = {
     path: Section(title, _placed(path, fields))
     for path, title, fields in (
         ("websocket", "The WebSocket pool", _WEBSOCKET),
+        ("websocket.accounts[account]", "Each of its accounts", _ACCOUNTS),
         ("websocket.per_connection[connection]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", GATEWAY),

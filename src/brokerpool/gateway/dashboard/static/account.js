@@ -24,7 +24,7 @@ export function drawAccount(snapshot) {
   ]);
   facts(block(byId("account"), "Instrument list"), [
     ["instruments", count(broker.instruments), broker.instruments ? "" : "bad"],
-    ["read", moment(broker.instruments_read_at * 1000)],
+    ["read", broker.instruments_read_at === null ? "never" : moment(broker.instruments_read_at * 1000)],
     ["age", age(broker.instruments_age_seconds)],
     ["newest one", broker.instruments_fault || "in use", broker.instruments_fault ? "warn" : ""],
   ]);

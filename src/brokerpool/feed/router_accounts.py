@@ -1,0 +1,101 @@
+"""The accounts of a router: their pools, what each carries of what, and what they are asked in its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from brokerpool import argument_checks
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.router_book import Listing
+from brokerpool.feed.routing import Steadiness
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode, Tick
+
+#: In whose name each pool is asked.
+OWNER = "router"
+
+
+class Route(NamedTuple):
+    """One account: its name, its pool, and the exchanges that it serves; without any all that it lists."""
+
+    name: str
+    pool: WebSocketPool
+    exchanges: frozenset[str] = frozenset()
+
+
+class Member:
+    """One account of a router, and what is known of it besides its pool."""
+
+    def __init__(self, number: int, route: Route) -> None:
+        self.number = number
+        self.name = route.name
+        self.pool = route.pool
+        self.inspection = route.pool.inspection
+        self._exchanges = frozenset(route.exchanges)
+        self.steadiness = Steadiness()
+        #: Whether its symbols have to be looked at one by one.
+        self.troubled = False
+        #: Whether it was told that symbols of it have no other place.
+        self.told_stuck = False
+        self._full: dict[Mode, tuple[int, int]] = {}
+        self._listing = Listing(route.pool.book, self._exchanges)
+
+    @property
+    def listing(self) -> Listing:
+        """What it carries, by its present book."""
+        if self._listing.book is not self.pool.book:
+            self._listing = Listing(self.pool.book, self._exchanges)
+        return self._listing
+
+    def lists(self, instrument: Instrument) -> bool:
+        """Tell whether the rules let it carry the instrument, and its book has it."""
+        return self.listing.token(instrument) is not None
+
+    def offer(self, instruments: Sequence[Instrument], mode: Mode, priority: int) -> dict[Instrument, None]:
+        """Ask the pool for these, and return what it has room for, in their order."""
+        if not instruments:
+            return {}
+        done = self.pool.subscribe(instruments, mode, owner=OWNER, priority=priority, partial=True)
+        if done.refused:
+            self._full[mode] = self._fill()
+        return dict.fromkeys(done.accepted)
+
+    def may_have_room(self, mode: Mode) -> bool:
+        """Tell whether anything has changed since the pool had no room in this mode."""
+        return self._full.get(mode) != self._fill()
+
+    def let_go(self, instruments: Sequence[Instrument]) -> None:
+        """Want these no more."""
+        self.pool.unsubscribe(instruments, owner=OWNER)
+
+    def lower(self, instruments: Sequence[Instrument], mode: Mode) -> None:
+        """Want these in no higher mode than this one, which they have."""
+        for higher in Mode:
+            if higher > mode:
+                self.pool.unsubscribe(instruments, higher, owner=OWNER)
+
+    def last(self, instrument: Instrument) -> tuple[Tick, float] | None:
+        """Return the last tick that it brought of a symbol that it carries, and when that came."""
+        return self.inspection.last(instrument)
+
+    def _fill(self) -> tuple[int, int]:
+        return self.pool.demand.changes, self.inspection.allowed
+
+
+def members(routes: Sequence[Route]) -> tuple[Member, ...]:
+    """Return the accounts, in order of preference.
+
+    Raises TypeError and ValueError for what is no list of routes, each with a name and a pool of its own.
+    """
+    for route in routes:
+        argument_checks.instance("route", route, Route)
+        argument_checks.text("name", route.name)
+        argument_checks.instance("pool", route.pool, WebSocketPool)
+    if not routes or len({route.name for route in routes}) < len(routes):
+        raise ValueError("give one route at least, and each a name of its own")
+    called = [route.pool.account_name for route in routes]
+    if len(set(called)) < len(called):
+        told = ", ".join(called)
+        raise ValueError(f"the pools are called {told}; give each a name of its own: WebSocketPool(name=...)")
+    return tuple(Member(number, route) for number, route in enumerate(routes))

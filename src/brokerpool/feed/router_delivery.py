@@ -1,0 +1,224 @@
+"""What the pools of a router bring, on its way to the listeners: each symbol from one account at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from brokerpool.event_journal import Event, Journal
+from brokerpool.feed.gaps import Gap, GapBook
+from brokerpool.feed.listeners import Listeners, PoolListener
+from brokerpool.feed.router_accounts import Member
+from brokerpool.feed.routing import RoutingTable, Way, older
+from brokerpool.feed.states import SymbolState
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Tick
+
+
+class RouterDelivery:
+    """Lets each symbol's ticks pass from the account that feeds it, and tells each gap once.
+
+    Which account that is changes with a tick: of its home, once that is back for good; of any other that
+    carries it, while nothing else delivers. The first tick of the new one is never older than the last one
+    of the other, as far as its time tells. Ticks of symbols that one account alone carries are not looked at.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        table: RoutingTable,
+        listeners: Listeners,
+        journal: Journal,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.gaps = GapBook()
+        #: Gaps since the start.
+        self.gaps_total = 0
+        #: Symbols that have come home since it was told: from one account to another -> how many.
+        self.came_home: Counter[tuple[int, int]] = Counter()
+        self._members = members
+        self._table = table
+        self._listeners = listeners
+        self._journal = journal
+        self._wall_clock = wall_clock
+        self._monotonic = asyncio.get_running_loop().time
+
+    # -- ticks --------------------------------------------------------------------------------------------
+
+    def passing(self, member: Member, ticks: list[Tick]) -> list[Tick]:
+        """Return those ticks of an account's message that pass, and tell what they change."""
+        judged, now = self._table.judged[member.number], self._monotonic()
+        passing: list[Tick] = []
+        ending: list[Instrument] = []
+        moved: dict[Instrument, None] = {}
+        for tick in ticks:
+            instrument = tick.instrument
+            way = judged.get(instrument)  # asked now, for one that moves may not have to be judged any more
+            if way is not None:
+                if way.feeding != member.number:
+                    if not self._takes_over(instrument, way, member, tick, now):
+                        continue
+                    if member.number == way.home and way.guest is not None:
+                        self.came_home[way.guest, way.home] += 1
+                    moved[instrument] = None
+                    self._table.feed(instrument, member.number)
+                elif way.floor:
+                    if older(tick.timestamp, way.floor, now - way.floor_at):
+                        continue
+                    self._table.feed(instrument, member.number)
+                if instrument in self.gaps:
+                    ending.append(instrument)
+            passing.append(tick)
+        if moved:
+            self._listeners.rerouted([*moved], member.name, member.pool.name)
+        self._close(ending)
+        if moved:
+            self._listeners.symbols_changed([*moved], SymbolState.LIVE)
+        return passing
+
+    def _takes_over(self, instrument: Instrument, way: Way, member: Member, tick: Tick, now: float) -> bool:
+        feeding = self._members[way.feeding]
+        last = feeding.last(instrument) if way.feeding in way.carriers else None
+        dark = last is None or instrument in self.gaps
+        if not way.takes_over(member.number, dark=dark, now=now, hold=member.steadiness.hold):
+            return False
+        if way.floor and older(tick.timestamp, way.floor, now - way.floor_at):
+            return False
+        if last is None:
+            return True
+        before, at = last
+        return not older(tick.timestamp, before.timestamp, now - at)
+
+    # -- gaps ---------------------------------------------------------------------------------------------
+
+    def gaps_opened(self, member: Member, gaps: list[Gap]) -> None:
+        """Tell of the gaps of those symbols that the account feeds."""
+        by_reason: defaultdict[str, dict[Instrument, int]] = defaultdict(dict)
+        for gap in gaps:
+            if self._feeds(member, gap.instrument):
+                by_reason[gap.reason][gap.instrument] = self._edge(gap)
+        for reason, edges in by_reason.items():
+            self._tell_opened(self.gaps.open(edges, reason))
+
+    def gaps_closed(self, member: Member, gaps: list[Gap]) -> None:
+        """Tell that these are over, where the account feeds the symbol and its next tick passes."""
+        by_end: defaultdict[int, list[Instrument]] = defaultdict(list)
+        for gap in gaps:
+            way = self._table.ways.get(gap.instrument)
+            if gap.instrument not in self.gaps or (way is not None and way.floor):
+                continue
+            if way is None or self._feeds(member, gap.instrument):
+                by_end[gap.to_ms or gap.from_ms].append(gap.instrument)
+        for to_ms, instruments in by_end.items():
+            self._listeners.gaps_closed(self.gaps.close(instruments, to_ms))
+
+    def interrupted(self, edges: dict[Instrument, float], reason: str) -> None:
+        """Open gaps of symbols that nothing delivers any more, with the monotonic time of each last tick."""
+        opened = self.gaps.open({i: self._ms(at) for i, at in edges.items()}, reason)
+        if opened:
+            self._journal.note(Event.GAP, symbols=len(opened), reason=reason)
+            self._tell_opened(opened)
+
+    def forget(self, instruments: Iterable[Instrument]) -> None:
+        """Close the gaps of symbols that nobody wants any more."""
+        self._close([i for i in instruments if i in self.gaps])
+
+    def end(self) -> None:
+        """Close what is open: nothing more will come."""
+        self._close(self.gaps.instruments())
+
+    def _edge(self, gap: Gap) -> int:
+        """Return when the last tick before the gap passed, which may be one of an account that was let go."""
+        way = self._table.ways[gap.instrument]
+        return gap.from_ms if way.feeding in way.carriers or not way.floor_at else self._ms(way.floor_at)
+
+    def _ms(self, at: float) -> int:
+        """Return a monotonic time as epoch milliseconds, rounded into a gap that begins there."""
+        return math.ceil((self._wall_clock() - self._monotonic() + at) * 1000)
+
+    def _tell_opened(self, gaps: list[Gap]) -> None:
+        if gaps:
+            self.gaps_total += len(gaps)
+            self._listeners.gaps_opened(gaps)
+
+    def _close(self, instruments: Sequence[Instrument]) -> None:
+        closed = self.gaps.close(instruments, math.floor(self._wall_clock() * 1000))
+        if closed:
+            self._listeners.gaps_closed(closed)
+
+    # -- other news ---------------------------------------------------------------------------------------
+
+    def fed(self, member: Member, instruments: list[Instrument]) -> list[Instrument]:
+        """Return those that the account feeds."""
+        if not self._table.judged[member.number]:
+            return instruments
+        return [i for i in instruments if self._feeds(member, i)]
+
+    def fill(self, member: Member, ticks: list[Tick]) -> None:
+        """Pass on snapshots of symbols that the account feeds and whose gap is open."""
+        inside = [t for t in ticks if self._feeds(member, t.instrument) and self.gaps.fill(t.instrument)]
+        if inside:
+            self._listeners.filled(inside)
+
+    def _feeds(self, member: Member, instrument: Instrument) -> bool:
+        way = self._table.ways.get(instrument)
+        if way is None:
+            return False
+        # What was let go of where it was fed is its home's from then on, though no tick has come there.
+        return member.number == (way.feeding if way.feeding in way.carriers else way.home)
+
+
+class Tap(PoolListener):
+    """Listens to one pool of a router."""
+
+    def __init__(
+        self,
+        member: Member,
+        table: RoutingTable,
+        delivery: RouterDelivery,
+        listeners: Listeners,
+        nowhere_else: Callable[[list[Instrument]], list[Instrument]],
+        delisted: Callable[[Member, list[Instrument]], None],
+    ) -> None:
+        """`nowhere_else` returns those that no other account lists."""
+        self._member = member
+        self._judged = table.judged[member.number]  # looked at with every message; never replaced
+        self._delivery = delivery
+        self._listeners = listeners
+        self._nowhere_else = nowhere_else
+        self._delisted = delisted
+
+    def ticked(self, ticks: list[Tick]) -> None:
+        if self._judged:
+            ticks = self._delivery.passing(self._member, ticks)
+        if ticks:
+            self._listeners.ticked(ticks)
+
+    def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
+        if fed := self._delivery.fed(self._member, instruments):
+            self._listeners.symbols_changed(fed, state)
+
+    def refused(self, instruments: list[Instrument], reason: str) -> None:
+        self._member.troubled = True  # the next look tries others
+        if nowhere := self._nowhere_else(self._delivery.fed(self._member, instruments)):
+            self._listeners.refused(nowhere, reason)
+
+    def order_updated(self, update: str | bytes) -> None:
+        self._listeners.order_updated(update)
+
+    def connection_changed(self, name: str, state: str, reason: str) -> None:
+        self._listeners.connection_changed(name, state, reason)
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        self._delivery.gaps_opened(self._member, gaps)
+
+    def gaps_closed(self, gaps: list[Gap]) -> None:
+        self._delivery.gaps_closed(self._member, gaps)
+
+    def delisted(self, instruments: list[Instrument]) -> None:
+        self._delisted(self._member, instruments)
+
+    def filled(self, ticks: list[Tick]) -> None:
+        self._delivery.fill(self._member, ticks)

@@ -1,0 +1,209 @@
+"""What a router carries and what ails it, from what its accounts tell: for people who look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from brokerpool.feed.demand import Demand
+from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus, Owner
+from brokerpool.feed.gaps import Gap
+from brokerpool.feed.pool_inspection import told
+from brokerpool.feed.router_accounts import Member
+from brokerpool.feed.router_delivery import RouterDelivery
+from brokerpool.feed.router_moves import RouterMoves
+from brokerpool.feed.routing import RoutingTable, Way
+from brokerpool.feed.states import PROGRESS, SymbolState
+from brokerpool.instruments import Instrument
+from brokerpool.user_callbacks import Fence
+
+#: Members of a pool's statistics that are added up.
+_SUMMED = ("connections", "max_connections", "allowed_connections", "symbols_mute")
+
+
+class RouterInspection:
+    """Answers questions about all accounts; changes nothing, and costs what is asked for and no more."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        table: RoutingTable,
+        delivery: RouterDelivery,
+        moves: RouterMoves,
+        demand: Demand,
+        fence: Fence,
+    ) -> None:
+        self._members = members
+        self._table = table
+        self._delivery = delivery
+        self._moves = moves
+        self._demand = demand
+        self._fence = fence
+
+    # -- one symbol ---------------------------------------------------------------------------------------
+
+    def state(self, instrument: Instrument) -> SymbolState | None:
+        """Tell how far a wanted instrument has come, on the account that serves it best."""
+        way = self._table.ways.get(instrument)
+        if way is None:
+            return None
+        states = [self._members[n].inspection.state(instrument) for n in way.carriers]
+        known = [state for state in states if state is not None]
+        return max(known, key=_progress, default=None)
+
+    def account(self, instrument: Instrument) -> str:
+        """Return the account that serves a symbol now, "" when none does."""
+        way = self._table.ways.get(instrument)
+        if way is None:
+            return ""
+        # The one that feeds it, else the first that is about to.
+        for number in dict.fromkeys((way.feeding, *way.carriers)):
+            member = self._members[number]
+            if number in way.carriers and member.inspection.account(instrument):
+                return member.name
+        return ""
+
+    def explain(self, instrument: Instrument) -> Explanation:
+        """Tell all that is known of one instrument, wanted or not."""
+        way = self._table.ways.get(instrument)
+        owners = self._demand.owners(instrument)
+        common: dict[str, Any] = {
+            "listed": any(member.lists(instrument) for member in self._members),
+            "owners": tuple(Owner(name, tuple(sorted(modes))) for name, modes in owners.items()),
+            "gap": self._delivery.gaps.get(instrument),
+        }
+        if way is None:
+            lists = [m for m in self._members if m.lists(instrument)] or [self._members[0]]
+            found = [member.inspection.explain(instrument) for member in lists]
+            return replace(found[0], fits=any(one.fits for one in found), **common)
+        fed = self._members[way.feeding if way.feeding in way.carriers else way.home]
+        home, *others = (self._members[number].inspection.explain(instrument) for number in way.carriers)
+        hosted = [c._replace(role="hosted") for other in others for c in other.carriers]
+        carriers = [*home.carriers, *hosted]
+        return replace(
+            fed.inspection.explain(instrument),
+            mode=self._demand.mode(instrument),
+            priority=self._demand.priority(instrument),
+            state=self.state(instrument),
+            carriers=tuple(carriers),
+            account=self.account(instrument),
+            route=self._route(way),
+            **common,
+        )
+
+    def _route(self, way: Way) -> str:
+        home = self._members[way.home].name
+        if way.guest is None:
+            if way.at_home.out_since is None:
+                return f"Its account is {home}."
+            return f"Its account is {home}, which is out; no other one that lists it works and has room."
+        guest = self._members[way.guest].name
+        if way.feeding == way.guest:
+            back = "is back, and has it again once that lasts" if way.at_home.served_since else "is out"
+            why = "refused it" if way.at_home.refused else back
+            return f"Its account is {home}, which {why}; until then it comes from {guest}."
+        return f"Its account is {home}; {guest} carries it as well while {home} may be out again."
+
+    # -- all of them --------------------------------------------------------------------------------------
+
+    def accounts(self) -> Sequence[AccountStatus]:
+        """Tell how each account stands."""
+        return [self._status(member) for member in self._members]
+
+    def _status(self, member: Member) -> AccountStatus:
+        homes, guests = self._table.homes[member.number], self._table.guests[member.number]
+        status = member.inspection.status()
+        away = sum(self._table.ways[i].guest is not None for i in homes) if member.troubled else 0
+        return status._replace(
+            name=member.name,
+            symbols=len(homes) - away + len(guests),
+            symbols_home=len(homes),
+            symbols_down=max(0, min(status.symbols_down, len(homes)) - away),
+        )
+
+    @property
+    def symbols_down(self) -> int:
+        """Symbols whose connection was lost or refused, and that no other one carries."""
+        down = sum(member.pool.symbols_down for member in self._members) - self._moves.down_twice
+        return min(max(0, down), len(self._table))
+
+    @property
+    def symbols_unserved(self) -> int:
+        """Wanted symbols that no live connection carries."""
+        unserved = sum(member.pool.symbols_unserved for member in self._members) - self._moves.unserved_twice
+        return min(max(0, unserved), len(self._table))
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of all: the members of a pool's, and one entry per account."""
+        every = [member.inspection.stats() for member in self._members]
+        places = sum(member.inspection.status().capacity for member in self._members)
+        taken = sum(
+            numbers["capacity_used"] * member.inspection.status().capacity
+            for numbers, member in zip(every, self._members, strict=True)
+        )
+        summed = {key: sum(numbers[key] for numbers in every) for key in _SUMMED}
+        return {
+            "connections": summed.pop("connections"),
+            "total_symbols": len(self._table),
+            "capacity_used": taken / places,
+            **summed,
+            "max_symbols_per_connection": max(n["max_symbols_per_connection"] for n in every),
+            "symbols_down": self.symbols_down,
+            "symbols_degraded": sum(1 for _ in self._degraded()),
+            "gaps_open": len(self._delivery.gaps),
+            "gaps_total": self._delivery.gaps_total,
+            "faults": dict(sum((Counter(n["faults"]) for n in every), Counter(self._fence.faults))),
+            "accounts": [told(status) for status in self.accounts()],
+            "per_connection": [
+                {**connection, "account": member.name}
+                for member, numbers in zip(self._members, every, strict=True)
+                for connection in numbers["per_connection"]
+            ],
+        }
+
+    def degraded(self, most: int) -> list[Instrument]:
+        """Return symbols that no connection of any account carries, though they are wanted."""
+        return list(islice(self._degraded(), most))
+
+    def gaps(self, most: int) -> list[Gap]:
+        """Return open gaps, in the order in which they were opened."""
+        return self._delivery.gaps.first(most)
+
+    def search(self, text: str, most: int) -> list[Instrument]:
+        """Return wanted symbols that contain the text in any case, those that begin with it first."""
+        text = text.upper()
+        found = [i for i in self._demand.instruments() if text in str(i).upper()]
+        found.sort(key=lambda i: (not i.symbol.upper().startswith(text), i))
+        return found[:most]
+
+    def login(self) -> LoginStatus:
+        """Tell how the first login stands that was refused, else that of the first account."""
+        logins = [member.inspection.login() for member in self._members]
+        return next((login for login in logins if login.refused), logins[0])
+
+    def some(self, name: str, most: int) -> list[Instrument]:
+        """Return a few of the symbols at home on a connection, the eldest first."""
+        found = (m.inspection.some(name, most) for m in self._members if name in m.inspection.names())
+        return next(found, [])
+
+    def evacuating(self) -> list[str]:
+        """Return the connections that are being emptied."""
+        return [name for member in self._members for name in member.inspection.evacuating()]
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _degraded(self) -> Iterator[Instrument]:
+        for member in self._members:
+            for instrument in member.inspection.degraded(len(self._table)):
+                way = self._table.ways.get(instrument)
+                # What two accounts carry is degraded where it is so at the last of them.
+                if way is not None and member.number == way.carriers[-1]:
+                    yield instrument
+
+
+def _progress(state: SymbolState) -> int:
+    # A symbol that fell silent where it ticked is better off than one that nobody carries.
+    return PROGRESS.index(state) if state in PROGRESS else len(PROGRESS)
