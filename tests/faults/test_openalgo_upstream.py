@@ -118,7 +118,8 @@ def test_a_key_that_openalgo_refuses_parks_without_a_further_dial_until_the_file
                 await parked(http)
                 dials = (await got(f"{control}/stats"))["dials"]
                 # It answers its clients: a new one is let in, and gets last values, marked as stale.
-                async with observing(gateway.said["ws_url"], key, [rows[:EACH]]) as (late,):
+                held = [row for row in rows if row["symbol"] in clients[0].last]
+                async with observing(gateway.said["ws_url"], key, [held]) as (late,):
                     await until(lambda: late.news and len(late.symbol_news("stale")) == EACH)
                     assert late.news[0]["status"] == "success"
                     assert all(snapshot["stale"] for snapshot in late.snapshots)
