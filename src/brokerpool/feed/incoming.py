@@ -47,6 +47,7 @@ class Incoming(LinkHandler):
         self.last_tick_at: float | None = None
         self._receiver = receiver
         self._subscriptions = subscriptions
+        self._awaited = subscriptions.arrivals.awaited
         self._liveness = liveness
         self._fence = fence
         self._monotonic = monotonic
@@ -157,7 +158,7 @@ class Incoming(LinkHandler):
         self._liveness.ticked(now)
         self.ticks += len(ticks)
         self.last_tick_at = now
-        if first := self._subscriptions.arrived(ticks):
+        if self._awaited and (first := self._subscriptions.arrived(ticks)):
             self._receiver.arrived(first)
         self._receiver.ticked(ticks)
 
