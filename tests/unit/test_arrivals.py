@@ -98,9 +98,9 @@ def test_nothing_is_kept_once_all_have_arrived_and_been_looked_at() -> None:
         arrivals.sent([INFY], float(n))
         arrivals.arrived(ticks(INFY))
     assert arrivals.overdue(1000.0) == []
-    assert not arrivals._awaited
+    assert not arrivals.awaited
     assert not arrivals._checks
     arrivals.sent([INFY], 2000.0)
     arrivals.clear()
-    assert not arrivals._awaited
+    assert not arrivals.awaited
     assert not arrivals._checks

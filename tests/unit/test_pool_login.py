@@ -154,3 +154,32 @@ def test_a_changed_settings_file_gives_its_token_and_what_needs_a_restart_is_nam
         await tokens.aclose()
 
     asyncio.run(main())
+
+
+def test_a_new_key_in_the_file_is_a_new_login_where_the_key_is_the_login_and_the_same_key_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokerpool.gateway.reload.LOOK_SECONDS", 0.02)
+    file = tmp_path / "a.env"
+
+    def write(key: str) -> None:
+        rows = {**SECRETS, "BROKERPOOL_BROKER": "openalgo", "BROKERPOOL_BROKER_API_KEY": key}
+        file.write_text("".join(f"{name}={value}\n" for name, value in rows.items()))
+
+    def read() -> Settings:
+        return Settings.load(env_file=file, environ={})
+
+    async def main() -> None:
+        write("first")
+        asked = asyncio.Event()
+        tokens = SettingsWatch([file], read, read(), asked).tokens()
+        async with asyncio.timeout(10):
+            asked.set()
+            assert await anext(tokens) == {}, "one that `brokerpool login` has stored stays in use"
+            write("the second key")
+            asked.set()
+            assert await anext(tokens) == {"openalgo": "the second key"}
+        assert "restart" not in caplog.text
+        await tokens.aclose()
+
+    asyncio.run(main())

@@ -205,6 +205,7 @@ def test_values_above_the_published_limits_are_allowed_with_a_warning() -> None:
     assert [text.split()[0] for text in above] == ["MAX_SYMBOLS_PER_WEBSOCKET", "MAX_WEBSOCKET_CONNECTIONS"]
     assert "3001, above the 3000" in above[0]
     assert load().warnings(symbols_per_connection=3000, max_connections=3) == []
+    assert load().warnings(symbols_per_connection=10, max_connections=1) == [], "nobody has asked for these"
 
 
 def test_every_setting_says_what_it_means_and_what_is_allowed() -> None:

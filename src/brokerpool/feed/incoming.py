@@ -47,6 +47,7 @@ class Incoming(LinkHandler):
         self.last_tick_at: float | None = None
         self._receiver = receiver
         self._subscriptions = subscriptions
+        self._awaited = subscriptions.arrivals.awaited
         self._liveness = liveness
         self._fence = fence
         self._monotonic = monotonic
@@ -55,6 +56,10 @@ class Incoming(LinkHandler):
         self._skipped: Mapping[str, int] = {}
         self._backlog = Backlog(self._take, fence)
         self._link: Link | None = None
+        # Ticks of short texts that were read together, when that was, and the same in epoch milliseconds.
+        self._gathered: list[Tick] = []
+        self._read_at = 0.0
+        self._received_ms = 0
 
     def begin(self, wire: Wire) -> None:
         """Read what comes with the wire of a new socket."""
@@ -77,6 +82,8 @@ class Incoming(LinkHandler):
         self._link = link
 
     def binary(self, message: bytes | memoryview) -> None:
+        if self._gathered:
+            self._hand_on()
         if len(message) > SMALL_BYTES:
             self._backlog.put(self._wire.parts, bytes(message), self._link)
         elif self._backlog:
@@ -85,12 +92,12 @@ class Incoming(LinkHandler):
             self._read(self._wire.binary, message)
 
     def text(self, message: str) -> None:
-        if len(message) > SMALL_BYTES:
-            self._backlog.put(self._wire.parts, message, self._link)
-        elif self._backlog:
-            self._backlog.put(_whole, message, self._link)
-        else:
-            self._read(self._wire.text, message)
+        if len(message) <= SMALL_BYTES and not self._backlog:
+            self._gather(message)
+            return
+        self._hand_on()
+        parts = self._wire.parts if len(message) > SMALL_BYTES else _whole
+        self._backlog.put(parts, message, self._link)
 
     def control_frame(self, *, answered: bool) -> None:
         self._liveness.heard(self._monotonic())
@@ -98,6 +105,7 @@ class Incoming(LinkHandler):
             self._receiver.pong_sent()
 
     def closed(self, code: int, reason: str) -> None:
+        self._hand_on()
         self._backlog.clear()
         self._link = None
         self._receiver.closed(code, reason)
@@ -107,24 +115,52 @@ class Incoming(LinkHandler):
     def _take(self, part: Message) -> None:
         self._read(self._wire.text if isinstance(part, str) else self._wire.binary, part)
 
+    def _gather(self, message: str) -> None:
+        """Read a short text; where each is one tick, a list of many costs little more than one."""
+        if not self._gathered:
+            self._read_at, self._received_ms = self._monotonic(), int(self._wall_clock() * 1000)
+        try:
+            ticks = self._wire.text(message, self._subscriptions.routes, self._received_ms)
+            if self._wire.signals:
+                self._hand_on()  # what came before them
+                self._signalled()
+            if not ticks:
+                self._liveness.heard(self._read_at)
+            elif self._gathered:
+                self._gathered += ticks
+            else:
+                self._gathered = ticks
+                if self._link is not None:
+                    self._link.after_read(self._hand_on)
+        except BaseException as error:  # it costs this message, and not the socket
+            self._fence.caught(name_of(self._wire.text), error)
+
+    def _hand_on(self) -> None:
+        ticks, self._gathered = self._gathered, []
+        if ticks:
+            self._fence.call(self._ticked, ticks, self._read_at, otherwise=None)
+
     def _read(self, read: Callable[..., list[Tick]], message: Message) -> None:
         now = self._monotonic()
         try:
             ticks = read(message, self._subscriptions.routes, int(self._wall_clock() * 1000))
             if self._wire.signals:
                 self._signalled()
-            if not ticks:
+            if ticks:
+                self._ticked(ticks, now)
+            else:
                 self._liveness.heard(now)
                 self.heartbeats += not isinstance(message, str)
-                return
-            self._liveness.ticked(now)
-            self.ticks += len(ticks)
-            self.last_tick_at = now
-            if first := self._subscriptions.arrived(ticks):
-                self._receiver.arrived(first)
-            self._receiver.ticked(ticks)
         except BaseException as error:  # it costs this message, and not the socket
             self._fence.caught(name_of(read), error)
+
+    def _ticked(self, ticks: list[Tick], now: float) -> None:
+        self._liveness.ticked(now)
+        self.ticks += len(ticks)
+        self.last_tick_at = now
+        if self._awaited and (first := self._subscriptions.arrived(ticks)):
+            self._receiver.arrived(first)
+        self._receiver.ticked(ticks)
 
     def _signalled(self) -> None:
         signals = self._wire.signals[:]

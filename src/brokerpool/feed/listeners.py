@@ -24,7 +24,7 @@ class PoolListener:
     """
 
     def ticked(self, ticks: list[Tick]) -> None:
-        """Ticks of one broker message, in the broker's order."""
+        """Ticks of one broker message, or of several that came together, in the broker's order."""
 
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
         """These symbols have reached the state."""

@@ -22,30 +22,31 @@ class Arrivals:
     """The symbols whose first tick is still to come; times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._awaited: dict[Instrument, float] = {}  # -> when it was sent
+        #: -> when it was sent. To be read only; it is never replaced.
+        self.awaited: dict[Instrument, float] = {}
         self._checks: deque[tuple[float, list[Instrument]]] = deque()
 
     def sent(self, instruments: list[Instrument], now: float) -> None:
         """Expect the first ticks of these."""
-        self._awaited.update(dict.fromkeys(instruments, now))
+        self.awaited.update(dict.fromkeys(instruments, now))
         self._checks.append((now + SILENT_SECONDS, instruments))
 
     def refused(self, instrument: Instrument) -> None:
         """Expect nothing of a symbol that may tick all the same, which would be news."""
-        self._awaited[instrument] = math.inf
+        self.awaited[instrument] = math.inf
 
     def drop(self, instrument: Instrument) -> None:
         """Expect nothing of a symbol any more."""
-        self._awaited.pop(instrument, None)
+        self.awaited.pop(instrument, None)
 
     def clear(self) -> None:
         """Forget everything, because the socket is gone."""
-        self._awaited.clear()
+        self.awaited.clear()
         self._checks.clear()
 
     def arrived(self, ticks: Iterable[Tick]) -> list[Instrument]:
         """Return the symbols that have their first tick among these."""
-        awaited = self._awaited
+        awaited = self.awaited
         if not awaited:
             return []
         return [t.instrument for t in ticks if awaited.pop(t.instrument, None) is not None]
@@ -55,16 +56,16 @@ class Arrivals:
         silent: list[Instrument] = []
         while self._checks and self._checks[0][0] <= now:
             due, instruments = self._checks.popleft()
-            silent += [i for i in instruments if self._awaited.get(i, due) + SILENT_SECONDS <= due]
+            silent += [i for i in instruments if self.awaited.get(i, due) + SILENT_SECONDS <= due]
         return silent
 
     def sent_at(self, instrument: Instrument) -> float:
         """Return when a symbol was sent whose first tick is still to come; KeyError for any other."""
-        return self._awaited[instrument]
+        return self.awaited[instrument]
 
     def state(self, instrument: Instrument, now: float) -> SymbolState:
         """Tell how far a symbol that was sent has come."""
-        sent_at = self._awaited.get(instrument)
+        sent_at = self.awaited.get(instrument)
         if sent_at is None:
             return SymbolState.LIVE
         return SymbolState.SILENT if now - sent_at >= SILENT_SECONDS else SymbolState.SENT

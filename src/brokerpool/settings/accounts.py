@@ -189,13 +189,8 @@ class AccountSettings(BaseModel):
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
         """Return one sentence for each setting above the broker's published limit, which holds anyway."""
-        return above_published(
-            self.broker,
-            {
-                self.setting("max_symbols_per_websocket"): (
-                    self.max_symbols_per_websocket,
-                    symbols_per_connection,
-                ),
-                self.setting("max_websocket_connections"): (self.max_websocket_connections, max_connections),
-            },
-        )
+        limits = {
+            "max_symbols_per_websocket": symbols_per_connection,
+            "max_websocket_connections": max_connections,
+        }
+        return above_published(self.broker, self, limits, self._places)

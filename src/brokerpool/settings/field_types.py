@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from brokerpool.brokers import registry
 
@@ -52,12 +52,18 @@ def words(text: str) -> list[str]:
     return [word for part in text.split(",") if (word := part.strip())]
 
 
-def above_published(broker: str, settings: Mapping[str, tuple[int, int]]) -> list[str]:
-    """Return one sentence for each setting whose value is above the limit that stands beside it."""
+def above_published(
+    broker: str, values: BaseModel, limits: Mapping[str, int], names: Mapping[str, str]
+) -> list[str]:
+    """Return one sentence for each field whose value is above its limit, under the name that people write.
+
+    The default is nobody's wish: of that no word, where a broker allows less.
+    """
+    fields = type(values).model_fields
     return [
-        f"{name} is {value}, above the {limit} that {broker} publishes: the pool keeps to {limit}."
-        for name, (value, limit) in settings.items()
-        if value > limit
+        f"{names[field]} is {value}, above the {limit} that {broker} publishes: the pool keeps to {limit}."
+        for field, limit in limits.items()
+        if (value := getattr(values, field)) > limit and value != fields[field].default
     ]
 
 

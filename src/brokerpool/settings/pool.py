@@ -65,10 +65,8 @@ class PoolSettings(Group):
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:
         """Return one sentence for each setting above the broker's published limit, which holds anyway."""
-        return above_published(
-            self.broker,
-            {
-                "MAX_SYMBOLS_PER_WEBSOCKET": (self.max_symbols_per_websocket, symbols_per_connection),
-                "MAX_WEBSOCKET_CONNECTIONS": (self.max_websocket_connections, max_connections),
-            },
-        )
+        limits = {
+            "max_symbols_per_websocket": symbols_per_connection,
+            "max_websocket_connections": max_connections,
+        }
+        return above_published(self.broker, self, limits, {field: field.upper() for field in limits})

@@ -131,6 +131,9 @@ class ScriptedLink(Link):
     def resume_reading(self) -> None:
         self.reading_paused = False
 
+    def after_read(self, callback: Callable[[], None]) -> None:
+        callback()  # each message is a read of its own
+
     def limit_buffer(self, high_water_bytes: int) -> None:
         pass
 

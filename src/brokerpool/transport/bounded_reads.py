@@ -48,6 +48,7 @@ class BoundedReads(asyncio.BufferedProtocol):
         "_transport",
         "_turn_bytes",
         "_updated",
+        "after",
         "connection_lost",
         "eof_received",
         "heard",
@@ -84,6 +85,8 @@ class BoundedReads(asyncio.BufferedProtocol):
         self.heard = True
         #: Frames that came when the time was over: kind, whether a message ends with it, payload.
         self.held: deque[tuple[WSMsgType, bool, bytes]] = deque()
+        #: Called once when all that came with this read was heard; None for nothing.
+        self.after: Callable[[], None] | None = None
         self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
         self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
@@ -115,10 +118,18 @@ class BoundedReads(asyncio.BufferedProtocol):
             # Of TLS one more read may be under way when the turn has had its bytes: it gets one.
             self._most = min(self._read_bytes, max(1, self._turn_bytes - self._in_turn))
         self._updated(nbytes)
+        if self.after is not None:
+            self.over()
         if self._transport.is_close_frame_sent:
             self._closing(nbytes)
         if self.held or (full and (self._in_turn >= self._turn_bytes or self.late)):
             self._rest()
+
+    def over(self) -> None:
+        """Tell whoever waits for it that all of this read was heard."""
+        after, self.after = self.after, None
+        if after is not None:
+            after()
 
     def _turn_over(self) -> None:
         self._in_turn = 0

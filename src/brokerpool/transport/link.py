@@ -36,6 +36,7 @@ DIALLED = Portion(read_bytes=8 * 1024, turn_bytes=256 * 1024, seconds=0.004)
 #: The clock is looked at after so many frames.
 _FRAMES_BETWEEN_LOOKS = 64
 _BINARY = WSMsgType.BINARY
+_TEXT = WSMsgType.TEXT
 #: Pings that are answered in one turn; of more the last one is.
 PONGS_A_TURN = 16
 #: How long a close handshake may take before the TCP connection is dropped.
@@ -175,6 +176,13 @@ class Link(WSListener):
         self._tcp.pause_reading()
         asyncio.get_running_loop().call_soon(self._rested)
 
+    def after_read(self, callback: Callable[[], None]) -> None:
+        """Call this once all messages that were read together have been handed over; another replaces it.
+
+        To be called from `LinkHandler.text` and `binary` only. A link that ends before says so instead.
+        """
+        self._reads.after = callback
+
     def limit_buffer(self, high_water_bytes: int) -> None:
         """Set how much may wait before `paused` is called; `resumed` follows at a quarter of it."""
         self._tcp.set_write_buffer_limits(high=high_water_bytes, low=high_water_bytes // 4)
@@ -225,6 +233,18 @@ class Link(WSListener):
             and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
         ):
             self._handler.binary(frame.get_payload_as_memoryview())
+        elif (
+            self._straight_on >= 0
+            and frame.msg_type == _TEXT
+            and frame.fin
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+        ):
+            try:
+                text = frame.get_payload_as_utf8_text()
+            except UnicodeDecodeError:
+                self._fail(ProtocolError(INVALID_TEXT, "text is not UTF-8"))
+            else:
+                self._handler.text(text)
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             if self._closing is None:
                 self._fail(ProtocolError(PROTOCOL_ERROR, "reserved bits set without an extension"))
@@ -279,9 +299,11 @@ class Link(WSListener):
         while held and not self._tcp.is_closing():
             self._take(*held.popleft())
             if self.reading_paused:
+                self._reads.over()
                 return
             if self._reads.late:
                 break
+        self._reads.over()
         if held:
             self._straight_on = 0
             self.rest()
