@@ -37,7 +37,7 @@ async def held(scene: Stage) -> None:
 
 
 class Holes(PoolListener):
-    """Notes from when to when no connection was live."""
+    """Notes when the last live connection was lost or closed."""
 
     def __init__(self, scene: Stage) -> None:
         self._scene = scene
@@ -48,10 +48,10 @@ class Holes(PoolListener):
     def connection_changed(self, name: str, state: str, reason: str) -> None:
         if state == "live":
             self.live.add(name)
-        else:
+        elif name in self.live:
             self.live.discard(name)
-        if not self.live and state not in ("dialling", "waiting", "greeting"):
-            self.log.append(self._scene.loop.time())
+            if not self.live:
+                self.log.append(self._scene.loop.time())
 
 
 @pytest.mark.parametrize("greets", [False, True])
