@@ -170,7 +170,8 @@ def test_with_two_copies_of_each_symbol_one_connection_is_held() -> None:
     play(scenario, redundancy=2, connections=2)
 
 
-def test_new_credentials_and_old_age_replace_it_without_a_moment_in_which_none_is_open() -> None:
+@pytest.mark.parametrize("linger", [0.0, LINGER])
+def test_new_credentials_and_old_age_replace_it_without_a_moment_in_which_none_is_open(linger: float) -> None:
     async def scenario(scene: Stage) -> None:
         await held(scene)
         holes = Holes(scene)
@@ -183,7 +184,7 @@ def test_new_credentials_and_old_age_replace_it_without_a_moment_in_which_none_i
         assert len(scene.broker.sockets) == 1
         assert holes.log == []
 
-    play(scenario, limits={"socket_life_seconds": 60.0})
+    play(scenario, limits={"socket_life_seconds": 60.0}, linger=linger)
 
 
 def test_where_one_connection_is_all_that_the_account_allows_it_is_kept_until_the_broker_ends_it() -> None:
