@@ -100,6 +100,10 @@ class _Party:
 
     async def chaos(self) -> None:
         parties = [self._own(f"owner {n}") for n in range(2)]
+        # Drawn apart, so that the other parties of a seed do what they did.
+        holds = Random(f"holds of {self._report.seed}")
+        if holds.random() < 0.5:
+            parties.append(self._hold(holds))
         parties += [self._rage() for _ in range(self._random.choice((1, 2)))]
         tasks = [asyncio.create_task(party) for party in parties]
         done, _ = await asyncio.wait(tasks, timeout=CHAOS_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
@@ -135,6 +139,14 @@ class _Party:
             self._witness.look(router)
             self._check()
             await asyncio.sleep(random.expovariate(0.3))
+
+    async def _hold(self, random: Random) -> None:
+        """Have a connection of each account held open, and no more, for ever."""
+        while True:
+            for on in (True, False):
+                self._router.hold_open(on)
+                self._report.covered["held open" if on else "held no more"] += 1
+                await asyncio.sleep(random.expovariate(0.1))
 
     def _judge(self, refused: Sequence[Instrument]) -> None:
         """Look whether any account had room for what was refused."""
