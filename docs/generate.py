@@ -12,6 +12,7 @@ from brokerpool.monitor.metric_vocabulary.stats_fields import SECTIONS
 from brokerpool.monitor.stats import Field
 from brokerpool.settings import (
     AccessSettings,
+    AccountSettings,
     BrokerSettings,
     DatabaseSettings,
     Described,
@@ -20,6 +21,7 @@ from brokerpool.settings import (
     HttpSettings,
     OrderSettings,
     PoolSettings,
+    SeveralAccounts,
     TargetSettings,
     describe,
 )
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUPS: dict[str, type[BaseSettings]] = {
     "The pool": PoolSettings,
     "The broker": BrokerSettings,
+    "Several accounts": SeveralAccounts,
     "The way to the broker": EgressSettings,
     "Calls to the broker": HttpSettings,
     "The gateway": GatewaySettings,
@@ -72,6 +75,24 @@ environment or in the `.env` file counts as not given.
 `brokerpool serve` and `brokerpool check` report every fault at once and never show a value. A name that
 starts with `BROKERPOOL_` and is not listed here is a fault too, as is any unknown name in the TOML file: it
 is nearly always a misspelling.
+
+"""
+
+ACCOUNTS = """\
+What belongs to one account stands in a table of the TOML file, with `[[accounts]]` above it, or under a name
+of its own in the environment: BROKERPOOL_ACCOUNT_, the account's name in capital letters with `_` for `-`,
+and the member, as in `BROKERPOOL_ACCOUNT_DESK_2_API_KEY`. What stands in the environment goes before the same
+member of a table, so that a table may leave its secrets to the environment. Beside accounts,
+`BROKERPOOL_BROKER` and the settings of [the broker](#the-broker) are a fault; those of the pool hold for each
+account's pool. [Two brokers](../how-to/two-brokers.md) has it step by step.
+
+"""
+
+ACCOUNT_EXAMPLE = """\
+# With BROKERPOOL_ACCOUNTS=zerodha,desk-2 each has settings of its own; those of the broker above stay out.
+# BROKERPOOL_ACCOUNT_ZERODHA_API_KEY=
+# BROKERPOOL_ACCOUNT_DESK_2_BROKER=zerodha
+# BROKERPOOL_ACCOUNT_DESK_2_API_KEY=
 
 """
 
@@ -153,6 +174,9 @@ def settings() -> str:
         text += f"## {title}\n\n{group.__doc__}\n\n"
         text += "| setting | default | allowed | meaning |\n| --- | --- | --- | --- |\n"
         text += "".join(_row(setting) for setting in describe(group)) + "\n"
+        if group is SeveralAccounts:
+            text += ACCOUNTS + "| member | default | allowed | meaning |\n| --- | --- | --- | --- |\n"
+            text += "".join(_row(setting) for setting in describe(AccountSettings)) + "\n"
     return text + SETTINGS_END
 
 
@@ -175,7 +199,7 @@ def env_example() -> str:
         for setting in describe(group):
             text += f"\n# {setting.meaning}\n# Allowed: {setting.allowed}.\n"
             text += f"{setting.name}={setting.default or ''}\n"
-        text += "\n"
+        text += "\n" + (ACCOUNT_EXAMPLE if group is SeveralAccounts else "")
     return text.rstrip("\n") + "\n"
 
 

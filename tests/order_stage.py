@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any, NamedTuple
 
@@ -76,6 +77,7 @@ class OpenAlgoRest(ZerodhaRest):
 
     def __init__(self, login: Login, url: str) -> None:
         super().__init__("key", login, book=TokenBook, http_url=url)
+        self.limits = replace(self.limits, windows={})
 
     def order_key(self) -> str:
         return UPSTREAM_KEY

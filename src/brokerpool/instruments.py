@@ -75,6 +75,8 @@ class Details(msgspec.Struct, frozen=True, gc=False):
     lot_size: int = 0
     #: The smallest step of the price, in rupees.
     tick_size: float = 0.0
+    #: The number in the list, where that is not the token.
+    number: str = ""
 
 
 class TokenBook:
@@ -105,6 +107,11 @@ class TokenBook:
         self._instruments[token] = instrument
         if details is not None:
             self._details[instrument] = details
+
+    @property
+    def takes_unlisted(self) -> bool:
+        """Whether names that are not listed can be asked for as well: an empty list is nothing amiss then."""
+        return False
 
     def token(self, instrument: Instrument | str) -> Token | None:
         """Return the broker's token, or None when the broker does not list the instrument.

@@ -67,7 +67,7 @@ def test_orders_go_by_their_lane_and_are_sent_once(lane: Lane, names: list[str],
     ],
 )
 def test_known_questions_may_be_repeated(name: str) -> None:
-    assert call(name)[2:5] == (Lane.QUERY, "calls", True)
+    assert call(name)[2:5] == (Lane.QUERY, "other", True)
 
 
 @given(NAMES)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -16,8 +17,20 @@ from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import TokenBook
 from brokerpool.testing.scripted_broker import ScriptedBroker
-from brokerpool.testing.scripted_feed import ScriptedFeed
+from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedFeed
 from brokerpool.testing.virtual_loop import VirtualLoop
+from brokerpool.testing.wire_dialect import Quote
+
+
+class _Late(ScriptedDialect):
+    """A broker that is behind."""
+
+    def __init__(self, lag_ms: int) -> None:
+        super().__init__()
+        self._lag_ms = lag_ms
+
+    def ticks(self, quotes: Sequence[Quote], at_ms: int) -> list[bytes]:
+        return super().ticks(quotes, at_ms - self._lag_ms)
 
 
 @dataclass(slots=True)
@@ -85,10 +98,11 @@ def account(
     places: int = 10,
     connections: int = 2,
     listed: Callable[[Instrument], bool] = lambda _: True,
+    lag_ms: int = 0,
     broker: dict[str, Any] | None = None,
     **pool: Any,
 ) -> Account:
-    """Make an account; its tokens are other ones than those of accounts with other names."""
+    """Make an account, with tokens of its own; its exchange's times are `lag_ms` behind those of others."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     limits: dict[str, Any] = {"symbols_per_connection": places, "max_connections": connections}
@@ -98,7 +112,7 @@ def account(
     feed.book = TokenBook((i, first + n) for n, i in enumerate(feed.instruments) if listed(i))
     tokens = [token for i in feed.book if (token := feed.book.token(i)) is not None]
     market = {"wall_clock": loop.wall_clock, **(broker or {})}
-    scripted = ScriptedBroker(random, feed.limits, tokens, feed.dialect, **market)
+    scripted = ScriptedBroker(random, feed.limits, tokens, partial(_Late, lag_ms), **market)
     made = WebSocketPool(
         feed,
         name=name,

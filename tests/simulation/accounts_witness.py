@@ -70,6 +70,8 @@ class AccountsWitness(PoolListener):
         self.source = ""
         self.ticks = 0
         self.gaps = 0
+        #: The symbols of gaps that are no mere silence.
+        self.holes: list[Instrument] = []
         self.moves = 0
         self._ledger = ledger
         loop = asyncio.get_running_loop()
@@ -132,6 +134,8 @@ class AccountsWitness(PoolListener):
     def gaps_opened(self, gaps: list[Gap]) -> None:
         for gap in gaps:
             self.gaps += 1
+            if "usual pause" not in gap.reason:
+                self.holes.append(gap.instrument)
             instrument, course = gap.instrument, self._courses.get(gap.instrument)
             self._tell(f"gap of {instrument.symbol} from {gap.from_ms}: {gap.reason}")
             if instrument in self._open:

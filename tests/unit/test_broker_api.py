@@ -111,6 +111,19 @@ def test_a_fresh_tick_of_the_feed_answers_without_a_call_and_says_so() -> None:
     asyncio.run(main())
 
 
+def test_one_order_book_is_a_quote_where_the_brokers_quotes_have_it() -> None:
+    async def main() -> None:
+        async with broker_and_api() as (broker, api):
+            wanted = instruments(broker)
+            quoted = await api.depth(str(wanted[0]))
+            assert quoted is not None
+            assert quoted.tick.buy == (await api.quotes(wanted[0]))[wanted[0]].tick.buy
+            assert await api.depth(NOPE) is None
+            assert asked(broker, "/quote") == 3
+
+    asyncio.run(main())
+
+
 def test_single_quotes_that_are_asked_for_together_leave_as_one_call() -> None:
     async def main() -> None:
         async with broker_and_api(symbols=600) as (broker, api):

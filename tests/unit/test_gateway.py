@@ -52,7 +52,7 @@ def test_a_wrong_key_is_refused_and_nothing_else_is_allowed(key: str) -> None:
                 refusal = await session.ask(action=action, symbol="INFY", exchange="NSE")
                 assert refusal["code"] == "NOT_AUTHENTICATED"
             assert (await session.ask(action="ping"))["type"] == "pong"
-            assert (await session.ask(action="get_supported_brokers"))["brokers"] == ["zerodha"]
+            assert (await session.ask(action="get_supported_brokers"))["brokers"] == ["openalgo", "zerodha"]
 
     asyncio.run(main())
 

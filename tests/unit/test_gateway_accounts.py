@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import stat
 import subprocess
 import sys
 import tomllib
@@ -77,6 +78,7 @@ def accounts_of(gateway: processes.Running) -> dict[str, Any]:
 def test_two_simulators_make_a_gateway_of_two_accounts_that_check_passes(tmp_path: Path) -> None:
     with two_brokers(tmp_path) as (first, second):
         written = tomllib.loads((tmp_path / "two.toml").read_text())
+        assert stat.S_IMODE((tmp_path / "two.toml").stat().st_mode) == 0o600
         assert [(t["name"], t["ws_url"]) for t in written["accounts"]] == [
             ("zerodha", first.said["ws_url"]),
             ("zerodha-2", second.said["ws_url"]),
@@ -176,3 +178,29 @@ def test_a_token_that_is_written_into_the_file_reaches_the_account_whose_it_is(
                 await until(lambda: f"account {account}: logged in as SIM001" in log.read_text(), seconds=20)
 
             asyncio.run(main())
+
+
+def test_symbols_of_an_account_whose_token_dies_tick_from_the_other_and_quotes_are_answered_by_it(
+    tmp_path: Path,
+) -> None:
+    with two_brokers(tmp_path) as (first, _):
+        rows = [*processes.listed(first).values()]
+        key = tomllib.loads((tmp_path / "two.toml").read_text())["BROKERPOOL_API_KEY"]
+        with serving(tmp_path, BROKERPOOL_FAILOVER_SECONDS="1") as gateway:
+            url = f"{gateway.said['http_url']}/api/v1/quotes"
+
+            async def main() -> None:
+                async with observing(gateway.said["ws_url"], key, [rows]) as (client,):
+                    await until(lambda: len(client.last) == len(rows), seconds=20)
+                    assert accounts_of(gateway)["zerodha"]["symbols"] == len(rows)
+                    dead = {"expire_token": {"close_sockets": True}}
+                    await asyncio.to_thread(processes.post, f"{first.said['control_url']}/faults", dead)
+                    await until(lambda: accounts_of(gateway)["zerodha-2"]["symbols"] == len(rows), seconds=20)
+                    client.reset()
+                    await until(lambda: client.ticks > len(rows), seconds=20)
+                    assert not client.ended
+
+            asyncio.run(main())
+            assert quoted(url, {"apikey": key, **rows[0]})["status"] == "success"
+            health = json.dumps(processes.get(f"{gateway.said['http_url']}/health"))
+            assert "The broker refused the login of zerodha, and" in health

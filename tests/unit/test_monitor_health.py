@@ -30,6 +30,12 @@ WELL = Facts(
     stopping=False,
 )
 
+
+def test_an_empty_list_is_nothing_amiss_where_every_name_can_be_asked_for() -> None:
+    health = Health(time.monotonic, time.time)
+    assert health.judge(WELL._replace(instruments=0, unlisted_taken=True)).status is Status.OK
+
+
 CASES = [
     (Code.STOPPING, {"stopping": True}, Status.DOWN, False),
     (Code.INSTRUMENTS_MISSING, {"instruments": 0}, Status.DOWN, False),

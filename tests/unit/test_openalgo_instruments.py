@@ -41,7 +41,7 @@ def test_the_list_gives_names_as_tokens_and_what_else_is_known() -> None:
     (instrument,) = loaded.book
     assert str(instrument) == "NFO:NIFTY24APR25FUT" == loaded.book.token(instrument)
     assert loaded.book.details(instrument) == Details(
-        "NIFTY25APRFUT", "NFO", "NIFTY", "FUT", "2025-04-24", 0.0, 75, 0.05
+        "NIFTY25APRFUT", "NFO", "NIFTY", "FUT", "2025-04-24", 0.0, 75, 0.05, "13617666"
     )
 
 
@@ -129,6 +129,9 @@ def test_a_key_is_tried_with_one_call_that_tells_the_broker_behind_it() -> None:
             assert str(holder) == "dhan (OpenAlgo at 127.0.0.1)"
             assert credentials == Credentials(KEY, None, "dhan")
             assert [endpoint for endpoint, _ in server.calls] == ["ping"]
+            assert (await session.tried(""))[1] == credentials, (
+                "the account's own key, where no other is given"
+            )
             with pytest.raises(BrokerError) as raised:
                 await session.tried("a-wrong-key")
             assert raised.value.code is ErrorCode.BROKER_REFUSED_CREDENTIALS

@@ -138,6 +138,8 @@ def test_order_updates_are_asked_for_once_the_socket_is_live_and_passed_on_as_th
     assert (asked[0], json.loads(asked[1])) == (SignalKind.ANSWER, {"action": "subscribe_orders"})
     update = '{"type":"order_update", "orderid":"7","order_status":"complete",  "made":"up"}'
     assert told(wire, update) == [(SignalKind.ORDER_UPDATE, update, [])]
+    hole = '{"type":"feed_status","status":"orders_gap","broker":"zerodha","from":1,"to":2,"message":"reset"}'
+    assert told(wire, hole) == [(SignalKind.ORDER_UPDATE, hole, [])]
     refused = {"type": "subscribe_orders", "status": "error", "code": "ORDERS_NOT_CARRIED", "message": "none"}
     assert told(wire, refused) == [(SignalKind.REFUSED, "ORDERS_NOT_CARRIED: none", [])]
     assert (
@@ -174,6 +176,8 @@ def test_a_wrong_key_is_refused_typed_or_not_and_the_close_that_follows_is_about
         {"status": "error", "code": "SERVER_ERROR", "message": "wait"},
         {"status": "error", "message": "wait"},
         {"type": "subscribe", "status": "error", "message": "wait"},
+        {"type": "subscribe_orders", "status": "error", "code": "SCOPE_MISSING", "message": "wait"},
+        {"type": "auth", "status": "error", "code": ["AUTHENTICATION_ERROR"], "message": "wait"},
     ],
 )
 def test_other_errors_are_told_and_say_nothing_against_the_key(said: object) -> None:

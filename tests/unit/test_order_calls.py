@@ -142,6 +142,9 @@ def test_a_stored_key_sends_orders_by_its_scope_alone_and_none_once_it_is_revoke
             async with passing(DATABASE_URL=url) as stage:
                 assert (await stage.program.place("a", key=orders)).status == 200
                 assert "by momentum: accepted" in stage.audit()[-1]
+                legs = [{"symbol": "INFY", "quantity": 1}] * 500
+                basket = await stage.program.post("basketorder", key=orders, strategy="c", orders=legs)
+                assert basket.status == 200, "also a large one"
                 for key, name in ((data, "placeorder"), (data, "orderbook"), (orders, "ping")):
                     refused = await stage.program.post(name, key=key)
                     assert (refused.status, refused.json["code"]) == (403, "SCOPE_MISSING"), name
@@ -255,6 +258,7 @@ def test_too_fast_is_passed_on_and_obeyed() -> None:
             assert len(stage.calls()) == 1, "the second did not leave"
             stage.upstream.script = Ledger().script
             assert (await stage.program.post("orderbook")).status == 200, "queries are counted by themselves"
+            assert (await stage.program.post("cancelorder", strategy="a")).status == 200, "and so are cancels"
 
     asyncio.run(main())
 
@@ -314,6 +318,20 @@ def test_a_client_that_leaves_takes_back_what_has_not_left_and_the_rest_is_seen_
     asyncio.run(main())
 
 
+def test_an_order_that_is_on_its_way_when_the_gateway_stops_is_answered_as_unknown() -> None:
+    async def main() -> None:
+        async with passing() as stage:
+            stage.upstream.script = lambda seen: Reply(status=None, delay=60)
+            placing = asyncio.create_task(stage.program.place("a"))
+            await until(lambda: stage.calls())
+            await stage.gateway.close()
+            answer = await placing
+            assert (answer.status, answer.json["code"]) == (504, "OUTCOME_UNKNOWN")
+            assert "unknown" in stage.audit()[-1]
+
+    asyncio.run(main())
+
+
 def test_an_account_that_cannot_carry_orders_or_is_not_there_ends_the_start() -> None:
     async def main(name: str) -> None:
         async with gateway({}, 60.0, BROKERPOOL_ORDERS_ACCOUNT=name):
@@ -322,7 +340,7 @@ def test_an_account_that_cannot_carry_orders_or_is_not_there_ends_the_start() ->
     with pytest.raises(BrokerpoolError) as refused:
         asyncio.run(main("zerodha"))
     assert refused.value.code is ErrorCode.ORDERS_NOT_CARRIED
-    with pytest.raises(SettingsError, match="zerodha"):
+    with pytest.raises(SettingsError, match="BROKERPOOL_ORDERS_ACCOUNT is the name of no account"):
         asyncio.run(main("nobody"))
 
 

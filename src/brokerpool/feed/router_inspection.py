@@ -144,12 +144,11 @@ class RouterInspection:
             numbers["capacity_used"] * member.inspection.status().capacity
             for numbers, member in zip(every, self._members, strict=True)
         )
-        summed = {key: sum(numbers[key] for numbers in every) for key in _SUMMED}
         return {
-            "connections": summed.pop("connections"),
+            **every[0],  # for the order of the members
+            **{key: sum(numbers[key] for numbers in every) for key in _SUMMED},
             "total_symbols": len(self._table),
             "capacity_used": taken / places,
-            **summed,
             "max_symbols_per_connection": max(n["max_symbols_per_connection"] for n in every),
             "symbols_down": self.symbols_down,
             "symbols_degraded": sum(1 for _ in self._degraded()),

@@ -48,10 +48,12 @@ class Presence:
     #: Since when it does without a break; None while it does not.
     served_since: float | None = None
     refused: bool = False
+    #: Whether it brought data at the last look.
+    serving: bool = False
 
     def saw(self, service: Service, now: float) -> None:
         """Note how it is now; a short good time between two bad ones changes nothing."""
-        self.refused = service is Service.REFUSED
+        self.refused, self.serving = service is Service.REFUSED, service is Service.SERVED
         if service in (Service.OUT, Service.REFUSED):
             self.served_since = None
             if self.out_since is None:
@@ -64,8 +66,10 @@ class Presence:
             self.out_since = None
 
     def out(self, now: float, grace: float) -> bool:
-        """Tell whether the account has been out for the grace; one that refused the symbol gets none."""
-        return self.refused or (self.out_since is not None and now - self.out_since >= grace)
+        """Tell whether the account has been out for the grace and still is; a refusal gets no grace."""
+        if self.refused:
+            return True
+        return self.out_since is not None and not self.serving and now - self.out_since >= grace
 
     def steady(self, now: float, hold: float) -> bool:
         """Tell whether the account has served the symbol without a break for `hold` seconds."""

@@ -136,6 +136,7 @@ class HealthMonitor:
             database_opened=database.opened,
             certificate_left=None if ends is None else ends - time.time(),
             accounts_refused=() if all_refused else refused,
+            unlisted_taken=upstream.book.takes_unlisted,
         )
         self._verdict = self._health.judge(facts)
         return self._verdict

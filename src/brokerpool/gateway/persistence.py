@@ -202,7 +202,8 @@ class Persistence:
         while True:
             try:
                 wanted = await store.saved_demand(*self._accounts)
-                if len(upstream.book):  # without a list all of it would be refused, and then be forgotten
+                # Without a list all of it would be refused, and then be forgotten.
+                if len(upstream.book) or upstream.book.takes_unlisted:
                     break
             except StoreError as error:
                 if not told:

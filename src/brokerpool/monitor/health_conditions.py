@@ -41,6 +41,8 @@ class Facts(NamedTuple):
     certificate_left: float | None = None
     #: The accounts whose login is refused while others are not.
     accounts_refused: tuple[str, ...] = ()
+    #: Whether instruments can be asked for that no list has.
+    unlisted_taken: bool = False
 
 
 class Code(Enum):
@@ -107,7 +109,7 @@ def found(facts: Facts) -> dict[Code, str]:
     told: dict[Code, str] = {}
     if facts.stopping:
         told[Code.STOPPING] = "The gateway is stopping."
-    if not facts.instruments:
+    if not facts.instruments and not facts.unlisted_taken:
         told[Code.INSTRUMENTS_MISSING] = "The broker's instrument list is empty, so no symbol can be had."
     if facts.instruments_fault:
         told[Code.INSTRUMENTS_STALE] = (

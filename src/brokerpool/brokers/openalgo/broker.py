@@ -35,6 +35,7 @@ class OpenAlgo(Broker):
     def session(self, access: Access, *, timeout: float = 10.0) -> OpenAlgoSession:
         """Return what tries a key."""
         return OpenAlgoSession(
+            access.api_key,
             http_url=access.http_url or HTTP_URL,
             login_url=access.login_url,
             egress=access.egress,

@@ -23,8 +23,14 @@ AUTH_TIMEOUT = 4401
 #: A brokerpool ends one with it whose key is not valid any more.
 KEY_REVOKED = 4403
 
-#: Codes of errors that speak against the key itself. Others, such as a lock-out, pass by themselves.
-_KEY_REFUSED = ("AUTHENTICATION_ERROR", "SCOPE_MISSING")
+#: Answers to a key that speak against the key itself, by type and code; older servers give no type. What
+#: others say, such as a lock-out, passes by itself.
+_KEY_REFUSED = (
+    ("auth", None),
+    ("auth", "AUTHENTICATION_ERROR"),
+    ("auth", "SCOPE_MISSING"),
+    ("", "AUTHENTICATION_ERROR"),
+)
 
 _MODES: Mapping[object, Mode] = {mode.label: mode for mode in Mode} | {int(mode): mode for mode in Mode}
 
@@ -163,6 +169,9 @@ class OpenAlgoWire(Wire):
                 self._acknowledged(said)
             case "auth":
                 self._authenticated(said)
+            case "feed_status" if str(said.get("status")).startswith("orders_"):
+                # What a brokerpool says of its order updates is for whoever gets them.
+                self.signals.append(Signal(SignalKind.ORDER_UPDATE, message))
             case "feed_status":
                 return self._feed_status(said, message)
             case "order_update":
@@ -188,7 +197,7 @@ class OpenAlgoWire(Wire):
     def _complaint(self, said: Mapping[str, Any], kind: str) -> None:
         """Tell an error; without a type of its own it may be the answer to the key."""
         code = said.get("code")
-        if code in _KEY_REFUSED or (kind == "auth" and code is None):
+        if (kind, code) in _KEY_REFUSED:
             self._judged = True
             self._tell(SignalKind.LOGIN_REFUSED, _words(said))
         else:

@@ -46,6 +46,7 @@ class _Row(msgspec.Struct, gc=False):
     lotsize: float | None = None
     instrumenttype: str | None = None
     tick_size: float | None = None
+    token: str | int | None = None
 
 
 _rows = msgspec.json.Decoder(list[_Row], strict=False).decode
@@ -152,6 +153,7 @@ def _enter(book: OpenAlgoBook, row: _Row) -> None:
         max(0.0, row.strike or 0.0),
         int(row.lotsize or 0),
         row.tick_size or 0.0,
+        "" if row.token is None else str(row.token),
     )
     book.add(instrument, str(instrument), details)
 

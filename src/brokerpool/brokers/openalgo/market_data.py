@@ -129,6 +129,7 @@ def tick(frame: Frame, instrument: Instrument, received_ms: int) -> Tick | None:
     at = data.exchange_timestamp or data.timestamp
     if type(at) is not int or not _FIRST_MS <= at < _FIRST_US:
         at = epoch_ms(at, received_ms)
+    # Both classes are spelled out: what they share, put together in a tuple first, would take longer.
     mode, book = frame.mode, data.depth
     if mode == 1:
         return Tick(instrument, ltp, at)

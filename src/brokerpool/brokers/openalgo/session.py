@@ -34,8 +34,16 @@ class OpenAlgoSession(LoginSession):
     """
 
     def __init__(
-        self, *, http_url: str, login_url: str = "", egress: Egress | None = None, timeout: float = 10.0
+        self,
+        api_key: str = "",
+        *,
+        http_url: str,
+        login_url: str = "",
+        egress: Egress | None = None,
+        timeout: float = 10.0,
     ) -> None:
+        """`api_key` is tried where no other is given."""
+        self._api_key = api_key
         self._http_url = http_url.rstrip("/")
         self._login_url = login_url or f"{self._http_url}/apikey"
         self._egress = egress or Egress()
@@ -59,18 +67,22 @@ class OpenAlgoSession(LoginSession):
         )
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
-        """Return which broker the key's OpenAlgo uses, and the key as credentials without an end."""
-        answer = await self._ask("ping", access_token)
+        """Return which broker the key's OpenAlgo uses, and the key as credentials without an end.
+
+        The key is the access token, or the account's own where that is empty.
+        """
+        key = access_token or self._api_key
+        answer = await self._ask("ping", key)
         broker = ""
         if answer.status == HTTPStatus.NOT_FOUND:  # older servers have no ping
-            answer = await self._ask("funds", access_token)
+            answer = await self._ask("funds", key)
         else:
             broker = remembered(read_data(answer, _Ping).data.broker, 64)
         complaint = fault(answer)
         if complaint is not None:
             raise complaint
         holder = Holder(broker or "a user", f"OpenAlgo at {urlsplit(self._http_url).hostname}")
-        return holder, Credentials(access_token, None, broker)
+        return holder, Credentials(key, None, broker)
 
     def until(self, expires_at: float) -> str:
         """Return words for an end, which a key does not have."""

@@ -19,12 +19,17 @@ class OpenAlgoBook(TokenBook):
     Iteration and `len` tell what is listed, which is nothing then.
     """
 
+    @property
+    def takes_unlisted(self) -> bool:
+        """True without rows: any name can be asked for then."""
+        return not self._tokens
+
     def token(self, instrument: Instrument | str) -> Token | None:
         """Return the name of an instrument that is listed, or that may be asked for without a list."""
         instrument = named(instrument)
         if instrument in self._tokens:
             return self._tokens[instrument]
-        if self._tokens:
+        if not self.takes_unlisted:
             symbol, colon, levels = instrument.symbol.rpartition(":")
             base = Instrument(instrument.exchange, symbol)
             known = _DEPTH_SUFFIX.fullmatch(colon + levels) is not None and base in self._tokens

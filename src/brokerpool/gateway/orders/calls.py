@@ -23,8 +23,9 @@ from brokerpool.http.queue import Lane
 #: Below it are the calls of OpenAlgo's REST.
 PREFIX = "/api/v1"
 
-#: Groups of calls with rate limits and breakers of their own: what ails queries holds up no order.
-ORDERS, SMART_ORDERS, QUERIES = "orders", "smart_orders", "calls"
+#: Groups of calls with rate limits and breakers of their own: what ails queries holds up no order, and a 429
+#: for orders no cancel.
+CANCELS, ORDERS, SMART_ORDERS, QUERIES = "cancel", "order", "smart_order", "other"
 
 #: Bytes of an unclear answer that are told.
 LONGEST_ANSWER = 2000
@@ -102,9 +103,9 @@ def order_call(method: str, path: str) -> OrderCall:
     if name in _ASKING:
         return OrderCall(method, path, Lane.QUERY, QUERIES, True, "")
     if name.startswith("cancel"):
-        return OrderCall(method, path, Lane.CANCEL, ORDERS, False, _LOOK_UP["cancelled"])
+        return OrderCall(method, path, Lane.CANCEL, CANCELS, False, _LOOK_UP["cancelled"])
     if name == "closeposition":
-        return OrderCall(method, path, Lane.CANCEL, ORDERS, False, _LOOK_UP["closed"])
+        return OrderCall(method, path, Lane.CANCEL, CANCELS, False, _LOOK_UP["closed"])
     if name.startswith("modify"):
         return OrderCall(method, path, Lane.PLACE, ORDERS, False, _LOOK_UP["changed"])
     if name.startswith("place") or name.endswith("order"):

@@ -295,7 +295,7 @@ def _members(
         details.name,
         instrument.exchange,
         details.broker_exchange,
-        "" if token is None else str(token),
+        details.number or ("" if token is None else str(token)),
         expiry(details.expiry),
         details.strike,
         details.lot_size,

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import FaultyRequestError, RequestRefusedError, failure, faulty
 from brokerpool.gateway.rest.stream import json_response
+from brokerpool.store.keys import Scope as KeyScope
 
 #: About 5,000 symbols of `multiquotes`; reading more would hold up the ticks.
 MAX_BODY_BYTES = 256 * 1024
@@ -82,4 +83,9 @@ class Bodies:
         if key is UNSET:
             self._access.turn_away(address)
             raise FaultyRequestError(apikey="Field required")
-        self._access.recognise(address, key)
+        try:
+            self._access.recognise(address, key)
+        except AccessError as error:
+            if error.code is not ErrorCode.SCOPE_MISSING:
+                raise
+            self._access.recognise(address, key, KeyScope.ORDERS)  # a basket may be large too
