@@ -16,12 +16,12 @@ from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
 from brokerpool.feed.dial_budget import DialPermit
 from brokerpool.feed.incoming import Incoming
-from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.outgoing import Outgoing
+from brokerpool.feed.socket_liveness import Liveness, Verdict
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument, Token
-from brokerpool.repeated_messages import Complaints
+from brokerpool.repeated_log_messages import Complaints
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link
 from brokerpool.untrusted_text import remembered

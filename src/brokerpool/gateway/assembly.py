@@ -21,7 +21,7 @@ from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.orders.carrier import ORDER_CONNECTIONS, OrderCarrier
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
-from brokerpool.http.api import BrokerApi
+from brokerpool.http.broker_api import BrokerApi
 from brokerpool.http.ratelimit import RateLimits
 from brokerpool.instruments import Instrument
 from brokerpool.monitor import traces

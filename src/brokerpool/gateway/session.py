@@ -16,7 +16,7 @@ from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.client_requests import RequestError
 from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.connection_slots import ConnectionSlots
-from brokerpool.gateway.deferred_cleanup import DeferredCleanup
+from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.lockout import network

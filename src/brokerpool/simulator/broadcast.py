@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 
-from brokerpool.simulator.broker_front import Wire
 from brokerpool.simulator.client_socket import ClientSocket
 from brokerpool.simulator.exchange import Market
+from brokerpool.simulator.front_contract import Wire
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.recording import TapeReader

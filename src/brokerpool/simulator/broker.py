@@ -27,13 +27,13 @@ from msgspec import UNSET
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
-from brokerpool.simulator.broker_front import Limits, Subscriptions, Wire
 from brokerpool.simulator.client_socket import ClientSocket
-from brokerpool.simulator.control import control_app
+from brokerpool.simulator.control_endpoint import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.faults import FaultOrder, Faults
+from brokerpool.simulator.front_contract import Limits, Subscriptions, Wire
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_faults import HttpFaults
 from brokerpool.simulator.http_listener import HttpListener

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from brokerpool.simulator.broker_front import Subscriptions
+from brokerpool.simulator.front_contract import Subscriptions
 from brokerpool.simulator.venue import Venue
 from brokerpool.transport import Link, LinkHandler
 

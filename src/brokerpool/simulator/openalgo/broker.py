@@ -12,9 +12,9 @@ from aiohttp import web
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_front import Limits, LoginGrace, Subscriptions
 from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.front_contract import Limits, LoginGrace, Subscriptions
 from brokerpool.simulator.listings import Naming
 from brokerpool.simulator.openalgo import instruments, json_shapes, wire
 from brokerpool.simulator.openalgo.http import GROUP, OpenAlgoApi

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from brokerpool.simulator.broker_front import Outcome
+from brokerpool.simulator.front_contract import Outcome
 from brokerpool.simulator.openalgo import wire
 from brokerpool.simulator.openalgo.switches import OpenAlgoFaults
 from brokerpool.ticks import Mode
