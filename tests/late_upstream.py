@@ -64,6 +64,9 @@ class LateUpstream:
     def release(self, owner: str, instruments: Sequence[Instrument], mode: Mode | None = None) -> object:
         return self.pool.release(owner, instruments, mode)
 
+    def hold_open(self, on: bool) -> None:
+        self.pool.hold_open(on)
+
     def listen(self, listener: PoolListener) -> None:
         self._listeners.add(listener)
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from brokerpool.feed.listeners import PoolListener, TickStream
     from brokerpool.feed.pool import WebSocketPool
     from brokerpool.feed.refusals import Subscribed
+    from brokerpool.feed.router import Router
+    from brokerpool.feed.router_accounts import Route
     from brokerpool.feed.states import ConnectionState, SymbolState
     from brokerpool.hours import MarketHours
     from brokerpool.http.broker_api import BrokerApi, Quoted
@@ -69,6 +71,9 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "Filler",
     "RateWindow",
     "MarketHours",
+    # several accounts
+    "Router",
+    "Route",
     # the numbers of all pools
     "get_pool_stats",
     # what happened
@@ -132,6 +137,8 @@ _HOMES = {
     "feed.listeners": "PoolListener TickStream",
     "feed.pool": "WebSocketPool",
     "feed.refusals": "Subscribed",
+    "feed.router": "Router",
+    "feed.router_accounts": "Route",
     "feed.states": "ConnectionState SymbolState",
     "hours": "MarketHours",
     "http.broker_api": "BrokerApi Quoted",

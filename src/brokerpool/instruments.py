@@ -120,6 +120,10 @@ class TokenBook:
         """
         return self._tokens.get(instrument if isinstance(instrument, Instrument) else named(instrument))
 
+    def lists(self, instrument: Instrument | str) -> bool:
+        """Tell whether the instrument is a row of the list, and not only a name that can be asked for."""
+        return (instrument if isinstance(instrument, Instrument) else named(instrument)) in self._tokens
+
     def details(self, instrument: Instrument | str) -> Details:
         """Return what the broker's list says; without a list the broker is taken to use the same names."""
         instrument = named(instrument)

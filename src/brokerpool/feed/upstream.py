@@ -19,6 +19,13 @@ from brokerpool.ticks import Mode
 Answer: TypeAlias = asyncio.Future[Subscribed]
 
 
+def answered(done: Subscribed) -> Answer:
+    """Return the answer of an upstream that could tell at once."""
+    answer: Answer = asyncio.get_running_loop().create_future()
+    answer.set_result(done)
+    return answer
+
+
 class Inspector(Protocol):
     """What people ask of an upstream; nothing is changed, and lists have `most` items at most."""
 
@@ -97,6 +104,13 @@ class Upstream(Protocol):
         """Give up the mode (all modes by default) of what the owner holds of these, at once.
 
         A want that is under way is not touched: what it is granted later is held.
+        """
+        ...
+
+    def hold_open(self, on: bool) -> None:
+        """Keep a connection open for what it tells of orders, also while nobody wants a symbol, or no more.
+
+        Of several accounts each that tells of orders keeps one. Raises PoolClosedError.
         """
         ...
 
