@@ -16,8 +16,8 @@ from websockets.exceptions import InvalidStatus
 
 from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malformed
 from brokerpool.simulator.broker import SimulatedBroker
+from brokerpool.simulator.broker_interface import Limits, Outcome, Wire
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.front_contract import Limits, Outcome, Wire
 from brokerpool.simulator.listings import Kind, Listing, Naming
 from brokerpool.simulator.recording import Header, TapeWriter
 from brokerpool.simulator.registry import brokers, front

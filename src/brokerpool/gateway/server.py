@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.account_apis import AccountApis
 from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.certificate import Certificate
@@ -26,7 +26,7 @@ from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.order_updates import OrderUpdates
-from brokerpool.gateway.orders.carrier import NOTHING, OrderCarrier
+from brokerpool.gateway.orders.forwarding import NOTHING, OrderCarrier
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies, client_requests
 from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.client_requests import RequestError
