@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test together lint style types format soak fuzz orders demo bench-fanout bench-watching bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak fuzz orders demo bench-fanout bench-watching bench-chain bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against th
 
 bench-watching: $(VENV)/.bench ## what scrapes and an open dashboard cost a gateway under load
 	$(BIN)/python -m benchmarks.fanout.watching $(ARGS)
+
+bench-chain: $(VENV)/.bench ## what each further brokerpool in a chain adds to the delay, and that none loses a tick
+	$(BIN)/python -m benchmarks.chain $(ARGS)
 
 bench-attack: $(VENV)/.bench ## eight strangers attack a gateway beside 50 clients: delay, memory and log, judged
 	$(BIN)/python -m benchmarks.attack $(ARGS)

@@ -17,7 +17,7 @@ from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.upstream import Answer, Inspector
+from brokerpool.feed.upstream_interface import Answer, Inspector
 from brokerpool.ticks import Tick
 from brokerpool.user_callbacks import Fence
 

@@ -119,9 +119,8 @@ def get(url: str, **headers: str) -> Any:
 
 
 def post(url: str, body: Mapping[str, object] | None = None) -> Any:
-    """Send JSON to the simulator's control endpoint and return its answer."""
-    data = json.dumps(body or {}).encode()
-    with urllib.request.urlopen(
-        urllib.request.Request(url, data=data, method="POST"), timeout=30
-    ) as response:
+    """Send JSON, to the simulator's control endpoint for one, and return the answer."""
+    data, headers = json.dumps(body or {}).encode(), {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers, method="POST")
+    with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)

@@ -28,7 +28,8 @@ class Neighbours:
         self._others = self._read()
 
     def _read(self) -> float:
-        parts = (self._rig.server.pid, self._rig.clients.pid, self._rig.feed.pid)
+        rig = self._rig
+        parts = (rig.clients.pid, rig.feed.pid, *(each.pid for each in (rig.server, *rig.before)))
         return machine_busy() - sum(map(cpu_seconds, parts)) - time.process_time()
 
     def share(self) -> float:

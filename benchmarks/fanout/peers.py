@@ -61,6 +61,8 @@ class Rig:
     feed: LoadProcess
     #: Where an operator's tools look, if there is such a place.
     http_url: str = ""
+    #: What stands between the feed and the server, if anything does.
+    before: tuple[ServingProcess, ...] = ()
 
 
 class ServingProcess:
@@ -183,23 +185,41 @@ def _feed(
 
 
 def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:
-    """`brokerpool serve` with a Kite-like broker before it: binary quotes in, JSON frames out."""
+    """`brokerpool serve` with a Kite-like broker before it: binary quotes in, JSON frames out.
+
+    Of several hops every other one shares the core of the load.
+    """
     kite = _feed(stack, program, cores, scenario, "kite")
-    env = environment(
-        BROKERPOOL_BROKER="zerodha",
-        BROKERPOOL_BROKER_API_KEY="bench",
-        BROKERPOOL_BROKER_ACCESS_TOKEN="bench",
-        BROKERPOOL_BROKER_WS_URL=f"ws://127.0.0.1:{kite.answer()['port']}/",
-        BROKERPOOL_BROKER_HTTP_URL=_serve_instruments(stack, scenario.symbols),
-        BROKERPOOL_API_KEY=API_KEY,
-        DATABASE_URL=f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/bench.db",
-        WEBSOCKET_PORT=0,
-        BROKERPOOL_HTTP_PORT=0,
-        MAX_SYMBOLS_PER_WEBSOCKET=scenario.symbols // scenario.sockets,
-        MAX_WEBSOCKET_CONNECTIONS=scenario.sockets,
-    )
-    server = ServingProcess(stack, cores.serving, [sys.executable, "-m", "brokerpool", "serve"], env)
-    urls = server.first_line()
+    upstream: dict[str, object] = {
+        "BROKERPOOL_BROKER": "zerodha",
+        "BROKERPOOL_BROKER_API_KEY": "bench",
+        "BROKERPOOL_BROKER_ACCESS_TOKEN": "bench",
+        "BROKERPOOL_BROKER_WS_URL": f"ws://127.0.0.1:{kite.answer()['port']}/",
+        "BROKERPOOL_BROKER_HTTP_URL": _serve_instruments(stack, scenario.symbols),
+        "MAX_SYMBOLS_PER_WEBSOCKET": scenario.symbols // scenario.sockets,
+        "MAX_WEBSOCKET_CONNECTIONS": scenario.sockets,
+    }
+    servers: list[ServingProcess] = []
+    for hop in range(scenario.hops):
+        env = environment(
+            BROKERPOOL_API_KEY=API_KEY,
+            DATABASE_URL=f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/bench.db",
+            WEBSOCKET_PORT=0,
+            BROKERPOOL_HTTP_PORT=0,
+            **upstream,
+        )
+        core = cores.load if hop % 2 else cores.serving
+        server = ServingProcess(stack, core, [sys.executable, "-m", "brokerpool", "serve"], env)
+        servers.append(server)
+        urls = server.first_line()
+        upstream = {
+            "BROKERPOOL_BROKER": "openalgo",
+            "BROKERPOOL_BROKER_API_KEY": API_KEY,
+            "BROKERPOOL_BROKER_WS_URL": urls["ws_url"],
+            "BROKERPOOL_BROKER_HTTP_URL": urls["http_url"],
+            "MAX_SYMBOLS_PER_WEBSOCKET": scenario.symbols,
+            "MAX_WEBSOCKET_CONNECTIONS": 1,
+        }
     port = urlsplit(urls["ws_url"]).port or 0
     try:
         clients = _clients(stack, program, cores, scenario, server.pid, port, "openalgo")
@@ -208,7 +228,7 @@ def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
             pass
     except LoadError as error:
         raise server.failure(str(error)) from None
-    return Rig(server, clients, kite, urls["http_url"])
+    return Rig(server, clients, kite, urls["http_url"], tuple(servers[:-1]))
 
 
 def rig_nats(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) -> Rig:

@@ -21,6 +21,8 @@ class Scenario:
     batch: int = 20
     #: Broker connections of the gateway.
     sockets: int = 1
+    #: Gateways one behind the other, the clients at the last one.
+    hops: int = 1
     #: Seconds before the window, and of the window itself.
     warmup: float = 1.0
     window: float = 3.0

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from brokerpool.feed.router_accounts import Route
     from brokerpool.feed.states import ConnectionState, SymbolState
     from brokerpool.hours import MarketHours
-    from brokerpool.http.api import BrokerApi, Quoted
+    from brokerpool.http.broker_api import BrokerApi, Quoted
     from brokerpool.http.client import BrokerClient
     from brokerpool.http.coalesce import Batcher
     from brokerpool.http.queue import Lane
@@ -141,7 +141,7 @@ _HOMES = {
     "feed.router_accounts": "Route",
     "feed.states": "ConnectionState SymbolState",
     "hours": "MarketHours",
-    "http.api": "BrokerApi Quoted",
+    "http.broker_api": "BrokerApi Quoted",
     "http.client": "BrokerClient",
     "http.coalesce": "Batcher",
     "http.ratelimit": "RateLimits",

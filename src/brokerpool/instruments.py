@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from brokerpool.json_records import Record
+from brokerpool.json_structs import Record
 
 #: What a broker calls an instrument on its wire: a number of 32 bits, "NSE_EQ|INE...", and so on.
 Token: TypeAlias = int | str

@@ -99,14 +99,18 @@ class Observer:
 
 @asynccontextmanager
 async def observing(
-    ws_url: str, key: str, symbols: Sequence[Sequence[dict[str, str]]], mode: int = 1
+    ws_url: str,
+    key: str,
+    symbols: Sequence[Sequence[dict[str, str]]],
+    mode: int = 1,
+    kind: type[Observer] = Observer,
 ) -> AsyncIterator[list[Observer]]:
-    """Connect one client for each list of symbols, and give the observers."""
+    """Connect one client for each list of symbols, and give the observers, of this kind."""
     observers, tasks, writers = [], [], []
     try:
         for rows in symbols:
             reader, writer = await raw_client(ws_url, list(rows), key, mode)
-            observer = Observer(writer)
+            observer = kind(writer)
             observers.append(observer)
             writers.append(writer)
             tasks.append(asyncio.create_task(observer.listen(reader)))

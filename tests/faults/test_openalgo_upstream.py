@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests import processes
+from tests import preloaded, processes
 from tests.faults.observer import Observer, observing
 from tests.rehearsal import until
 
@@ -141,6 +144,11 @@ def test_a_key_that_is_wrong_from_the_start_lets_clients_in_and_dials_once_there
 ) -> None:
     with processes.simulator(tmp_path, broker="openalgo", symbols=SYMBOLS, rate=RATE) as server:
         replace_key(tmp_path, server.said["api_key"], "a-key-of-nobody")
+        checked = check(tmp_path)
+        assert checked.returncode == 2
+        assert "put the key that it has now into broker" in checked.stderr.lower(), (
+            "and of no login each night"
+        )
         with processes.gateway(tmp_path) as gateway:
             control = server.said["control_url"]
             rows = [{"symbol": symbol, "exchange": "NSE"} for symbol in nse_symbols(server)[:EACH]]
@@ -159,6 +167,21 @@ def test_a_key_that_is_wrong_from_the_start_lets_clients_in_and_dials_once_there
                     assert (await got(f"{control}/stats"))["dials"] == 1
 
             asyncio.run(main())
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `brokerpool check` on the settings of the folder."""
+    ports = {"WEBSOCKET_PORT": "0", "BROKERPOOL_HTTP_PORT": "0"}
+    words = ["check", "--env-file", str(folder / "sim.env")]
+    return preloaded.run(
+        [sys.executable, "-m", "brokerpool", *words],
+        cwd=folder,
+        env=processes.without_settings(os.environ) | ports,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 async def parked(http: str) -> None:

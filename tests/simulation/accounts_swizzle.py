@@ -13,7 +13,7 @@ from random import Random
 
 from brokerpool import Instrument, Mode
 from brokerpool.errors import SubscriptionError
-from brokerpool.feed.routing import RoutingTable
+from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.accounts_stage import Account, Accounts, account, over
 from tests.simulation.accounts_witness import AccountsWitness

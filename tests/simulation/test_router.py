@@ -26,7 +26,7 @@ from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.event_journal import Event
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.testing.scripted_feed import number_of
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick

@@ -263,6 +263,23 @@ def test_a_gap_further_up_is_a_gap_until_the_next_tick() -> None:
     play(scenario)
 
 
+def test_who_has_said_that_everything_has_stopped_is_not_found_mute_and_is_again_once_it_goes_on() -> None:
+    async def scenario(scene: Stage) -> None:
+        speak_text(scene)
+        scene.pool.subscribe(scene.feed.instruments)
+        await scene.until(scene.all_live, 5)
+        await asyncio.sleep(10)
+        tokens = [*range(1, 11)]
+        scene.broker.muted = {*tokens}
+        scene.broker.sockets[0].link.take(f"pause {' '.join(map(str, tokens))}")
+        await asyncio.sleep(120)
+        assert len(scene.broker.ledger.dials) == 1, "another socket would bring no more"
+        scene.broker.sockets[0].link.take("resume 1")
+        await scene.until(lambda: len(scene.broker.ledger.dials) == 2, 30)
+
+    play(scenario)
+
+
 def test_an_order_update_reaches_the_listeners_as_it_came() -> None:
     async def scenario(scene: Stage) -> None:
         speak_text(scene)

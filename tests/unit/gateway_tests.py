@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from brokerpool.feed.pool import WebSocketPool
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import assembly
 from brokerpool.gateway.server import Gateway
 

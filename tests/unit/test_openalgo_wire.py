@@ -212,6 +212,32 @@ def test_news_of_a_brokerpool_further_up_are_gaps() -> None:
     assert told(wire, whole) == [(SignalKind.TOLD, "degraded: why", [])]
 
 
+def test_what_fills_a_hole_further_up_comes_with_its_end_and_does_not_look_like_it() -> None:
+    wire = OpenAlgoWire(KEY)
+    wire.requests(ControlBatch(add={"NSE:INFY": Mode.LTP}))
+    symbol = {"symbol": "INFY", "exchange": "NSE"}
+    snapshot = {"type": "market_data", **symbol, "mode": 1, "data": {"ltp": 7}, "snapshot": True}
+    stale = {"type": "feed_status", **symbol, "status": "stale", "from": 1, "message": "reset"}
+    gap = {**stale, "status": "gap", "to": 2, "filled": True}
+
+    def prices(said: dict[str, Any]) -> list[float]:
+        return [tick.ltp for tick in wire.text(json.dumps(said), {"NSE:INFY": Instrument("NSE", "INFY")}, 0)]
+
+    assert prices(snapshot) == [7], "the last value, told to who subscribes"
+    assert prices(stale) == prices(snapshot) == []
+    assert [signal.kind for signal in wire.signals] == [SignalKind.GAP_BEGUN]
+    assert prices(gap) == [7]
+    assert prices(gap) == [], "said once"
+    assert prices(snapshot) == [7]
+
+
+def test_holes_in_order_updates_further_up_are_told_among_them() -> None:
+    wire = OpenAlgoWire(KEY)
+    for status in ("orders_stale", "orders_gap", "orders_dropped"):
+        said = json.dumps({"type": "feed_status", "status": status, "broker": "z", "from": 1})
+        assert told(wire, said) == [(SignalKind.ORDER_UPDATE, said, [])]
+
+
 def test_signs_of_life_and_known_answers_say_nothing() -> None:
     wire = OpenAlgoWire(KEY)
     assert json.loads(wire.heartbeat())["action"] == "ping"

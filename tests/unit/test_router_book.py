@@ -6,7 +6,7 @@ import pytest
 
 from brokerpool import Instrument, TokenBook
 from brokerpool.brokers.openalgo.symbols import OpenAlgoBook
-from brokerpool.feed.router_book import Listing, RouterBook
+from brokerpool.feed.router_instruments import Listing, RouterBook
 from brokerpool.instruments import Details
 
 INFY, TCS, GOLD = (Instrument.parse(f"{name}") for name in ("NSE:INFY", "NSE:TCS", "MCX:GOLD"))

@@ -37,7 +37,12 @@ async def faults(
     given = bool(access.api_key and (credentials.access_token or broker.key_is_login))
     if given:
         session = broker.session(access) if unlisted is None or private else None
-        login = await _login(account, feed, access, session, source)
+        ends = "most brokers end a login every night"
+        refused = f"{source}: the broker refuses it; {ends}. {Code.LOGIN_REFUSED.action}"
+        if broker.key_is_login:
+            renewed = f"Put the key that it has now into {account.setting('api_key')}"
+            refused = f"{source}: the broker refuses it. {renewed}, or store it with `brokerpool login`."
+        login = await _login(account, feed, access, session, refused)
     found = [login] if login else []
     if unlisted is not None and not (private and (login or not given)):
         setting = "" if isinstance(unlisted, SettingsError) else f"{account.setting('http_url')}: "
@@ -58,11 +63,12 @@ async def _login(
     feed: FullAccount,
     access: Access,
     session: LoginSession | None,
-    source: str,
+    refused: str,
 ) -> str | None:
-    """Try the login with one call, unless the broker is away, and then with one connection of the feed."""
-    nightly = "most brokers end a login every night"
-    refused = f"{source}: the broker refuses it; {nightly}. {Code.LOGIN_REFUSED.action}"
+    """Try the login with one call, unless the broker is away, and then with one connection of the feed.
+
+    `refused` is what to say where the broker refuses it.
+    """
     if session is not None:
         try:
             await session.tried(feed.login.credentials.access_token)

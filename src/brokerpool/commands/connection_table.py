@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from brokerpool.commands.console import (
+from brokerpool.commands.terminal_tables import (
     accounts_table,
     client_lines,
     clients_line,

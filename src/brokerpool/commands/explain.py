@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from brokerpool.commands.console import who
 from brokerpool.commands.gateway_request import answer
 from brokerpool.commands.gateway_target import Url, target
+from brokerpool.commands.terminal_tables import who
 
 
 def explain(

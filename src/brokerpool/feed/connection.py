@@ -16,12 +16,12 @@ from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
 from brokerpool.feed.dial_budget import DialPermit
 from brokerpool.feed.incoming import Incoming
-from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.outgoing import Outgoing
+from brokerpool.feed.socket_liveness import Liveness, Verdict
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument, Token
-from brokerpool.repeated_messages import Complaints
+from brokerpool.repeated_log_messages import Complaints
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link
 from brokerpool.untrusted_text import remembered
@@ -149,7 +149,7 @@ class Connection:
         silent = self._subscriptions.arrivals.overdue(now)
         if silent:
             self._observer.symbols_changed(silent, SymbolState.SILENT)
-        match self._liveness.verdict(now, trading=trading and bool(self._subscriptions.sent)):
+        match self._liveness.verdict(now, trading=trading and self._subscriptions.expects(self.data_at)):
             case Verdict.PROBE if self._outgoing.ping(self._link):
                 self._liveness.probed()
             case Verdict.SILENT:
@@ -357,8 +357,10 @@ class Connection:
             case SignalKind.REFUSED:
                 self._refused(remembered(signal.words), signal.tokens)
             case SignalKind.GAP_BEGUN:
-                dark = [i for t in signal.tokens if (i := self._subscriptions.routes.get(t)) is not None]
+                dark = self._subscriptions.stop(signal.tokens, self._monotonic())
                 self._observer.paused_upstream(dark, remembered(signal.words), self)
+            case SignalKind.GAP_OVER:
+                self._subscriptions.resume(signal.tokens)
             case SignalKind.ORDER_UPDATE:
                 self._observer.order_updated(signal.text)
             case SignalKind.ANSWER:
@@ -376,15 +378,12 @@ class Connection:
             return
         if not self.down:
             self._went_down(f"socket closed with {code} {reason}".rstrip())
-        event = Event.LOST
         farewell = self._account.fence.call(self._wire.farewell, code, reason, otherwise=Farewell.LOST)
-        match farewell:
-            case Farewell.EVICTED:
-                event = Event.EVICTED
-                if self._permit is not None:
-                    self._account.evicted(self._permit)
-            case Farewell.CREDENTIALS:
-                self._account.login.refuse(self.version)
+        event = Event.EVICTED if farewell is Farewell.EVICTED else Event.LOST
+        if farewell is Farewell.EVICTED and self._permit is not None:
+            self._account.evicted(self._permit)
+        elif farewell is Farewell.CREDENTIALS:
+            self._account.login.refuse(self.version)
         if self._greeting is not None:  # told as a dial that was refused
             if not self._greeting.done():
                 fault, busy = f"closed at the login: {self.last_fault}", farewell is Farewell.EVICTED

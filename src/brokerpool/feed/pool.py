@@ -37,7 +37,7 @@ from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.replica import Replica, holding, planned
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
-from brokerpool.feed.upstream import Answer, answered
+from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token, TokenBook

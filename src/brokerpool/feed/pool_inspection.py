@@ -17,7 +17,7 @@ from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.replica import Replica
-from brokerpool.feed.routing import Service
+from brokerpool.feed.routing_rules import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

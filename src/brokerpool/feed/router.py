@@ -21,15 +21,15 @@ from brokerpool.feed.listeners import Listeners, PoolListener, TickStream, TickS
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.router_accounts import Member, Route, members
-from brokerpool.feed.router_book import RouterBook
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
 from brokerpool.feed.router_inspection import RouterInspection
+from brokerpool.feed.router_instruments import RouterBook
 from brokerpool.feed.router_moves import RouterMoves
 from brokerpool.feed.router_placement import RouterPlacement
-from brokerpool.feed.routing import RoutingTable
+from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Watch
-from brokerpool.feed.upstream import Answer, answered
+from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 from brokerpool.user_callbacks import Fence

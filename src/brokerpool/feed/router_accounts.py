@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from brokerpool import argument_checks
 from brokerpool.feed.pool import WebSocketPool
-from brokerpool.feed.router_book import Listing
-from brokerpool.feed.routing import Steadiness
+from brokerpool.feed.router_instruments import Listing
+from brokerpool.feed.routing_rules import Steadiness
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 

@@ -15,7 +15,7 @@ from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.routing import RoutingTable, Way
+from brokerpool.feed.routing_rules import RoutingTable, Way
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.user_callbacks import Fence

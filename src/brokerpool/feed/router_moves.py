@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery
-from brokerpool.feed.routing import FAILOVER_SECONDS, Due, RoutingTable, Way, due
+from brokerpool.feed.routing_rules import FAILOVER_SECONDS, Due, RoutingTable, Way, due
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.routing import RoutingTable
+from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

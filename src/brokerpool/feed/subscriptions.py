@@ -98,6 +98,9 @@ class Subscriptions:
         #: What the message is about that waits for its turn, and what it drops though it is wanted.
         self._in_flight: Container[Token] = ()
         self._interrupted: list[Token] = []
+        #: Whose data has stopped further up, and when the broker said so last.
+        self._stopped: set[Token] = set()
+        self._stopped_at = -math.inf
 
     def want(self, token: Token, instrument: Instrument, mode: Mode, now: float) -> list[Instrument]:
         """Carry the instrument in this mode; return it if its ticks are to be expected from now on."""
@@ -178,9 +181,30 @@ class Subscriptions:
         self._in_flight = ()
         return self._expect(batch.add, now)
 
+    def stop(self, tokens: Iterable[Token], now: float) -> list[Instrument]:
+        """Note that the data of these has stopped further up, and return the instruments that are meant."""
+        served = {token: self.routes[token] for token in tokens if token in self.routes}
+        self._stopped.update(served)
+        self._stopped_at = now
+        return list(served.values())
+
+    def resume(self, tokens: Iterable[Token]) -> None:
+        """Note that the data of these goes on further up."""
+        self._stopped.difference_update(tokens)
+
+    def expects(self, data_at: float) -> bool:
+        """Tell whether data is to be expected; `data_at` is when any came last.
+
+        It is not while the broker serves nothing, or has said of all that it serves that it has stopped.
+        """
+        if not self.sent or data_at > self._stopped_at or len(self._stopped) < self.sent:
+            return self.sent > 0
+        return any(token not in self._stopped and token not in self.refused for token in self.routes)
+
     def reset(self) -> None:
         """Forget what the broker was asked for, because the socket is gone; all of it is wanted still."""
         self.routes.clear()
+        self._stopped.clear()
         self.arrivals.clear()
         self.refused.clear()
         self._in_flight, self._interrupted = (), []
@@ -220,6 +244,7 @@ class Subscriptions:
         return self._expect([token], now)
 
     def _forget(self, token: Token) -> None:
+        self._stopped.discard(token)
         instrument = self.routes.pop(token, None)
         if instrument is not None:
             self.arrivals.drop(instrument)

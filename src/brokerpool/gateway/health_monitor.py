@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from brokerpool.feed.explanation import AccountStatus
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.monitor.account_conditions import AccountFacts
 from brokerpool.monitor.condition_log import ConditionLog

@@ -12,7 +12,7 @@ import msgspec
 
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import ConnectionState
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies
 from brokerpool.gateway.audience import Outlet
 from brokerpool.transport.frames import server_frame

@@ -55,6 +55,8 @@ class OpenAlgoWire(Wire):
         #: The mode that each token was asked for last, and all in which it may still be served.
         self._wanted: dict[Token, Mode] = {}
         self._held: dict[Token, set[Mode]] = {}
+        #: Of which a brokerpool has said that the data has stopped, each with what has filled its hole.
+        self._stopped: dict[Token, Tick | None] = {}
         #: Whether the server has judged the key on this socket, either way.
         self._judged = False
 
@@ -76,6 +78,7 @@ class OpenAlgoWire(Wire):
         given_up = [(token, mode) for token in batch.drop for mode in sorted(self._held.pop(token, ()))]
         for token in batch.drop:
             self._wanted.pop(token, None)
+            self._stopped.pop(token, None)
         messages = self._given_up(given_up)
         for mode in Mode:
             tokens = [token for part in (batch.add, batch.remode) for token, m in part.items() if m is mode]
@@ -139,6 +142,10 @@ class OpenAlgoWire(Wire):
         if found is None:
             self.skipped["no_price"] += 1
             return []
+        if frame.snapshot and token in self._stopped:
+            # It fills a hole that is still open, and must not look like the tick that ends it.
+            self._stopped[token] = found
+            return []
         return [found]
 
     def _other(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
@@ -166,7 +173,7 @@ class OpenAlgoWire(Wire):
                 # What a brokerpool says of its order updates is for whoever gets them.
                 self.signals.append(Signal(SignalKind.ORDER_UPDATE, message))
             case "feed_status":
-                self._feed_status(said)
+                return self._feed_status(said, message)
             case "order_update":
                 self.signals.append(Signal(SignalKind.ORDER_UPDATE, message))
             case kind if said.get("status") == "error":
@@ -222,21 +229,32 @@ class OpenAlgoWire(Wire):
         for message in self._given_up(released):
             self._tell(SignalKind.ANSWER, message)
 
-    def _feed_status(self, said: Mapping[str, Any]) -> None:
-        """Read a brokerpool's news: of the whole feed, or of one symbol."""
-        tokens = [f"{said['exchange']}:{said['symbol']}"] if {"exchange", "symbol"} <= said.keys() else []
+    def _feed_status(self, said: Mapping[str, Any], message: str) -> list[Tick]:
+        """Read a brokerpool's news: of the whole feed, of one symbol, or of order updates.
+
+        A hole that was filled ends with the value that filled it, which may be the newest for long.
+        """
+        token = f"{said['exchange']}:{said['symbol']}" if {"exchange", "symbol"} <= said.keys() else None
         words = _words(said)
         match said.get("status"):
-            case "stale" if tokens:
-                self._tell(SignalKind.GAP_BEGUN, words, tokens)
-            case "gap" if tokens:
+            case "stale" if token is not None:
+                if token in self._wanted:
+                    self._stopped.setdefault(token)
+                self._tell(SignalKind.GAP_BEGUN, words, [token])
+            case "gap" if token is not None:
                 # Whether we were told of its beginning or not: it is over with the next tick.
-                self._tell(SignalKind.GAP_BEGUN, words, tokens)
-                self._tell(SignalKind.GAP_OVER, words, tokens)
-            case "delisted" if tokens:
-                self._tell(SignalKind.REFUSED, words, tokens)
+                self._tell(SignalKind.GAP_BEGUN, words, [token])
+                self._tell(SignalKind.GAP_OVER, words, [token])
+                filled = self._stopped.pop(token, None)
+                return [filled] if filled is not None else []
+            case "delisted" if token is not None:
+                self._tell(SignalKind.REFUSED, words, [token])
+            case "orders_stale" | "orders_gap" | "orders_dropped":
+                # They have a place among the updates, and are for the same ears.
+                self.signals.append(Signal(SignalKind.ORDER_UPDATE, message))
             case status:
                 self._tell(SignalKind.TOLD, f"{status}: {words}")
+        return []
 
     def _tell(self, kind: SignalKind, text: str, tokens: Sequence[Token] = ()) -> None:
         if kind is not SignalKind.ANSWER:

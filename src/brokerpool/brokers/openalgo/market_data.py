@@ -84,6 +84,8 @@ class Frame(msgspec.Struct, tag_field="type", tag="market_data", gc=False):
     mode: int = 3
     #: A brokerpool's last value of a symbol whose feed has stopped.
     stale: bool = False
+    #: A brokerpool's last value, or one from another source than its feed: no tick of this moment.
+    snapshot: bool = False
 
 
 _decode = msgspec.json.Decoder(Frame, strict=False).decode
@@ -114,7 +116,8 @@ def mended(said: Mapping[str, Any]) -> Frame | None:
         return None
     members = {name: read(given[name]) for name, read in _MENDED.items() if name in given}
     mode = _MODES.get(str(said.get("mode")).lower(), Mode.DEPTH)
-    return Frame(symbol, exchange, Data(**members), mode, said.get("stale") is True)
+    marks = (said.get(mark) is True for mark in ("stale", "snapshot"))
+    return Frame(symbol, exchange, Data(**members), mode, *marks)
 
 
 def tick(frame: Frame, instrument: Instrument, received_ms: int) -> Tick | None:

@@ -10,7 +10,7 @@ from typing import Any
 from brokerpool.event_journal import Entry
 from brokerpool.feed.explanation import Explanation, Guest, LoginStatus
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest.clients import ClientTold

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.explanation import Explanation, Owner
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.clients import Clients, client_number
 from brokerpool.gateway.rest.dependencies import unknown
 from brokerpool.gateway.rest.failures import RequestRefusedError

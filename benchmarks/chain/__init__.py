@@ -1,0 +1,1 @@
+"""What each further brokerpool in a chain costs; see README.md."""
