@@ -47,8 +47,9 @@ format: $(VENV)/.test ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: $(VENV)/.test ## the pool against 20,000 seeds of faults in virtual time; ARGS="--seed 17" replays one
+soak: $(VENV)/.test ## a pool, and several accounts, against 20,000 seeds of faults each; ARGS="--seed 17" replays one
 	$(BIN)/python -m tests.simulation.swizzle $(ARGS)
+	$(BIN)/python -m tests.simulation.accounts_swizzle $(ARGS)
 
 fuzz: $(VENV)/.test ## 50,000 mutated frames at both listeners and from the broker; ARGS="--seed 7 --frames 5000"
 	$(BIN)/python -m tests.fuzz.mutation $(ARGS)

@@ -117,9 +117,10 @@ A gauge goes up and down, a counter only up from 0 at the start. A histogram is 
 up, as Prometheus wants it. A text with few possible words is one metric for each word, 1 for the present one,
 with the word in the label `state`. A true is 1. What is null is left out of `/metrics`.
 
-In a member's name, `[x]` is a list whose items have the label `x` as `name`, and `{x}` an object with `x` as
-keys. Labels are names of connections, hosts, lanes, groups and the like; no symbol and no client is ever a
-label, so the number of time series stays small.
+In a member's name, `[x]` is a list whose items have the label `x` as `name`; in `[x y]` they have `y` as a
+second label, which is a member of that name. `{x}` is an object with `x` as keys. Labels are names of
+accounts, connections, hosts, lanes, groups and the like; no symbol and no client is ever a label, so the
+number of time series stays small.
 
 """
 

@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from brokerpool import ZerodhaFeed
 from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.router import Router
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.persistence import Persistence
@@ -58,6 +59,8 @@ async def gateway(
 def pool_of(served_by: Gateway) -> WebSocketPool:
     """Return the pool that the gateway's upstream is, or that stands behind it."""
     upstream = served_by.upstream
+    if isinstance(upstream, Router):
+        return upstream._members[0].pool
     pool = upstream.pool if isinstance(upstream, LateUpstream) else upstream
     assert isinstance(pool, WebSocketPool)
     return pool

@@ -17,7 +17,7 @@ from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.upstream import Answer, Inspector
+from brokerpool.feed.upstream_interface import Answer, Inspector
 from brokerpool.ticks import Tick
 from brokerpool.user_callbacks import Fence
 
@@ -63,6 +63,9 @@ class LateUpstream:
 
     def release(self, owner: str, instruments: Sequence[Instrument], mode: Mode | None = None) -> object:
         return self.pool.release(owner, instruments, mode)
+
+    def hold_open(self, on: bool) -> None:
+        self.pool.hold_open(on)
 
     def listen(self, listener: PoolListener) -> None:
         self._listeners.add(listener)

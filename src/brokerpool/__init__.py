@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from brokerpool.feed.listeners import PoolListener, TickStream
     from brokerpool.feed.pool import WebSocketPool
     from brokerpool.feed.refusals import Subscribed
+    from brokerpool.feed.router import Router
+    from brokerpool.feed.router_accounts import Route
     from brokerpool.feed.states import ConnectionState, SymbolState
     from brokerpool.hours import MarketHours
-    from brokerpool.http.api import BrokerApi, Quoted
+    from brokerpool.http.broker_api import BrokerApi, Quoted
     from brokerpool.http.client import BrokerClient
     from brokerpool.http.coalesce import Batcher
     from brokerpool.http.queue import Lane
@@ -69,6 +71,9 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
     "Filler",
     "RateWindow",
     "MarketHours",
+    # several accounts
+    "Router",
+    "Route",
     # the numbers of all pools
     "get_pool_stats",
     # what happened
@@ -132,9 +137,11 @@ _HOMES = {
     "feed.listeners": "PoolListener TickStream",
     "feed.pool": "WebSocketPool",
     "feed.refusals": "Subscribed",
+    "feed.router": "Router",
+    "feed.router_accounts": "Route",
     "feed.states": "ConnectionState SymbolState",
     "hours": "MarketHours",
-    "http.api": "BrokerApi Quoted",
+    "http.broker_api": "BrokerApi Quoted",
     "http.client": "BrokerClient",
     "http.coalesce": "Batcher",
     "http.ratelimit": "RateLimits",

@@ -27,7 +27,7 @@ from brokerpool.commands.login import login
 from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default, run, warn
 from brokerpool.errors import BrokerpoolError, SettingsError
 from brokerpool.settings import Settings
-from brokerpool.simulator.installed_fronts import brokers
+from brokerpool.simulator.registry import brokers
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
 # who imports none of them pays for none.
@@ -202,7 +202,7 @@ def stats(
 ) -> None:
     """Show the statistics of a running gateway."""
     from brokerpool.commands import gateway_target as targets
-    from brokerpool.commands.console import statistics
+    from brokerpool.commands.terminal_tables import statistics
 
     asked = targets.target(url)
     told = answer(asked, "stats", needs=("websocket", "gateway"))

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from brokerpool.json_records import Record
+from brokerpool.json_structs import Record
 
 #: What a broker calls an instrument on its wire: a number of 32 bits, "NSE_EQ|INE...", and so on.
 Token: TypeAlias = int | str
@@ -119,6 +119,10 @@ class TokenBook:
         Raises ValueError and TypeError for what is no instrument, as all of these do.
         """
         return self._tokens.get(instrument if isinstance(instrument, Instrument) else named(instrument))
+
+    def lists(self, instrument: Instrument | str) -> bool:
+        """Tell whether the instrument is a row of the list, and not only a name that can be asked for."""
+        return (instrument if isinstance(instrument, Instrument) else named(instrument)) in self._tokens
 
     def details(self, instrument: Instrument | str) -> Details:
         """Return what the broker's list says; without a list the broker is taken to use the same names."""

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from brokerpool.instruments import Instrument
-from brokerpool.json_records import Record
+from brokerpool.json_structs import Record
 
 
 class Mode(IntEnum):

@@ -49,7 +49,7 @@ async def page_of(url: str, key: str = KEY, *, forgiven: str = "", **options: An
             await page.goto(f"{url}/dashboard")
             await page.get_by_label("API key").fill(key)
             await page.get_by_role("button", name="Open").click()
-            await page.locator("#connections > li").first.wait_for()
+            await page.locator(".connections > li").first.wait_for()
             yield page
             assert [c for c in complaints if not (forgiven and forgiven in c)] == []
             assert hosts == {url}, "nothing is asked of another host"

@@ -22,6 +22,7 @@ from brokerpool.store.store import Store
 from tests.browser.chromium import DESKTOP, PHONE, page_of
 from tests.gateway_client import Client, client, gateway, pool_of
 from tests.rehearsal import until
+from tests.two_accounts import two_accounts
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "build" / "screenshots"
@@ -31,6 +32,7 @@ KEPT = {
     "well-1280-light.png": "dashboard-light.png",
     "token-1280-dark.png": "dashboard-dark.png",
     "gone-390-light.png": "dashboard-phone.png",
+    "accounts-1280-light.png": "dashboard-accounts.png",
 }
 #: Long enough for the plots to have something to show.
 SECONDS = 12
@@ -44,13 +46,14 @@ NO_DATABASE = "postgresql://brokerpool@127.0.0.1:1/brokerpool"
 
 
 async def take() -> None:
-    """Show a working day, a dead token, a gateway that is gone, and a database that is away."""
+    """Show a working day, a dead token, a gateway that is gone, a database that is away, and two accounts."""
     health_conditions.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
     health_verdict.GRACE_SECONDS = 1.0
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         await a_day(f"sqlite:///{folder}/gateway.db")
     await without_database()
+    await accounts()
     for picture, name in KEPT.items():
         shutil.copy(PICTURES / picture, IMAGES / name)
 
@@ -98,6 +101,27 @@ async def without_database() -> None:
         await session.subscribe("INFY", "SBIN")
         await page.locator("#attention [data-key='h database_absent']").wait_for()
         await pictures(page, "database")
+
+
+async def accounts() -> None:
+    """Show two accounts, of which the first one is out: the second carries what it has room for."""
+    async with (
+        two_accounts({"rate": 2000, "symbols": 600}, symbols=150) as two,
+        client(two.served_by) as session,
+        page_of(two.served_by.http_url) as page,
+    ):
+        rows = [{"symbol": row.tradingsymbol, "exchange": row.exchange} for row in two.brokers[0].listings]
+        await session.ask(action="subscribe", symbols=rows[:440], mode=2)
+        reading = asyncio.create_task(read(session))
+        await asyncio.sleep(SECONDS)
+        await pictures(page, "accounts-well")
+        await two.refuse_login(0)
+        await until(lambda: two.router.accounts()[0].symbols_away, seconds=20)
+        await page.locator("#attention [data-key='h login_refused zerodha']").wait_for()
+        await asyncio.sleep(SECONDS)
+        await pictures(page, "accounts")
+        reading.cancel()
+        await asyncio.wait({reading})
 
 
 async def read(session: Client) -> None:

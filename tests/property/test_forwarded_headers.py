@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from starlette.datastructures import Headers
 
-from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.allowed_origins import RequestOrigin
 
 PROXIES = ("10.0.0.0/8", "fd00::/8", "192.0.2.1")
 APPROACH = RequestOrigin("127.0.0.1", proxies=PROXIES)

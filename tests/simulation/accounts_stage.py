@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from brokerpool import Instrument, WebSocketPool
+from brokerpool.brokers.capacity import ModeRule
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.router import Router
 from brokerpool.feed.router_accounts import Route
@@ -99,6 +100,7 @@ def account(
     connections: int = 2,
     listed: Callable[[Instrument], bool] = lambda _: True,
     lag_ms: int = 0,
+    modes: ModeRule | None = None,
     broker: dict[str, Any] | None = None,
     **pool: Any,
 ) -> Account:
@@ -106,6 +108,7 @@ def account(
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     limits: dict[str, Any] = {"symbols_per_connection": places, "max_connections": connections}
+    limits["modes"] = modes
     feed = ScriptedFeed(symbols, random=random, **limits)
     feed.name = f"broker-{name}"
     first = 1000 * (1 + sum(name.encode()))

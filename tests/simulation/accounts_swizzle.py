@@ -13,7 +13,7 @@ from random import Random
 
 from brokerpool import Instrument, Mode
 from brokerpool.errors import SubscriptionError
-from brokerpool.feed.routing import RoutingTable
+from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.accounts_stage import Account, Accounts, account, over
 from tests.simulation.accounts_witness import AccountsWitness
@@ -249,7 +249,7 @@ class _Party:
             late = [f"{i} {router.state(i)}" for i in expected if not scene.live([i])]
             self._report.problems.append(f"not within {within:.1f} s from another account: {late}")
         await asyncio.sleep(random.uniform(0, 5))
-        moved = [i for i in theirs if scene.live([i])]
+        moved = [i for i in theirs if router._table.ways[i].guest is not None and scene.live([i])]
         dials = len(failing.broker.ledger.dials)
         gaps = len(self._witness.holes)
         failing.broker.down = ""
@@ -312,7 +312,9 @@ class _Party:
 
 
 def _may_dial(each: Account) -> bool:
-    return each.pool.connected and not each.pool._account.budget.wait(asyncio.get_running_loop().time())
+    connections = each.pool.get_pool_stats()["websocket"]["per_connection"]
+    all_live = bool(connections) and all(connection["state"] == "live" for connection in connections)
+    return all_live and not each.pool._account.budget.wait(asyncio.get_running_loop().time())
 
 
 def _not_among(left_out: set[int], instrument: Instrument) -> bool:

@@ -31,14 +31,17 @@ class _Course:
     #: When it ticked first, since it is wanted or since its last gap, and how often since then.
     first_at: float = 0.0
     ticks: int = 0
+    #: The longest pause so far that was no gap: what a pool may take for a habit.
+    pause: float = 0.0
 
     def noticed(self, now: float) -> bool:
         """Tell whether a silence that goes on until now must have been found out."""
         known = self.ticks >= 6 and self.at - self.first_at >= 6.0  # before that nobody knows its habits
-        return known and now - self.at > NOTICED_SECONDS
+        return known and now - self.at > max(NOTICED_SECONDS, 2 * self.pause + 8.0)
 
     def ticked(self, source: str, timestamp: int, now: float) -> None:
         """Note a tick."""
+        self.pause = max(self.pause, now - self.at) if self.ticks else self.pause
         self.source, self.timestamp, self.at = source, timestamp, now
         self.first_at = self.first_at or now
         self.ticks += 1

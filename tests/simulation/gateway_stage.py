@@ -12,7 +12,7 @@ from brokerpool import Instrument, Mode
 from brokerpool.event_journal import Journal
 from brokerpool.gateway.clients import Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
-from brokerpool.gateway.deferred_cleanup import DeferredCleanup
+from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.order_updates import OrderUpdates

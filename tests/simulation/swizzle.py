@@ -55,6 +55,8 @@ class _Rehearsal:
         self.random = Random(seed)
         self.report = report
         self.pool_class = pool_class
+        #: Whether a connection is held open.
+        self.held = False
 
     async def play(self) -> None:
         random = self.random
@@ -151,6 +153,10 @@ class _Rehearsal:
     async def _chaos(self) -> None:
         nemesis = Nemesis(self.random, self.broker, self.pool)
         parties = [self._own(f"owner {n}") for n in range(self.random.randint(2, 4))]
+        # Drawn apart as well.
+        holds = Random(f"holds of {self.report.seed}")
+        if holds.random() < 0.5:
+            parties.append(self._hold(holds))
         parties += [nemesis.rage() for _ in range(self.random.choice((1, 1, 2)))]
         tasks = [asyncio.create_task(party) for party in parties]
         done, _ = await asyncio.wait(tasks, timeout=CHAOS_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
@@ -181,6 +187,13 @@ class _Rehearsal:
                     self._judge([refused.instrument for refused in done.refused], mode)
             self.witness.look(pool.demand.instruments())
             await asyncio.sleep(random.expovariate(0.25))
+
+    async def _hold(self, random: Random) -> None:
+        """Have a connection held open, and no more, for ever."""
+        while True:
+            self.held = not self.held
+            self.pool.hold_open(self.held)
+            await asyncio.sleep(random.expovariate(0.1))
 
     def _judge(self, refused: list[Instrument], mode: Mode) -> None:
         """Look whether what was refused would have fitted on a connection of each replica."""
@@ -244,13 +257,19 @@ class _Rehearsal:
         return wrong
 
     async def _all_leave(self) -> None:
-        """Let all owners leave in half of the cases: in a while no socket is open any more."""
+        """Let all owners leave in half of the cases: in a while no socket is open but one that is held."""
         if self.random.random() < 0.5:
             return
         pool, broker = self.pool, self.broker
         for owner in ("owner 0", "owner 1", "owner 2", "owner 3"):
             pool.release(owner)
         self.witness.look(pool.demand.instruments())
+        if self.held and not pool.demand.instruments():
+            self.report.covered["with a connection held open to the end"] += 1
+            await asyncio.sleep(RECOVERY_SECONDS)
+            if not pool.connected or len(broker.sockets) > 2:  # two while one takes the other's place
+                self.report.problems.append(f"one socket is to be held, and {len(broker.sockets)} are open")
+            pool.hold_open(False)
         await asyncio.sleep(15)  # longer than any connection lingers, and a close takes
         if pool.demand.instruments() or broker.sockets:
             self.report.problems.append(f"all owners have left, and {len(broker.sockets)} sockets are open")

@@ -11,14 +11,22 @@ from typing import Any
 
 import pytest
 
-from brokerpool import Instrument, Mode, PoolExhaustedError, UnknownInstrumentError, WebSocketPool
+from brokerpool import (
+    Instrument,
+    Mode,
+    NotLiveError,
+    PoolExhaustedError,
+    Route,
+    Router,
+    UnknownInstrumentError,
+    WebSocketPool,
+)
+from brokerpool.brokers.capacity import Limit, ModeRule
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.event_journal import Event
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.router import Router
-from brokerpool.feed.router_accounts import Route
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.testing.scripted_feed import number_of
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick
@@ -188,6 +196,29 @@ async def test_what_an_account_lists_no_more_finds_its_home_at_another_or_is_giv
         assert router.demand.instruments() == (kept,)
         await scene.until(scene.live, 5)
         assert router.account(kept) == "second"
+
+
+@played
+async def test_a_mode_that_rises_and_has_no_room_at_home_moves_to_another_account_without_a_hole() -> None:
+    random, weighed = Random(2), ModeRule((Limit(4, (0, 1, 2, 4)),))
+    first = account("first", random, 4, places=4, connections=1, modes=weighed)
+    second = account("second", random, 4, places=4, connections=1, modes=weighed)
+    async with over([first, second]) as scene:
+        router, every = scene.router, scene.instruments
+        heard = Heard(router)
+        router.subscribe(every, Mode.LTP)
+        await scene.until(scene.live, 5)
+        assert router.want("b", every[:1], Mode.DEPTH).result().accepted == (every[0],)
+        await scene.until(lambda: router.account(every[0]) == "second", 10)
+        await scene.until(lambda: len(scene[0].pool.demand.instruments()) == 3, 10)
+        assert heard.opened == []
+        assert heard.rerouted_to == [(every[0], "second", "broker-second")]
+        (refused,) = router.want("b", every[1:2], Mode.DEPTH).result().refused
+        assert refused.code is ErrorCode.MAX_CAPACITY_REACHED
+        assert router.demand.mode(every[1]) is Mode.LTP, "it keeps the mode that it has"
+        router.release("b")
+        await scene.until(lambda: scene[1].broker.served() and scene.live(), 10)
+        assert scene[1].pool.demand.mode(every[0]) is Mode.LTP
 
 
 # -- away and home ----------------------------------------------------------------------------------------
@@ -401,6 +432,48 @@ async def test_routes_need_names_and_pools_of_their_own() -> None:
         for each in (one, same, other):
             await each.pool.close()
             await each.broker.close()
+
+
+@played
+async def test_who_waits_for_symbols_is_told_when_all_tick_and_else_how_far_each_has_come() -> None:
+    async with two(20) as scene:
+        router, every = scene.router, scene.instruments
+        router.subscribe(every[:12])
+        await router.wait_live(every[:12])
+        assert scene.live()
+        with pytest.raises(UnknownInstrumentError, match="first, second does not list NSE:NO-SUCH"):
+            await router.wait_live([every[0], "NSE:NO-SUCH"])
+        scene[1].broker.muted.update(scene[1].feed.book.token(i) or 0 for i in every)
+        scene[1].broker.snapshots = False
+        router.subscribe(every[12:13])
+        begun = scene.loop.time()
+        with pytest.raises(NotLiveError, match=r"2 symbols had no tick within 4 s. first: 8 of 8") as late:
+            await router.wait_live(every[10:14], timeout=4)
+        assert scene.loop.time() - begun == pytest.approx(4)
+        assert late.value.states == {every[12]: "sent", every[13]: "not wanted"}
+
+
+@played
+async def test_each_account_that_tells_of_orders_holds_a_connection_open_while_somebody_asks() -> None:
+    async with two() as scene:
+        scene[1].feed.tells_orders = False
+        scene.router.hold_open(True)
+        await scene.until(lambda: scene[0].pool.connected, 2)
+        await asyncio.sleep(120)
+        assert [len(each.broker.ledger.dials) for each in scene.accounts] == [1, 0]
+        scene[1].feed.tells_orders = True
+        scene.router.hold_open(True)
+        await scene.until(lambda: scene[1].pool.connected, 2)
+        scene.router.subscribe(scene.instruments)
+        await scene.until(scene.live, 10)
+        assert [len(each.broker.ledger.dials) for each in scene.accounts] == [1, 1]
+        scene.router.release("default")
+        scene.router.hold_open(False)
+        await scene.until(lambda: not any(each.broker.sockets for each in scene.accounts), 40)
+        await scene.router.close()
+        scene.router.hold_open(False)
+        with pytest.raises(PoolClosedError):
+            scene.router.hold_open(True)
 
 
 @played

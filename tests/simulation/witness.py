@@ -8,10 +8,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from brokerpool import WebSocketPool
-from brokerpool.feed.cadence import MUTE_SECONDS
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
+from brokerpool.feed.symbol_cadence import MUTE_SECONDS
 from brokerpool.instruments import Instrument
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.scripted_feed import number_of

@@ -15,7 +15,7 @@ from brokerpool.brokers.account import FullAccount
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.gateway.account_apis import AccountApi, AccountApis
 from brokerpool.gateway.account_sums import summed
-from brokerpool.http.api import BrokerApi
+from brokerpool.http.broker_api import BrokerApi
 from brokerpool.simulator import KiteSimulator
 from tests.rehearsal import feed, instruments
 

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
-from brokerpool.commands.console import client_lines
 from brokerpool.commands.explain import lines
+from brokerpool.commands.terminal_tables import client_lines
 from brokerpool.db.pool import DatabasePool
 from brokerpool.event_journal import Event, Journal
 from brokerpool.gateway.clients import LONGEST_AGENT, TOLD_A_MINUTE, Clients

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.repeated_messages import TOLD_A_WINDOW, WINDOW_SECONDS, Complaints
+from brokerpool.repeated_log_messages import TOLD_A_WINDOW, WINDOW_SECONDS, Complaints
 
 
 def test_ten_different_refusals_are_told_at_once_and_the_others_counted() -> None:

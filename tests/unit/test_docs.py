@@ -46,7 +46,8 @@ def test_each_python_block_compiles(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_test_that_a_page_names_is_there(page: Path) -> None:
     for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8")):
-        assert re.search(rf"^(def {name}\(|{name} = )", (ROOT / file).read_text("utf-8"), re.MULTILINE), name
+        text = (ROOT / file).read_text("utf-8")
+        assert re.search(rf"^((async )?def {name}\(|{name} = )", text, re.MULTILINE), name
 
 
 def test_the_site_builds_without_a_warning_and_needs_no_other_host(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from brokerpool import cli
 from brokerpool.commands.connection_table import ORDERS, ConnectionTable
-from brokerpool.commands.console import statistics
+from brokerpool.commands.terminal_tables import statistics
 from brokerpool.errors import ErrorCode
 from tests import preloaded, processes
 from tests.processes import Running

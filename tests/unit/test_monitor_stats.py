@@ -128,12 +128,21 @@ def _fits(field: Field | None, value: Any) -> bool:
 
 
 def test_a_number_that_nobody_described_is_found() -> None:
-    known = Vocabulary([Field("a.b[c].d", Kind.GAUGE, "", ""), Field("a.e{f g}", Kind.TEXT, "", "")])
-    stats = {"a": {"b": [{"name": "one", "d": 1, "new": 2}], "e": {"h t": "x"}, "list": [3]}, "other": 4}
+    fields = ("a.b[c].d", Kind.GAUGE), ("a.e{f g}", Kind.TEXT), ("m[n k].o", Kind.GAUGE)
+    known = Vocabulary(Field(path, kind, "", "") for path, kind in fields)
+    stats = {
+        "a": {"b": [{"name": "one", "d": 1, "new": 2}], "e": {"h t": "x"}, "list": [3]},
+        "m": [{"name": "two", "k": "its", "o": 5}],
+        "other": 4,
+    }
     found = [(value.path, value.labels, value.value) for value in known.values(stats) if value.field]
-    assert found == [("a.b[c].d", ("one",), 1), ("a.e{f g}", ("h", "t"), "x")]
+    assert found == [
+        ("a.b[c].d", ("one",), 1),
+        ("a.e{f g}", ("h", "t"), "x"),
+        ("m[n k].o", ("two", "its"), 5),
+    ]
     strangers = {value.path for value in known.values(stats) if value.field is None}
-    assert strangers == {"a.b[c].name", "a.b[c].new", "a.list", "other"}
+    assert strangers == {"a.b[c].name", "a.b[c].new", "a.list", "other", "m[n k].name", "m[n k].k"}
 
 
 def test_a_field_that_is_described_twice_is_refused() -> None:

@@ -158,7 +158,7 @@ def test_a_login_is_a_key_that_a_page_shows_and_nothing_else() -> None:
 
 def test_the_list_has_a_bound() -> None:
     async def main() -> None:
-        from brokerpool.brokers.openalgo.calls import call
+        from brokerpool.brokers.openalgo.endpoints import call
         from brokerpool.egress import Egress
 
         async with small_openalgo() as server:

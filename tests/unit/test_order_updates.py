@@ -85,6 +85,30 @@ def test_who_asked_and_may_gets_each_update_in_order_and_others_get_none() -> No
     asyncio.run(main())
 
 
+def test_updates_come_though_nobody_wants_a_symbol_and_the_connection_closes_when_nobody_wants_them() -> None:
+    async def main() -> None:
+        async with (
+            gateway(BROKERPOOL_LINGER_SECONDS="0.2", **ORDERS) as (broker, served_by),
+            kite(broker) as http,
+            client(served_by) as session,
+            client(served_by) as other,
+        ):
+            for each in (session, other):
+                await each.ask(action="subscribe_orders")
+            stale, gap = await heard(session, 2, "feed_status")
+            assert (stale["status"], gap["status"]) == ("orders_stale", "orders_gap"), "it is open now"
+            order = await place(http)
+            (update,) = await heard(session, 1, "order_update")
+            assert update["orderid"] == order
+            assert len(broker.sockets()) == 1
+            await other.ask(action="unsubscribe_orders")
+            await session.connection.close()
+            await until(lambda: served_by.stats()["orders"]["update_clients"] == 0)
+            await until(lambda: not broker.sockets())
+
+    asyncio.run(main())
+
+
 def test_a_key_without_the_scope_is_told_so_and_gets_nothing() -> None:
     async def main() -> None:
         async with gateway() as (broker, served_by), kite(broker) as http, client(served_by) as session:

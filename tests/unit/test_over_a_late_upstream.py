@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from types import ModuleType
 
 import pytest
 
-from brokerpool.feed.pool import WebSocketPool
-from brokerpool.gateway import assembly
-from brokerpool.gateway.server import Gateway
 from tests.gateway_client import gateway
 from tests.late_upstream import LateUpstream
 from tests.unit import (
@@ -17,7 +13,7 @@ from tests.unit import (
     test_clients,
     test_dashboard_figures,
     test_dashboard_stream,
-    test_deferred_cleanup,
+    test_departed_clients,
     test_ended_permissions,
     test_gateway,
     test_gateway_hostile_clients,
@@ -33,13 +29,14 @@ from tests.unit import (
     test_rest_browsers,
     test_rest_endpoints,
 )
+from tests.unit.gateway_tests import collected, stand_over
 
 _MODULES = (
     test_access,
     test_clients,
     test_dashboard_figures,
     test_dashboard_stream,
-    test_deferred_cleanup,
+    test_departed_clients,
     test_ended_permissions,
     test_gateway,
     test_gateway_hostile_clients,
@@ -64,24 +61,12 @@ _ELSEWHERE = {
 }
 url = test_persistence.url
 
-
-def _tests(module: ModuleType) -> dict[str, object]:
-    marks = getattr(module, "pytestmark", None)
-    tests = {n: t for n, t in vars(module).items() if n.startswith("test_") and n not in _ELSEWHERE}
-    return tests if marks is None else {name: marks(test) for name, test in tests.items()}
-
-
-for _module in _MODULES:
-    globals().update(_tests(_module))
+globals().update(collected(_MODULES, _ELSEWHERE))
 
 
 @pytest.fixture(autouse=True)
 def _late(monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(settings, upstream, *rest):
-        assert isinstance(upstream, WebSocketPool)
-        return Gateway(settings, LateUpstream(upstream), *rest)
-
-    monkeypatch.setattr(assembly, "Gateway", late)
+    stand_over(monkeypatch, LateUpstream)
 
 
 def test_the_gateway_of_these_tests_stands_over_a_late_upstream() -> None:

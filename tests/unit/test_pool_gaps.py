@@ -108,7 +108,7 @@ def test_a_symbol_without_a_tick_has_no_gap() -> None:
 def test_one_symbol_that_falls_mute_is_told_and_the_others_and_their_socket_stay(
     monkeypatch: pytest.MonkeyPatch, is_open: bool
 ) -> None:
-    monkeypatch.setattr("brokerpool.feed.cadence.MUTE_SECONDS", 0.5)
+    monkeypatch.setattr("brokerpool.feed.symbol_cadence.MUTE_SECONDS", 0.5)
     hours = MarketHours.parse("always" if is_open else "MCX=00:00-00:01")
 
     async def main() -> None:

@@ -23,7 +23,7 @@ from brokerpool.gateway.rest import answers
 from brokerpool.gateway.rest.answers import DepthAnswer, QuoteAnswer, QuoteResult
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure, faults
 from brokerpool.gateway.rest.history import IST, earliest, windows
-from brokerpool.http.api import Quoted
+from brokerpool.http.broker_api import Quoted
 from brokerpool.instruments import Details
 from brokerpool.ticks import DepthLevel, DepthTick
 

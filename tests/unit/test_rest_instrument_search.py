@@ -13,8 +13,8 @@ import pytest
 
 from brokerpool import BrokerApi, DepthTick, Instrument, TokenBook, ZerodhaFeed
 from brokerpool.event_journal import Journal
+from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import Access, Market, application
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.instruments import Details

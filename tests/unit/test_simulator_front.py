@@ -16,11 +16,11 @@ from websockets.exceptions import InvalidStatus
 
 from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malformed
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_front import Limits, Outcome, Wire
+from brokerpool.simulator.broker_interface import Limits, Outcome, Wire
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.installed_fronts import brokers, front
 from brokerpool.simulator.listings import Kind, Listing, Naming
 from brokerpool.simulator.recording import Header, TapeWriter
+from brokerpool.simulator.registry import brokers, front
 from brokerpool.ticks import Mode
 from brokerpool.transport import UpgradeRequest
 

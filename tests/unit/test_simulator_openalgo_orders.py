@@ -73,6 +73,8 @@ def test_an_order_is_placed_changed_and_cancelled_and_told_as_it_stands() -> Non
     [
         ("placeorder", {"symbol": "NOPE"}, 400),
         ("placeorder", {"price": "0"}, 400),
+        ("placeorder", {"price": "-1"}, 400),
+        ("placeorder", {"price": "nan"}, 400),
         ("placeorder", {"quantity": "none"}, 400),
         ("placeorder", {"quantity": "0"}, 400),
         ("placeorder", {"action": "HOLD"}, 400),

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+from random import Random
 from typing import Any
 
 import aiohttp
@@ -14,7 +15,7 @@ import pytest
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator import FaultOrder, OpenAlgoSimulator, Refuse
 from brokerpool.simulator.faults import RefuseDial
-from tests.unit.openalgo_client import INFY, post, stranger
+from tests.unit.openalgo_client import INFY, ORDER, post, stranger
 from tests.unit.simulator_client import run
 
 NOPE = {"symbol": "NOPE", "exchange": "NSE"}
@@ -229,5 +230,31 @@ def test_its_own_switches_are_thrown_by_the_control_endpoint_and_no_others() -> 
                 assert answer.status == 400
             async with control.post("/faults", json={"gravity": 1}) as answer:
                 assert "login_delay_ms" in (await answer.json())["error"]
+
+    run(main)
+
+
+def test_whatever_a_body_holds_the_answer_is_json_and_no_failure_of_the_server() -> None:
+    chance = Random(15)
+    calls = ("quotes", "multiquotes", "depth", "history", "symbol", "search", "expiry", "orderstatus")
+    orders = ("placeorder", "placesmartorder", "basketorder", "modifyorder", "cancelorder")
+    good = {
+        **ORDER,
+        "orderid": "1",
+        "interval": "D",
+        "position_size": "1",
+        "query": "INFY",
+        "orders": [ORDER],
+    }
+    odd: list[Any] = [None, True, -1, 1.5, "", "x", "1e999", 10**30, [], [1], [{}], {}, {"symbol": []}]
+
+    async def main() -> None:
+        async with broker(symbols=5) as server, aiohttp.ClientSession(server.http_url) as http:
+            for _ in range(400):
+                body = {**good, **{name: chance.choice(odd) for name in chance.sample(sorted(good), 2)}}
+                path = f"/api/v1/{chance.choice(calls + orders)}"
+                async with http.post(path, json={**body, "apikey": server.api_key}) as answer:
+                    assert answer.status in (200, 400, 404), body
+                    assert (await answer.json())["status"] in ("success", "error")
 
     run(main)

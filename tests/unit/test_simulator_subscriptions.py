@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.simulator.broker_front import Outcome
+from brokerpool.simulator.broker_interface import Outcome
 from brokerpool.simulator.zerodha.subscriptions import KiteSubscriptions
 from brokerpool.ticks import Mode
 

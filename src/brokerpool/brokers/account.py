@@ -52,6 +52,8 @@ class Account(Protocol):
     book: TokenBook
     #: The account's credentials; `endpoint` uses the present version.
     login: Login
+    #: False where its sockets never tell what becomes of orders, so that none is held open for that.
+    tells_orders: bool = True
 
     async def endpoint(self) -> Endpoint:
         """Return where to dial now; asked for again before every dial, so that fresh credentials are used."""

@@ -13,7 +13,7 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.errors import BrokerError
 from brokerpool.instruments import Instrument
-from brokerpool.json_records import Record
+from brokerpool.json_structs import Record
 from brokerpool.ticks import DepthTick, Tick
 
 _SECONDS = {"second": 1.0, "minute": 60.0, "day": 86_400.0}

@@ -8,7 +8,15 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from brokerpool.commands.console import client_lines, clients_line, fault_lines, pool_line, uncut_table
+from brokerpool.commands.terminal_tables import (
+    accounts_table,
+    client_lines,
+    clients_line,
+    fault_lines,
+    places,
+    pool_line,
+    uncut_table,
+)
 
 _NEVER = float("inf")
 
@@ -17,6 +25,8 @@ _NEVER = float("inf")
 class Row:
     """One connection."""
 
+    #: The place of its account in the order of preference.
+    place: int
     name: str
     state: str
     symbols: int
@@ -31,7 +41,7 @@ class Row:
 
 #: The orders through which the key c goes; each puts what asks for attention, or is largest, on top.
 ORDERS: dict[str, Callable[[Row], Any]] = {
-    "name": lambda row: (len(row.name), row.name),
+    "name": lambda row: (row.place, len(row.name), row.name),
     "symbols": lambda row: -row.symbols,
     "rate": lambda row: -row.rate,
     "age": lambda row: -row.age,
@@ -67,8 +77,10 @@ class ConnectionTable:
 
     def rows(self) -> list[Row]:
         """Return the connections in the present order."""
+        place = places(self._stats)
         found = [
             Row(
+                place(c),
                 c["name"],
                 c["state"],
                 c["symbols"],
@@ -109,4 +121,4 @@ class ConnectionTable:
             f" {process['loop_lag_max_seconds'] * 1000:.0f} ms late at most within a minute.",
             health,
         ]
-        return Group(table, *lines, *([note] if note else []))
+        return Group(*accounts_table(self._stats), table, *lines, *([note] if note else []))

@@ -22,7 +22,7 @@ from rich.live import Live
 from rich.table import Table
 
 from brokerpool import signals
-from brokerpool.commands.console import pool_line, statistics
+from brokerpool.commands.terminal_tables import pool_line, statistics
 from brokerpool.settings import NAMES, PoolSettings
 from brokerpool.transport import DialError, Link, LinkHandler, dial
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from brokerpool.commands.console import who
 from brokerpool.commands.gateway_request import answer
 from brokerpool.commands.gateway_target import Url, target
+from brokerpool.commands.terminal_tables import who
 
 
 def explain(
@@ -35,6 +35,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     for owner in told["owners"]:
         yield f"wanted by:    {_owner(owner)}"
     yield f"mode:         {told['mode']}, the highest that anybody wants; priority {told['priority']}"
+    if told.get("route"):  # there are several accounts
+        yield f"account:      {told['account'] or 'none serves it'}"
     for connection in told["connections"]:
         fault = f"; last fault: {connection['last_fault']}" if connection["last_fault"] else ""
         yield (

@@ -16,12 +16,12 @@ from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
 from brokerpool.feed.dial_budget import DialPermit
 from brokerpool.feed.incoming import Incoming
-from brokerpool.feed.liveness import Liveness, Verdict
 from brokerpool.feed.outgoing import Outgoing
+from brokerpool.feed.socket_liveness import Liveness, Verdict
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument, Token
-from brokerpool.repeated_messages import Complaints
+from brokerpool.repeated_log_messages import Complaints
 from brokerpool.ticks import Mode, Tick
 from brokerpool.transport import Link
 from brokerpool.untrusted_text import remembered
@@ -43,7 +43,7 @@ class ConnectionObserver(Protocol):
 
 
 class Connection:
-    """Keeps one socket open for as long as it is wanted and makes the broker serve exactly what is wanted."""
+    """Keeps one socket open until it is ended, and makes the broker serve exactly what is wanted."""
 
     def __init__(
         self,
@@ -93,7 +93,8 @@ class Connection:
         self._permit: DialPermit | None = None
         self._down = asyncio.Event()
         self._closing = False
-        self._task: asyncio.Task[None] | None = None
+        kept = account.fence.supervise(self._run, backoff.next, name="connection")
+        self._task = asyncio.create_task(kept, name=f"brokerpool {name}")
 
     # -- for the replica ----------------------------------------------------------------------------------
 
@@ -116,9 +117,6 @@ class Connection:
         """Carry the instrument in this mode from now on; returns at once."""
         self._expected(self._subscriptions.want(token, instrument, mode, self._monotonic()))
         self._outgoing.changed()
-        if self._task is None:
-            kept = self._account.fence.supervise(self._run, self._backoff.next, name="connection")
-            self._task = asyncio.create_task(kept, name=f"brokerpool {self.name}")
 
     def drop(self, token: Token) -> None:
         """Stop carrying the token; ticks that are still under way are not passed on."""
@@ -185,18 +183,16 @@ class Connection:
         if not self._closing:
             self._closing = True
             self._become(ConnectionState.CLOSED, Event.CLOSED, reason)
-            if self._task is not None:
-                self._task.cancel()
+            self._task.cancel()
 
     @property
     def ended(self) -> bool:
         """True once nothing is left of a connection that was ended."""
-        return self._closing and (self._task is None or self._task.done())
+        return self._closing and self._task.done()
 
     async def gone(self) -> None:
         """Return once nothing is left of a connection that was ended."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        await asyncio.wait({self._task})
 
     # -- the life of the socket ---------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ class Connections:
         self._ending: list[Connection] = []
 
     def take(self, name: str) -> Connection:
-        """Return the connection of this name, a new one if there is none; it lingers no more."""
+        """Return the connection of this name, dialled at once where it is a new one; it lingers no more."""
         self._stay(name)
         connection = self.connections.get(name)
         if connection is None:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from brokerpool.event_journal import Event, Journal
-from brokerpool.feed.cadence import Cadence
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.copy_agreement import Agreement
 from brokerpool.feed.deduplication import Deduplication
@@ -16,6 +15,7 @@ from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
+from brokerpool.feed.symbol_cadence import Cadence
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 from brokerpool.user_callbacks import Fence

@@ -50,6 +50,21 @@ class AccountStatus(NamedTuple):
     capacity: int
     #: Symbols at home there whose connection was lost or refused, and that nothing else carries.
     symbols_down: int
+    #: Symbols at home there that another account carries.
+    symbols_away: int
+    #: How many connections it may have, and how many symbols each of them takes.
+    max_connections: int
+    max_symbols_per_connection: int
+    #: The exchanges that it serves, in order; none where it serves all that its broker lists.
+    exchanges: tuple[str, ...]
+
+
+class Guest(NamedTuple):
+    """A symbol that another account than its home carries."""
+
+    instrument: Instrument
+    home: str
+    account: str
 
 
 class Carrier(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from brokerpool.brokers.wire import Signal, Wire
-from brokerpool.feed.liveness import Liveness
 from brokerpool.feed.message_backlog import Backlog, Message
+from brokerpool.feed.socket_liveness import Liveness
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -38,7 +37,7 @@ from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.replica import Replica, holding, planned
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
-from brokerpool.feed.upstream import Answer
+from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token, TokenBook
@@ -187,9 +186,7 @@ class WebSocketPool:
 
     def want(self, owner: str, instruments: Instruments, mode: Mode, priority: int = 0) -> Answer:
         """Subscribe to what there is room for, as an `Upstream` does; the answer is done already."""
-        answer: Answer = asyncio.get_running_loop().create_future()
-        answer.set_result(self.subscribe(instruments, mode, owner=owner, priority=priority, partial=True))
-        return answer
+        return answered(self.subscribe(instruments, mode, owner=owner, priority=priority, partial=True))
 
     def release(self, owner: str, instruments: Instruments | None = None, mode: Mode | None = None) -> int:
         """Give up what the owner holds of these (all by default); return how many instruments that were."""
@@ -197,11 +194,22 @@ class WebSocketPool:
         held = self._demand.instruments(owner) if instruments is None else instruments
         return len(self.unsubscribe(held, mode, owner=owner))
 
+    def hold_open(self, on: bool) -> None:
+        """Keep one connection open for what it tells of orders, also while nobody wants a symbol, or no more.
+
+        It is one like any other: symbols that are wanted later go onto it. An account whose sockets tell
+        nothing of orders opens none for that. Raises PoolClosedError.
+        """
+        if on:
+            self._check_open()
+        if self.feed.tells_orders and not self._closed:
+            self._replicas[0].hold_open(on)
+            self._watch.start()
+
     def plan(self, instruments: Instruments, mode: Mode = Mode.QUOTE) -> Plan:
         """Tell where a batch would go in the mode, without changing anything."""
-        return planned(self._replicas, argument_checks.instruments(instruments), argument_checks.mode(mode))[
-            0
-        ][0]
+        wanted = argument_checks.instruments(instruments)
+        return planned(self._replicas, wanted, argument_checks.mode(mode))[0][0]
 
     @property
     def demand(self) -> Demand:
@@ -265,15 +273,7 @@ class WebSocketPool:
         Raises NotLiveError after `timeout` seconds, with the state of each that has had none, and at once
         UnknownInstrumentError for one that is not wanted and that the broker does not list.
         """
-        given = argument_checks.instruments(instruments)
-        argument_checks.seconds("timeout", timeout)
-        waiting = {i: None for i in given if self.state(i) is not SymbolState.LIVE}
-        strangers = [i for i in waiting if i not in self._tokens and self.feed.book.token(i) is None]
-        refusals.judge(self.account_name, self._placement, strangers, (), partial=False)
-        try:
-            await arrived(self, waiting, timeout)
-        except TimeoutError:
-            raise refusals.not_live(self._placement, {i: self.state(i) for i in waiting}, timeout) from None
+        await arrived(self, instruments, timeout, name=self.account_name, loads=self.inspection.load)
 
     def listen(self, listener: PoolListener) -> None:
         """Tell the listener of every tick and change from now on. Raises TypeError for one that cannot be."""

@@ -17,7 +17,7 @@ COPIES = "bcdefgh"
 #: The feed of a pool for which none was given, so that the error can say what to write.
 NO_FEED = cast("Account", None)
 
-_FEED = ("name", "limits", "book", "login", "endpoint", "refused", "wire")
+_FEED = ("name", "limits", "book", "login", "endpoint", "refused", "wire", "tells_orders")
 
 
 def check(

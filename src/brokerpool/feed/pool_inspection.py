@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,10 +14,10 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus, Owner
+from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.replica import Replica
-from brokerpool.feed.routing import Service
+from brokerpool.feed.routing_rules import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
@@ -105,7 +105,6 @@ class Inspection:
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the pool: the seed's three members first, one entry per connection last."""
         placement, budget = self._replicas[0].placement, self._budget
-        last = self._replicas[-1].unplaced
         return {
             "connections": sum(len(replica.connections) for replica in self._replicas),
             "total_symbols": len(placement),
@@ -114,7 +113,7 @@ class Inspection:
             "allowed_connections": budget.cap,
             "max_symbols_per_connection": placement.slot_size,
             "symbols_down": self.cut_off(),
-            "symbols_degraded": sum(i in last for i in self._replicas[0].unplaced),
+            "symbols_degraded": len([*self._unplaced()]),
             "symbols_mute": self._delivery.cadence.mute_symbols,
             "gaps_open": len(self._delivery.gaps),
             "gaps_total": self._delivery.gaps_total,
@@ -140,6 +139,10 @@ class Inspection:
             symbols,
             placement.capacity,
             self.cut_off(),
+            symbols_away=0,
+            max_connections=self._budget.max_sockets,
+            max_symbols_per_connection=placement.slot_size,
+            exchanges=(),
         )
 
     @property
@@ -174,9 +177,11 @@ class Inspection:
 
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection carries, though they are wanted."""
-        last = self._replicas[-1].unplaced
-        unplaced: Iterator[Instrument] = (i for i in self._replicas[0].unplaced if i in last)
-        return list(islice(unplaced, most))
+        return list(islice(self._unplaced(), most))
+
+    def guests(self, most: int) -> list[Guest]:
+        """Return nothing: every symbol is at home."""
+        return []
 
     def gaps(self, most: int) -> list[Gap]:
         """Return open gaps, in the order in which they were opened."""
@@ -216,6 +221,11 @@ class Inspection:
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _unplaced(self) -> Iterable[Instrument]:
+        """Return what has no place in any replica."""
+        first, last = self._replicas[0].unplaced, self._replicas[-1].unplaced
+        return first if first is last else filter(last.__contains__, first)
+
     def _without(self, fails: Callable[[Connection], bool]) -> int:
         """Return how many symbols lack a connection in every replica; counted where one tells it all."""
         first, *others = self._replicas
@@ -231,4 +241,4 @@ def told(status: AccountStatus) -> dict[str, Any]:
     """Return how an account stands as statistics show it."""
     fields = status._asdict()
     del fields["login"]
-    return {**fields, "login_refused": status.login.refused}
+    return {**fields, "login_refused": status.login.refused, "exchanges": ",".join(status.exchanges)}

@@ -61,7 +61,7 @@ def judge(
 
     Without `partial` the batch is refused whole: raises UnknownInstrumentError or PoolExhaustedError.
     """
-    unknown = [Refused(i, ErrorCode.SYMBOL_NOT_FOUND, f"{pool} does not list {i}") for i in strangers]
+    unknown = unlisted(pool, strangers)
     if unknown and not partial:
         raise unknown_error(pool, unknown)
     full = no_place(placement, unplaced)
@@ -69,6 +69,11 @@ def judge(
         text = f"{len(full)} symbols do not fit and nothing was changed: {load(placement)}"
         raise PoolExhaustedError(text, [*full.values()])
     return {refused.instrument: refused for refused in unknown} | full
+
+
+def unlisted(pool: str, strangers: Iterable[Instrument]) -> list[Refused]:
+    """Refuse the instruments that the broker does not list."""
+    return [Refused(i, ErrorCode.SYMBOL_NOT_FOUND, f"{pool} does not list {i}") for i in strangers]
 
 
 def no_place(placement: Placement, unplaced: Sequence[Instrument]) -> dict[Instrument, Refused]:
@@ -84,11 +89,9 @@ def unknown_error(pool: str, refused: Sequence[Refused]) -> UnknownInstrumentErr
     return UnknownInstrumentError(f"{pool} does not list {named}{more}; nothing was changed.", refused)
 
 
-def not_live(
-    placement: Placement, states: Mapping[Instrument, SymbolState | None], seconds: float
-) -> NotLiveError:
-    """Say how far each of those that had no tick in the time has come."""
-    text = f"{len(states)} symbols had no tick within {seconds:g} s. {load(placement)}"
+def not_live(states: Mapping[Instrument, SymbolState | None], seconds: float, loads: str) -> NotLiveError:
+    """Say how far each of those that had no tick in the time has come, and how full the connections are."""
+    text = f"{len(states)} symbols had no tick within {seconds:g} s. {loads}"
     told = {i: state.value if state else "not wanted" for i, state in sorted(states.items())}
     return NotLiveError(text, told)
 

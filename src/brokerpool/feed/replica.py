@@ -20,7 +20,7 @@ from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.planning import Plan
-from brokerpool.feed.routing import Service
+from brokerpool.feed.routing_rules import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode
@@ -39,6 +39,9 @@ class Replica:
     when it has been back for a while, and ticks, the hosted symbol's stay ends. An evacuation moves symbols
     off a connection that still works in the same way, and makes the places of hosted symbols their homes. So
     each move is made before it is broken.
+
+    While it is held open the last connection that works is kept though it is empty, until another one has
+    taken its place.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Replica:
         self._grace = grace
         self._loop = asyncio.get_running_loop()
         self._leaving = Leaving()
+        self._held = False
         self._moves = Moves(
             placement,
             sockets,
@@ -228,6 +232,11 @@ class Replica:
             raise _not_movable(
                 f"{name} is {self.connections[name].state.value}, and only a live one is emptied."
             )
+        if self._needed(name) and not (opens and self._may_open()):
+            raise _not_movable(
+                f"{name} is held open, no other connection is live, and none may be opened for it"
+                f" ({budget.sockets} of {budget.cap} are open)."
+            )
         if self._leaving or placement.has_hosted:
             busy = ", ".join(self._leaving.names()) or "hosted"
             raise _not_movable(f"Symbols are away from home or being moved already ({busy}).")
@@ -271,30 +280,73 @@ class Replica:
                 break
             yield
         for name, (order, since) in list(leaving.evacuations.items()):
-            if not self.placement.away(name) or now - since >= EVACUATION_SECONDS:
+            goes_on = self.placement.away(name) or self._awaits_another(name)
+            if not goes_on or now - since >= EVACUATION_SECONDS:
                 self._finish(order)
+        if self._held:
+            self._let_empty_linger()
 
     def _evacuate(self, order: Order) -> None:
         """Move the symbols off a live connection, as far as there is room, and close it when it is empty."""
-        self._leaving.evacuations[order.connection] = Evacuation(order, self._loop.time())
-        self._moves.reconsider(order.connection)
+        name = order.connection
+        if order.opens and self._needed(name) and not self.placement.carried(name) and self._may_open():
+            self._open()
+        self._leaving.evacuations[name] = Evacuation(order, self._loop.time())
+        self._moves.reconsider(name)
 
     def _finish(self, order: Order) -> None:
         name, reason = order.connection, order.reason
         del self._leaving.evacuations[name]
         self._moves.reconsider(name)
-        left = len(self.placement.homes(name))
+        left, needed = len(self.placement.homes(name)), self._needed(name)
         if left:
             reason += f"; {left} symbols had no other place"
+        elif needed:
+            reason += "; it is held open, and no other connection is live"
         self._journal.note(Event.ROTATED, connection=name, symbols=left, reason=reason)
-        if not self.placement.carried(name):
+        if not (needed or self.placement.carried(name)):
             self._close_empty(name)
 
     # -- connections --------------------------------------------------------------------------------------
 
+    def hold_open(self, on: bool) -> None:
+        """Keep one connection open from now on, also while nothing is carried, or let it linger and close."""
+        self._held = on
+        if on and not self.connections:
+            self._open()
+        self._let_empty_linger()
+
+    def _open(self) -> None:
+        """Open a connection that carries nothing yet."""
+        name = self.placement.new_slots()[0][0]
+        self.placement.open(name)
+        self._sockets.take(name)
+
+    def _may_open(self) -> bool:
+        return bool(self.placement.new_slots()) and self._budget.sockets < self._budget.cap
+
+    def _needed(self, name: str) -> bool:
+        """Tell whether a connection is held open, for want of another one that is live and will stay."""
+        others = (n for n, c in self.connections.items() if n != name and c.live)
+        return self._held and all(other in self._leaving for other in others)
+
+    def _awaits_another(self, name: str) -> bool:
+        """Tell whether an empty connection may be closed only once another one, which there is, is live."""
+        return self._needed(name) and not self.placement.carried(name) and len(self.connections) > 1
+
+    def _let_empty_linger(self) -> None:
+        for name in self.connections:
+            self._linger_if_empty(name)
+
     def _linger_if_empty(self, name: str) -> None:
         if not self.placement.carried(name):
-            self._sockets.linger(name, self._close_empty)
+            self._sockets.linger(name, self._lingered)
+
+    def _lingered(self, name: str) -> None:
+        if self._needed(name):
+            self._sockets.take(name)  # it lingers again at the next look, by when another one may be live
+        else:
+            self._close_empty(name)
 
     def _close_empty(self, name: str) -> None:
         self._moves.close(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,23 +15,26 @@ from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.explanation import AccountStatus, Explanation
+from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import Listeners, PoolListener, TickStream, TickStreams
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.router_accounts import Member, Route, members
-from brokerpool.feed.router_book import RouterBook
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
 from brokerpool.feed.router_inspection import RouterInspection
+from brokerpool.feed.router_instruments import RouterBook
 from brokerpool.feed.router_moves import RouterMoves
 from brokerpool.feed.router_placement import RouterPlacement
-from brokerpool.feed.routing import RoutingTable
+from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Watch
-from brokerpool.feed.upstream import Answer
+from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 from brokerpool.user_callbacks import Fence
+
+__all__ = ["Route", "Router"]
 
 #: Five times the period of the looks: the unit in which a `Watch` is told.
 _WATCH_SECONDS = 2.5
@@ -124,9 +126,7 @@ class Router:
 
     def want(self, owner: str, instruments: Instruments, mode: Mode, priority: int = 0) -> Answer:
         """Subscribe to what there is room for, as an `Upstream` does; the answer is done already."""
-        answer: Answer = asyncio.get_running_loop().create_future()
-        answer.set_result(self.subscribe(instruments, mode, owner=owner, priority=priority, partial=True))
-        return answer
+        return answered(self.subscribe(instruments, mode, owner=owner, priority=priority, partial=True))
 
     def unsubscribe(
         self, instruments: Instruments, mode: Mode | None = None, *, owner: str = "default"
@@ -147,6 +147,13 @@ class Router:
         argument_checks.text("owner", owner)
         held = self._demand.instruments(owner) if instruments is None else instruments
         return len(self.unsubscribe(held, mode, owner=owner))
+
+    def hold_open(self, on: bool) -> None:
+        """Keep one connection of each account open that tells of orders; see `WebSocketPool.hold_open`."""
+        if on:
+            self._check_open()
+        for member in self._members:
+            member.pool.hold_open(on)
 
     @property
     def demand(self) -> Demand:
@@ -179,6 +186,14 @@ class Router:
     def explain(self, instrument: Instrument | str) -> Explanation:
         """Tell all that is known of one instrument, wanted or not; nothing is changed."""
         return self.inspection.explain(argument_checks.instrument(instrument))
+
+    async def wait_live(self, instruments: Instruments, timeout: float = 10.0) -> None:
+        """Return once each instrument has had a tick from an account; cancelling it changes nothing.
+
+        Raises NotLiveError after `timeout` seconds, with the state of each that has had none, and at once
+        UnknownInstrumentError for one that is not wanted and that no account lists.
+        """
+        await arrived(self, instruments, timeout, name=self._names(), loads=self._loads)
 
     def fresh(self, instrument: Instrument | str, within: float) -> Tick | None:
         """Return the last tick if it came within so many seconds and no gap is open, else None."""

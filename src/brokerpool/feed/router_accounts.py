@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from brokerpool import argument_checks
 from brokerpool.feed.pool import WebSocketPool
-from brokerpool.feed.router_book import Listing
-from brokerpool.feed.routing import Steadiness
+from brokerpool.feed.router_instruments import Listing
+from brokerpool.feed.routing_rules import Steadiness
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 
@@ -32,20 +32,21 @@ class Member:
         self.name = route.name
         self.pool = route.pool
         self.inspection = route.pool.inspection
-        self._exchanges = frozenset(route.exchanges)
+        #: Those that it serves; all that it lists where there are none.
+        self.exchanges = frozenset(route.exchanges)
         self.steadiness = Steadiness()
         #: Whether its symbols have to be looked at one by one.
         self.troubled = False
         #: Whether it was told that symbols of it have no other place.
         self.told_stuck = False
         self._full: dict[Mode, tuple[int, int]] = {}
-        self._listing = Listing(route.pool.book, self._exchanges)
+        self._listing = Listing(route.pool.book, self.exchanges)
 
     @property
     def listing(self) -> Listing:
         """What it carries, by its present book."""
         if self._listing.book is not self.pool.book:
-            self._listing = Listing(self.pool.book, self._exchanges)
+            self._listing = Listing(self.pool.book, self.exchanges)
         return self._listing
 
     def lists(self, instrument: Instrument) -> bool:

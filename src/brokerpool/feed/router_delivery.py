@@ -11,7 +11,7 @@ from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.router_accounts import Member
-from brokerpool.feed.routing import RoutingTable, Way, older
+from brokerpool.feed.routing_rules import RoutingTable, Way, older
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Any
 
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus, Owner
+from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.routing import RoutingTable, Way
+from brokerpool.feed.routing_rules import RoutingTable, Way
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.user_callbacks import Fence
@@ -116,12 +116,14 @@ class RouterInspection:
     def _status(self, member: Member) -> AccountStatus:
         homes, guests = self._table.homes[member.number], self._table.guests[member.number]
         status = member.inspection.status()
-        away = sum(self._table.ways[i].guest is not None for i in homes) if member.troubled else 0
+        away = self._table.away[member.number]
         return status._replace(
             name=member.name,
             symbols=len(homes) - away + len(guests),
             symbols_home=len(homes),
             symbols_down=max(0, min(status.symbols_down, len(homes)) - away),
+            symbols_away=away,
+            exchanges=tuple(sorted(member.exchanges)),
         )
 
     @property
@@ -151,7 +153,7 @@ class RouterInspection:
             "capacity_used": taken / places,
             "max_symbols_per_connection": max(n["max_symbols_per_connection"] for n in every),
             "symbols_down": self.symbols_down,
-            "symbols_degraded": sum(1 for _ in self._degraded()),
+            "symbols_degraded": len([*self._degraded()]),
             "gaps_open": len(self._delivery.gaps),
             "gaps_total": self._delivery.gaps_total,
             "faults": dict(sum((Counter(n["faults"]) for n in every), Counter(self._fence.faults))),
@@ -166,6 +168,15 @@ class RouterInspection:
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection of any account carries, though they are wanted."""
         return list(islice(self._degraded(), most))
+
+    def guests(self, most: int) -> list[Guest]:
+        """Return symbols that another account than their home carries, by account."""
+        every = (
+            Guest(instrument, self._members[self._table.ways[instrument].home].name, member.name)
+            for member in self._members
+            for instrument in self._table.guests[member.number]
+        )
+        return list(islice(every, most))
 
     def gaps(self, most: int) -> list[Gap]:
         """Return open gaps, in the order in which they were opened."""
@@ -196,11 +207,12 @@ class RouterInspection:
 
     def _degraded(self) -> Iterator[Instrument]:
         for member in self._members:
-            for instrument in member.inspection.degraded(len(self._table)):
-                way = self._table.ways.get(instrument)
-                # What two accounts carry is degraded where it is so at the last of them.
-                if way is not None and member.number == way.carriers[-1]:
-                    yield instrument
+            unplaced: Iterable[Instrument] = member.inspection.degraded(len(self._table))
+            # What two accounts carry is degraded where it is so at the last of them, as a guest.
+            for other, guests in enumerate(self._table.guests):
+                if other != member.number and guests:
+                    unplaced = filterfalse(guests.__contains__, unplaced)
+            yield from filter(self._table.ways.__contains__, unplaced)
 
 
 def _progress(state: SymbolState) -> int:

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery
-from brokerpool.feed.routing import FAILOVER_SECONDS, Due, RoutingTable, Way, due
+from brokerpool.feed.routing_rules import FAILOVER_SECONDS, Due, RoutingTable, Way, due
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
 #: Symbols that are looked at in one turn of the event loop, and those that are moved: about a millisecond.
-_SHARE = 200
-_MOVED = 40
+_SHARE = 100
+_MOVED = 20
 
 
 class RouterMoves:
@@ -117,7 +117,9 @@ class RouterMoves:
         lent: Counter[int] = Counter()
         lowest: dict[int, int] = {}
         stuck = 0
-        for part in _parts(self._table.by_priority(leaving), _MOVED):
+        ranked = self._table.by_priority(leaving)
+        yield
+        for part in _parts(ranked, _MOVED):
             waiting = [i for i in part if self._is_due(i, member)]
             for account, some in self.lend(waiting).items():
                 lent[account] += len(some)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.routing import RoutingTable
+from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
@@ -145,11 +145,10 @@ class RouterPlacement:
     def _move_up(self, instrument: Instrument, mode: Mode, priority: int) -> bool:
         """Give a symbol its home on another account with room for the higher mode; tell whether one has."""
         way = self._table.ways[instrument]
-        for member in self._members:
-            if member.number in way.carriers or not member.inspection.works or not member.lists(instrument):
+        for member in self._members if way.guest is None else ():
+            if member.number == way.home or not member.inspection.works or not member.lists(instrument):
                 continue
             if member.offer([instrument], mode, priority):
-                self._moves.come_home([instrument])
                 self._table.rehome(instrument, member.number)
                 member.troubled = True
                 return True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from brokerpool.event_journal import Event, Journal
-from brokerpool.repeated_messages import Complaints
+from brokerpool.repeated_log_messages import Complaints
 from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.gateway")

@@ -8,7 +8,7 @@ from itertools import islice
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.explanation import AccountStatus
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.instrument_lists import InstrumentLists
+from brokerpool.monitor.account_conditions import AccountFacts
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.health_conditions import Code, Facts
 from brokerpool.monitor.health_verdict import Health, Status, Verdict
@@ -115,15 +117,12 @@ class HealthMonitor:
         self._handle.cancel()
 
     def _judge(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> Verdict:
-        upstream = self._upstream
+        upstream, accounts, now = self._upstream, self._upstream.accounts(), time.time()
         database, ends = self._database(), self._certificate_ends()
-        accounts = upstream.accounts()
-        refused = tuple(account.name for account in accounts if account.login.refused)
-        all_refused = len(refused) == len(accounts)
         facts = Facts(
             instruments=len(upstream.book),
             instruments_fault=self._instruments.fault,
-            login_refused=all_refused,
+            login_refused=all(account.login.refused for account in accounts),
             symbols=len(upstream.demand),
             unserved=upstream.symbols_unserved,
             gaps_open=websocket["gaps_open"],
@@ -134,8 +133,8 @@ class HealthMonitor:
             stopping=self._stopping,
             database=database.fault,
             database_opened=database.opened,
-            certificate_left=None if ends is None else ends - time.time(),
-            accounts_refused=() if all_refused else refused,
+            certificate_left=None if ends is None else ends - now,
+            accounts=tuple(_facts(account, now) for account in accounts),
             unlisted_taken=upstream.book.takes_unlisted,
         )
         self._verdict = self._health.judge(facts)
@@ -145,3 +144,17 @@ class HealthMonitor:
         for line in self._log.look(self.verdict().reasons):
             logger.log(line.level, line.text)
         self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+
+def _facts(account: AccountStatus, now: float) -> AccountFacts:
+    ends = account.login.expires_at
+    return AccountFacts(
+        account.name,
+        connected=account.connected,
+        login_refused=account.login.refused,
+        login_left=None if ends is None else ends - now,
+        symbols=account.symbols,
+        symbols_home=account.symbols_home,
+        symbols_away=account.symbols_away,
+        capacity=account.capacity,
+    )

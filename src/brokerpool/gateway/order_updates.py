@@ -12,7 +12,7 @@ import msgspec
 
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import ConnectionState
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies
 from brokerpool.gateway.audience import Outlet
 from brokerpool.transport.frames import server_frame
@@ -44,8 +44,9 @@ class OrderUpdates(PoolListener):
     """Passes on what the broker says of orders, as it says it: copies too, and nothing that it does not say.
 
     A client that does not read gets, once it does, how many updates were dropped and the newest of each
-    order. While no connection to the broker is live, or one was lost and is not back, updates may be missed:
-    clients are told when that begins, and with both edges when it is over.
+    order. While anybody is subscribed the upstream holds a connection open. While no connection to the
+    broker is live, or one was lost and is not back, updates may be missed: clients are told when that begins,
+    and with both edges when it is over.
     """
 
     def __init__(self, upstream: Upstream, wall_clock: Callable[[], float] = time.time) -> None:
@@ -66,13 +67,15 @@ class OrderUpdates(PoolListener):
     def subscribe(self, outlet: Outlet) -> None:
         """Send updates from now on; a second time changes nothing. A hole that is open is told at once."""
         if outlet not in self._subscriptions:
+            self._upstream.hold_open(True)
             self._subscriptions[outlet] = _Subscription()
             if self._since is not None:
                 outlet.send_frames(self._stale(self._since))
 
     def unsubscribe(self, outlet: Outlet) -> None:
         """Send no more; who never subscribed is ignored."""
-        self._subscriptions.pop(outlet, None)
+        if self._subscriptions.pop(outlet, None) is not None and not self._subscriptions:
+            self._upstream.hold_open(False)
 
     def pause(self, outlet: Outlet) -> None:
         """Write nothing more to a client whose buffer is full."""

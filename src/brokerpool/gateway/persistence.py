@@ -11,7 +11,7 @@ from brokerpool.brokers import registry
 from brokerpool.brokers.login import Credentials
 from brokerpool.db.url import shown
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode, StoreError
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
 from brokerpool.instruments import Instrument
 from brokerpool.settings import AccountSettings, Settings

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from brokerpool.errors import ErrorCode
 from brokerpool.instruments import Instrument
-from brokerpool.repeated_messages import Complaints
+from brokerpool.repeated_log_messages import Complaints
 from brokerpool.untrusted_text import remembered
 
 logger = logging.getLogger("brokerpool.gateway")

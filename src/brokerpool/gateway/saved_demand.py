@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from brokerpool.feed.upstream import Answer, Upstream
+from brokerpool.feed.upstream_interface import Answer, Upstream
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

@@ -12,23 +12,23 @@ from random import Random
 from typing import Any
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.account_apis import AccountApis
+from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
-from brokerpool.gateway.deferred_cleanup import DeferredCleanup
+from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.order_updates import OrderUpdates
-from brokerpool.gateway.orders.carrier import NOTHING, OrderCarrier
+from brokerpool.gateway.orders.forwarding import NOTHING, OrderCarrier
 from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.refusal_log import RefusalLog
-from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
@@ -144,6 +144,7 @@ class Gateway:
             stored_keys=persistence.stored_keys if persistence is not None else list,
             keys_stored=(lambda: persistence.keys) if persistence is not None else (lambda: 0),
             clients_with=self._gatekeeper.clients_with,
+            orders_account=next((account.name for account in settings.accounts() if account.orders), ""),
         )
         self._broadcast = Broadcast(sources, upstream.journal)
         self._links: LinkServer | None = None

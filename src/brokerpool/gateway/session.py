@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies, client_requests
 from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.client_requests import RequestError
 from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.connection_slots import ConnectionSlots
-from brokerpool.gateway.deferred_cleanup import DeferredCleanup
+from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.lockout import network

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from brokerpool.repeated_messages import Complaints
+from brokerpool.repeated_log_messages import Complaints
 
 logger = logging.getLogger("brokerpool.gateway")
 

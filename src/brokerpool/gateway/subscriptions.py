@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.feed.upstream import Answer, Upstream
+from brokerpool.feed.upstream_interface import Answer, Upstream
 from brokerpool.gateway import client_replies, client_requests, feed_status
 from brokerpool.gateway.audience import Key, Subscriber
 from brokerpool.gateway.client_replies import Outcome

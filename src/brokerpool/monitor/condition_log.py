@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from brokerpool.monitor.health_conditions import Code
+from brokerpool.monitor.health_conditions import Code, Condition
 from brokerpool.monitor.health_verdict import Reason
 
 #: What is away for less is not over: a condition that comes and goes is told once, and not again and again.
@@ -31,7 +31,7 @@ class ConditionLog:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._told: dict[Code, _Told] = {}
+        self._told: dict[Condition, _Told] = {}
 
     def look(self, reasons: Iterable[Reason]) -> list[Line]:
         """Return what is to be logged now; to be called every second or so."""
@@ -40,13 +40,13 @@ class ConditionLog:
         for reason in reasons:
             if reason.code is Code.STOPPING:
                 continue  # somebody has asked for it
-            known = self._told.get(reason.code)
+            condition = reason.condition
+            known = self._told.get(condition)
             if known is None:
-                told = f"{reason.code.value}: {reason.text} {reason.code.action}"
-                lines.append(Line(logging.WARNING, told))
-            self._told[reason.code] = _Told(known.began if known else now, now)
-        for code, (began, seen) in list(self._told.items()):
+                lines.append(Line(logging.WARNING, f"{condition}: {reason.text} {condition.action}"))
+            self._told[condition] = _Told(known.began if known else now, now)
+        for condition, (began, seen) in list(self._told.items()):
             if now - seen >= SETTLED_SECONDS:
-                del self._told[code]
-                lines.append(Line(logging.WARNING, f"{code.value} is over; it took {seen - began:.0f} s"))
+                del self._told[condition]
+                lines.append(Line(logging.WARNING, f"{condition} is over; it took {seen - began:.0f} s"))
         return lines

@@ -8,6 +8,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from brokerpool.monitor import account_conditions
+from brokerpool.monitor.account_conditions import AccountFacts
+
 #: An event loop that came so late has held up ticks for everybody.
 LAG_SECONDS = 0.5
 #: What is left of a certificate when that begins to count: three days.
@@ -20,7 +23,7 @@ class Facts(NamedTuple):
     instruments: int
     #: Why a newer list of them is not in use, empty when there is none.
     instruments_fault: str
-    #: Of several accounts, whether it is refused to all of them.
+    #: Whether no account has a login that the broker has not refused.
     login_refused: bool
     #: Symbols that are wanted, and those of them that no live connection carries.
     symbols: int
@@ -39,8 +42,8 @@ class Facts(NamedTuple):
     database_opened: bool = True
     #: Seconds until the certificate ends; None where there is no TLS.
     certificate_left: float | None = None
-    #: The accounts whose login is refused while others are not.
-    accounts_refused: tuple[str, ...] = ()
+    #: Every account, in order of preference; where there is one, what is above tells all of it.
+    accounts: tuple[AccountFacts, ...] = ()
     #: Whether instruments can be asked for that no list has.
     unlisted_taken: bool = False
 
@@ -52,7 +55,9 @@ class Code(Enum):
     INSTRUMENTS_MISSING = "instruments_missing"
     INSTRUMENTS_STALE = "instruments_stale"
     LOGIN_REFUSED = "login_refused"
+    LOGIN_ENDS = "login_ends"
     ACCOUNT_OUT = "account_out"
+    ACCOUNTS_FULL = "accounts_full"
     DEMAND_NOT_SERVED = "demand_not_served"
     DATA_STALE = "data_stale"
     CONNECTIONS_TAKEN = "connections_taken"
@@ -68,6 +73,24 @@ class Code(Enum):
         return _ACTIONS[self]
 
 
+class Condition(NamedTuple):
+    """One thing that may be wrong, and of which account."""
+
+    code: Code
+    #: Empty for what is about the gateway as a whole, and where there is one account only.
+    account: str = ""
+
+    @property
+    def action(self) -> str:
+        """What to do about it, in a sentence."""
+        if not self.account:
+            return self.code.action
+        return _ACTIONS_OF_AN_ACCOUNT.get(self.code, self.code.action).format(account=self.account)
+
+    def __str__(self) -> str:
+        return f"{self.code.value} of {self.account}" if self.account else self.code.value
+
+
 _ACTIONS = {
     Code.STOPPING: "Nothing: it will be back, or another one is.",
     Code.INSTRUMENTS_MISSING: (
@@ -81,9 +104,14 @@ _ACTIONS = {
         "Log in at the broker, and run `brokerpool login` or put the new access token into the .env file as"
         " BROKERPOOL_BROKER_ACCESS_TOKEN; no restart."
     ),
+    Code.LOGIN_ENDS: "Log in at the broker, and run `brokerpool login`; in time, nothing is interrupted.",
     Code.ACCOUNT_OUT: (
-        "Log in at its broker, and run `brokerpool login ACCOUNT` or put the new access token where the"
-        " account's settings are; no restart."
+        "Nothing at first: it is dialled again by itself, and its symbols go home. If it takes long, see its"
+        " connections' last faults in `brokerpool stats`, and the broker's status page."
+    ),
+    Code.ACCOUNTS_FULL: (
+        "Ask clients to unsubscribe what they do not use, raise the limits of an account, or add one;"
+        " `brokerpool plan SYMBOLS` tells what fits."
     ),
     Code.DEMAND_NOT_SERVED: "See the connections' last faults in `brokerpool stats`, and check the network.",
     Code.DATA_STALE: "Ask `brokerpool explain SYMBOL`; a quiet symbol is normal, many at once are not.",
@@ -103,9 +131,44 @@ _ACTIONS = {
     ),
 }
 
+#: What names the account where there are several.
+_ACTIONS_OF_AN_ACCOUNT = {
+    Code.LOGIN_REFUSED: (
+        "Log in at the broker, and run `brokerpool login {account}` or put the new access token into the"
+        " settings of the account; no restart."
+    ),
+    Code.LOGIN_ENDS: (
+        "Log in at the broker, and run `brokerpool login {account}`; in time, nothing is interrupted."
+    ),
+}
 
-def found(facts: Facts) -> dict[Code, str]:
-    """Return what speaks against health at this moment, each with its numbers in a sentence."""
+
+def found(facts: Facts) -> dict[Condition, str]:
+    """Return what speaks against health at this moment, causes first, each with its numbers in a sentence."""
+    told = {Condition(code): text for code, text in _of_the_gateway(facts).items()}
+    if len(facts.accounts) > 1:
+        told.pop(Condition(Code.LOGIN_REFUSED), None)  # told of each account by its name
+        told |= _of_accounts(facts.accounts)
+    order = list(Code)
+    return dict(sorted(told.items(), key=lambda item: order.index(item[0].code)))
+
+
+def _of_accounts(accounts: tuple[AccountFacts, ...]) -> dict[Condition, str]:
+    """Return what is wrong with each account, one thing for each: a refused login tells the rest."""
+    told: dict[Condition, str] = {}
+    for account in accounts:
+        if account.login_refused:
+            told[Condition(Code.LOGIN_REFUSED, account.name)] = account_conditions.refused(account, accounts)
+        elif account.out:
+            told[Condition(Code.ACCOUNT_OUT, account.name)] = account_conditions.out(account, accounts)
+        elif account.login_ends:
+            told[Condition(Code.LOGIN_ENDS, account.name)] = account_conditions.login_ends(account)
+    if all(account.full for account in accounts):
+        told[Condition(Code.ACCOUNTS_FULL)] = account_conditions.full(accounts)
+    return told
+
+
+def _of_the_gateway(facts: Facts) -> dict[Code, str]:
     told: dict[Code, str] = {}
     if facts.stopping:
         told[Code.STOPPING] = "The gateway is stopping."
@@ -117,11 +180,6 @@ def found(facts: Facts) -> dict[Code, str]:
         )
     if facts.login_refused:
         told[Code.LOGIN_REFUSED] = "The broker refused the access token, and is not asked again with it."
-    if facts.accounts_refused:
-        told[Code.ACCOUNT_OUT] = (
-            f"The broker refused the login of {', '.join(facts.accounts_refused)}, and is not asked with it"
-            " again; the other accounts serve what they have room for."
-        )
     if facts.unserved:
         told[Code.DEMAND_NOT_SERVED] = (
             f"{facts.unserved} of {facts.symbols} wanted symbols are on no live connection."

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from brokerpool.monitor.health_conditions import Code, Facts, found
+from brokerpool.monitor.health_conditions import Code, Condition, Facts, found
 
 #: Symbols may be without a live connection for so long, as in a reconnect, before it counts.
 GRACE_SECONDS = 10.0
@@ -29,6 +29,18 @@ class Reason(NamedTuple):
     text: str
     #: Epoch seconds since when it holds.
     since: float
+    #: The account that it is about; empty for the gateway as a whole, and where there is one account only.
+    account: str = ""
+
+    @property
+    def condition(self) -> Condition:
+        """What it is, whatever the numbers of the moment."""
+        return Condition(self.code, self.account)
+
+    @property
+    def action(self) -> str:
+        """What to do about it, in a sentence."""
+        return self.condition.action
 
 
 class Verdict(NamedTuple):
@@ -45,21 +57,24 @@ class Health:
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
-        self._since: dict[Code, tuple[float, float]] = {}  # monotonic and epoch seconds
+        self._since: dict[Condition, tuple[float, float]] = {}  # monotonic and epoch seconds
 
     def judge(self, facts: Facts) -> Verdict:
         """Return the verdict on the facts of this moment."""
         now, wall = self._clock(), self._wall_clock()
         present = found(facts)
-        self._since = {code: self._since.get(code, (now, wall)) for code in present}
+        self._since = {condition: self._since.get(condition, (now, wall)) for condition in present}
         # A reconnect is everyday life, and its holes are told to the clients that they concern.
-        patient = {Code.DEMAND_NOT_SERVED, Code.DATA_STALE, Code.DATABASE_AWAY}
-        due = {c: text for c, text in present.items() if c not in patient or self._held(c, now)}
-        reasons = tuple(Reason(code, text, self._since[code][1]) for code, text in due.items())
-        return Verdict(_status(facts, due), not _UNREADY.intersection(due), reasons)
+        patient = {Code.DEMAND_NOT_SERVED, Code.DATA_STALE, Code.DATABASE_AWAY, Code.ACCOUNT_OUT}
+        due = {c: text for c, text in present.items() if c.code not in patient or self._held(c, now)}
+        reasons = tuple(Reason(c.code, text, self._since[c][1], c.account) for c, text in due.items())
+        codes = {reason.code for reason in reasons}
+        # One account of several whose login was refused takes nothing away that the others have.
+        unready = _UNREADY - (set() if facts.login_refused else {Code.LOGIN_REFUSED})
+        return Verdict(_status(facts, codes), not unready.intersection(codes), reasons)
 
-    def _held(self, code: Code, now: float) -> bool:
-        return now - self._since[code][0] >= GRACE_SECONDS
+    def _held(self, condition: Condition, now: float) -> bool:
+        return now - self._since[condition][0] >= GRACE_SECONDS
 
 
 #: While one of these holds, no new client should be sent here.
@@ -68,10 +83,10 @@ _UNREADY = frozenset(
 )
 
 
-def _status(facts: Facts, due: dict[Code, str]) -> Status:
+def _status(facts: Facts, due: set[Code]) -> Status:
     nothing_served = Code.DEMAND_NOT_SERVED in due and facts.unserved >= facts.symbols
     # With a refused token, sockets that are open go on until the broker ends them.
-    unusable = Code.LOGIN_REFUSED in due and facts.unserved >= facts.symbols
+    unusable = facts.login_refused and facts.unserved >= facts.symbols
     if nothing_served or unusable or {Code.STOPPING, Code.INSTRUMENTS_MISSING}.intersection(due):
         return Status.DOWN
     return Status.DEGRADED if due else Status.OK

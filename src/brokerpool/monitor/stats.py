@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -25,9 +25,10 @@ class Kind(Enum):
 class Field:
     """One field of `/stats`, told once for its page, for `/metrics` and for the tests.
 
-    In `path` a name in brackets is the label of a list whose items have a `name`, and names in braces are
-    the labels of an object's keys (two of them where a key has two words). Brackets without a name are a
-    list that is no metric. No label is ever a symbol or a client: there are too many of those.
+    In `path` a name in brackets is the label of a list whose items have a `name`; more names behind it are
+    labels that items have as members of that name. Names in braces are the labels of an object's keys (two
+    of them where a key has two words). Brackets without a name are a list that is no metric. No label is
+    ever a symbol or a client: there are too many of those.
     """
 
     path: str
@@ -110,8 +111,7 @@ def _collect(found: list[Value], node: _Node, labels: tuple[str, ...], value: An
             _collect(found, node.fan, (*labels, *_split(str(key), len(node.labels))), item)
     elif node.fan is not None:
         for item in value:
-            name = (str(item["name"]),) if node.labels else ()
-            _collect(found, node.fan, (*labels, *name), item)
+            _collect(found, node.fan, (*labels, *_of_item(node.labels, item)), item)
     elif isinstance(value, Mapping):
         for key, item in value.items():
             below = node.children.get(key)
@@ -130,6 +130,12 @@ def _steps(path: str) -> list[str]:
 
 def _labels(step: str) -> tuple[str, ...]:
     return tuple(step[1:-1].split()) if step[0] in "[{" else ()
+
+
+def _of_item(labels: tuple[str, ...], item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values of a list item's labels: its name, and its members that are called as the others."""
+    for place, label in enumerate(labels):
+        yield str(item[label if place else "name"])
 
 
 def _split(key: str, labels: int) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 Each group has a module of its own, named as the group is.
 """
 
-from brokerpool.settings.access import AccessSettings
 from brokerpool.settings.accounts import AccountSettings
 from brokerpool.settings.broker import BrokerSettings
+from brokerpool.settings.client_access import AccessSettings
 from brokerpool.settings.database import DatabaseSettings
 from brokerpool.settings.description import Described, describe
 from brokerpool.settings.egress import EgressSettings

@@ -27,9 +27,9 @@ from msgspec import UNSET
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
-from brokerpool.simulator.broker_front import Limits, Subscriptions, Wire
+from brokerpool.simulator.broker_interface import Limits, Subscriptions, Wire
 from brokerpool.simulator.client_socket import ClientSocket
-from brokerpool.simulator.control import control_app
+from brokerpool.simulator.control_endpoint import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Toxic
@@ -42,9 +42,9 @@ from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.recording import TapeReader
 from brokerpool.simulator.request_rates import RequestRates
+from brokerpool.simulator.shared_state import Venue
 from brokerpool.simulator.socket_listener import SocketListener
 from brokerpool.simulator.traffic_ledger import Ledger
-from brokerpool.simulator.venue import Venue
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest
 
 logger = logging.getLogger("brokerpool.simulator")

@@ -18,7 +18,7 @@ from brokerpool import signals
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.fault_proxy.toxics import DOWN, parse_all
-from brokerpool.simulator.installed_fronts import front
+from brokerpool.simulator.registry import front
 
 logger = logging.getLogger("brokerpool.simulator")
 

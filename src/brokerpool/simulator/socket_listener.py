@@ -8,7 +8,7 @@ from random import Random
 
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Toxic
-from brokerpool.simulator.venue import Venue
+from brokerpool.simulator.shared_state import Venue
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from brokerpool import argument_checks
 from brokerpool.argument_checks import Instruments
 from brokerpool.brokers.rest import Candle, Ohlc, RestCodec
-from brokerpool.http import api as asynchronous
-from brokerpool.http.api import Quoted
+from brokerpool.http import broker_api as asynchronous
+from brokerpool.http.broker_api import Quoted
 from brokerpool.instruments import Instrument
 from brokerpool.sync.draining import Twin
 from brokerpool.ticks import Tick

@@ -53,7 +53,8 @@ class OpenAlgoFeed(FullAccount):
         self.login = Login(Credentials(api_key), provider)
         self._ws_url = ws_url
         self.http_url = http_url
-        self._orders = orders
+        #: Whether its sockets tell what becomes of orders.
+        self.tells_orders = orders
         self._one_symbol_a_frame = one_symbol_a_frame
         self._egress = egress
         #: The instruments that can be asked for.
@@ -81,7 +82,7 @@ class OpenAlgoFeed(FullAccount):
         """Return a new wire for a new socket, with the present key."""
         return OpenAlgoWire(
             self.login.credentials.access_token,
-            orders=self._orders,
+            orders=self.tells_orders,
             one_symbol_a_frame=self._one_symbol_a_frame,
         )
 

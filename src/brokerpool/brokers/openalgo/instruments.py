@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from brokerpool.brokers.openalgo.calls import call
+from brokerpool.brokers.openalgo.endpoints import call
 from brokerpool.brokers.openalgo.rest import fault
 from brokerpool.brokers.openalgo.symbols import OpenAlgoBook
 from brokerpool.egress import Egress

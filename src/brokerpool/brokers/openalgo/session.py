@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from brokerpool.brokers.login import Credentials
-from brokerpool.brokers.openalgo.calls import Answer, call
+from brokerpool.brokers.openalgo.endpoints import Answer, call
 from brokerpool.brokers.openalgo.rest import fault, read_data
 from brokerpool.brokers.registry import Holder, LoginSession
 from brokerpool.egress import Egress

@@ -8,9 +8,9 @@ from itertools import islice
 from typing import Any
 
 from brokerpool.event_journal import Entry
-from brokerpool.feed.explanation import Explanation, LoginStatus
+from brokerpool.feed.explanation import Explanation, Guest, LoginStatus
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest.clients import ClientTold
@@ -50,6 +50,8 @@ class Sources:
     stored_keys: Callable[[], Iterable[Key]] = list
     keys_stored: Callable[[], int] = lambda: 0
     clients_with: Callable[[int], int] = lambda _: 0
+    #: The account that carries orders, empty where none does.
+    orders_account: str = ""
 
 
 def snapshot(sources: Sources, *, since: float, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -69,7 +71,9 @@ def snapshot(sources: Sources, *, since: float, entries: Sequence[Entry]) -> dic
         "pictured": {name: [str(i) for i in inspection.some(name, _PICTURED)] for name in names},
         "emptying": inspection.evacuating(),
         "reasons": told(sources.verdict()),
-        "login": _login(inspection.login()),
+        "logins": {account.name: _login(account.login) for account in sources.upstream.accounts()},
+        "orders_account": sources.orders_account,
+        "guests": [_guest(guest) for guest in inspection.guests(SYMBOLS)],
         "keys": [_key(key, sources.clients_with(key.id)) for key in islice(sources.stored_keys(), KEYS)],
         "keys_stored": sources.keys_stored(),
         "clients": sources.slowest(),
@@ -100,6 +104,8 @@ def explained(found: Explanation) -> dict[str, Any]:
         "mode": found.mode.label if found.mode else None,
         "owners": len(found.owners),
         "priority": found.priority,
+        "account": found.account,
+        "route": found.route,
         "connections": [carrier.name for carrier in carriers],
         "ltp": found.last.ltp if found.last else None,
         "exchange_ms": found.last.timestamp if found.last else None,
@@ -127,6 +133,10 @@ def _key(key: Key, clients: int) -> dict[str, Any]:
         "last_used_ms": key.last_used_ms,
         "clients": clients,
     }
+
+
+def _guest(guest: Guest) -> dict[str, Any]:
+    return {"symbol": str(guest.instrument), "home": guest.home, "account": guest.account}
 
 
 def _gap(gap: Gap) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as HttpScope
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
+from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
-from brokerpool.gateway.request_origin import RequestOrigin
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.http.sliding_window import SlidingSum

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from brokerpool.brokers.rest import Candle
-from brokerpool.http.api import Quoted
+from brokerpool.http.broker_api import Quoted
 from brokerpool.instruments import Details, Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick
 

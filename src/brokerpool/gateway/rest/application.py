@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Journal
-from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.rest import api_docs
 from brokerpool.gateway.rest.access import AccessMiddleware
 from brokerpool.gateway.rest.bodies import Bodies

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.allowed_origins import RequestOrigin
 
 _METHODS = "GET, HEAD, POST"
 #: What a page may read besides the headers that every page may.

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.explanation import Explanation, Owner
-from brokerpool.feed.upstream import Upstream
+from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.clients import Clients, client_number
 from brokerpool.gateway.rest.dependencies import unknown
 from brokerpool.gateway.rest.failures import RequestRefusedError
@@ -62,6 +62,10 @@ class ExplainAnswer(msgspec.Struct):
     last_tick_age_seconds: float | None
     usual_pause_seconds: float
     gap: GapTold | None
+    #: The account that serves it now, empty when none does.
+    account: str
+    #: Where there are several accounts: which of them carries it and why; it is a part of `why`.
+    route: str
 
 
 def explanations(upstream: Upstream, clients: Clients) -> APIRouter:
@@ -107,6 +111,8 @@ def _told(found: Explanation, clients: Clients) -> ExplainAnswer:
         None if age is None else round(age, 3),
         round(found.usual_pause, 3),
         None if gap is None else GapTold(gap.from_ms, gap.reason, gap.filled),
+        found.account,
+        found.route,
     )
 
 

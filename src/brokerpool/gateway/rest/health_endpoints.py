@@ -13,7 +13,7 @@ from brokerpool.gateway.rest.stream import json_response
 from brokerpool.monitor.health_verdict import Verdict
 
 
-class ReasonTold(msgspec.Struct):
+class ReasonTold(msgspec.Struct, omit_defaults=True):
     """One thing that is wrong."""
 
     #: One of `monitor.conditions.Code`.
@@ -23,6 +23,8 @@ class ReasonTold(msgspec.Struct):
     action: str
     #: Epoch seconds since when it holds.
     since: float
+    #: The account that it is about; left out where there is one only, and for the gateway as a whole.
+    account: str = ""
 
 
 class HealthAnswer(msgspec.Struct):
@@ -76,4 +78,4 @@ def health(verdict: Callable[[], Verdict]) -> APIRouter:
 
 def told(verdict: Verdict) -> list[ReasonTold]:
     """Return what is wrong, as `/health` and the dashboard say it."""
-    return [ReasonTold(r.code.value, r.text, r.code.action, round(r.since, 3)) for r in verdict.reasons]
+    return [ReasonTold(r.code.value, r.text, r.action, round(r.since, 3), r.account) for r in verdict.reasons]

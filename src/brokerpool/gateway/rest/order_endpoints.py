@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from brokerpool.errors import BrokerpoolError
 from brokerpool.gateway.orders import calls
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
-from brokerpool.gateway.orders.carrier import OrderCarrier, Passage
+from brokerpool.gateway.orders.forwarding import OrderCarrier, Passage
 from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.dependencies import address
 from brokerpool.gateway.rest.failures import FaultyRequestError, faulty

@@ -19,7 +19,7 @@ from brokerpool.gateway.rest.dependencies import Market
 from brokerpool.gateway.rest.failures import InvalidSymbol, RequestRefusedError
 from brokerpool.gateway.rest.requests import MultiQuotesRequest, Pair, SymbolRequest
 from brokerpool.gateway.rest.stream import json_response, rows_response, sliced
-from brokerpool.http.api import Quoted
+from brokerpool.http.broker_api import Quoted
 from brokerpool.instruments import Instrument
 
 #: A symbol as it was sent, and what it means.

@@ -53,7 +53,7 @@ BROKER = (
         "login_refused",
         GAUGE,
         "true or false",
-        "Whether the broker has refused the present access token.",
+        "Whether the broker has refused the present access token; of several accounts, that of any.",
         "login_refused",
     ),
     Field(

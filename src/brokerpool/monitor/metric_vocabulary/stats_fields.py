@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from brokerpool.feed.states import ConnectionState
 from brokerpool.monitor.health_verdict import Status
+from brokerpool.monitor.metric_vocabulary.accounts import ACCOUNTS
 from brokerpool.monitor.metric_vocabulary.broker import BROKER
 from brokerpool.monitor.metric_vocabulary.database import DATABASE
 from brokerpool.monitor.metric_vocabulary.gateway import GATEWAY
@@ -68,44 +69,9 @@ _WEBSOCKET = (
     ),
 )
 
-_ACCOUNTS = (
-    Field("name", TEXT, "", "The account's own name."),
-    Field("broker", TEXT, "", "Its broker, as clients see it."),
-    Field(
-        "connected",
-        GAUGE,
-        "true or false",
-        "Whether at least one of its connections is live.",
-        "account_connected",
-    ),
-    Field(
-        "login_refused",
-        GAUGE,
-        "true or false",
-        "Whether its broker has refused the present access token.",
-        "account_login_refused",
-    ),
-    Field("symbols", GAUGE, "symbols", "Symbols that it carries now.", "account_symbols"),
-    Field(
-        "symbols_home",
-        GAUGE,
-        "symbols",
-        "Symbols that are at home there, whichever account carries them now.",
-        "account_symbols_home",
-    ),
-    Field("capacity", GAUGE, "symbols", "Symbols that it has places for.", "account_capacity"),
-    Field(
-        "symbols_down",
-        GAUGE,
-        "symbols",
-        "Symbols at home there that no connection of any account carries.",
-        "account_symbols_down",
-    ),
-)
-
 _PER_CONNECTION = (
     Field("name", TEXT, "", "The connection's name, which is never used again."),
-    Field("account", TEXT, "", "The account that it belongs to."),
+    Field("account", TEXT, "", "The account whose connection it is."),
     Field(
         "state",
         TEXT,
@@ -377,8 +343,8 @@ SECTIONS = {
     path: Section(title, _placed(path, fields))
     for path, title, fields in (
         ("websocket", "The WebSocket pool", _WEBSOCKET),
-        ("websocket.accounts[account]", "Each of its accounts", _ACCOUNTS),
-        ("websocket.per_connection[connection]", "Each of its connections", _PER_CONNECTION),
+        ("websocket.accounts[account]", "Each of its accounts", ACCOUNTS),
+        ("websocket.per_connection[connection account]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
         ("gateway", "The gateway's clients", GATEWAY),
         ("orders", "Orders", ORDERS),

@@ -12,15 +12,15 @@ from aiohttp import web
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_front import Limits, LoginGrace, Subscriptions
+from brokerpool.simulator.broker_interface import Limits, LoginGrace, Subscriptions
 from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.listings import Naming
 from brokerpool.simulator.openalgo import instruments, json_shapes, wire
+from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults, OpenAlgoOrder, Variety
 from brokerpool.simulator.openalgo.http import GROUP, OpenAlgoApi
 from brokerpool.simulator.openalgo.order_routes import OrderDesk
 from brokerpool.simulator.openalgo.session import OpenAlgoSession, Server
-from brokerpool.simulator.openalgo.switches import OpenAlgoFaults, OpenAlgoOrder, Variety
 from brokerpool.simulator.openalgo.wire import OpenAlgoWire
 from brokerpool.simulator.orders import Order
 from brokerpool.transport import UpgradeRequest

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.listings import Listing
@@ -19,6 +20,7 @@ _WORKING = ("OPEN", "TRIGGER PENDING")
 #: The account's money on its first day, in rupees.
 _CASH = 1_000_000.0
 
+_Price = Annotated[float, Meta(ge=0, le=1e9)]
 _Body = Mapping[str, Any]
 _Answered = Callable[[_Body], web.Response]
 
@@ -33,9 +35,9 @@ class _Order(msgspec.Struct, kw_only=True):
     quantity: int
     pricetype: Literal["MARKET", "LIMIT", "SL", "SL-M"] = "MARKET"
     product: Literal["CNC", "NRML", "MIS"] = "MIS"
-    price: float = 0.0
-    trigger_price: float = 0.0
-    disclosed_quantity: int = 0
+    price: _Price = 0.0
+    trigger_price: _Price = 0.0
+    disclosed_quantity: Annotated[int, Meta(ge=0)] = 0
     #: Beside the strategy, where a client has one: what its orders are counted by.
     tag: str = ""
 

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from brokerpool.simulator.broker_front import Outcome
+from brokerpool.simulator.broker_interface import Outcome
 from brokerpool.simulator.openalgo import wire
-from brokerpool.simulator.openalgo.switches import OpenAlgoFaults
+from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults
 from brokerpool.ticks import Mode
 
 #: The broker's user, who is nobody.

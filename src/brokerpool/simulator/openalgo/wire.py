@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from brokerpool.simulator.exchange import LEVELS, Quote
 from brokerpool.simulator.faults import Malformation
 from brokerpool.simulator.listings import Listing
-from brokerpool.simulator.openalgo.switches import OpenAlgoFaults
+from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults
 from brokerpool.ticks import Mode
 
 _NOBODY = "NOBODY"

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_front import Limits, Wire
+from brokerpool.simulator.broker_interface import Limits, Wire
 from brokerpool.simulator.listings import Naming
 from brokerpool.simulator.orders import Order
 from brokerpool.simulator.zerodha import instruments, json_shapes, wire

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from brokerpool.simulator.broker_front import Outcome
+from brokerpool.simulator.broker_interface import Outcome
 from brokerpool.ticks import Mode
 
 MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}

@@ -1,27 +1,18 @@
 // The account at the broker, its instrument list, and the keys that the gateway has stored.
 
-import { byId, facts, rows } from "./elements.js";
+import { byId, facts, rows, write } from "./elements.js";
 import { age, count, moment } from "./figures.js";
+import { loginFacts, several } from "./accounts.js";
 import { block } from "./parts.js";
 
 export function drawAccount(snapshot) {
   const { broker, access, websocket: pool } = snapshot.stats;
-  const { login } = snapshot;
-  const expired = login.expires_at !== null && login.expires_at * 1000 <= snapshot.at_ms;
-  const live = pool.per_connection.some((connection) => connection.state === "live");
-  const state = login.refused
-    ? "refused by the broker"
-    : expired
-      ? "its time is over"
-      : live
-        ? "accepted by the broker"
-        : "not refused; no connection is live";
-  facts(block(byId("account"), "Login at the broker"), [
-    ["user", login.user || "not known"],
-    ["access token", state, login.refused || expired ? "bad" : ""],
-    ["valid until", login.expires_at === null ? "not known" : moment(login.expires_at * 1000)],
-    ["logins since the start", count(login.version)],
-  ]);
+  write(byId("account-title"), several(snapshot) ? "Instruments and keys" : "Account and keys");
+  if (!several(snapshot)) {
+    const live = pool.per_connection.some((connection) => connection.state === "live");
+    const [login] = Object.values(snapshot.logins);
+    facts(block(byId("account"), "Login at the broker"), loginFacts(login, snapshot.at_ms, live));
+  }
   facts(block(byId("account"), "Instrument list"), [
     ["instruments", count(broker.instruments), broker.instruments ? "" : "bad"],
     ["read", broker.instruments_read_at === null ? "never" : moment(broker.instruments_read_at * 1000)],

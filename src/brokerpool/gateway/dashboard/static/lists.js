@@ -1,6 +1,7 @@
 // The clients that keep up worst, and symbols in trouble.
 
 import { byId, rows, write } from "./elements.js";
+import { several, symbolsAway } from "./accounts.js";
 import { age, count, plural, stamp } from "./figures.js";
 
 export function drawClients(snapshot) {
@@ -51,10 +52,17 @@ export function drawSymbols(snapshot) {
       reason: `client-${r.client}${r.key ? `, key ${r.key}` : ""}: ${r.code}, ${r.message}`,
       id: `${r.at_ms} ${r.client}`,
     })),
+    ...snapshot.guests.map((guest) => ({
+      symbol: guest.symbol,
+      what: "away from home",
+      since: "now",
+      reason: `${guest.account} carries it, while its home ${guest.home} is out or only just back`,
+    })),
   ];
+  const away = several(snapshot) ? ` ${count(symbolsAway(snapshot))} carried by another account than its own.` : "";
   write(
     byId("symbols-sum"),
-    `${count(pool.symbols_degraded)} degraded, ${count(pool.gaps_open)} with an open gap (${count(pool.gaps_total)} gaps since the start), ${count(snapshot.refused_total)} refused since the start.`,
+    `${count(pool.symbols_degraded)} degraded, ${count(pool.gaps_open)} with an open gap (${count(pool.gaps_total)} gaps since the start), ${count(snapshot.refused_total)} refused since the start.${away}`,
   );
   rows(
     byId("symbols"),
@@ -62,7 +70,7 @@ export function drawSymbols(snapshot) {
     (s) => `${s.what} ${s.symbol} ${s.id ?? ""}`,
     (s) => [
       s.symbol,
-      { text: s.what, tone: s.what === "gap, filled" || s.what === "refused" ? "warn" : "bad" },
+      { text: s.what, tone: s.what === "gap" || s.what === "degraded" ? "bad" : "warn" },
       s.since,
       { text: s.reason, wrap: true },
     ],

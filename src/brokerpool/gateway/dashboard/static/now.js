@@ -4,6 +4,8 @@ import { byId, keyed, make, tone, write } from "./elements.js";
 import { count, moment, percent, plural, rate } from "./figures.js";
 
 const RECENT_MS = 15_000;
+// What is told of an account tells of all its connections.
+const OUT = new Set(["login_refused", "account_out"]);
 const FAILURES = new Set(["lost", "stale", "refused", "evicted"]);
 
 export function drawTotals(snapshot, received, delivered) {
@@ -49,15 +51,16 @@ export function drawAttention(snapshot, rates, journal) {
   const { websocket: pool, gateway, http, health } = snapshot.stats;
   // First what /health says, in its words and with its next step.
   const found = snapshot.reasons.map((reason) => [
-    `h ${reason.code}`,
+    ["h", reason.code, reason.account].filter(Boolean).join(" "),
     health?.status === "down" ? "bad" : "warn",
     `${reason.text} (since ${moment(reason.since * 1000)})`,
     reason.action,
   ]);
   // What a reason counts already is not told twice.
   const told = new Set(snapshot.reasons.map((reason) => reason.code));
+  const out = new Set(snapshot.reasons.filter((reason) => OUT.has(reason.code)).map((reason) => reason.account));
   for (const connection of pool.per_connection) {
-    if (connection.state === "live") continue;
+    if (connection.state === "live" || out.has(connection.account)) continue;
     const why = connection.last_fault ? `: ${connection.last_fault}` : "";
     const colour = connection.state === "dialling" || connection.state === "idle" ? "warn" : "bad";
     found.push([`c ${connection.name}`, colour, `${connection.name} is ${connection.state}${why}`]);

@@ -1,5 +1,7 @@
-// The seed's picture come alive: connections side by side, what each carries, and the broker below them.
+// The seed's picture come alive: connections side by side, what each carries, and the broker below them;
+// of several accounts one such picture each.
 
+import { fillMeter, meter, several } from "./accounts.js";
 import { byId, facts, keyed, make, tone, write } from "./elements.js";
 import { age, count, plural, rate } from "./figures.js";
 
@@ -15,48 +17,62 @@ const TONES = {
 
 export function drawPool(snapshot, ticks, onOrder) {
   const pool = snapshot.stats.websocket;
-  const size = pool.max_symbols_per_connection;
-  const open = pool.per_connection;
-  const missing = Math.max(0, pool.max_connections - open.length);
-  const boxes = [
-    ...open,
-    ...Array.from({ length: missing }, (_, n) => ({ name: `free-${n + 1}`, free: true })),
-  ];
+  const groups = several(snapshot) ? pool.accounts : [];
+  // The connections of one account: `limits` has how many there may be, and how many symbols each takes.
+  const draw = (list, open, limits, title, heading) => {
+    const missing = Math.max(0, limits.max_connections - open.length);
+    const free = Array.from({ length: missing }, (_, n) => ({ name: `free-${n + 1}`, free: true }));
+    keyed(
+      list,
+      [...open, ...free],
+      (box) => box.name,
+      (box) => (box.free ? freeBox(heading) : openBox(box.name, heading, onOrder)),
+      (item, box) => {
+        if (!box.free) fill(item, box, limits.max_symbols_per_connection, snapshot, ticks.get(box.name));
+      },
+    );
+    const live = open.filter((connection) => connection.state === "live").length;
+    write(list.nextElementSibling, `${title} · ${live} of ${plural(limits.max_connections, "socket")} live`);
+  };
+  byId("connections").hidden = byId("broker-box").hidden = groups.length > 0;
   keyed(
-    byId("connections"),
-    boxes,
-    (box) => box.name,
-    (box) => (box.free ? freeBox() : openBox(box.name, onOrder)),
-    (item, box) => {
-      if (!box.free) fill(item, box, size, snapshot, ticks.get(box.name));
+    byId("groups"),
+    groups,
+    (account) => account.name,
+    (account) => group(account.name),
+    (part, account) => {
+      const open = pool.per_connection.filter((connection) => connection.account === account.name);
+      const named = account.name === account.broker ? "" : `, account ${account.name}`;
+      const title = account.broker + named;
+      draw(part.querySelector("ol"), open, account, title, "h4");
     },
   );
-  const carried = open.filter((connection) => connection.state === "live").length;
-  write(
-    byId("broker-box"),
-    `${snapshot.broker} · ${carried} of ${plural(pool.max_connections, "socket")} live`,
-  );
+  if (!groups.length) draw(byId("connections"), pool.per_connection, pool, snapshot.broker, "h3");
 }
 
-function freeBox() {
+function group(name) {
+  const part = make("section", "group");
+  const title = make("h3", "", name);
+  title.id = `group-${name}`;
+  part.setAttribute("aria-labelledby", title.id);
+  part.append(title, make("ol", "connections"), make("p", "broker-box"));
+  return part;
+}
+
+function freeBox(heading) {
   const item = make("li");
   const box = make("article", "box");
   tone(item, "quiet");
-  box.append(make("h3", "", "not open"), make("p", "sample", "opened when the others are full"));
+  box.append(make(heading, "", "not open"), make("p", "sample", "opened when the others are full"));
   item.append(box);
   return item;
 }
 
-function openBox(name, onOrder) {
+function openBox(name, heading, onOrder) {
   const item = make("li");
   const box = make("article", "box");
   const head = make("header");
-  head.append(make("h3", "", name), make("span", "badge state"));
-  const bar = make("div", "capacity");
-  bar.setAttribute("role", "meter");
-  bar.setAttribute("aria-valuemin", "0");
-  bar.setAttribute("aria-label", `places taken on ${name}`);
-  bar.append(make("i"), make("i"));
+  head.append(make(heading, "", name), make("span", "badge state"));
   const buttons = make("div", "buttons");
   for (const [order, label] of [
     ["rotate", "Rotate…"],
@@ -69,7 +85,7 @@ function openBox(name, onOrder) {
     button.addEventListener("click", () => onOrder(order, name, Number(item.dataset.symbols)));
     buttons.append(button);
   }
-  box.append(head, make("p", "sample"), bar, make("dl", "facts"), buttons);
+  box.append(head, make("p", "sample"), meter(`places taken on ${name}`), make("dl", "facts"), buttons);
   item.append(box);
   return item;
 }
@@ -87,14 +103,7 @@ function fill(item, connection, size, snapshot, ticks) {
   const names = snapshot.pictured[connection.name] ?? [];
   const more = connection.symbols > names.length ? ", …" : "";
   write(item.querySelector(".sample"), names.map((name) => name.split(":").pop()).join(", ") + more);
-  const bar = item.querySelector(".capacity");
-  bar.setAttribute("aria-valuemax", size);
-  bar.setAttribute("aria-valuenow", connection.symbols);
-  bar.setAttribute("aria-valuetext", `${connection.symbols} of ${size}`);
-  [home, connection.hosted].forEach((part, n) => {
-    const width = `${Math.min(100, (100 * part) / size)}%`;
-    if (bar.children[n].style.width !== width) bar.children[n].style.width = width;
-  });
+  fillMeter(item.querySelector(".capacity"), home, connection.hosted, size);
   const hosted = connection.hosted ? ` (${plural(connection.hosted, "hosted")})` : "";
   const pairs = [
     ["symbols", `${count(connection.symbols)} of ${count(size)}${hosted}`],

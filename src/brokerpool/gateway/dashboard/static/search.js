@@ -106,6 +106,7 @@ export class Search {
       ["symbol", found.symbol],
       ["state", found.state],
       ["why", found.why],
+      ...(found.route ? [["account", found.account || "none serves it"]] : []),
       ["connection", found.connections.join(", ")],
       ["mode", found.mode],
       ["owners", count(found.owners)],

@@ -29,7 +29,7 @@ import msgspec
 from aiohttp import web
 
 from brokerpool.errors import AccessError
-from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import ProxyOrder, ToxicOrder, describe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from brokerpool.feed.liveness import Rhythm
+from brokerpool.feed.socket_liveness import Rhythm
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

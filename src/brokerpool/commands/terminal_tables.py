@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 def statistics(stats: Mapping[str, Any]) -> Group:
     """Return what `/stats` says: a row for each broker connection, their last faults, pool and clients."""
-    connections = stats["websocket"]["per_connection"]
+    connections = sorted(stats["websocket"]["per_connection"], key=places(stats))
     table = uncut_table("connection", "state", "symbols", "ticks", "last tick", "dials", "refusals")
     for connection in connections:
         age = connection["last_tick_age_seconds"]
@@ -26,7 +26,49 @@ def statistics(stats: Mapping[str, Any]) -> Group:
             str(connection["refusals"]),
         )
     faults = fault_lines((c["name"], c["last_fault"]) for c in connections)
-    return Group(table, *faults, pool_line(stats), clients_line(stats), *client_lines(stats))
+    several = accounts_table(stats)
+    return Group(*several, table, *faults, pool_line(stats), clients_line(stats), *client_lines(stats))
+
+
+def accounts_table(stats: Mapping[str, Any]) -> list[Table]:
+    """Return a table of the accounts where there are several, in order of preference; nothing for one."""
+    accounts = several_accounts(stats)
+    if not accounts:
+        return []
+    table = uncut_table("account", "broker", "state", "at home", "away", "down", "guests", "places")
+    for account in accounts:
+        table.add_row(
+            account["name"],
+            account["broker"],
+            account_state(account),
+            str(account["symbols_home"]),
+            str(account["symbols_away"]),
+            str(account["symbols_down"]),
+            str(account["symbols"] + account["symbols_away"] - account["symbols_home"]),
+            str(account["capacity"]),
+        )
+    return [table]
+
+
+def several_accounts(stats: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the accounts in order of preference if there are several, else nothing."""
+    accounts = stats["websocket"].get("accounts", ())  # an older gateway names none
+    return [*accounts] if len(accounts) > 1 else []
+
+
+def account_state(account: Mapping[str, Any]) -> str:
+    """Return how an account stands, in a word or two."""
+    if account["login_refused"]:
+        return "no login"
+    if account["connected"]:
+        return "live"
+    return "out" if account["symbols"] or account["symbols_home"] else "idle"
+
+
+def places(stats: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], int]:
+    """Return what tells the place of a connection's account in the order of preference."""
+    order = {account["name"]: place for place, account in enumerate(several_accounts(stats))}
+    return lambda connection: order.get(connection.get("account"), 0)
 
 
 def uncut_table(*titles: str) -> Table:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from brokerpool.feed.routing import (
+from brokerpool.feed.routing_rules import (
     HOLD_SECONDS,
     MOST_HOLD_SECONDS,
     RELAPSE_SECONDS,
@@ -73,6 +73,8 @@ class RoutingMachine(RuleBasedStateMachine):
             ways = self.table.ways.items()
             assert set(self.table.homes[number]) == {i for i, way in ways if way.home == number}
             assert set(self.table.guests[number]) == {i for i, way in ways if way.guest == number}
+            away = [i for i, way in ways if way.home == number and way.guest is not None]
+            assert self.table.away[number] == len(away)
         assert all(way.home != way.guest for way in self.table.ways.values())
 
     @invariant()

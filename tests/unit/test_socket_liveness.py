@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokerpool.feed.liveness import (
+from brokerpool.feed.socket_liveness import (
     FIRST_DATA_SECONDS,
     MUTE_SECONDS,
     PATIENCE_SECONDS,

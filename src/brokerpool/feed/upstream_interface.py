@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation, LoginStatus
+from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.refusals import Subscribed
@@ -17,6 +17,13 @@ from brokerpool.ticks import Mode
 
 #: What became of a want, once the future is done.
 Answer: TypeAlias = asyncio.Future[Subscribed]
+
+
+def answered(done: Subscribed) -> Answer:
+    """Return the answer of an upstream that could tell at once."""
+    answer: Answer = asyncio.get_running_loop().create_future()
+    answer.set_result(done)
+    return answer
 
 
 class Inspector(Protocol):
@@ -36,6 +43,10 @@ class Inspector(Protocol):
 
     def degraded(self, most: int) -> list[Instrument]:
         """Return symbols that no connection carries, though they are wanted."""
+        ...
+
+    def guests(self, most: int) -> list[Guest]:
+        """Return symbols that another account than their home carries."""
         ...
 
     def gaps(self, most: int) -> list[Gap]:
@@ -93,6 +104,13 @@ class Upstream(Protocol):
         """Give up the mode (all modes by default) of what the owner holds of these, at once.
 
         A want that is under way is not touched: what it is granted later is held.
+        """
+        ...
+
+    def hold_open(self, on: bool) -> None:
+        """Keep a connection open for what it tells of orders, also while nobody wants a symbol, or no more.
+
+        Of several accounts each that tells of orders keeps one. Raises PoolClosedError.
         """
         ...
 

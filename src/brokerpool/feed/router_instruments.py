@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from brokerpool.instruments import Details, Instrument, Token, TokenBook, named
 
 #: Rows that are looked at in one turn of the event loop: a fraction of a millisecond.
-_SHARE = 500
+_SHARE = 300
 
 
 class Listing:
@@ -25,6 +25,11 @@ class Listing:
             return None
         return self.book.token(instrument)
 
+    def lists(self, instrument: Instrument) -> bool:
+        """Tell whether the instrument is a row of the account's list that it carries."""
+        served = not self._exchanges or instrument.exchange in self._exchanges
+        return served and self.book.lists(instrument)
+
     def __iter__(self) -> Iterator[Instrument]:
         exchanges = self._exchanges
         return (i for i in self.book if not exchanges or i.exchange in exchanges)
@@ -32,6 +37,8 @@ class Listing:
 
 class RouterBook(TokenBook):
     """A view of the books, in order of preference: the details are those of the account that lists it first.
+
+    A book that takes what it does not list hides no row of those after it.
 
     Its length is that of the longest book until `count` has looked at every row. It cannot be added to.
     """
@@ -44,14 +51,22 @@ class RouterBook(TokenBook):
     def add(self, instrument: Instrument | str, token: Token, details: Details | None = None) -> NoReturn:
         raise TypeError("the book of several accounts is a view; add to the book of one of them")
 
+    @property
+    def takes_unlisted(self) -> bool:
+        """True where any account takes names that it does not list."""
+        return any(listing.book.takes_unlisted for listing in self._listings)
+
     def token(self, instrument: Instrument | str) -> Token | None:
         listing = self._first(named(instrument))
         return None if listing is None else listing.token(named(instrument))
 
     def details(self, instrument: Instrument | str) -> Details:
         instrument = named(instrument)
-        listing = self._first(instrument)
-        return (listing or self._listings[0]).book.details(instrument)
+        listing = next((one for one in self._listings if one.lists(instrument)), None)
+        return (listing or self._first(instrument) or self._listings[0]).book.details(instrument)
+
+    def lists(self, instrument: Instrument | str) -> bool:
+        return any(listing.lists(named(instrument)) for listing in self._listings)
 
     def instrument(self, token: Token) -> Instrument | None:
         """Return what the first account that has the token means by it; others may mean another thing."""
@@ -81,7 +96,7 @@ class RouterBook(TokenBook):
     def __iter__(self) -> Iterator[Instrument]:
         for n, listing in enumerate(self._listings):
             before = self._listings[:n]
-            yield from (i for i in listing if all(b.token(i) is None for b in before))
+            yield from (i for i in listing if not any(b.lists(i) for b in before))
 
     def __len__(self) -> int:
         return self._length

@@ -8,7 +8,7 @@ import pytest
 from multidict import CIMultiDict
 
 from brokerpool.errors import AccessError, ErrorCode
-from brokerpool.gateway.request_origin import RequestOrigin
+from brokerpool.gateway.allowed_origins import RequestOrigin
 
 HERE, ELSEWHERE = ("127.0.0.1", True), ("127.0.0.1", False)
 HOST, ORIGIN = ErrorCode.HOST_NOT_ALLOWED, ErrorCode.ORIGIN_NOT_ALLOWED

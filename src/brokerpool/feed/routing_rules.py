@@ -168,6 +168,8 @@ class RoutingTable:
         #: By account: who is at home there, and who is a guest; dicts as ordered sets.
         self.homes: Sequence[dict[Instrument, None]] = tuple({} for _ in range(accounts))
         self.guests: Sequence[dict[Instrument, None]] = tuple({} for _ in range(accounts))
+        #: By account: how many of its symbols at home another account carries.
+        self.away = [0] * accounts
         #: By account: the symbols whose ticks from there have to be judged one by one.
         self.judged: Sequence[dict[Instrument, Way]] = tuple({} for _ in range(accounts))
 
@@ -184,6 +186,7 @@ class RoutingTable:
         self._leave(instrument, way)
         way.guest, way.at_guest = account, Presence()
         self.guests[account][instrument] = None
+        self.away[way.home] += 1
         self._judge(instrument, way)
 
     def leave(self, instrument: Instrument) -> None:
@@ -203,6 +206,7 @@ class RoutingTable:
         way.home, way.guest = account, old
         way.at_guest, way.at_home = way.at_home, Presence(served_since=float("-inf"))
         self.guests[old][instrument] = None
+        self.away[account] += 1
         self._judge(instrument, way)
 
     def stay(self, instrument: Instrument) -> None:
@@ -211,6 +215,7 @@ class RoutingTable:
         assert way.guest is not None
         old, new = way.home, way.guest
         del self.homes[old][instrument], self.guests[new][instrument]
+        self.away[old] -= 1
         self.judged[old].pop(instrument, None)
         self.homes[new][instrument] = None
         way.home, way.guest, way.at_home = new, None, way.at_guest
@@ -259,6 +264,7 @@ class RoutingTable:
     def _leave(self, instrument: Instrument, way: Way) -> None:
         if way.guest is not None:
             del self.guests[way.guest][instrument]
+            self.away[way.home] -= 1
             self.judged[way.guest].pop(instrument, None)
             way.guest = None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from brokerpool.simulator.audience import Audience
-from brokerpool.simulator.broker_front import LoginGrace, Subscriptions, Wire
+from brokerpool.simulator.broker_interface import LoginGrace, Subscriptions, Wire
 from brokerpool.simulator.faults import Faults
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.ticks import Mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from brokerpool.gateway.deferred_cleanup import DeferredCleanup
+from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.testing.virtual_loop import run
 from tests.gateway_client import client, gateway
 from tests.rehearsal import until

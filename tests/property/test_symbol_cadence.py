@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.feed.cadence import MUTE_SECONDS, Cadence
+from brokerpool.feed.symbol_cadence import MUTE_SECONDS, Cadence
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

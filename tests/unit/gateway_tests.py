@@ -1,0 +1,33 @@
+"""The gateway's own tests, for modules that run them once more over another upstream than a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from types import ModuleType
+
+import pytest
+
+from brokerpool.feed.pool import WebSocketPool
+from brokerpool.feed.upstream_interface import Upstream
+from brokerpool.gateway import assembly
+from brokerpool.gateway.server import Gateway
+
+
+def collected(modules: Iterable[ModuleType], elsewhere: Collection[str]) -> dict[str, object]:
+    """Return the tests of these modules by name, but for those that are named in `elsewhere`."""
+    found: dict[str, object] = {}
+    for module in modules:
+        marks = getattr(module, "pytestmark", None)
+        tests = {n: t for n, t in vars(module).items() if n.startswith("test_") and n not in elsewhere}
+        found |= tests if marks is None else {name: marks(test) for name, test in tests.items()}
+    return found
+
+
+def stand_over(monkeypatch: pytest.MonkeyPatch, made: Callable[[WebSocketPool], Upstream]) -> None:
+    """Have every gateway that is put together stand over what is made of its pool."""
+
+    def over(settings, upstream, *rest):
+        assert isinstance(upstream, WebSocketPool)
+        return Gateway(settings, made(upstream), *rest)
+
+    monkeypatch.setattr(assembly, "Gateway", over)
