@@ -17,7 +17,7 @@ from tests import preloaded, processes
 from tests.faults.observer import Observer, observing
 from tests.rehearsal import until
 
-CLIENTS, SYMBOLS, EACH, RATE = 100, 40, 10, 80
+CLIENTS, SYMBOLS, EACH, RATE = 100, 40, 5, 200
 
 
 @asynccontextmanager
