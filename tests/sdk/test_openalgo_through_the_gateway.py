@@ -1,4 +1,4 @@
-"""A strategy with OpenAlgo's own SDK, unchanged, has the gateway as its only address: OpenAlgo stands behind."""
+"""A strategy with OpenAlgo's own SDK, unchanged, has one address, the gateway: OpenAlgo stands behind."""
 
 from __future__ import annotations
 
