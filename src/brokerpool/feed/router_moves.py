@@ -245,7 +245,7 @@ class RouterMoves:
         if last is None:
             return None
         tick, at = last
-        self._table.keep_floor(instrument, tick.timestamp, at)
+        self._table.keep_floor(instrument, tick, at)
         return at
 
     def _tell_homecomings(self, now: float) -> None:
