@@ -11,16 +11,17 @@ from brokerpool.feed.routing_rules import (
     MOST_HOLD_SECONDS,
     RELAPSE_SECONDS,
     Due,
+    Order,
     Presence,
     RoutingTable,
     Service,
     Steadiness,
     Way,
     due,
-    older,
+    order,
 )
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Mode
+from brokerpool.ticks import Mode, QuoteTick, Tick
 
 ACCOUNTS = 3
 INSTRUMENTS = [Instrument("NSE", name) for name in ("INFY", "SBIN", "TCS", "WIPRO")]
@@ -57,7 +58,7 @@ class RoutingMachine(RuleBasedStateMachine):
             case "feed":
                 self.table.feed(instrument, data.draw(st.sampled_from(way.carriers)))
             case "floor":
-                self.table.keep_floor(instrument, 7, 1.0)
+                self.table.keep_floor(instrument, Tick(instrument, 1.0, 7), 1.0)
             case "host":
                 self.table.host(instrument, account)
             case "leave":
@@ -83,7 +84,8 @@ class RoutingMachine(RuleBasedStateMachine):
             judged = {
                 i
                 for i, way in self.table.ways.items()
-                if number in way.carriers and (len(way.carriers) > 1 or way.feeding != number or way.floor)
+                if number in way.carriers
+                and (len(way.carriers) > 1 or way.feeding != number or way.floor is not None)
             }
             assert set(self.table.judged[number]) == judged
 
@@ -205,4 +207,21 @@ def test_the_hold_doubles_with_each_return_that_was_too_soon_and_is_bounded(
 def test_a_tick_is_older_only_by_a_time_that_it_has_and_for_a_minute(
     timestamp: int, floor: int, age: float
 ) -> None:
-    assert older(timestamp, floor, age) == (timestamp != 0 and timestamp < floor and age < 60)
+    lies = order(Tick(INSTRUMENTS[0], 1.0, timestamp), Tick(INSTRUMENTS[0], 1.0, floor), age)
+    assert lies is (Order.OLDER if timestamp != 0 and timestamp < floor and age < 60 else Order.NEWER)
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 100), st.integers(1, 100))
+def test_the_days_volume_tells_for_a_while_which_trade_is_the_later_one_whatever_the_times_say(
+    volume: int, before: int, timestamp: int, floor: int
+) -> None:
+    tick = QuoteTick(INSTRUMENTS[0], 1.0, timestamp, volume=volume)
+    last = QuoteTick(INSTRUMENTS[0], 1.0, floor, volume=before)
+    # Brokers may count it in ways of their own, and an index has none.
+    by_time = Order.OLDER if timestamp < floor else Order.NEWER
+    assert order(tick, last, 6.0) is by_time
+    assert order(QuoteTick(INSTRUMENTS[0], 1.0, timestamp), last, 1.0) is by_time
+    if volume == before:
+        assert order(tick, last, 1.0) is (Order.OLDER if timestamp < floor else Order.SAME)
+    else:
+        assert order(tick, last, 1.0) is (Order.OLDER if volume < before else Order.NEWER)

@@ -12,7 +12,7 @@ from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.router import Router
 from brokerpool.testing.traffic_ledger import Ledger
 from brokerpool.testing.virtual_loop import VirtualLoop
-from brokerpool.ticks import Tick
+from brokerpool.ticks import QuoteTick, Tick
 from tests.simulation.accounts_stage import Account
 
 #: No symbol of these brokers is silent for longer without a fault that is noticed.
@@ -26,7 +26,7 @@ class _Course:
     #: Whose ticks pass, by what was told; "" before the first.
     feeder: str = ""
     source: str = ""
-    timestamp: int = 0
+    tick: Tick | None = None
     at: float = 0.0
     #: When it ticked first, since it is wanted or since its last gap, and how often since then.
     first_at: float = 0.0
@@ -39,10 +39,10 @@ class _Course:
         known = self.ticks >= 6 and self.at - self.first_at >= 6.0  # before that nobody knows its habits
         return known and now - self.at > max(NOTICED_SECONDS, 2 * self.pause + 8.0)
 
-    def ticked(self, source: str, timestamp: int, now: float) -> None:
+    def ticked(self, source: str, tick: Tick, now: float) -> None:
         """Note a tick."""
         self.pause = max(self.pause, now - self.at) if self.ticks else self.pause
-        self.source, self.timestamp, self.at = source, timestamp, now
+        self.source, self.tick, self.at = source, tick, now
         self.first_at = self.first_at or now
         self.ticks += 1
 
@@ -127,11 +127,13 @@ class AccountsWitness(PoolListener):
             course.feeder = course.feeder or self.source
             if course.feeder != self.source:
                 self._say(instrument, f"ticks from {self.source}, and is fed by {course.feeder}")
-            if course.source not in ("", self.source) and tick.timestamp < course.timestamp:
-                self._say(instrument, f"tick of {tick.timestamp} after one of {course.timestamp}")
+            if course.source != self.source and course.tick is not None:
+                moment, before = _moments(tick, course.tick)
+                if moment < before:
+                    self._say(instrument, f"tick of {moment} after one of {before}")
             if course.noticed(now):
                 self._say(instrument, f"silent from {course.at:.3f} to {now:.3f} outside of any gap")
-            course.ticked(self.source, tick.timestamp, now)
+            course.ticked(self.source, tick, now)
             self._tell(f"tick {instrument.symbol} from {self.source}")
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
@@ -184,3 +186,10 @@ class AccountsWitness(PoolListener):
 
 def _named(instruments: Collection[Instrument]) -> str:
     return " ".join(i.symbol for i in instruments)
+
+
+def _moments(tick: Tick, before: Tick) -> tuple[int, int]:
+    """Return when both happened, or what they say of it; the volume of these brokers is that time."""
+    if isinstance(tick, QuoteTick) and isinstance(before, QuoteTick):
+        return tick.volume, before.volume
+    return tick.timestamp, before.timestamp

@@ -11,7 +11,7 @@ from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
 from brokerpool.feed.router_moves import RouterMoves
 from brokerpool.feed.router_placement import RouterPlacement
-from brokerpool.feed.routing_rules import Presence, RoutingTable
+from brokerpool.feed.routing_rules import Order, Presence, RoutingTable
 from tests.simulation.accounts_swizzle import rehearse
 from tests.simulation.seeds import Report
 
@@ -45,7 +45,7 @@ def test_a_router_that_passes_the_ticks_of_every_account_is_caught(monkeypatch: 
 
 
 def test_a_router_that_lets_older_ticks_follow_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brokerpool.feed.router_delivery.older", lambda *_: False)
+    monkeypatch.setattr("brokerpool.feed.router_delivery.order", lambda *_: Order.NEWER)
     caught("after one of", seeds=200)
 
 

@@ -29,7 +29,7 @@ from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.testing.scripted_feed import number_of
 from brokerpool.testing.virtual_loop import run
-from brokerpool.ticks import Tick
+from brokerpool.ticks import QuoteTick, Tick
 from tests.simulation.accounts_stage import Accounts, account, over
 
 
@@ -317,6 +317,30 @@ async def test_an_account_that_flaps_does_not_make_symbols_flap() -> None:
         moves = len(heard.rerouted_to)
         assert moves == 7, "three times there and back, and then it stays"
         assert router.account(symbol) == "second"
+
+
+@played
+async def test_no_trade_of_two_accounts_is_older_than_the_last_though_the_ticks_have_no_time_of_the_exchange() -> (
+    None
+):
+    random = Random(3)
+    late = account("late", random, 6, places=6, connections=1, lag_ms=1500)
+    good = account("good", random, 6, places=6, connections=1)
+    async with over([late, good]) as scene:
+        router, every = scene.router, scene.instruments
+        heard = Heard(router)
+        router.subscribe(every, Mode.QUOTE)
+        await scene.until(scene.live, 5)
+        scene[0].die()
+        await scene.until(lambda: len(scene.at(1)) == 6 and scene.live(), 10)
+        scene[0].log_in()
+        await scene.until(lambda: not scene[1].pool.demand.instruments(), 40)
+        await scene.until(scene.live, 5)
+        await asyncio.sleep(5)
+        for symbol in every:
+            volumes = [t.volume for t in heard.ticks if t.instrument == symbol and isinstance(t, QuoteTick)]
+            assert volumes == sorted(volumes)
+            assert len(volumes) > 5
 
 
 @played

@@ -227,7 +227,7 @@ def look(run: Callable[..., Ran], acme: AcmeBroker, url: str) -> None:
     (connection,) = processes.get(f"{url}/stats", **{"X-API-KEY": KEY})["websocket"]["per_connection"]
     assert (connection["name"], connection["state"]) == ("acme-1", "live")
     shown = snapshot(url)
-    assert (shown["broker"], shown["login"]["user"]) == ("acme", "AC1")
+    assert (shown["broker"], shown["logins"]["acme"]["user"]) == ("acme", "AC1")
     assert shown["stats"]["websocket"]["per_connection"][0]["state"] == "live"
     assert sorted(shown["pictured"]["acme-1"]) == ["NSE:INFY", "NSE:SECRET"]
 

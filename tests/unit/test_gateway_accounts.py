@@ -120,7 +120,7 @@ def test_an_account_without_a_login_keeps_nobody_from_being_served_and_takes_the
             assert "account zerodha-2: logged in as SIM001" in log.read_text()
             health = processes.get(f"{gateway.said['http_url']}/health")
             assert health["status"] == "degraded", health
-            assert "The broker refused the login of zerodha, and" in json.dumps(health)
+            assert "The broker refused the access token of the account zerodha, and" in json.dumps(health)
 
             async def main() -> None:
                 async with observing(gateway.said["ws_url"], key, [rows]) as (client,):
@@ -203,4 +203,4 @@ def test_symbols_of_an_account_whose_token_dies_tick_from_the_other_and_quotes_a
             asyncio.run(main())
             assert quoted(url, {"apikey": key, **rows[0]})["status"] == "success"
             health = json.dumps(processes.get(f"{gateway.said['http_url']}/health"))
-            assert "The broker refused the login of zerodha, and" in health
+            assert "The broker refused the access token of the account zerodha, and" in health

@@ -24,12 +24,15 @@ from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, client, gateway, pool_of
 from tests.measuring import work
 from tests.rehearsal import until
+from tests.two_accounts import NAMES, two_accounts
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
 LABELS = {
     *("account", "connection", "event", "exchange", "group", "host", "kind"),
     *("lane", "code", "outcome", "reason", "source", "window"),
 }
+#: What is told where there is more than one account.
+OF_SEVERAL = ("http.accounts[account].", "broker.accounts[account].")
 
 
 async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.ClientSession) -> dict[str, Any]:
@@ -105,9 +108,32 @@ def test_each_number_that_is_returned_is_described_and_each_described_one_is_ret
             values = list(VOCABULARY.values(stats))
             assert [value.path for value in values if value.field is None] == []
             returned = {value.path for value in values}
-            assert [field.path for field in VOCABULARY.fields if field.path not in returned] == []
+            missing = [field.path for field in VOCABULARY.fields if field.path not in returned]
+            assert [path for path in missing if not path.startswith(OF_SEVERAL)] == []
             for value in values:
                 assert _fits(value.field, value.value), f"{value.path} is {value.value!r}"
+
+    asyncio.run(main())
+
+
+def test_of_several_accounts_each_number_of_each_is_described_and_in_the_metrics_under_its_name() -> None:
+    async def main() -> None:
+        async with two_accounts() as stage:
+            stats = stage.served_by.stats()
+            values = [value for value in VOCABULARY.values(stats) if value.path.startswith(OF_SEVERAL)]
+            strangers = [value.path for value in VOCABULARY.values(stats) if value.field is None]
+            assert strangers == []
+            for name in NAMES:
+                mine = {value.path for value in values if value.labels[:1] == (name,)}
+                assert {"http.accounts[account].requests", "broker.accounts[account].instruments"} <= mine
+            for value in values:
+                assert _fits(value.field, value.value), f"{value.path} is {value.value!r}"
+            text = b"".join(Exposition().pieces(stats)).decode()
+            found = samples(text)
+            for name in NAMES:
+                labels = frozenset({"account": name}.items())
+                assert found["brokerpool_broker_account_instruments", labels] == 30
+                assert ("brokerpool_http_account_requests_total", labels) in found
 
     asyncio.run(main())
 

@@ -11,7 +11,7 @@ from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.router_accounts import Member
-from brokerpool.feed.routing_rules import RoutingTable, Way, older
+from brokerpool.feed.routing_rules import Order, RoutingTable, Way, order
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
@@ -57,19 +57,25 @@ class RouterDelivery:
             instrument = tick.instrument
             way = judged.get(instrument)  # asked now, for one that moves may not have to be judged any more
             if way is not None:
+                lies = Order.NEWER
+                dark = instrument in self.gaps
                 if way.feeding != member.number:
-                    if not self._takes_over(instrument, way, member, tick, now):
+                    lies = self._takes_over(instrument, way, member, tick, now)
+                    if lies is Order.OLDER:
                         continue
                     if member.number == way.home and way.guest is not None:
                         self.came_home[way.guest, way.home] += 1
                     moved[instrument] = None
                     self._table.feed(instrument, member.number)
-                elif way.floor:
-                    if older(tick.timestamp, way.floor, now - way.floor_at):
+                elif way.floor is not None:
+                    lies = order(tick, way.floor, now - way.floor_at)
+                    if lies is Order.OLDER:
                         continue
                     self._table.feed(instrument, member.number)
-                if instrument in self.gaps:
+                if dark:
                     ending.append(instrument)
+                elif lies is Order.SAME:
+                    continue  # passed already; what comes next is new
             passing.append(tick)
         if moved:
             self._listeners.rerouted([*moved], member.name, member.pool.name)
@@ -78,18 +84,18 @@ class RouterDelivery:
             self._listeners.symbols_changed([*moved], SymbolState.LIVE)
         return passing
 
-    def _takes_over(self, instrument: Instrument, way: Way, member: Member, tick: Tick, now: float) -> bool:
+    def _takes_over(self, instrument: Instrument, way: Way, member: Member, tick: Tick, now: float) -> Order:
+        """Return how the tick lies to the last one that passed; older as well where it may not take over."""
         feeding = self._members[way.feeding]
         last = feeding.last(instrument) if way.feeding in way.carriers else None
         dark = last is None or instrument in self.gaps
         if not way.takes_over(member.number, dark=dark, now=now, hold=member.steadiness.hold):
-            return False
-        if way.floor and older(tick.timestamp, way.floor, now - way.floor_at):
-            return False
-        if last is None:
-            return True
+            return Order.OLDER
+        lies = Order.NEWER if way.floor is None else order(tick, way.floor, now - way.floor_at)
+        if last is None or lies is Order.OLDER:
+            return lies
         before, at = last
-        return not older(tick.timestamp, before.timestamp, now - at)
+        return order(tick, before, now - at)
 
     # -- gaps ---------------------------------------------------------------------------------------------
 
@@ -107,7 +113,7 @@ class RouterDelivery:
         by_end: defaultdict[int, list[Instrument]] = defaultdict(list)
         for gap in gaps:
             way = self._table.ways.get(gap.instrument)
-            if gap.instrument not in self.gaps or (way is not None and way.floor):
+            if gap.instrument not in self.gaps or (way is not None and way.floor is not None):
                 continue
             if way is None or self._feeds(member, gap.instrument):
                 by_end[gap.to_ms or gap.from_ms].append(gap.instrument)

@@ -52,15 +52,15 @@ class RouterMoves:
         for member in self._members:
             if member.troubled or not member.inspection.works or member.pool.symbols_unserved:
                 member.troubled = True
-                yield from self._look_at(member)
+                yield from self._look_at(member, now)
         self._tell_homecomings(now)
 
-    def _look_at(self, member: Member) -> Iterator[None]:
+    def _look_at(self, member: Member, now: float) -> Iterator[None]:
+        """Judge all as of one time: what went out together has to leave together, the first by priority."""
         leaving: list[Instrument] = []
         returning: list[Instrument] = []
         well = member.inspection.works
         for part in _parts([*self._table.homes[member.number]], _SHARE):
-            now = self._monotonic()
             for instrument in part:
                 way = self._table.ways.get(instrument)
                 if way is None or way.home != member.number:
@@ -245,7 +245,7 @@ class RouterMoves:
         if last is None:
             return None
         tick, at = last
-        self._table.keep_floor(instrument, tick.timestamp, at)
+        self._table.keep_floor(instrument, tick, at)
         return at
 
     def _tell_homecomings(self, now: float) -> None:

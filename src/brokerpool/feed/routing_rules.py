@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Mode
+from brokerpool.ticks import Mode, QuoteTick, Tick
 
 #: A connection that was out counts as back once it has brought data, and has stood for so long.
 SETTLED_SECONDS = 2.0
@@ -25,6 +25,8 @@ RELAPSE_SECONDS = 120.0
 PATIENCE_SECONDS = 10.0
 #: A tick with an older time than the last one passes all the same when that one is older than this.
 FLOOR_SECONDS = 60.0
+#: The same by the day's volume, which brokers may count in ways of their own: a hole that is no longer then.
+VOLUME_SECONDS = 5.0
 
 
 class Service(Enum):
@@ -111,9 +113,9 @@ class Way:
     guest: int | None = None
     at_home: Presence = field(default_factory=Presence)
     at_guest: Presence = field(default_factory=Presence)
-    #: The exchange's time of the last tick that passed from an account that carries it no longer, and the
-    #: monotonic seconds at which it came; 0 while there is no such tick.
-    floor: int = 0
+    #: The last tick that passed from an account that carries it no longer, None while there is no such tick,
+    #: and the monotonic seconds at which it came.
+    floor: Tick | None = None
     floor_at: float = 0.0
     #: How often the symbol is counted too much where the accounts' lost and unserved symbols are added up.
     down_twice: int = 0
@@ -155,9 +157,30 @@ def due(way: Way, now: float, *, grace: float, hold: float, ticks_at_home: bool)
     return Due.NOTHING
 
 
-def older(timestamp: int, floor: int, floor_age: float) -> bool:
-    """Tell whether a tick is older than the last one that passed; what lies a minute back counts no more."""
-    return 0 < timestamp < floor and floor_age < FLOOR_SECONDS
+class Order(Enum):
+    """How a tick of one account lies to the last one that passed, which is another account's."""
+
+    OLDER = "older"
+    #: The same trade, by another account.
+    SAME = "same"
+    #: As far as it can be told.
+    NEWER = "newer"
+
+
+def order(tick: Tick, last: Tick, age: float) -> Order:
+    """Return how a tick lies to the last one that passed, which came `age` seconds ago.
+
+    The day's volume numbers the trades of a symbol, so it decides where both have it; a time may be that of
+    the arrival, or of whole seconds.
+    """
+    same = False
+    if age < VOLUME_SECONDS and isinstance(tick, QuoteTick) and isinstance(last, QuoteTick):
+        if tick.volume != last.volume and tick.volume and last.volume:
+            return Order.OLDER if tick.volume < last.volume else Order.NEWER
+        same = tick.volume == last.volume > 0 and tick.ltp == last.ltp
+    if 0 < tick.timestamp < last.timestamp and age < FLOOR_SECONDS:
+        return Order.OLDER
+    return Order.SAME if same else Order.NEWER
 
 
 class RoutingTable:
@@ -224,14 +247,14 @@ class RoutingTable:
     def feed(self, instrument: Instrument, account: int) -> None:
         """Let the symbol's ticks pass from this account, which carries it, and from no other."""
         way = self.ways[instrument]
-        way.feeding, way.floor = account, 0
+        way.feeding, way.floor = account, None
         self._judge(instrument, way)
 
-    def keep_floor(self, instrument: Instrument, timestamp: int, at: float) -> None:
+    def keep_floor(self, instrument: Instrument, tick: Tick, at: float) -> None:
         """Let no tick pass that is older than this, the last one of an account that is let go of."""
         way = self.ways[instrument]
-        if timestamp >= way.floor:
-            way.floor, way.floor_at = timestamp, at
+        if way.floor is None or order(tick, way.floor, at - way.floor_at) is not Order.OLDER:
+            way.floor, way.floor_at = tick, at
         self._judge(instrument, way)
 
     def remove(self, instrument: Instrument) -> Way:
@@ -270,7 +293,7 @@ class RoutingTable:
 
     def _judge(self, instrument: Instrument, way: Way) -> None:
         for account in way.carriers:
-            if way.guest is not None or way.feeding != account or way.floor:
+            if way.guest is not None or way.feeding != account or way.floor is not None:
                 self.judged[account][instrument] = way
             else:
                 self.judged[account].pop(instrument, None)

@@ -93,6 +93,7 @@ class ScriptedWire(Wire):
             self.skipped["malformed"] += payload != HEARTBEAT
             return []
         ticks: list[Tick] = []
+        # The exchange's time is the volume: it rises with each trade, and is the same at another broker.
         for token, mode, number, at_ms in _PACKET.iter_unpack(payload):
             instrument = routes.get(token)
             if instrument is None:
@@ -100,9 +101,9 @@ class ScriptedWire(Wire):
             elif mode == Mode.LTP:
                 ticks.append(Tick(instrument, float(number), received_ms))
             elif mode == Mode.QUOTE:
-                ticks.append(QuoteTick(instrument, float(number), received_ms, volume=number))
+                ticks.append(QuoteTick(instrument, float(number), received_ms, volume=at_ms))
             else:
-                ticks.append(DepthTick(instrument, float(number), at_ms, volume=number))
+                ticks.append(DepthTick(instrument, float(number), at_ms, volume=at_ms))
         return ticks
 
     def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:

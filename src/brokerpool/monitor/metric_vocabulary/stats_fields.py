@@ -331,6 +331,21 @@ def _placed(section: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
     return tuple(replace(f, path=f"{section}.{f.path}", metric=metric) for f, metric in whole.items())
 
 
+def _of_each(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Return the fields that are told again for each account, where there are several."""
+    return tuple(
+        replace(f, metric=f"account_{f.metric}" if f.metric else "", otel="")
+        for f in fields
+        if f.path != "name"
+    )
+
+
+#: Of several accounts; for one alone there is nothing besides what stands in the sections themselves.
+_NAME = Field("name", Kind.TEXT, "", "The account's name in the settings.")
+_HTTP_OF_EACH = (_NAME, *_of_each(_HTTP))
+_LISTS_OF_EACH = (_NAME, *_of_each(tuple(f for f in BROKER if f.path.startswith("instruments"))))
+
+
 class Section(NamedTuple):
     """One part of `/stats`."""
 
@@ -346,11 +361,13 @@ SECTIONS = {
         ("websocket.accounts[account]", "Each of its accounts", ACCOUNTS),
         ("websocket.per_connection[connection account]", "Each of its connections", _PER_CONNECTION),
         ("http", "The HTTP pool", _HTTP),
+        ("http.accounts[account]", "The HTTP pool of each of several accounts", _HTTP_OF_EACH),
         ("gateway", "The gateway's clients", GATEWAY),
         ("orders", "Orders", ORDERS),
         ("access", "Access to the gateway", _ACCESS),
         ("database", "The database and its pool", DATABASE),
         ("broker", "The account at the broker", BROKER),
+        ("broker.accounts[account]", "The instrument list of each of several accounts", _LISTS_OF_EACH),
         ("health", "Health", _HEALTH),
         ("journal", "The journal", _JOURNAL),
         ("process", "The process", _PROCESS),
