@@ -228,6 +228,7 @@ class _Party:
             each.broker.heal()
             each.log_in()
         self._say("all faults are healed")
+        await asyncio.sleep(1)  # a socket that was killed just now looks well until the news has arrived
         hold = max(member.steadiness.hold for member in self._router._members)
         bound = RECOVERY_SECONDS + hold + HOME_SECONDS
         if not await self._soon(lambda: self._scene.live() and self._all_home(), bound):
