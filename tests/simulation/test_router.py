@@ -313,9 +313,7 @@ async def test_an_account_that_flaps_does_not_make_symbols_flap() -> None:
 
 
 @played
-async def test_no_trade_of_two_accounts_is_older_than_the_last_though_the_ticks_have_no_time_of_the_exchange() -> (
-    None
-):
+async def test_no_trade_of_two_accounts_is_older_than_the_last_though_ticks_have_no_time() -> None:
     random = Random(3)
     late = account("late", random, 6, places=6, connections=1, lag_ms=1500)
     good = account("good", random, 6, places=6, connections=1)
