@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test together lint style types format soak fuzz orders demo bench-fanout bench-watching bench-chain bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak fuzz orders accounts demo bench-fanout bench-watching bench-chain bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ fuzz: $(VENV)/.test ## 50,000 mutated frames at both listeners and from the brok
 
 orders: $(VENV)/.test ## 10,000 orders through a gateway to a server that breaks off after it has accepted
 	BROKERPOOL_TEST_ORDERS=10000 $(BIN)/pytest -s tests/faults/test_passed_orders.py $(ARGS)
+
+accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symbols at home there; another one has room for half
+	BROKERPOOL_TEST_ACCOUNT_TICKS=20000 $(BIN)/pytest -s tests/faults/test_two_accounts.py $(ARGS)
 
 demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself
 	$(BIN)/brokerpool demo $(ARGS)

@@ -8,6 +8,7 @@ import json
 import signal
 import sqlite3
 import time
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import aiohttp
 import pytest
 import yaml
 
+from brokerpool.brokers.login import Credentials
+from brokerpool.settings import DatabaseSettings
+from brokerpool.store.store import Store
 from tests import processes
 from tests.faults.observer import observing
 from tests.faults.prometheus import HOW_TO_GET_IT, MISSING, WINDOW, Prometheus, in_a_hurry, prometheus
@@ -29,6 +33,9 @@ DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "brokerpool.json").read_te
 SYMBOLS, WATCHED, PER_CONNECTION = 90, 60, 30
 #: Fires for a certificate that ends soon, and this gateway has none: see test_access.
 NEEDS_TLS = "BrokerpoolCertificateEnds"
+#: For a gateway with more than one account.
+OF_SEVERAL = {"BrokerpoolAccountOut", "BrokerpoolLoginEnds"}
+SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 #: Longer than the lag that is told, and than a scrape may take.
 STOPPED_SECONDS = 1.0
 
@@ -38,14 +45,16 @@ pytestmark = pytest.mark.skipif(MISSING, reason=HOW_TO_GET_IT)
 class Drill:
     """The parties, and which alerts have fired so far."""
 
-    def __init__(self, folder: Path, broker: Running, gateway: Running, watcher: Prometheus) -> None:
+    def __init__(
+        self, folder: Path, broker: Running, gateway: Running, watcher: Prometheus, key: str
+    ) -> None:
         self.folder = folder
         self.gateway = gateway
         self.control = broker.said["control_url"]
         self.ws_url = broker.said["ws_url"]
         self.api_key = broker.said["api_key"]
         self.token = broker.said["access_token"]
-        self.key = processes.api_key(folder)
+        self.key = key
         self.rows = [*processes.listed(broker).values()]
         self.fired: set[str] = set()
         self._watcher = watcher
@@ -201,7 +210,7 @@ def test_each_alert_fires_under_its_fault_and_clears_and_each_panel_has_data(tmp
         processes.gateway(tmp_path, **settings) as gateway,
         prometheus(tmp_path, gateway.said["http_url"].removeprefix("http://"), in_a_hurry(RULES)) as watcher,
     ):
-        drill = Drill(tmp_path, broker, gateway, watcher)
+        drill = Drill(tmp_path, broker, gateway, watcher, processes.api_key(tmp_path))
         tokens = list(processes.listed(broker))
 
         async def main() -> None:
@@ -237,4 +246,56 @@ def test_each_alert_fires_under_its_fault_and_clears_and_each_panel_has_data(tmp
 
         asyncio.run(main())
         rules = [rule["alert"] for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
-        assert drill.fired == set(rules) - {NEEDS_TLS}
+        assert drill.fired == set(rules) - {NEEDS_TLS} - OF_SEVERAL
+
+
+def test_of_several_accounts_one_that_is_out_and_a_login_that_ends_fire_and_clear(tmp_path: Path) -> None:
+    simulate = (
+        "simulate",
+        "--broker",
+        "zerodha",
+        "--symbols",
+        "20",
+        "--rate",
+        "200",
+        "--write-config",
+        "two.toml",
+    )
+    settings = {
+        "WEBSOCKET_PORT": "0",
+        "BROKERPOOL_HTTP_PORT": "0",
+        "BROKERPOOL_FAILOVER_SECONDS": "1",
+        "BROKERPOOL_SECRET_KEY": SECRET_KEY,
+    }
+    with (
+        processes.command(*simulate, folder=tmp_path) as first,
+        processes.command(*simulate, folder=tmp_path) as second,
+        processes.command("serve", "--config", "two.toml", folder=tmp_path, **settings) as gateway,
+        prometheus(tmp_path, gateway.said["http_url"].removeprefix("http://"), in_a_hurry(RULES)) as watcher,
+    ):
+        key = tomllib.loads((tmp_path / "two.toml").read_text())["BROKERPOOL_API_KEY"]
+        drill = Drill(tmp_path, first, gateway, watcher, key)
+        token = second.said["access_token"]
+
+        async def main() -> None:
+            async with observing(gateway.said["ws_url"], key, [drill.rows]) as (client,):
+                await until(lambda: len(client.last) == len(drill.rows), seconds=20)
+                await drill.clear()
+                drill.fired.clear()
+                await drill.throw(down=True)
+                await a_login_is_stored(tmp_path, "zerodha-2", Credentials(token, time.time() + 600))
+                await drill.fire("BrokerpoolAccountOut", "BrokerpoolLoginEnds")
+                await drill.throw(down=False)
+                await a_login_is_stored(tmp_path, "zerodha-2", Credentials(token, time.time() + 86_400))
+                await drill.clear(seconds=60)
+
+        asyncio.run(main())
+        assert drill.fired >= OF_SEVERAL
+        assert "BrokerpoolLoginRefused" not in drill.fired
+
+
+async def a_login_is_stored(folder: Path, account: str, login: Credentials) -> None:
+    """Keep a login where the gateway finds it, as `brokerpool login` does with one that tells its end."""
+    database = {"DATABASE_URL": f"sqlite:///{folder / 'brokerpool.db'}", "BROKERPOOL_SECRET_KEY": SECRET_KEY}
+    async with Store.of(DatabaseSettings.load(environ=database)) as store:
+        await store.save_login(account, login)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -320,7 +321,28 @@ async def test_an_account_that_flaps_does_not_make_symbols_flap() -> None:
 
 
 @played
-async def test_no_trade_of_two_accounts_is_older_than_the_last_also_without_a_time_of_the_exchange() -> None:
+async def test_what_went_out_together_leaves_by_priority_however_long_a_look_at_it_all_takes() -> None:
+    random = Random(5)
+    first = account("first", random, 300, places=300, connections=1)
+    second = account("second", random, 300, places=150, connections=1)
+    async with over([first, second]) as scene:
+        router, every, loop = scene.router, scene.instruments, asyncio.get_running_loop()
+        cheap, dear = every[:150], every[150:]
+        router.subscribe(cheap, Mode.LTP)
+        router.subscribe(dear, Mode.LTP, priority=5)
+        await scene.until(lambda: len(scene.at(0)) == len(every), 10)
+        # A look takes a share in each turn; here the clock goes on between them.
+        looked = itertools.count()
+        router._moves._monotonic = lambda: loop.time() + min(next(looked), 3) / 5
+        scene[0].die()
+        await scene.until(lambda: scene[1].pool.demand.instruments(), 15)
+        asked = set(scene[1].pool.demand.instruments())
+        assert asked <= set(dear)
+        await scene.until(lambda: scene.at(1) == set(dear), 15)
+
+
+@played
+async def test_no_trade_of_two_accounts_is_older_than_the_last_though_ticks_have_no_time() -> None:
     random = Random(3)
     late = account("late", random, 6, places=6, connections=1, lag_ms=1500)
     good = account("good", random, 6, places=6, connections=1)

@@ -22,7 +22,8 @@ class RouterDelivery:
 
     Which account that is changes with a tick: of its home, once that is back for good; of any other that
     carries it, while nothing else delivers. The first tick of the new one is never older than the last one
-    of the other, as far as its time tells. Ticks of symbols that one account alone carries are not looked at.
+    of the other, nor the same, as far as its volume or its time tells. Ticks of symbols that one account
+    alone carries are not looked at.
     """
 
     def __init__(

@@ -1,0 +1,204 @@
+"""Two simulated brokers at one exchange, and clients of a gateway that see which trades reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.simulator.broker import SimulatedBroker
+from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.installed_fronts import front
+from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
+from brokerpool.simulator.run import write_account
+from tests.faults.observer import Observer
+from tests.gateway_client import masked, raw_client
+from tests.rehearsal import no_task_dies
+
+#: How the accounts' settings are called.
+FILE = "two.toml"
+
+
+class Shape(NamedTuple):
+    """What an account may have."""
+
+    connections: int
+    symbols_each: int
+
+
+def shapes(second: str, each: int) -> tuple[Shape, Shape]:
+    """Return room for 3 and for 2 times `each`; OpenAlgo is given one connection."""
+    return Shape(3, each), Shape(1, 2 * each) if second == "openalgo" else Shape(2, each)
+
+
+class Twins:
+    """Both brokers, whose clients see the same trades; which these were is kept."""
+
+    def __init__(
+        self, brokers: tuple[SimulatedBroker, SimulatedBroker], limits: tuple[Shape, Shape], rate: float
+    ) -> None:
+        """The exchange has `rate` trades a second."""
+        self.brokers = brokers
+        self.shapes = limits
+        self.rate = rate
+        #: By how many trades the first broker is behind.
+        self.lag = 0
+        #: By symbol, the day's volume after each trade: it rises with each, so it numbers them.
+        self.trades: dict[str, list[int]] = defaultdict(list)
+        market, names = brokers[1].market, {row.token: row.tradingsymbol for row in brokers[1].listings}
+        advance = market.advance
+
+        def noted(ticks: int) -> Iterator[Quote]:
+            for quote in advance(ticks):
+                self.trades[names[quote.token]].append(quote.volume)
+                yield quote
+
+        market.advance = noted  # type: ignore[method-assign]
+
+    @property
+    def symbols(self) -> list[str]:
+        """The shares, which both brokers call by the same names."""
+        return [row.tradingsymbol for row in self.brokers[0].listings if row.kind == "EQ"]
+
+    @property
+    def round_seconds(self) -> float:
+        """How long it takes until each symbol has traded once."""
+        return len(self.brokers[0].listings) / self.rate
+
+    async def trade(self) -> None:
+        """Keep the rate until cancelled."""
+        metronome = Metronome(self.rate)
+        metronome.start(time.monotonic())
+        first, second = self.brokers
+        behind = 0
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            ticks = metronome.due(time.monotonic())
+            await second.step(ticks)
+            behind += ticks
+            late = max(0, behind - self.lag)
+            behind -= late
+            await first.step(late)
+
+    def keeps_its_limits(self, account: int) -> None:
+        """Fail when an account was ever asked for more than it may have."""
+        broker, seen = self.brokers[account], self.brokers[account].stats()
+        limits = FeedLimits.load(f"brokerpool.brokers.{broker.name}")
+        assert seen["violations"] == {"tokens": 0, "sockets": 0}, seen
+        assert seen["peak_sockets"] <= self.shapes[account].connections
+        assert seen["peak_tokens_per_socket"] <= self.shapes[account].symbols_each
+        assert seen["largest_batch"] <= limits.batch_size
+        assert seen["malformed_requests"] == 0
+        assert seen["too_fast"] == {}
+        _within([at for at, _ in seen["dial_log"]], limits.dials)
+        # They may come closer together than they left.
+        within_a_second = [w.most * math.ceil(1.05 / w.seconds) for w in limits.control_messages]
+        assert seen["peak_control_messages_per_second"] <= min(within_a_second, default=math.inf)
+
+
+def _within(times: Sequence[float], windows: Sequence[RateWindow]) -> None:
+    for window in windows:
+        for at in times:
+            assert sum(at <= other < at + 0.95 * window.seconds for other in times) <= window.most, times
+
+
+@asynccontextmanager
+async def twins(folder: Path, second: str, *, each: int, symbols: int, rate: float) -> AsyncIterator[Twins]:
+    """Run a simulated Zerodha and, of the same exchange, a second broker; they are in the folder's FILE."""
+    limits = shapes(second, each)
+    one, other = (
+        front(name)(
+            symbols=symbols, rate=0, seed=15, max_sockets=shape.connections, max_tokens=shape.symbols_each
+        )
+        for name, shape in zip(("zerodha", second), limits, strict=True)
+    )
+    async with no_task_dies(), one, other:
+        for broker, shape in zip((one, other), limits, strict=True):
+            write_account(folder / FILE, broker)
+            with (folder / FILE).open("a") as file:
+                file.write(f"max_symbols_per_websocket = {shape.symbols_each}\n")
+                file.write(f"max_websocket_connections = {shape.connections}\n")
+        pair = Twins((one, other), limits, rate)
+        trading = asyncio.create_task(pair.trade())
+        try:
+            yield pair
+        finally:
+            trading.cancel()
+            await asyncio.gather(trading, return_exceptions=True)
+
+
+class _Data(msgspec.Struct):
+    volume: int = 0
+
+
+class _Frame(msgspec.Struct):
+    type: str
+    symbol: str = ""
+    broker: str = ""
+    snapshot: bool = False
+    data: _Data = msgspec.field(default_factory=_Data)
+
+
+_read = msgspec.json.Decoder(_Frame).decode
+
+
+class Seen(NamedTuple):
+    """A trade that reached a client: the day's volume, whose frame it was, and the monotonic time."""
+
+    volume: int
+    broker: str
+    at: float
+
+
+class Trader(Observer):
+    """A client that keeps every trade of its symbols, in the order of its frames."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        super().__init__(writer)
+        self._line = writer
+        self.seen: dict[str, list[Seen]] = defaultdict(list)
+
+    def take(self, payload: bytes) -> None:
+        """Note one frame; last values that are marked as such are no trades."""
+        if not payload.startswith(b'{"type":"market_data"'):
+            self.news.append(json.loads(payload))
+            return
+        frame = _read(payload)
+        if not frame.snapshot:
+            self.seen[frame.symbol].append(Seen(frame.data.volume, frame.broker, time.monotonic()))
+
+    async def subscribe(self, symbols: Sequence[str], priority: int = 0) -> dict[str, Any]:
+        """Ask for them in Quote mode and return the reply."""
+        number = f"request-{len(self.news)}"
+        rows = [{"symbol": symbol, "exchange": "NSE"} for symbol in symbols]
+        wanted = {"symbols": rows, "mode": 2, "priority": priority, "request_id": number}
+        self._line.write(masked(json.dumps({"action": "subscribe", **wanted}).encode()))
+        async with asyncio.timeout(30):
+            while True:
+                for said in self.news:
+                    if said.get("request_id") == number:
+                        return said
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def trader(ws_url: str, key: str) -> AsyncIterator[Trader]:
+    """Connect one."""
+    reader, writer = await raw_client(ws_url, [], key)
+    client = Trader(writer)
+    listening = asyncio.create_task(client.listen(reader))
+    try:
+        yield client
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        writer.close()
