@@ -17,7 +17,7 @@ import msgspec
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.installed_fronts import front
+from brokerpool.simulator.registry import front
 from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
 from brokerpool.simulator.run import write_account
 from tests.faults.observer import Observer
