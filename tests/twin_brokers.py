@@ -17,8 +17,8 @@ import msgspec
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.registry import front
 from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
+from brokerpool.simulator.registry import front
 from brokerpool.simulator.run import write_account
 from tests.faults.observer import Observer
 from tests.gateway_client import masked, raw_client
