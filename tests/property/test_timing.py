@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.pacing import Allowance, Pacer
+from brokerpool.feed.pacing import Allowance, Pacer, ReservingPacer
 from brokerpool.testing.scripted_feed import LIMITS
 
 windows = st.lists(
@@ -106,7 +106,42 @@ def test_the_delay_after_some_more_is_what_they_would_make_it(
 
 def test_a_ping_that_would_keep_a_sign_of_life_from_leaving_in_time_is_not_sent() -> None:
     limits = replace(LIMITS, pings_counted=True, control_messages=(RateWindow(2, 1.0),), account_messages=())
-    allowance = Allowance(limits, Pacer())
+    allowance = Allowance(limits, ReservingPacer())
     assert allowance.may_ping(10.0, next_due=11.0), "after the ping and an answer it can leave at 11.0"
     assert not allowance.may_ping(10.0, next_due=10.9)
-    assert Allowance(replace(limits, pings_counted=False), Pacer()).may_ping(10.0, next_due=10.9)
+    assert Allowance(replace(limits, pings_counted=False), ReservingPacer()).may_ping(10.0, next_due=10.9)
+
+
+@given(
+    window=st.builds(RateWindow, st.integers(2, 12), st.sampled_from([0.5, 1.0])),
+    begun=st.lists(st.floats(0, 2), min_size=1, max_size=6),
+    pauses=st.lists(st.sampled_from([0.0, 0.01, 0.1, 0.5]), min_size=1, max_size=80),
+)
+def test_whatever_else_leaves_signs_of_life_leave_in_time_and_others_have_half_of_the_window(
+    window: RateWindow, begun: list[float], pauses: list[float]
+) -> None:
+    pacer, period = ReservingPacer([window]), 2.0
+    due: dict[int, float] = {}
+
+    def beats(socket: int, at: float) -> None:
+        due[socket] = at + 0.75 * period
+        pacer.owes(socket, at + 0.9 * period)
+
+    for socket, at in enumerate(sorted(begun)[: window.most // 2]):
+        beats(socket, at - 0.75 * period)
+    now = 0.0
+    for pause in pauses:
+        asked = now = now + pause
+        while True:
+            socket, at = min(due.items(), key=lambda item: item[1])
+            free = now + pacer.delay_of_others(now)
+            if max(now, at) > free:
+                break
+            left = max(now, at) + pacer.delay(max(now, at))
+            assert left <= max(asked, at) + 0.15 * period
+            pacer.spend(left)
+            beats(socket, left)
+            now = left
+        now = free
+        pacer.spend(now)
+        assert now - asked <= 2 * window.seconds

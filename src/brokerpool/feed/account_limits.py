@@ -12,7 +12,7 @@ from brokerpool.brokers.login import Login
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, DialPermit
 from brokerpool.feed.login_renewal import Renewal
-from brokerpool.feed.pacing import Pacer
+from brokerpool.feed.pacing import ReservingPacer
 from brokerpool.user_callbacks import Fence
 
 
@@ -33,7 +33,7 @@ class AccountLimits:
         #: Around what the account's adapter and listeners do, and the tasks of its sockets.
         self.fence = Fence(name, lambda reason: journal.note(Event.FAULT, reason=reason))
         #: Control messages over all sockets.
-        self.messages = Pacer(limits.account_messages)
+        self.messages = ReservingPacer(limits.account_messages)
         #: Held by the socket whose message is the next: first come, first served.
         self.line = asyncio.Lock()
         self.budget = DialBudget(limits.dials, max_sockets, random)

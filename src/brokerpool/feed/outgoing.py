@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import ControlBatch, Wire
-from brokerpool.feed.pacing import Allowance, Pacer
+from brokerpool.feed.pacing import Allowance, ReservingPacer
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument
 from brokerpool.transport import Link
@@ -21,9 +20,7 @@ from brokerpool.user_callbacks import Fence
 _MOST_ANSWERS = 100
 #: The share of its period after which a sign of life leaves: what is left is for its turn and its way.
 _BEAT_SHARE = 0.75
-#: The same when other messages wait, which would take the turns that it may need.
-_BUSY_SHARE = 0.5
-#: The share of its period by which a sign of life must be able to leave after a ping.
+#: The share of its period by which it must be able to leave whatever else does.
 _LATEST_SHARE = 0.9
 
 
@@ -33,7 +30,7 @@ class Outgoing:
     def __init__(
         self,
         limits: FeedLimits,
-        account: Pacer,
+        account: ReservingPacer,
         line: asyncio.Lock,
         subscriptions: Subscriptions,
         fence: Fence,
@@ -51,22 +48,29 @@ class Outgoing:
         self._wire: Wire  # a new one for each socket
         self._allowance = Allowance(limits, account)
         self._answers: deque[str | bytes] = deque(maxlen=_MOST_ANSWERS)
-        #: When the last sign of life left, or the socket was dialled.
-        self._beat_at = 0.0
+        #: When the next sign of life is to leave: never where the broker wants none, and not in a greeting.
+        self._beat_due = math.inf
+        #: How much later it may leave after a ping.
+        self._spare = (_LATEST_SHARE - _BEAT_SHARE) * limits.heartbeat_seconds
+        self._dialled_at = 0.0
         self._news = asyncio.Event()
         self._over = False
 
     def begin(self, wire: Wire) -> None:
         """Write with the wire of a new socket from now on."""
         self._wire = wire
+        self._allowance.owes_no_more()
         self._allowance = Allowance(self._limits, self._account)
         self._answers.clear()
-        self._beat_at = self._monotonic()
+        self._beat_due = math.inf
+        self._dialled_at = self._monotonic()
         self._over = False
 
     def end(self) -> None:
         """Write no more: the socket is gone."""
         self._over = True
+        self._beat_due = math.inf
+        self._allowance.owes_no_more()
         self._news.set()
 
     def changed(self) -> None:
@@ -84,8 +88,7 @@ class Outgoing:
     def ping(self, link: Link) -> bool:
         """Ask for a sign of life, unless that would be a message too many; tell whether it was asked."""
         now = self._monotonic()
-        period = self._limits.heartbeat_seconds
-        if not self._allowance.may_ping(now, self._beat_at + _LATEST_SHARE * period if period else math.inf):
+        if not self._allowance.may_ping(now, self._beat_due + self._spare):
             return False
         link.ping()
         self._allowance.spend_control_frame(now)
@@ -100,8 +103,7 @@ class Outgoing:
     async def greet(self, link: Link, hello: Sequence[str | bytes]) -> None:
         """Send what the broker wants to hear first."""
         for message in hello:
-            await self._turn()
-            self._put(link, message)
+            await self._send(link, message)
 
     async def write(
         self,
@@ -112,8 +114,10 @@ class Outgoing:
         """Send what the broker must be told, in batches, until `end`.
 
         With each of them some ticks are `expected`, and some `interrupted` for a while to make room. Between
-        two batches one answer leaves, so that neither can keep the other from its turn.
+        two batches one answer leaves, so that neither can keep the other from its turn; signs of life leave
+        when they are due, whatever waits.
         """
+        self._beaten(self._dialled_at)
         while not self._over:
             self._news.clear()
             if self._answers:
@@ -129,36 +133,43 @@ class Outgoing:
                         return
                 await asyncio.sleep(0)  # where the broker sets no pace, ticks pass between two batches still
             elif not self._answers:
-                await self._wait()
-                if beat := self._beat():
-                    await self._send(link, beat)
-
-    async def _wait(self) -> None:
-        """Return when there is something to say: news, or a sign of life."""
-        period = self._limits.heartbeat_seconds
-        due = self._beat_at + _BEAT_SHARE * period if period else None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(due):
-                await self._news.wait()
-
-    def _beat(self, share: float = _BEAT_SHARE) -> str | bytes:
-        """Return the sign of life if this share of its period is over, else nothing."""
-        nothing: str | bytes = ""
-        now, period = self._monotonic(), self._limits.heartbeat_seconds
-        if not period or now < self._beat_at + share * period:
-            return nothing
-        self._beat_at = now
-        return self._fence.call(self._wire.heartbeat, otherwise=nothing)
+                await self._beside_beats(link, self._news.wait)
 
     async def _send(self, link: Link, message: str | bytes, told: Callable[[], None] | None = None) -> None:
-        """Let a message leave when its turn comes, and before it a sign of life that has become due."""
-        await self._turn()
-        if beat := self._beat(_BUSY_SHARE):
-            self._put(link, beat)
-            await self._turn()
+        """Let a message leave when its turn comes."""
+        await self._beside_beats(link, self._turn)
         if told is not None and not self._over:
             told()
         self._put(link, message)
+
+    async def _beside_beats(self, link: Link, wait: Callable[[], Awaitable[object]]) -> None:
+        """Wait for something; signs of life that become due meanwhile leave."""
+        while True:
+            if self._monotonic() >= self._beat_due:
+                await self._beat(link)
+            try:
+                async with asyncio.timeout_at(self._beat_due if self._beat_due < math.inf else None):
+                    await wait()
+                    return
+            except TimeoutError:
+                continue
+
+    async def _beat(self, link: Link) -> None:
+        """Let a sign of life leave: it stands in no line, for the others leave room for it."""
+        nothing: str | bytes = ""
+        beat = self._fence.call(self._wire.heartbeat, otherwise=nothing)
+        if beat:
+            await self._until_free(self._allowance.delay_of_beat)
+            self._allowance.spend(self._monotonic())
+            self._put(link, beat)
+        self._beaten(self._monotonic())
+
+    def _beaten(self, at: float) -> None:
+        """Have the next sign of life leave in time, the last one having left then."""
+        period = self._limits.heartbeat_seconds
+        if period and not self._over:
+            self._beat_due = at + _BEAT_SHARE * period
+            self._allowance.owes(at + _LATEST_SHARE * period)
 
     def _told(
         self,

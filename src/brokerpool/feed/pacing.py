@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 
+#: Rounding must not turn into a wake-up that finds the window 1e-17 short.
+_HAIR = 1e-9
+
 
 class Pacer:
     """Keeps to several windows at once; with none it lets everything pass."""
@@ -31,30 +34,77 @@ class Pacer:
                 delay = max(delay, seconds)
             elif len(self._left_at) >= most - more:
                 delay = max(delay, self._left_at[more - most] + seconds - now)
-        # A hair of rounding must not turn into a wake-up that finds the window 1e-17 short.
-        return delay if delay > 1e-9 else 0.0
+        return delay if delay > _HAIR else 0.0
 
     def spend(self, now: float) -> None:
         """Count one that leaves at `now`."""
         self._left_at.append(now)
 
 
+class ReservingPacer(Pacer):
+    """The same, with room kept for the signs of life that sockets owe.
+
+    Other messages leave one place of each window free for every socket whose sign of life has to leave while
+    they count in it, though half of the window at most: the messages of two sockets that open at once would
+    otherwise take the turn that a third one needs.
+    """
+
+    def __init__(self, windows: Iterable[RateWindow] = ()) -> None:
+        super().__init__(windows)
+        #: Socket -> by when its next sign of life has to leave.
+        self._owed: dict[object, float] = {}
+
+    def owes(self, socket: object, by: float) -> None:
+        """Keep room for the next sign of life of this socket, which has to leave by that time."""
+        self._owed[socket] = by
+
+    def owes_no_more(self, socket: object) -> None:
+        """Forget a socket that is gone; one that owes nothing is ignored."""
+        self._owed.pop(socket, None)
+
+    def delay_of_others(self, now: float) -> float:
+        """Return the seconds until a message that is no sign of life may leave; 0 means now."""
+        if not self._owed:
+            return self.delay(now)
+        delay = 0.0
+        for most, seconds in self._windows:
+            owing = sum(by < now + seconds for by in self._owed.values())
+            free = most - min(owing, most // 2)
+            if len(self._left_at) >= free:
+                delay = max(delay, self._left_at[-free] + seconds - now)
+        return delay if delay > _HAIR else 0.0
+
+
 class Allowance:
     """What one socket may send: as much as its own windows and those of its account allow together."""
 
-    def __init__(self, limits: FeedLimits, account: Pacer) -> None:
+    def __init__(self, limits: FeedLimits, account: ReservingPacer) -> None:
         """`account` is shared with the other sockets of the account; the socket's own windows begin empty."""
-        self._own = Pacer(limits.control_messages)
+        self._own = ReservingPacer(limits.control_messages)
         self._account = account
         self._pings_counted = limits.pings_counted
 
+    def owes(self, by: float) -> None:
+        """Keep room for the socket's next sign of life, which has to leave by that time."""
+        self._own.owes(self, by)
+        self._account.owes(self, by)
+
+    def owes_no_more(self) -> None:
+        """Note that the socket is gone."""
+        self._own.owes_no_more(self)
+        self._account.owes_no_more(self)
+
     def delay(self, now: float) -> float:
         """Return the seconds until one more message may leave; 0 means now."""
-        return max(self._own.delay(now), self._account.delay(now))
+        return max(self._own.delay_of_others(now), self._account.delay_of_others(now))
 
     def own_delay(self, now: float) -> float:
         """Return the seconds until the socket's own windows let one more message pass; 0 means now."""
-        return self._own.delay(now)
+        return self._own.delay_of_others(now)
+
+    def delay_of_beat(self, now: float) -> float:
+        """Return the seconds until a sign of life may leave, for which others leave room; 0 means now."""
+        return max(self._own.delay(now), self._account.delay(now))
 
     def spend(self, now: float) -> None:
         """Count a message that leaves at `now`."""
