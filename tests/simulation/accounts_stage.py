@@ -18,7 +18,7 @@ from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import TokenBook
 from brokerpool.testing.scripted_broker import ScriptedBroker
-from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedFeed
+from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedFeed, ScriptedWire
 from brokerpool.testing.virtual_loop import VirtualLoop
 from brokerpool.testing.wire_dialect import Quote
 
@@ -32,6 +32,18 @@ class _Late(ScriptedDialect):
 
     def ticks(self, quotes: Sequence[Quote], at_ms: int) -> list[bytes]:
         return super().ticks(quotes, at_ms - self._lag_ms)
+
+
+class _Wire(ScriptedWire):
+    """The exchange's time is the volume: it rises with each trade, and is the same at another broker."""
+
+    def volume(self, number: int, at_ms: int) -> int:
+        return at_ms
+
+
+class _Feed(ScriptedFeed):
+    def wire(self) -> ScriptedWire:
+        return _Wire(beats=self.limits.heartbeat_seconds > 0)
 
 
 @dataclass(slots=True)
@@ -109,7 +121,7 @@ def account(
     assert isinstance(loop, VirtualLoop)
     limits: dict[str, Any] = {"symbols_per_connection": places, "max_connections": connections}
     limits["modes"] = modes
-    feed = ScriptedFeed(symbols, random=random, **limits)
+    feed = _Feed(symbols, random=random, **limits)
     feed.name = f"broker-{name}"
     first = 1000 * (1 + sum(name.encode()))
     feed.book = TokenBook((i, first + n) for n, i in enumerate(feed.instruments) if listed(i))

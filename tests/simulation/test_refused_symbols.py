@@ -212,3 +212,20 @@ def test_a_failover_ends_though_a_symbol_of_it_is_refused_at_the_host_and_at_hom
         assert sum(hosted) == 0
 
     play(scenario, symbols=8, per_connection=6, connections=2, placement="least-loaded")
+
+
+def test_a_symbol_that_its_new_connection_does_not_get_is_told_as_a_gap_once_the_old_one_lets_go() -> None:
+    async def scenario(scene: Stage) -> None:
+        symbol = scene.feed.instruments[0]
+        scene.pool.subscribe(scene.feed.instruments)
+        await scene.until(scene.all_live, 10)
+        scene.broker.refused[1] = Mode.LTP
+        scene.broker._every[1] = 10_000  # one that ticks stays where it ticks
+        scene.pool.rotate("scripted-1")
+        await scene.until(lambda: scene.pool.state(symbol) is SymbolState.REFUSED, 30)
+        await scene.until(lambda: len(scene.broker.sockets) == 1, 10)
+        gap = scene.pool.gap(symbol)
+        assert gap is not None
+        assert gap.reason == "scripted-2 does not get it"
+
+    play(scenario, per_connection=10)

@@ -33,7 +33,7 @@ class AccountLimits:
         #: Around what the account's adapter and listeners do, and the tasks of its sockets.
         self.fence = Fence(name, lambda reason: journal.note(Event.FAULT, reason=reason))
         #: Control messages over all sockets.
-        self.messages = ReservingPacer(limits.account_messages)
+        self.messages = ReservingPacer(limits.account_messages, pings_counted=limits.pings_counted)
         #: Held by the socket whose message is the next: first come, first served.
         self.line = asyncio.Lock()
         self.budget = DialBudget(limits.dials, max_sockets, random)

@@ -323,6 +323,7 @@ class Moves:
                 self._failover.make_home(instrument)
                 own.drop(self._tokens[instrument])
                 self.note(instrument)
+                self._tell_refused(instrument, host, own)
                 self._observer.carriers_changed(instrument)
         elif (
             now - own.opened_at >= PROVEN_SECONDS
@@ -331,7 +332,13 @@ class Moves:
         ):
             self._end_stay(instrument)
             self.note(instrument)
+            self._tell_refused(instrument, own, host)
             home_again[home] += 1
+
+    def _tell_refused(self, instrument: Instrument, new: Connection, old: Connection) -> None:
+        """Tell that a symbol's data ends where it is let go of, for it was refused where it went."""
+        if new.symbol_state(self._tokens[instrument]) is SymbolState.REFUSED:
+            self._observer.symbols_lost([instrument], f"{new.name} does not get it", old)
 
     def _settled(self, connection: Connection, instrument: Instrument) -> bool:
         """Tell whether a symbol is as well off on a connection as it will be, so that another may let go."""

@@ -46,11 +46,13 @@ class ReservingPacer(Pacer):
 
     Other messages leave one place of each window free for every socket whose sign of life has to leave while
     they count in it, though half of the window at most: the messages of two sockets that open at once would
-    otherwise take the turn that a third one needs.
+    otherwise take the turn that a third one needs. Where answers to pings count, each of these sockets may
+    have to give one as well.
     """
 
-    def __init__(self, windows: Iterable[RateWindow] = ()) -> None:
+    def __init__(self, windows: Iterable[RateWindow] = (), *, pings_counted: bool = False) -> None:
         super().__init__(windows)
+        self._pings_counted = pings_counted
         #: Socket -> by when its next sign of life has to leave.
         self._owed: dict[object, float] = {}
 
@@ -69,6 +71,8 @@ class ReservingPacer(Pacer):
         delay = 0.0
         for most, seconds in self._windows:
             owing = sum(by < now + seconds for by in self._owed.values())
+            if self._pings_counted:
+                owing += len(self._owed)
             free = most - min(owing, most // 2)
             if len(self._left_at) >= free:
                 delay = max(delay, self._left_at[-free] + seconds - now)
@@ -80,7 +84,7 @@ class Allowance:
 
     def __init__(self, limits: FeedLimits, account: ReservingPacer) -> None:
         """`account` is shared with the other sockets of the account; the socket's own windows begin empty."""
-        self._own = ReservingPacer(limits.control_messages)
+        self._own = ReservingPacer(limits.control_messages, pings_counted=limits.pings_counted)
         self._account = account
         self._pings_counted = limits.pings_counted
 

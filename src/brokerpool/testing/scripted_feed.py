@@ -93,7 +93,6 @@ class ScriptedWire(Wire):
             self.skipped["malformed"] += payload != HEARTBEAT
             return []
         ticks: list[Tick] = []
-        # The exchange's time is the volume: it rises with each trade, and is the same at another broker.
         for token, mode, number, at_ms in _PACKET.iter_unpack(payload):
             instrument = routes.get(token)
             if instrument is None:
@@ -101,10 +100,16 @@ class ScriptedWire(Wire):
             elif mode == Mode.LTP:
                 ticks.append(Tick(instrument, float(number), received_ms))
             elif mode == Mode.QUOTE:
-                ticks.append(QuoteTick(instrument, float(number), received_ms, volume=at_ms))
+                ticks.append(
+                    QuoteTick(instrument, float(number), received_ms, volume=self.volume(number, at_ms))
+                )
             else:
-                ticks.append(DepthTick(instrument, float(number), at_ms, volume=at_ms))
+                ticks.append(DepthTick(instrument, float(number), at_ms, volume=self.volume(number, at_ms)))
         return ticks
+
+    def volume(self, number: int, at_ms: int) -> int:
+        """Return the day's volume that a packet with this running number and time stands for."""
+        return number
 
     def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
         """Classify one text message."""
