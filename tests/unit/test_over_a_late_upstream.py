@@ -52,9 +52,11 @@ _MODULES = (
     test_rest_browsers,
     test_rest_endpoints,
 )
-#: Those that start the gateway as a process of its own, or in which nobody subscribes for half a minute; and
-#: one that measures turns of the loop, of which the stand-in's own work would be a part.
+#: Those that start the gateway as a process of its own, or in which nobody subscribes for half a minute; one
+#: that measures turns of the loop, of which the stand-in's own work would be a part; and one of several
+#: accounts, which are no pool.
 _ELSEWHERE = {
+    "test_of_several_accounts_each_number_of_each_is_described_and_in_the_metrics_under_its_name",
     "test_lists_of_any_length_hold_the_loop_for_a_bounded_time",
     "test_the_product_runs_on_stored_keys_and_logins_alone_and_a_new_login_needs_no_restart",
     "test_thousands_of_wrong_keys_slow_no_right_one_and_end_in_a_lock_out_of_their_address",
