@@ -20,6 +20,8 @@ from brokerpool.user_callbacks import Fence
 _MOST_ANSWERS = 100
 #: The share of its period after which a sign of life leaves: what is left is for its turn and its way.
 _BEAT_SHARE = 0.75
+#: The same when another message of its socket leaves, which may take the turn that it needs.
+_BUSY_SHARE = 0.5
 #: The share of its period by which it must be able to leave whatever else does.
 _LATEST_SHARE = 0.9
 
@@ -50,6 +52,8 @@ class Outgoing:
         self._answers: deque[str | bytes] = deque(maxlen=_MOST_ANSWERS)
         #: When the next sign of life is to leave: never where the broker wants none, and not in a greeting.
         self._beat_due = math.inf
+        #: How much earlier it leaves before another message.
+        self._early = (_BEAT_SHARE - _BUSY_SHARE) * limits.heartbeat_seconds
         #: How much later it may leave after a ping.
         self._spare = (_LATEST_SHARE - _BEAT_SHARE) * limits.heartbeat_seconds
         self._dialled_at = 0.0
@@ -136,7 +140,9 @@ class Outgoing:
                 await self._beside_beats(link, self._news.wait)
 
     async def _send(self, link: Link, message: str | bytes, told: Callable[[], None] | None = None) -> None:
-        """Let a message leave when its turn comes."""
+        """Let a message leave when its turn comes, and before it a sign of life that is due soon."""
+        if self._monotonic() >= self._beat_due - self._early:
+            await self._beat(link)
         await self._beside_beats(link, self._turn)
         if told is not None and not self._over:
             told()
