@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -47,6 +47,8 @@ class Work:
     """What was measured, known at the end of its block."""
 
     seconds = 0.0
+    #: Where it is a loop's: the seconds of each turn.
+    turns: Sequence[float] = ()
 
 
 @contextmanager
@@ -68,13 +70,12 @@ async def turns() -> AsyncIterator[Work]:
     """Measure the longest turn of the running loop in the block, as `work` does; waiting costs nothing."""
     loop: Any = asyncio.get_running_loop()
     measured, before, run_once = Work(), pace(), loop._run_once
-    longest = 0.0
+    each: list[float] = []
 
     def turn() -> None:
-        nonlocal longest
         began = time.thread_time()
         run_once()
-        longest = max(longest, time.thread_time() - began)
+        each.append(time.thread_time() - began)
 
     loop._run_once = turn
     await asyncio.sleep(0)  # the turn in which this was called ends unmeasured
@@ -85,7 +86,18 @@ async def turns() -> AsyncIterator[Work]:
                 await asyncio.sleep(0)
     finally:
         del loop._run_once
-    measured.seconds = longest / max(before, pace())
+    slower = max(before, pace())
+    measured.turns = [spent / slower for spent in each]
+    measured.seconds = max(measured.turns)
+
+
+def longest_turn(runs: Sequence[Work]) -> float:
+    """Return the longest turn of work that was done several times in the same turns, each at its quickest.
+
+    What others do, or the system does with memory, falls into another turn each time.
+    """
+    same: Iterator[tuple[float, ...]] = zip(*(work.turns for work in runs), strict=False)
+    return max(map(min, same))
 
 
 @contextmanager

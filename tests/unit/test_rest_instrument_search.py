@@ -19,7 +19,7 @@ from brokerpool.gateway.rest import Access, Market, application
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.instruments import Details
 from brokerpool.ticks import DepthLevel
-from tests.measuring import lowest, turns
+from tests.measuring import Work, longest_turn, lowest, turns
 
 KEY = "a-key-for-the-gateway"
 ROWS = 110_000
@@ -175,10 +175,10 @@ def test_the_list_of_a_new_day_is_searched_as_soon_as_it_is_there() -> None:
 def test_no_question_to_a_large_list_holds_the_loop(
     large: TokenBook, what: str, method: str, query: str, body: Any, rows: int
 ) -> None:
-    async def main() -> float:
+    async def main() -> list[Work]:
         app = served(large)
         await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})  # FastAPI's first request is slow
-        longest = 0.0
+        holds = []
         # The first search also makes the pages.
         for _ in range(2):
             async with turns() as hold:
@@ -187,14 +187,15 @@ def test_no_question_to_a_large_list_holds_the_loop(
             assert status == 200
             assert len(json.loads(b"".join(parts))["data"]) == rows
             print(f"{what}: held the loop for at most {hold.seconds * 1000:.2f} ms; {len(parts)} parts")
-            longest = max(longest, hold.seconds)
-        return longest
+            holds.append(hold)
+        return holds
 
-    assert lowest(lambda: asyncio.run(main()), MOST_SECONDS, attempts=15) < MOST_SECONDS
+    runs = [asyncio.run(main()) for _ in range(4)]
+    assert max(map(longest_turn, zip(*runs, strict=True))) < MOST_SECONDS
 
 
 def test_the_large_list_as_csv_is_streamed_line_by_line_without_holding_the_loop(large: TokenBook) -> None:
-    async def main() -> float:
+    async def main() -> Work:
         app, query = served(large), f"apikey={KEY}&format=csv"
         await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})
         async with turns() as hold:
@@ -205,9 +206,9 @@ def test_the_large_list_as_csv_is_streamed_line_by_line_without_holding_the_loop
         assert lines[1] == "S0,S0,COMPANY 0 LIMITED,NSE,NSE,1,,0.0,1,EQ,0.05"
         assert len(parts) > 500, "never the whole of it in memory"
         print(f"csv: held the loop for at most {hold.seconds * 1000:.2f} ms")
-        return hold.seconds
+        return hold
 
-    assert lowest(lambda: asyncio.run(main()), MOST_SECONDS, attempts=15) < MOST_SECONDS
+    assert longest_turn([asyncio.run(main()) for _ in range(4)]) < MOST_SECONDS
 
 
 def test_quotes_of_three_thousand_symbols_hold_the_loop_for_little_more_than_reading_them(

@@ -55,6 +55,7 @@ class InstrumentSearch:
                 rank = ranks[0 if symbol == whole else 1 if symbol.startswith(whole) else 2]
                 if len(rank) < most:
                     rank.append(instrument)
+        await asyncio.sleep(0)  # the answer is made in a turn of its own
         return [instrument for rank in ranks for instrument in sorted(rank, key=_by_symbol)][:most]
 
     async def expiries(self, underlying: str, exchange: str, kind: str) -> list[str]:
@@ -93,6 +94,7 @@ class InstrumentSearch:
                 await asyncio.sleep(0)
 
     async def _made(self) -> dict[str, list[_Page]]:
+        await asyncio.sleep(0)  # what the request has cost so far is a turn of its own
         book = self._book()
         async with self._paging:
             if self._paged is None or self._paged() is not book:
