@@ -178,7 +178,9 @@ def test_no_question_to_a_large_list_holds_the_loop(
     async def main() -> list[Work]:
         app = served(large)
         await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})  # FastAPI's first request is slow
-        holds = []
+        async with turns() as least:
+            await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})
+        holds = [least]
         # The first search also makes the pages.
         for _ in range(2):
             async with turns() as hold:
@@ -190,8 +192,9 @@ def test_no_question_to_a_large_list_holds_the_loop(
             holds.append(hold)
         return holds
 
-    runs = [asyncio.run(main()) for _ in range(4)]
-    assert max(map(longest_turn, zip(*runs, strict=True))) < MOST_SECONDS
+    # A turn of a request that asks for nothing is FastAPI's own; it grows in a process that has run for long.
+    least, *asked = map(longest_turn, zip(*(asyncio.run(main()) for _ in range(4)), strict=True))
+    assert max(asked) - least < MOST_SECONDS
 
 
 def test_the_large_list_as_csv_is_streamed_line_by_line_without_holding_the_loop(large: TokenBook) -> None:
