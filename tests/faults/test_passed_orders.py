@@ -33,11 +33,12 @@ def test_no_order_is_made_twice_and_each_ends_accepted_rejected_or_unknown() -> 
                 for number in numbers:
                     name = f"order-{number}"
                     answer = await stage.program.place(name)
-                    while answer.status == 503:  # the breaker of a broker that fails is open
-                        assert answer.json["code"] == "BREAKER_OPEN"
+                    # The breaker of a broker that fails is open, or a busy machine left no time to send it.
+                    while answer.json.get("code") in ("BREAKER_OPEN", "CALL_TIMED_OUT"):
+                        assert answer.status == (503 if answer.json["code"] == "BREAKER_OPEN" else 502)
                         assert ledger.sent[name] == 0, "refused before it left"
                         waited["times"] += 1
-                        await asyncio.sleep(answer.json["retry_after"])
+                        await asyncio.sleep(answer.json.get("retry_after", 0.0))
                         answer = await stage.program.place(name)
                     if answer.status == 504:
                         assert answer.json["code"] == "OUTCOME_UNKNOWN"

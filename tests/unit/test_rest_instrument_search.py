@@ -176,25 +176,21 @@ def test_no_question_to_a_large_list_holds_the_loop(
     large: TokenBook, what: str, method: str, query: str, body: Any, rows: int
 ) -> None:
     async def main() -> list[Work]:
-        app = served(large)
+        app, holds = served(large), []
         await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})  # FastAPI's first request is slow
-        async with turns() as least:
-            await called(app, "POST", "/api/v1/ping", body={"apikey": KEY})
-        holds = [least]
+        asked = None if body is None else {"apikey": KEY, **body}
         # The first search also makes the pages.
         for _ in range(2):
             async with turns() as hold:
-                asked = None if body is None else {"apikey": KEY, **body}
                 status, parts = await called(app, method, f"/api/v1/{what}", query, asked)
             assert status == 200
             assert len(json.loads(b"".join(parts))["data"]) == rows
             print(f"{what}: held the loop for at most {hold.seconds * 1000:.2f} ms; {len(parts)} parts")
             holds.append(hold)
+            del parts  # megabytes, which the system takes back: here, and not in a turn that is measured
         return holds
 
-    # A turn of a request that asks for nothing is FastAPI's own; it grows in a process that has run for long.
-    least, *asked = map(longest_turn, zip(*(asyncio.run(main()) for _ in range(4)), strict=True))
-    assert max(asked) - least < MOST_SECONDS
+    assert max(map(longest_turn, zip(*(asyncio.run(main()) for _ in range(4)), strict=True))) < MOST_SECONDS
 
 
 def test_the_large_list_as_csv_is_streamed_line_by_line_without_holding_the_loop(large: TokenBook) -> None:

@@ -31,7 +31,7 @@ from brokerpool.gateway.rest.requests import (
     SearchRequest,
     SymbolRequest,
 )
-from brokerpool.gateway.rest.stream import json_response, rows_response, text_lines
+from brokerpool.gateway.rest.stream import json_response, rows_response, sliced, text_lines
 
 #: As many as OpenAlgo finds.
 MOST_FOUND = 500
@@ -60,7 +60,8 @@ def symbols(market: Market) -> APIRouter:
         exchange = body.exchange.upper() if body.exchange else None
         found = await market.instrument_search.search(body.query, exchange, MOST_FOUND)
         book = market.book()
-        rows = [answers.found(i, book.token(i), book.details(i)) for i in found]
+        slices = sliced(found)
+        rows = [answers.found(i, book.token(i), book.details(i)) async for some in slices for i in some]
         message = f"Found {len(rows)} symbols" if rows else "No symbol matches"
         return json_response(SearchAnswer(message, rows))
 
