@@ -15,7 +15,7 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router import Router
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.certificate import Certificate
-from brokerpool.gateway.persistence import Persistence
+from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator

@@ -21,7 +21,14 @@ from brokerpool.errors import (
     PoolClosedError,
 )
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
-from brokerpool.gateway.orders.calls import PREFIX, OrderCall, answer, order_call, unanswered, well_formed
+from brokerpool.gateway.orders.order_calls import (
+    PREFIX,
+    OrderCall,
+    answer,
+    order_call,
+    unanswered,
+    well_formed,
+)
 from brokerpool.gateway.rest.failures import FaultyRequestError
 from brokerpool.http.queue import Lane
 

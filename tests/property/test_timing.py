@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.feed.backoff import Backoff
-from brokerpool.feed.pacing import Allowance, Pacer, ReservingPacer
+from brokerpool.feed.sliding_window_pacer import Allowance, Pacer, ReservingPacer
 from brokerpool.testing.scripted_feed import LIMITS
 
 windows = st.lists(

@@ -11,9 +11,9 @@ from typing import cast
 from brokerpool.event_journal import Journal
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
+from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

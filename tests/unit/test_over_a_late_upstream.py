@@ -16,6 +16,7 @@ from tests.unit import (
     test_departed_clients,
     test_ended_permissions,
     test_gateway,
+    test_gateway_database,
     test_gateway_hostile_clients,
     test_gateway_strangers,
     test_gateway_tls,
@@ -24,7 +25,6 @@ from tests.unit import (
     test_monitor_health,
     test_monitor_stats,
     test_monitor_watched,
-    test_persistence,
     test_refusal_log,
     test_rest_browsers,
     test_rest_endpoints,
@@ -47,7 +47,7 @@ _MODULES = (
     test_monitor_health,
     test_monitor_stats,
     test_monitor_watched,
-    test_persistence,
+    test_gateway_database,
     test_refusal_log,
     test_rest_browsers,
     test_rest_endpoints,
@@ -61,7 +61,7 @@ _ELSEWHERE = {
     "test_the_product_runs_on_stored_keys_and_logins_alone_and_a_new_login_needs_no_restart",
     "test_thousands_of_wrong_keys_slow_no_right_one_and_end_in_a_lock_out_of_their_address",
 }
-url = test_persistence.url
+url = test_gateway_database.url
 
 globals().update(collected(_MODULES, _ELSEWHERE))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from brokerpool.brokers import registry
 from brokerpool.errors import SettingsError
 from brokerpool.settings import AccountSettings, DatabaseSettings, NamedAccounts, Settings, describe
-from brokerpool.settings.account_tables import variable
+from brokerpool.settings.account_reading import variable
 
 FIRST_EDITION = """\
 BROKERPOOL_BROKER=zerodha

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from brokerpool.brokers.capacity import EMPTY, Capacity
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.planning import Policy
+from brokerpool.feed.placement_plan import Policy
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

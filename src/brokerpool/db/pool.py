@@ -10,7 +10,7 @@ from brokerpool import argument_checks, open_pools
 from brokerpool.db.borrower import call_site
 from brokerpool.db.checkout import Checkout, Loan
 from brokerpool.db.engine import DatabaseEngine, Dialect
-from brokerpool.loops import clock
+from brokerpool.running_loop import clock
 
 
 class DatabasePool:

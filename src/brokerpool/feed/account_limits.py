@@ -12,7 +12,7 @@ from brokerpool.brokers.login import Login
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, DialPermit
 from brokerpool.feed.login_renewal import Renewal
-from brokerpool.feed.pacing import ReservingPacer
+from brokerpool.feed.sliding_window_pacer import ReservingPacer
 from brokerpool.user_callbacks import Fence
 
 

@@ -11,9 +11,9 @@ from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.copy_agreement import Agreement
 from brokerpool.feed.deduplication import Deduplication
+from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners, PoolListener
-from brokerpool.feed.replica import Replica
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.symbol_cadence import Cadence
 from brokerpool.instruments import Instrument

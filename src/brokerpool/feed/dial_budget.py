@@ -8,7 +8,7 @@ from random import Random
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
-from brokerpool.feed.pacing import Pacer
+from brokerpool.feed.sliding_window_pacer import Pacer
 
 #: With nothing live, the longest range of delays while the broker cannot be reached; short, because one
 #: socket at a time tries on behalf of all, and every second longer is a second without prices.

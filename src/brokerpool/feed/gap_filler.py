@@ -14,7 +14,7 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
-from brokerpool.feed.pacing import Pacer
+from brokerpool.feed.sliding_window_pacer import Pacer
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 from brokerpool.user_callbacks import HookFailed, name_of

@@ -10,7 +10,7 @@ from functools import partial
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import ControlBatch, Wire
-from brokerpool.feed.pacing import Allowance, ReservingPacer
+from brokerpool.feed.sliding_window_pacer import Allowance, ReservingPacer
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument
 from brokerpool.transport import Link

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.occupancy import Occupancy, Step
-from brokerpool.feed.planning import Plan, Planner, Policy, Tiers
+from brokerpool.feed.placement_plan import Plan, Planner, Policy, Tiers
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

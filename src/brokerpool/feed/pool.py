@@ -22,6 +22,7 @@ from brokerpool.feed.connection_rotation import Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
+from brokerpool.feed.demand_replica import Replica, holding, planned
 from brokerpool.feed.dial import Dial, leaving
 from brokerpool.feed.explanation import AccountStatus, Explanation
 from brokerpool.feed.first_ticks import arrived
@@ -30,18 +31,17 @@ from brokerpool.feed.gaps import Gap
 from brokerpool.feed.instrument_changes import relisting
 from brokerpool.feed.listeners import PoolListener, TickStream, TickStreams
 from brokerpool.feed.placement import POLICIES, Placement
-from brokerpool.feed.planning import Plan
+from brokerpool.feed.placement_plan import Plan
 from brokerpool.feed.pool_arguments import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.pool_inspection import Inspection
 from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.replica import Replica, holding, planned
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
 from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token, TokenBook
-from brokerpool.loops import running
+from brokerpool.running_loop import running
 from brokerpool.ticks import Mode, Tick
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.delivery import Delivery
+from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gap_filler import Filling
-from brokerpool.feed.replica import Replica
 from brokerpool.hours import MarketHours
 from brokerpool.instruments import Instrument
 from brokerpool.user_callbacks import Fence, name_of

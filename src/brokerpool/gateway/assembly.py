@@ -14,12 +14,12 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router import Router
 from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.upstream_interface import Upstream
-from brokerpool.gateway.account_apis import AccountApi, AccountApis
+from brokerpool.gateway.account_market_data import AccountApi, AccountApis
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.orders.forwarding import ORDER_CONNECTIONS, OrderCarrier
-from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.http.broker_api import BrokerApi
 from brokerpool.http.ratelimit import RateLimits

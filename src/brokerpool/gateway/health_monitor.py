@@ -14,9 +14,9 @@ from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.monitor.account_conditions import AccountFacts
 from brokerpool.monitor.condition_log import ConditionLog
+from brokerpool.monitor.event_loop_lag import LagMonitor
 from brokerpool.monitor.health_conditions import Code, Facts
 from brokerpool.monitor.health_verdict import Health, Status, Verdict
-from brokerpool.monitor.lag import LagMonitor
 from brokerpool.monitor.process import open_fds, rss_bytes
 
 logger = logging.getLogger("brokerpool.gateway")

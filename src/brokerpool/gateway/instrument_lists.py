@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from brokerpool.gateway.account_sums import summed
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.summed_statistics import summed
 
 
 class InstrumentLists:

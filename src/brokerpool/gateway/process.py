@@ -15,8 +15,8 @@ from brokerpool.brokers.login import Credentials
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.loop_faults import LoopFaults
-from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.started_account import StartedAccount, started

@@ -13,7 +13,7 @@ from typing import Any
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.feed.upstream_interface import Upstream
-from brokerpool.gateway.account_apis import AccountApis
+from brokerpool.gateway.account_market_data import AccountApis
 from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
@@ -23,17 +23,17 @@ from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
+from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.orders.forwarding import NOTHING, OrderCarrier
-from brokerpool.gateway.persistence import Persistence
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
 from brokerpool.gateway.rest.cors import Cors
-from brokerpool.gateway.rest.explanations import explanations
+from brokerpool.gateway.rest.explain_endpoint import explanations
 from brokerpool.gateway.rest.health_endpoints import health
 from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch

@@ -31,7 +31,7 @@ from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
-from brokerpool.loops import clock
+from brokerpool.running_loop import clock
 from brokerpool.user_callbacks import HookFailed
 from brokerpool.wait_queue import Waiting
 

@@ -27,7 +27,7 @@ from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
 from brokerpool.http.tls import verifying
-from brokerpool.loops import clock, running
+from brokerpool.running_loop import clock, running
 from brokerpool.user_callbacks import check_plain
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from brokerpool.errors import SettingsError
-from brokerpool.settings import account_tables
+from brokerpool.settings import account_reading
 from brokerpool.settings.accounts import FLAT
 from brokerpool.settings.description import describe
 from brokerpool.settings.platform_variables import without_links
@@ -89,24 +89,24 @@ class Group(BaseSettings):
         Raises SettingsError for a file that cannot be read.
         """
         from_toml = _read_toml(cls, config)
-        tables = from_toml.pop(account_tables.TABLES, None)
+        tables = from_toml.pop(account_reading.TABLES, None)
         from_file = _read_env_file(cls, env_file)
         from_environment = {name: value for name, value in without_links(environ).items() if value}
         ours = {name for name in (*from_file, *from_environment) if name.startswith(PREFIX)}
         given: dict[str, Any] = {**from_toml, **from_file, **from_environment}
-        accounts = account_tables.read(tables, given)
+        accounts = account_reading.read(tables, given)
         known = known_names() | accounts.variables
         faults = [stranger(name, name.upper(), known) for name in sorted((ours | set(from_toml)) - known)]
         own = {name: given[name] for name in _names(cls) if name in given}
         required = {setting.name for setting in describe(cls) if setting.default is None}
         lost, absent = False, set[str]()
-        if any(field.alias == account_tables.TABLES for field in cls.model_fields.values()):
+        if any(field.alias == account_reading.TABLES for field in cls.model_fields.values()):
             faults += accounts.faults
-            own[account_tables.TABLES] = tuple(accounts.sound)
-            if accounts.orders and account_tables.ORDERS in _names(
+            own[account_reading.TABLES] = tuple(accounts.sound)
+            if accounts.orders and account_reading.ORDERS in _names(
                 cls
             ):  # said by a table perhaps, and not by the setting
-                own[account_tables.ORDERS] = accounts.orders
+                own[account_reading.ORDERS] = accounts.orders
             if accounts.given:
                 lost = not accounts.sound
                 own = {name: value for name, value in own.items() if name not in FLAT.values()}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from brokerpool.settings.account_tables import ORDERS
+from brokerpool.settings.account_reading import ORDERS
 from brokerpool.settings.accounts import FLAT, SHARED, AccountSettings, account_name
 from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.field_types import Words, words

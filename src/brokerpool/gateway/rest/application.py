@@ -18,7 +18,6 @@ from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Journal
 from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.rest import api_docs
-from brokerpool.gateway.rest.access import AccessMiddleware
 from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.dependencies import Market, address
@@ -33,6 +32,7 @@ from brokerpool.gateway.rest.failures import (
 from brokerpool.gateway.rest.history import history
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.gateway.rest.quotes import quotes
+from brokerpool.gateway.rest.request_authorization import AccessMiddleware
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.gateway.rest.symbols import symbols
 from brokerpool.untrusted_text import remembered

@@ -9,8 +9,8 @@ from msgspec import UNSET, UnsetType
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
-from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.failures import FaultyRequestError, RequestRefusedError, failure, faulty
+from brokerpool.gateway.rest.request_authorization import Access
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.store.keys import Scope as KeyScope
 

@@ -10,10 +10,10 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway.account_apis import AccountApis
-from brokerpool.gateway.rest.access import Access
+from brokerpool.gateway.account_market_data import AccountApis
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
+from brokerpool.gateway.rest.request_authorization import Access
 from brokerpool.instruments import Instrument, TokenBook
 
 

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError
-from brokerpool.gateway.orders import calls
+from brokerpool.gateway.orders import order_calls
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
 from brokerpool.gateway.orders.forwarding import OrderCarrier, Passage
-from brokerpool.gateway.rest.access import Access
 from brokerpool.gateway.rest.dependencies import address
 from brokerpool.gateway.rest.failures import FaultyRequestError, faulty
+from brokerpool.gateway.rest.request_authorization import Access
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.http.response import Response
 from brokerpool.store.keys import Scope as KeyScope
@@ -42,7 +42,7 @@ class OrderEndpoints:
             await self._otherwise(scope, receive, send)
             return
         request = Request(scope, receive)
-        call = calls.order_call(request.method, scope["path"])
+        call = order_calls.order_call(request.method, scope["path"])
         try:
             posted = request.method == "POST"
             content = KeyedBody(await request.body()) if posted else KeyedQuery(scope["query_string"])
@@ -58,7 +58,7 @@ class OrderEndpoints:
         try:
             answer = await self._carried(passage, receive)
         except BrokerpoolError as error:
-            status, told = calls.answer(error, passage.call, passage.tag, passage.sent_at)
+            status, told = order_calls.answer(error, passage.call, passage.tag, passage.sent_at)
             wait = getattr(told, "retry_after", None)
             return json_response(told, status, {"Retry-After": str(wait)} if isinstance(wait, int) else None)
         if answer is None:
@@ -91,7 +91,7 @@ def _is_call(scope: Scope) -> bool:
         and scope["method"] in ("GET", "POST")
         # A path that was sent in another spelling means what its reader makes of it.
         and scope.get("raw_path", b"").rstrip(b"/") == scope["path"].encode()
-        and calls.well_formed(scope["path"])
+        and order_calls.well_formed(scope["path"])
     )
 
 

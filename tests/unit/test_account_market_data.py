@@ -13,8 +13,8 @@ import pytest
 from brokerpool import Instrument
 from brokerpool.brokers.account import FullAccount
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
-from brokerpool.gateway.account_apis import AccountApi, AccountApis
-from brokerpool.gateway.account_sums import summed
+from brokerpool.gateway.account_market_data import AccountApi, AccountApis
+from brokerpool.gateway.summed_statistics import summed
 from brokerpool.http.broker_api import BrokerApi
 from brokerpool.simulator import KiteSimulator
 from tests.rehearsal import feed, instruments

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from brokerpool.brokers.rest import Candle, Ohlc
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.gateway.account_sums import summed
+from brokerpool.gateway.summed_statistics import summed
 from brokerpool.http.broker_api import BrokerApi, Quoted
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.monitor.lag import INTERVAL_SECONDS, WINDOW_SECONDS, LagMonitor
+from brokerpool.monitor.event_loop_lag import INTERVAL_SECONDS, WINDOW_SECONDS, LagMonitor
 from brokerpool.testing.virtual_loop import run
 
 

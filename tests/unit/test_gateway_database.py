@@ -19,8 +19,8 @@ from websockets.sync.client import connect
 from brokerpool import BrokerpoolError, Credentials, ErrorCode, Instrument, Mode
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import StoreError
-from brokerpool.gateway import persistence as module
-from brokerpool.gateway.persistence import Persistence
+from brokerpool.gateway import gateway_database as module
+from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.saved_demand import OWNER
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.stored_login import StoredLogin

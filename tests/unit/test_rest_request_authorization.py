@@ -9,9 +9,9 @@ import pytest
 from brokerpool.errors import AccessError, BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Journal
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
-from brokerpool.gateway.rest import access as access_module
-from brokerpool.gateway.rest.access import Access
+from brokerpool.gateway.rest import request_authorization as access_module
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
+from brokerpool.gateway.rest.request_authorization import Access
 from brokerpool.settings import Settings
 
 KEY = "a-key-for-the-gateway"

@@ -19,7 +19,7 @@ from brokerpool.feed.dial_budget import DialBudget
 from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.planning import Plan
+from brokerpool.feed.placement_plan import Plan
 from brokerpool.feed.routing_rules import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.instruments import Instrument, Token
