@@ -13,6 +13,7 @@ from random import Random
 
 from brokerpool import Instrument, Mode
 from brokerpool.errors import SubscriptionError
+from brokerpool.feed.backoff import CAP_SECONDS, PROVEN_SECONDS
 from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.accounts_stage import Account, Accounts, account, over
@@ -247,6 +248,8 @@ class _Party:
         number = random.randrange(len(scene.accounts))
         failing, expected = scene.accounts[number], self._expected(number)
         grace, parks = router._moves._grace, random.random() < 0.5
+        # A socket that did not live for long before rests for longer, whatever becomes of its neighbours.
+        rest = 10.0 if _have_proven_themselves(failing) else CAP_SECONDS
         self._say(f"the outage of {failing.name}: {len(expected)} symbols should move")
         if parks:
             failing.die()
@@ -270,7 +273,7 @@ class _Party:
             self._report.problems.append(f"{failing.name} is parked and dials")
         failing.log_in()
         failing.pool.renew()
-        bound = router._members[number].steadiness.hold + HOME_SECONDS + 10
+        bound = router._members[number].steadiness.hold + HOME_SECONDS + rest
         if not await self._soon(lambda: scene.live() and self._all_home(), bound):
             self._report.problems.append(
                 f"not home {bound:.1f} s after {failing.name} is back: {self._wrong()}"
@@ -328,6 +331,11 @@ def _may_dial(each: Account) -> bool:
     connections = each.pool.get_pool_stats()["websocket"]["per_connection"]
     all_live = bool(connections) and all(connection["state"] == "live" for connection in connections)
     return all_live and not each.pool._account.budget.wait(asyncio.get_running_loop().time())
+
+
+def _have_proven_themselves(each: Account) -> bool:
+    now = asyncio.get_running_loop().time()
+    return all(now - c.opened_at >= PROVEN_SECONDS for r in each.pool._replicas for c in r.connections.values())
 
 
 def _not_among(left_out: set[int], instrument: Instrument) -> bool:

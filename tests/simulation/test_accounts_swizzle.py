@@ -114,3 +114,10 @@ def test_a_router_that_refuses_what_would_fit_is_caught(monkeypatch: pytest.Monk
 def test_a_router_that_leaves_places_behind_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Member, "let_go", lambda self, instruments: None)
     caught("carries other symbols than the router knows")
+
+
+def test_a_gap_begins_at_the_last_tick_that_passed_also_after_the_same_one_of_another_account() -> None:
+    # The account that takes over brings what has passed already, and is lost before it brings anything new.
+    for seed in (1272, 2682, 3813, 3845, 3986, 4850):
+        report = rehearse(seed)
+        assert not report.problems, str(report)

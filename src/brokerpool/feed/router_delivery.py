@@ -61,6 +61,7 @@ class RouterDelivery:
                 lies = Order.NEWER
                 dark = instrument in self.gaps
                 if way.feeding != member.number:
+                    last = self._last_passed(instrument, way)
                     lies = self._takes_over(instrument, way, member, tick, now)
                     if lies is Order.OLDER:
                         continue
@@ -68,11 +69,14 @@ class RouterDelivery:
                         self.came_home[way.guest, way.home] += 1
                     moved[instrument] = None
                     self._table.feed(instrument, member.number)
+                    if lies is Order.SAME and not dark and last is not None:
+                        self._table.keep_floor(instrument, *last)  # what passed last, and where a gap begins
                 elif way.floor is not None:
                     lies = order(tick, way.floor, now - way.floor_at)
                     if lies is Order.OLDER:
                         continue
-                    self._table.feed(instrument, member.number)
+                    if lies is Order.NEWER or dark:
+                        self._table.feed(instrument, member.number)
                 if dark:
                     ending.append(instrument)
                 elif lies is Order.SAME:
@@ -87,8 +91,7 @@ class RouterDelivery:
 
     def _takes_over(self, instrument: Instrument, way: Way, member: Member, tick: Tick, now: float) -> Order:
         """Return how the tick lies to the last one that passed; older as well where it may not take over."""
-        feeding = self._members[way.feeding]
-        last = feeding.last(instrument) if way.feeding in way.carriers else None
+        last = self._feeders_last(instrument, way)
         dark = last is None or instrument in self.gaps
         if not way.takes_over(member.number, dark=dark, now=now, hold=member.steadiness.hold):
             return Order.OLDER
@@ -97,6 +100,16 @@ class RouterDelivery:
             return lies
         before, at = last
         return order(tick, before, now - at)
+
+    def _feeders_last(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
+        """Return the last tick of the account that feeds the symbol, None where it carries it no longer."""
+        return self._members[way.feeding].last(instrument) if way.feeding in way.carriers else None
+
+    def _last_passed(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
+        """Return the last tick that passed, and when, from whichever account."""
+        if way.floor is not None:
+            return way.floor, way.floor_at
+        return self._feeders_last(instrument, way)
 
     # -- gaps ---------------------------------------------------------------------------------------------
 
@@ -137,9 +150,9 @@ class RouterDelivery:
         self._close(self.gaps.instruments())
 
     def _edge(self, gap: Gap) -> int:
-        """Return when the last tick before the gap passed, which may be one of an account that was let go."""
+        """Return when the last tick before the gap passed, which may be one of another account."""
         way = self._table.ways[gap.instrument]
-        return gap.from_ms if way.feeding in way.carriers or not way.floor_at else self._ms(way.floor_at)
+        return gap.from_ms if way.floor is None else self._ms(way.floor_at)
 
     def _ms(self, at: float) -> int:
         """Return a monotonic time as epoch milliseconds, rounded into a gap that begins there."""

@@ -113,8 +113,8 @@ class Way:
     guest: int | None = None
     at_home: Presence = field(default_factory=Presence)
     at_guest: Presence = field(default_factory=Presence)
-    #: The last tick that passed from an account that carries it no longer, None while there is no such tick,
-    #: and the monotonic seconds at which it came.
+    #: The last tick that passed, and the monotonic seconds at which it came, where that was from an account
+    #: that feeds it no longer; None once one of its present account has passed.
     floor: Tick | None = None
     floor_at: float = 0.0
     #: How often the symbol is counted too much where the accounts' lost and unserved symbols are added up.
