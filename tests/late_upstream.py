@@ -12,11 +12,11 @@ from typing import Any
 from brokerpool import BrokerpoolError, Instrument, Mode, TokenBook, WebSocketPool
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import SymbolState
+from brokerpool.feed.symbol_explanation import AccountStatus
 from brokerpool.feed.upstream_interface import Answer, Inspector
 from brokerpool.ticks import Tick
 from brokerpool.user_callbacks import Fence

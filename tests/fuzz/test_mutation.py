@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from brokerpool.brokers.zerodha import KiteWire
-from brokerpool.gateway.session import Session
+from brokerpool.gateway.client_session import Session
 from brokerpool.ticks import Tick
 from tests.fuzz import mutation
 from tests.fuzz.conversations import FRAMES_A_CONNECTION, Conversation, Target, conversations

@@ -334,8 +334,8 @@ def _may_dial(each: Account) -> bool:
 
 
 def _have_proven_themselves(each: Account) -> bool:
-    now = asyncio.get_running_loop().time()
-    return all(now - c.opened_at >= PROVEN_SECONDS for r in each.pool._replicas for c in r.connections.values())
+    proven = asyncio.get_running_loop().time() - PROVEN_SECONDS
+    return all(c.opened_at <= proven for r in each.pool._replicas for c in r.connections.values())
 
 
 def _not_among(left_out: set[int], instrument: Instrument) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from brokerpool import Instrument, Mode
 from brokerpool.event_journal import Journal
+from brokerpool.gateway.client_session import Session, SessionLimits
 from brokerpool.gateway.clients import Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.departed_clients import DeferredCleanup
@@ -17,7 +18,6 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.refusal_log import RefusalLog
-from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.store.keys import Key, Scope
 from tests.late_upstream import LateUpstream

@@ -16,12 +16,12 @@ from brokerpool.feed.connection_rotation import Order, Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.explanation import Carrier
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.placement_plan import Plan
 from brokerpool.feed.routing_rules import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
+from brokerpool.feed.symbol_explanation import Carrier
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode
 

@@ -24,7 +24,6 @@ from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.demand_replica import Replica, holding, planned
 from brokerpool.feed.dial import Dial, leaving
-from brokerpool.feed.explanation import AccountStatus, Explanation
 from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
@@ -37,6 +36,7 @@ from brokerpool.feed.pool_inspection import Inspection
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
+from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
 from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.hours import ALWAYS_OPEN, MarketHours

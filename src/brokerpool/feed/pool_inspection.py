@@ -15,10 +15,10 @@ from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.dial_budget import DialBudget
-from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.routing_rules import Service
 from brokerpool.feed.states import PROGRESS, SymbolState
+from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

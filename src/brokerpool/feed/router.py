@@ -14,7 +14,6 @@ from brokerpool.errors import ErrorCode, PoolClosedError, PoolExhaustedError, Re
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation
 from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import Listeners, PoolListener, TickStream, TickStreams
@@ -29,6 +28,7 @@ from brokerpool.feed.router_placement import RouterPlacement
 from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Watch
+from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
 from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick

@@ -9,7 +9,6 @@ from itertools import filterfalse, islice
 from typing import Any
 
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_accounts import Member
@@ -17,6 +16,7 @@ from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.router_moves import RouterMoves
 from brokerpool.feed.routing_rules import RoutingTable, Way
 from brokerpool.feed.states import PROGRESS, SymbolState
+from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.instruments import Instrument
 from brokerpool.user_callbacks import Fence
 

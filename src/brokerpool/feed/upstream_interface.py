@@ -8,10 +8,10 @@ from typing import Any, Protocol, TypeAlias
 
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.explanation import AccountStatus, Explanation, Guest, LoginStatus
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.refusals import Subscribed
+from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import Mode
 

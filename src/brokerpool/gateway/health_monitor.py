@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from brokerpool.feed.explanation import AccountStatus
+from brokerpool.feed.symbol_explanation import AccountStatus
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.monitor.account_conditions import AccountFacts

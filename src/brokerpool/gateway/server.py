@@ -16,6 +16,7 @@ from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.account_market_data import AccountApis
 from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.client_session import Session, SessionLimits
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
@@ -39,7 +40,6 @@ from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.gateway.rest.instrument_search import InstrumentSearch
 from brokerpool.gateway.rest.order_endpoints import OrderEndpoints
 from brokerpool.gateway.rest.subscriptions import subscriptions
-from brokerpool.gateway.session import Session, SessionLimits
 from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.instruments import TokenBook
 from brokerpool.settings import Settings, words

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 
+from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.broker_interface import Wire
 from brokerpool.simulator.client_socket import ClientSocket
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.recording import TapeReader
-from brokerpool.simulator.shared_state import Venue
 from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.simulator")

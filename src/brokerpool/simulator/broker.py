@@ -26,6 +26,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from brokerpool.brokers.limits import RateWindow
+from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.broker_interface import Limits, Subscriptions, Wire
 from brokerpool.simulator.client_socket import ClientSocket
@@ -42,7 +43,6 @@ from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.recording import TapeReader
 from brokerpool.simulator.request_rates import RequestRates
-from brokerpool.simulator.shared_state import Venue
 from brokerpool.simulator.socket_listener import SocketListener
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.broker_interface import Subscriptions
-from brokerpool.simulator.shared_state import Venue
 from brokerpool.transport import Link, LinkHandler
 
 #: A client that does not read gets nothing more once this much waits for it.

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 
+from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Toxic
-from brokerpool.simulator.shared_state import Venue
 from brokerpool.transport import LinkHandler, LinkServer, Refusal, UpgradeRequest, serve
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from brokerpool.lazy_imports import attributes
 
 if TYPE_CHECKING:
-    from brokerpool.sync.api import BrokerApi
+    from brokerpool.sync.broker_api import BrokerApi
     from brokerpool.sync.database import DatabasePool
     from brokerpool.sync.feed import WebSocketPool
     from brokerpool.sync.http import BrokerClient
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["BrokerApi", "BrokerClient", "DatabasePool", "WebSocketPool", "fetch_instruments"]
 
 _HOMES = {
-    "BrokerApi": "api",
+    "BrokerApi": "broker_api",
     "BrokerClient": "http",
     "DatabasePool": "database",
     "WebSocketPool": "feed",

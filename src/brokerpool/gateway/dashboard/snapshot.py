@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from brokerpool.event_journal import Entry
-from brokerpool.feed.explanation import Explanation, Guest, LoginStatus
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.symbol_explanation import Explanation, Guest, LoginStatus
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusal_log import RefusalLog

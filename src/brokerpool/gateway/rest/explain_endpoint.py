@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from brokerpool.errors import ErrorCode
-from brokerpool.feed.explanation import Explanation, Owner
+from brokerpool.feed.symbol_explanation import Explanation, Owner
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.clients import Clients, client_number
 from brokerpool.gateway.rest.dependencies import unknown
