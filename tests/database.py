@@ -22,6 +22,9 @@ START_SECONDS = 20
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
+    # A caller that is cancelled in the middle of a login leaves the server waiting for the rest of it, and a
+    # database that is dropped then waits as well: a minute with PostgreSQL's own figure.
+    "authentication_timeout": "5",
     "max_connections": "60",
     "shared_buffers": "16MB",
     "fsync": "off",
