@@ -257,11 +257,16 @@ class _Party:
             failing.broker.down = "refused"
             failing.broker.kill_all()
         await self._soon(lambda: not failing.pool.connected, 1)
-        within = grace + AWAY_SECONDS
-        if any(each is not failing and not _may_dial(each) for each in scene.accounts):
-            within += RECOVERY_SECONDS  # its broker has refused dials, and another one has to wait
-        theirs = [*router._table.homes[number]]
-        if not await self._soon(lambda: self._as_good(theirs, expected), within):
+        others = [each for each in scene.accounts if each is not failing]
+        theirs, within = [*router._table.homes[number]], grace + AWAY_SECONDS
+        hindered = not all(map(_may_dial, others))
+        taken_over = await self._soon(lambda: self._as_good(theirs, expected), within)
+        if not taken_over and (hindered or not all(map(_may_dial, others))):
+            within += (
+                RECOVERY_SECONDS  # another one was out too, perhaps unnoticed, or has to wait for its dials
+            )
+            taken_over = await self._soon(lambda: self._as_good(theirs, expected), RECOVERY_SECONDS)
+        if not taken_over:
             late = [f"{i} {router.state(i)}" for i in expected if not scene.live([i])]
             self._report.problems.append(f"not within {within:.1f} s from another account: {late}")
         await asyncio.sleep(random.uniform(0, 5))
