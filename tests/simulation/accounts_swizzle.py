@@ -263,7 +263,7 @@ class _Party:
         taken_over = await self._soon(lambda: self._as_good(theirs, expected), within)
         if not taken_over and (hindered or not all(map(_may_dial, others))):
             within += (
-                RECOVERY_SECONDS  # another one was out too, perhaps unnoticed, or has to wait for its dials
+                RECOVERY_SECONDS  # another one was out too, or has to wait for its dials
             )
             taken_over = await self._soon(lambda: self._as_good(theirs, expected), RECOVERY_SECONDS)
         if not taken_over:
