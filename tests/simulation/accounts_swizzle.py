@@ -262,9 +262,7 @@ class _Party:
         hindered = not all(map(_may_dial, others))
         taken_over = await self._soon(lambda: self._as_good(theirs, expected), within)
         if not taken_over and (hindered or not all(map(_may_dial, others))):
-            within += (
-                RECOVERY_SECONDS  # another one was out too, or has to wait for its dials
-            )
+            within += RECOVERY_SECONDS  # another one was out too, or has to wait for its dials
             taken_over = await self._soon(lambda: self._as_good(theirs, expected), RECOVERY_SECONDS)
         if not taken_over:
             late = [f"{i} {router.state(i)}" for i in expected if not scene.live([i])]
