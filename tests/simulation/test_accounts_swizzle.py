@@ -121,3 +121,8 @@ def test_a_gap_begins_at_the_last_tick_that_passed_also_after_the_same_one_of_an
     for seed in (1272, 2682, 3813, 3845, 3986, 4850):
         report = rehearse(seed)
         assert not report.problems, str(report)
+
+
+def test_a_symbol_stays_where_it_ticks_while_a_gap_is_open_at_its_home() -> None:
+    report = rehearse(6172)
+    assert not report.problems, str(report)

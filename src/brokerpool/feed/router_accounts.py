@@ -76,6 +76,10 @@ class Member:
             if higher > mode:
                 self.pool.unsubscribe(instruments, higher, owner=OWNER)
 
+    def delivers(self, instrument: Instrument) -> bool:
+        """Tell whether a live connection of it has brought a tick of the symbol, and no gap has begun since."""
+        return self.inspection.ticks(instrument) and self.pool.gap(instrument) is None
+
     def last(self, instrument: Instrument) -> tuple[Tick, float] | None:
         """Return the last tick that it brought of a symbol that it carries, and when that came."""
         return self.inspection.last(instrument)

@@ -88,7 +88,8 @@ class RouterMoves:
             guest = self._members[way.guest]
             way.at_guest.saw(guest.inspection.service(instrument), now)
             self._count(instrument, way)
-            last = member.last(instrument) if way.feeding != way.home else None
+            waits_at_home = way.feeding != way.home and member.delivers(instrument)
+            last = member.last(instrument) if waits_at_home else None
             # A tick since its symbols may go home has not taken over: it was older than what had passed.
             ticks_at_home = last is not None and last[1] >= (way.at_home.served_since or now) + hold
         return due(way, now, grace=self._grace_at(member), hold=hold, ticks_at_home=ticks_at_home)
@@ -196,7 +197,7 @@ class RouterMoves:
         for instrument in guests:
             way = self._table.ways[instrument]
             last = self._let_go(instrument, way)
-            if last is not None and not self._members[way.home].inspection.ticks(instrument):
+            if last is not None and not self._members[way.home].delivers(instrument):
                 dark[instrument] = last
         self._delivery.interrupted(dark, reason)
 
