@@ -77,7 +77,7 @@ class Member:
                 self.pool.unsubscribe(instruments, higher, owner=OWNER)
 
     def delivers(self, instrument: Instrument) -> bool:
-        """Tell whether a live connection of it has brought a tick of the symbol, and no gap has begun since."""
+        """Tell whether a live connection of it has brought a tick of it, and no gap is open."""
         return self.inspection.ticks(instrument) and self.pool.gap(instrument) is None
 
     def last(self, instrument: Instrument) -> tuple[Tick, float] | None:
