@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -12,10 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
+from brokerpool.brokers.wire import Farewell
 from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malformed
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Grace, Limits, Outcome, Pings, Wire
@@ -284,3 +286,66 @@ def test_a_tape_of_another_broker_is_not_played(tmp_path: Path) -> None:
     MoonSimulator(replay=tape)
     with pytest.raises(ValueError, match="is a tape of 'moon'; zerodha cannot play it"):
         KiteSimulator(replay=tape)
+
+
+class PoliteSubscriptions(MoonSubscriptions):
+    """Says a word about each token, and ends the socket of a client that asks for too many."""
+
+    def handle(self, message: str | bytes) -> Outcome:
+        outcome = super().handle(message)
+        if outcome.over_limit:
+            return outcome._replace(messages=(b"too many",), ends=True)
+        return outcome._replace(messages=(b"welcome",))
+
+
+class PoliteWire(MoonWire):
+    def error(self, text: str) -> bytes:
+        return b""
+
+
+class PoliteMoon(MoonSimulator):
+    """Lets everybody in, and tells whom it ends why."""
+
+    limits = MoonSimulator.limits._replace(evicts=True)
+
+    def _wire(self) -> Wire:
+        return PoliteWire()
+
+    def _subscriptions(self, limit: float, lists: Callable[[int], bool]) -> PoliteSubscriptions:
+        return PoliteSubscriptions(limit, lists)
+
+    def _last_words(self, why: Farewell) -> bytes:
+        return why.value.encode()
+
+    def _dismissal(self, request: UpgradeRequest) -> bytes | None:
+        return b"a stranger" if self._refusal(request) else None
+
+
+def test_a_broker_may_tell_in_a_last_message_why_it_ends_a_socket() -> None:
+    async def main() -> None:
+        async with PoliteMoon(symbols=3, rate=0, snapshot=False) as broker, asyncio.timeout(20):
+            url = f"{broker.ws_url}?key={broker.api_key}"
+
+            async def last_words(client: ClientConnection) -> list[str | bytes]:
+                words = []
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        words.append(await client.recv())
+                return words
+
+            async with connect(f"{broker.ws_url}?key=none") as stranger:
+                assert await last_words(stranger) == [b"a stranger"]
+            async with connect(url) as eldest, connect(url) as next_one:
+                assert await last_words(eldest) == [b"evicted"]
+                for token in ("1594", "2885", "3045"):
+                    await next_one.send(token)
+                assert await last_words(next_one) == [b"welcome", b"welcome", b"too many"]
+            async with connect(url) as client:
+                broker.expire_token(close_sockets=True)
+                assert await last_words(client) == [b"credentials"]
+            stats = broker.stats()
+            assert stats["evictions"] == 1
+            assert stats["violations"]["tokens"] == 1
+            assert stats["refusals"] == {}
+
+    asyncio.run(main())

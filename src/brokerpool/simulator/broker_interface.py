@@ -50,6 +50,8 @@ class Limits(NamedTuple):
     #: How long a client may say nothing, not even a ping or the answer to one; None where that is no matter.
     silence: Grace | None = None
     pings: Pings = Pings(20.0, 20.0)
+    #: True: a socket too many is let in, and the eldest is ended for it.
+    evicts: bool = False
 
 
 class Wire(Protocol):
@@ -114,6 +116,10 @@ class Outcome(NamedTuple):
     after: float = 0.0
     #: True: until then no client at all is served.
     alone: bool = False
+    #: Messages of the wire's kind for the client, before anything else.
+    messages: Sequence[bytes] = ()
+    #: True: they are the last, and the socket is closed.
+    ends: bool = False
 
 
 class Subscriptions(Protocol):

@@ -165,6 +165,13 @@ class ClientSocket(LinkHandler):
             self.link.resume_reading()
             self._go_on()
 
+    def end(self, words: bytes | None, code: int, reason: str) -> None:
+        """Close the socket after the broker's last words, where there are any."""
+        if words is not None:
+            self._send(words)
+        if self.link is not None:
+            self.link.close(code, reason)
+
     def beat(self, now: float, interval: float) -> float:
         """Send a heartbeat when nothing was sent for `interval` seconds; return when to ask again."""
         if now - self._last_sent < interval:
@@ -265,9 +272,15 @@ class ClientSocket(LinkHandler):
         if outcome.over_limit:
             self._violations += 1
             ledger.violations["tokens"] += 1
+        for message in outcome.messages:
+            if not self._venue.faults.silent(self.number):
+                self._send(message)
         if outcome.error is not None:
             ledger.malformed_requests += not outcome.over_limit
             self._send_answer(self._wire.error(outcome.error))
+        if outcome.ends and self.link is not None:
+            self.link.close()
+        if outcome.error is not None:
             return
         for token in outcome.removed:
             audience.remove(token, self)
@@ -321,3 +334,15 @@ class ClientSocket(LinkHandler):
             self._last_sent = self._loop.time()
             self._frames_sent += 1
             self._venue.ledger.frames_sent += 1
+
+
+class DismissedSocket(LinkHandler):
+    """A socket that is ended with the broker's last words as soon as it is open."""
+
+    def __init__(self, words: bytes, *, text: bool) -> None:
+        self._words = words
+        self._text = text
+
+    def opened(self, link: Link) -> None:
+        (link.send_text if self._text else link.send_binary)(self._words)
+        link.close()

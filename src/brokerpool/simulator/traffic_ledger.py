@@ -34,6 +34,8 @@ class Ledger:
         #: Subscribe requests refused for the limit, dials refused because all sockets were in use, and, where
         #: it matters, sockets that were closed because their client said nothing.
         self.violations = Counter(tokens=0, sockets=0)
+        #: Sockets that were ended for a newer one.
+        self.evictions = 0
         self.ticks_sent = 0
         self.frames_sent = 0
         self.snapshots_sent = 0

@@ -11,6 +11,7 @@ from random import Random
 from typing import Self
 
 from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.wire import Farewell
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_feed import ScriptedDialect
 from brokerpool.testing.scripted_link import Pipe, ScriptedLink
@@ -19,7 +20,6 @@ from brokerpool.testing.traffic_ledger import DialRecord, Ledger, WindowCheck
 from brokerpool.testing.wire_dialect import Dialect
 from brokerpool.ticks import Mode
 from brokerpool.transport import DialError, Link, LinkHandler
-from brokerpool.transport.frames import POLICY_VIOLATION
 
 #: The market's grid: ticks, heartbeats and broker's pings happen at multiples of this.
 BEAT_SECONDS = 0.25
@@ -307,7 +307,7 @@ class ScriptedBroker:
         self.evictions += 1
         eldest = self.sockets[0]
         self.ledger.say(self.now(), f"socket {eldest.number} evicted")
-        eldest.close(self.dialect().evicted_code or POLICY_VIOLATION, "evicted by a newer connection")
+        eldest.end(Farewell.EVICTED, "evicted by a newer connection")
 
     def intrude(self) -> None:
         """Let another program of the account connect, as far as the broker's policy lets it."""
@@ -335,7 +335,7 @@ class ScriptedBroker:
         self._known.add(token)
         for socket in [socket for socket in self.sockets if socket.token != token]:
             if politely:
-                socket.close(self.dialect().logged_out_code or POLICY_VIOLATION, "the token has expired")
+                socket.end(Farewell.CREDENTIALS, "the token has expired")
             else:
                 socket.kill()
 

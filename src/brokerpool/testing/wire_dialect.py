@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from brokerpool.brokers.wire import SignalKind
+from brokerpool.brokers.wire import Farewell, SignalKind
 from brokerpool.instruments import Token
 from brokerpool.ticks import Mode
 
@@ -67,6 +67,10 @@ class Dialect(Protocol):
 
     def heartbeat(self) -> Message | None:
         """Return the broker's own sign of life; None when it sends pings."""
+        return None
+
+    def last_words(self, why: Farewell) -> Message | None:
+        """Return the message with which the broker tells why it ends a socket; None when the code tells."""
         return None
 
     def ready(self) -> Message | None:
