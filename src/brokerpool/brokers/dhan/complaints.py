@@ -15,30 +15,15 @@ _LONGEST_TEXT = 200
 #: A complaint is short; what is longer is data, which is not read twice.
 _LONGEST_COMPLAINT = 4096
 
-_CREDENTIALS = dict.fromkeys(("DH-901", "807", "808", "809", "810"), ErrorCode.BROKER_REFUSED_CREDENTIALS)
-_TOO_FAST = dict.fromkeys(("DH-904", "805"), ErrorCode.RATE_LIMITED)
 #: DhanHQ v2 documentation, annexure (looked up 2026-11-29): "trading API error" and "data API error" -> what
 #: each is to us. What stands in neither is the broker's own trouble.
 _KINDS = {
-    **_CREDENTIALS,
-    **_TOO_FAST,
+    **dict.fromkeys(("DH-901", "807", "808", "809", "810"), ErrorCode.BROKER_REFUSED_CREDENTIALS),
+    **dict.fromkeys(("DH-904", "805"), ErrorCode.RATE_LIMITED),
     **dict.fromkeys(
-        (
-            "DH-902",
-            "DH-903",
-            "DH-905",
-            "DH-906",
-            "DH-907",
-            "DH-911",
-            "804",
-            "806",
-            "811",
-            "812",
-            "813",
-            "814",
-        ),
-        ErrorCode.BROKER_REFUSED_CALL,
+        ("DH-902", "DH-903", "DH-905", "DH-906", "DH-907", "DH-911"), ErrorCode.BROKER_REFUSED_CALL
     ),
+    **dict.fromkeys(("804", "806", "811", "812", "813", "814"), ErrorCode.BROKER_REFUSED_CALL),
 }
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from brokerpool.brokers import spelling
-from brokerpool.brokers.dhan.segments import NUMBERS, SEGMENTS, token
+from brokerpool.brokers.dhan.segments import SEGMENTS, token
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list, load_csv
 from brokerpool.egress import Egress
 from brokerpool.instruments import Details, Instrument, TokenBook
@@ -167,10 +167,3 @@ def _underlying(symbol: str, side: str) -> str:
     if base in ("", symbol):
         raise ValueError(f"{symbol} does not end with its month and {side}")
     return spelling.underlying(base)
-
-
-def segment_of(details: Details) -> str:
-    """Return the segment by which the API asks for an instrument. Raises ValueError for one of no list."""
-    if details.broker_exchange not in NUMBERS:
-        raise ValueError(f"{details.broker_exchange} is no segment")
-    return details.broker_exchange

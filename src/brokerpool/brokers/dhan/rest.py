@@ -29,6 +29,7 @@ _MINUTES = {"1m": 1, "5m": 5, "15m": 15, "25m": 25, "1h": 60}
 _MINUTE_DAYS, _DAY_DAYS = 90, 3650
 
 _BETWEEN = ":"
+_DAY = timedelta(days=1)
 
 
 class _Prices(msgspec.Struct, gc=False):
@@ -71,7 +72,7 @@ class _Quote(_Day, gc=False):
 
 
 class _Columns(msgspec.Struct):
-    """Candles, a list for each of their members; the open interest may be shorter than the others, or away."""
+    """Candles, a list for each of their members; that of the open interest may be short, or missing."""
 
     timestamp: list[float]
     open: list[float]
@@ -114,7 +115,7 @@ class DhanRest(RestCodec):
         }
 
     def key(self, instrument: Instrument) -> str:
-        """Return SEGMENT:SECURITY_ID; the name of an instrument that is not listed, which is not asked for."""
+        """Return SEGMENT:SECURITY_ID; for what is not listed its name, which is then not asked for."""
         known = self._book().token(instrument)
         if not isinstance(known, int):
             return str(instrument)
@@ -224,7 +225,7 @@ class DhanRest(RestCodec):
         return fault(answer)
 
     def _rows(self, answer: RestAnswer, shape: type[_Shape]) -> list[tuple[str, Instrument, _Shape]]:
-        """Return the instruments of an answer that are listed; a row that is not as documented is left out."""
+        """Return the rows of instruments that are listed; one that is not as documented is left out."""
         rows = []
         book = self._book()
         for name, found in _read(answer, _Envelope).data.items():
@@ -241,9 +242,6 @@ class DhanRest(RestCodec):
 
     def __repr__(self) -> str:
         return f"<DhanRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"
-
-
-_DAY = timedelta(days=1)
 
 
 def fault(answer: RestAnswer) -> BrokerError | None:

@@ -46,7 +46,7 @@ class _Renewed(msgspec.Struct):
 
 
 def credentials(access_token: str) -> Credentials:
-    """Return a token with what it says of itself: when it ends, and whose it is; nothing where it is no JWT."""
+    """Return a token with what it says of itself: when it ends, and whose it is. No JWT says nothing."""
     claims = _Claims()
     _, _, rest = access_token[:_LONGEST_TOKEN].partition(".")
     payload, dot, _ = rest.partition(".")
