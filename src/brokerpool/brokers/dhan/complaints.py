@@ -42,11 +42,11 @@ class Complaint(NamedTuple):
         return remembered(f"{self.code} {self.text}".strip(), _LONGEST_TEXT)
 
 
-class _Told(msgspec.Struct):
+class _Told(msgspec.Struct, rename="camel"):
     """Either of the forms: `{errorCode, errorMessage}`, or `{"data": {"805": "..."}, "status": "failed"}`."""
 
-    errorCode: str = ""  # noqa: N815  # the broker's spelling
-    errorMessage: str = ""  # noqa: N815
+    error_code: str = ""
+    error_message: str = ""
     status: str | int = ""
     data: msgspec.Raw = msgspec.Raw()
 
@@ -57,8 +57,8 @@ def complaint(answer: RestAnswer) -> Complaint | None:
         return None
     try:
         told = msgspec.json.decode(answer.body, type=_Told)
-        if told.errorCode:
-            return Complaint(told.errorCode, told.errorMessage)
+        if told.error_code:
+            return Complaint(told.error_code, told.error_message)
         if told.status != "failed":
             return None
         data = msgspec.json.decode(told.data, type=dict[str, object])

@@ -27,21 +27,21 @@ _INDIA = timezone(timedelta(hours=5, minutes=30))
 _LONGEST_TOKEN = 4096
 
 
-class _Claims(msgspec.Struct):
+class _Claims(msgspec.Struct, rename="camel"):
     """What a token says of itself; not verified, for it is only to know when to ask for the next one."""
 
     exp: float | None = None
-    dhanClientId: str = ""  # noqa: N815  # the broker's spelling
+    dhan_client_id: str = ""
 
 
-class _Profile(msgspec.Struct):
-    dhanClientId: str = ""  # noqa: N815
+class _Profile(msgspec.Struct, rename="camel"):
+    dhan_client_id: str = ""
     #: As in 30/03/2026 15:37, in India.
-    tokenValidity: str = ""  # noqa: N815
+    token_validity: str = ""
 
 
-class _Renewed(msgspec.Struct):
-    accessToken: str = ""  # noqa: N815
+class _Renewed(msgspec.Struct, rename="camel"):
+    access_token: str = ""
     token: str = ""
 
 
@@ -55,7 +55,7 @@ def credentials(access_token: str) -> Credentials:
             claims = msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)
         except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
             claims = _Claims()
-    return Credentials(access_token, claims.exp, remembered(claims.dhanClientId, 64))
+    return Credentials(access_token, claims.exp, remembered(claims.dhan_client_id, 64))
 
 
 class DhanSession(LoginSession):
@@ -100,8 +100,8 @@ class DhanSession(LoginSession):
         """Return whose token it is, and the credentials with that and with when they end."""
         profile = _read(await self._get("/profile", access_token), _Profile)
         known = credentials(access_token)
-        user = remembered(profile.dhanClientId or known.user or self._client_id, 64)
-        ends = known.expires_at if known.expires_at is not None else _epoch(profile.tokenValidity)
+        user = remembered(profile.dhan_client_id or known.user or self._client_id, 64)
+        ends = known.expires_at if known.expires_at is not None else _epoch(profile.token_validity)
         return Holder(user, ""), Credentials(access_token, ends, user)
 
     async def renewed(self, access_token: str) -> Credentials:
@@ -110,7 +110,7 @@ class DhanSession(LoginSession):
         Raises BrokerError: BROKER_REFUSED_CREDENTIALS for one that has ended, or was not made on the page.
         """
         made = _read(await self._get("/RenewToken", access_token), _Renewed)
-        token = made.accessToken or made.token
+        token = made.access_token or made.token
         if not token:
             raise BrokerError("Dhan's renewal has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
         return credentials(token)
