@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from brokerpool.brokers.dhan.codec import DhanWire
 from brokerpool.brokers.dhan.segments import token
 from brokerpool.brokers.wire import ControlBatch, Farewell, SignalKind
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
+from brokerpool.ticks import Mode, QuoteTick
+from tests.sdk.dhanhq_words import as_sdk
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/fixtures/dhan_v2_vectors.json").read_text())["vectors"]
@@ -31,54 +31,6 @@ ROUTES: dict[Token, Instrument] = {
     FUTURE: Instrument("NFO", "NIFTY24APR25FUT"),
 }
 NOTHING_SKIPPED = {"unknown_token": 0, "unknown_kind": 0, "truncated": 0, "bad_price": 0}
-
-
-def price(rupees: float) -> str:
-    """A price as the SDK prints it, out of the wire's 32 bits."""
-    return f"{struct.unpack('<f', struct.pack('<f', rupees))[0]:.2f}"
-
-
-def clock(milliseconds: int) -> str:
-    """A time as the SDK prints it: India's wall clock."""
-    return (datetime.fromtimestamp(milliseconds / 1000, UTC) + timedelta(seconds=19_800)).strftime("%H:%M:%S")
-
-
-def as_sdk(tick: Tick, number: int) -> dict[str, Any]:
-    """The dictionary that `MarketFeed.process_data` hands out for this tick."""
-    told: dict[str, Any] = {
-        "exchange_segment": number & 0xFF,
-        "security_id": number >> 8,
-        "LTP": price(tick.ltp),
-        "LTT": clock(tick.timestamp),
-    }
-    if not isinstance(tick, QuoteTick):
-        return {"type": "Ticker Data", **told}
-    told |= {
-        "LTQ": tick.last_trade_quantity,
-        "avg_price": price(tick.avg_trade_price),
-        "volume": tick.volume,
-        "total_sell_quantity": tick.total_sell_quantity,
-        "total_buy_quantity": tick.total_buy_quantity,
-        "open": price(tick.open),
-        "close": price(tick.close),
-        "high": price(tick.high),
-        "low": price(tick.low),
-    }
-    if not isinstance(tick, DepthTick):
-        return {"type": "Quote Data", **told}
-    depth = [
-        {
-            "bid_quantity": bid.quantity,
-            "ask_quantity": ask.quantity,
-            "bid_orders": bid.orders,
-            "ask_orders": ask.orders,
-            "bid_price": price(bid.price),
-            "ask_price": price(ask.price),
-        }
-        for bid, ask in zip(tick.buy, tick.sell, strict=True)
-    ]
-    more = {"OI": tick.oi, "oi_day_high": tick.oi_day_high, "oi_day_low": tick.oi_day_low, "depth": depth}
-    return {"type": "Full Data", **told, **more}
 
 
 def header(code: int, length: int, number: int = INFY) -> bytes:
