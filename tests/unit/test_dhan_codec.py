@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.brokers.dhan import prices
 from brokerpool.brokers.dhan.codec import DhanWire
 from brokerpool.brokers.dhan.segments import token
 from brokerpool.brokers.wire import ControlBatch, Farewell, SignalKind
@@ -80,17 +79,29 @@ def test_every_packet_decodes_to_what_the_official_sdk_returns(
     assert wire.skipped == NOTHING_SKIPPED
     if expected["type"] == "Previous Close":
         assert ticks == []
-        assert f"{wire._closes[number][0]:.2f}" == expected["prev_close"]
+        assert f"{wire._closes[number]:.2f}" == expected["prev_close"]
     elif expected["type"] == "OI Data":
         assert ticks == []
     else:
         assert [as_sdk(tick, number) for tick in ticks] == [expected]
 
 
-def test_prices_are_the_roundest_that_the_wire_can_mean() -> None:
-    for rupees in (1573.7, 83.2525, 0.05, 23406.85, 99999.95, 140000.15, 161230.0, -37.63, 0.0, 12.3456):
-        (tick,), _ = decode(ticker(rupees))
-        assert tick.ltp == rupees
+@pytest.mark.parametrize("rupees", [1573.7, 0.05, 23406.85, 99999.95, 130999.05, 161230.0, -37.63, 0.0])
+def test_prices_are_the_paise_that_the_exchange_said(rupees: float) -> None:
+    for packet in (ticker, quote, full):
+        for payload in (packet(rupees), packet(rupees) * 2):
+            ticks, _ = decode(payload)
+            assert {tick.ltp for tick in ticks} == {rupees}
+
+
+@pytest.mark.parametrize("segment", [3, 7])
+def test_prices_of_currencies_have_four_decimals(segment: int) -> None:
+    number = token(segment, 1185)
+    routes: dict[Token, Instrument] = {number: Instrument("CDS", "USDINR24NOV26FUT")}
+    for rupees in (83.2525, 0.0025, 106.3450):
+        for packet in (ticker, quote, full):
+            (tick,) = DhanWire().binary(packet(rupees, number), routes, RECEIVED_MS)
+            assert tick.ltp == rupees
 
 
 @given(st.integers(1, 10_000_000))
@@ -99,20 +110,29 @@ def test_every_price_of_whole_paise_up_to_a_lakh_comes_back_as_it_was(paise: int
     assert tick.ltp == paise / 100
 
 
-def test_the_prices_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "MOST_PRICES", 20)
-    prices.RUPEES.clear()
-    for number in range(200):
-        (tick,), _ = decode(full(10 + number))
-        assert tick.ltp == 10 + number
-        assert len(prices.RUPEES) <= 20
+def test_the_session_prices_remembered_are_bounded_and_replaced_by_new_ones() -> None:
+    wire = DhanWire()
+    for first in range(0, 20_000, 5_000):
+        numbers = [token(1, number) for number in range(first, first + 5_000)]
+        payload = b"".join(quote(10, number) for number in numbers)
+        routes: dict[Token, Instrument] = dict.fromkeys(numbers, ROUTES[INFY])
+        assert len(wire.binary(payload, routes, RECEIVED_MS)) == 5_000
+    assert len(wire._sessions) <= 8192
+    for high in (11, 12, 12, 11):
+        packet = bytearray(quote(10))
+        packet[42:46] = struct.pack("<f", high)
+        (tick,) = wire.binary(bytes(packet), ROUTES, RECEIVED_MS)
+        assert isinstance(tick, QuoteTick)
+        assert tick.high == high
 
 
-@pytest.mark.parametrize("bits", [0x7FC00000, 0x7F800000, 0xFF800000, 0x7F7FFFFF])
-@pytest.mark.parametrize("packet", [ticker, quote, full, previous_close])
-def test_what_is_no_price_costs_its_packet_only(bits: int, packet: Callable[[float], bytes]) -> None:
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7F800000, 0xFF800000])
+@pytest.mark.parametrize(
+    ("packet", "at"), [(ticker, 8), (quote, 8), (quote, 38), (full, 8), (full, 158), (previous_close, 8)]
+)
+def test_what_is_no_price_costs_its_packet_only(bits: int, packet: Callable[[float], bytes], at: int) -> None:
     bad = bytearray(packet(1.0))
-    bad[8:12] = struct.pack("<I", bits)
+    bad[at : at + 4] = struct.pack("<I", bits)
     for payload in (bytes(bad), bytes(bad) * 2, packet(5.0) + bytes(bad) + packet(7.0)):
         ticks, skipped = decode(payload)
         assert [tick.ltp for tick in ticks] == [5.0, 7.0][: 2 * (len(payload) > 2 * len(bad))] * (

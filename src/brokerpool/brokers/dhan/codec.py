@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import itemgetter, length_hint
+from operator import length_hint
 from typing import Any, TypeAlias
 
-from brokerpool.brokers.dhan.prices import RUPEES, learn
+from brokerpool.brokers.dhan.disconnects import farewell, words
+from brokerpool.brokers.dhan.prices import ROUND, UNITS, rupees
 from brokerpool.brokers.dhan.requests import requests
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 # The header is a code (u8), the packet's length (u16), a segment (u8) and a security id (u32). Read as one
-# number, its low 24 bits tell the kind, and what is above them is the token. Prices stand as their bits.
-_TICKER = struct.Struct("<QII")
-_QUOTE = struct.Struct("<QIHIIIIIIIII")
-_FULL = struct.Struct("<QIHIIIIIIIIIIII" + "IIHHII" * 5)
-_PREVIOUS_CLOSE = struct.Struct("<QII")
-_DISCONNECT = struct.Struct("<QH")
-
-# Where a row has prices.
-_TICKER_PRICES = itemgetter(slice(1, 2))
-_QUOTE_PRICES = itemgetter(1, 4, 8, 9, 10, 11)
-_FULL_PRICES = itemgetter(1, 4, 11, 12, 13, 14, 19, 20, 25, 26, 31, 32, 37, 38, 43, 44)
+# number, its low 24 bits tell the kind, and what is above them is the token. The day's four prices stand as
+# the bytes that they are, for they seldom change.
+_TICKER = struct.Struct("<QfI")
+_QUOTE = struct.Struct("<QfHIfIII16s")
+_FULL = struct.Struct("<QfHIfIIIIII16s" + "IIHHff" * 5)
+_PREVIOUS_CLOSE = struct.Struct("<Qf4x")
+_DISCONNECT = struct.Struct("<8xH")
+_DAY = struct.Struct("<ffff").unpack
 
 _head_at = struct.Struct("<Q").unpack_from
 _length_at = struct.Struct("<H").unpack_from
@@ -45,31 +43,17 @@ _NO_TICKS = (0, 5, 7)
 _INDIA_MS = 19_800_000
 #: "01/01/1980 00:00:00" is how the broker says never.
 _NEVER = 315_532_800
-#: Prices have four decimals at most; differences are made of whole ten-thousandths, which are exact.
-_PARTS = 10_000
 
 #: Packets that are read in one turn of the event loop: full ones take a millisecond with what follows.
 _MOST_IN_PART = 250
-
-#: DhanHQ v2 documentation, annexure, "data API error", as far as a socket ends with it.
-_REASONS = {
-    800: "internal server error",
-    804: "more instruments than a socket may carry",
-    805: "more sockets than the account may have",
-    806: "the account has not subscribed to the data APIs",
-    807: "the access token has expired",
-    808: "the client id or the access token is not valid",
-    809: "the access token is not valid",
-    810: "the client id is not valid",
-    814: "the request is not valid",
-}
-_EVICTED = 805
-#: What another dial with the same login cannot better.
-_OF_THE_LOGIN = frozenset((806, 807, 808, 809, 810))
+# A socket carries 5000 instruments; contracts that come and go must not add up for ever.
+_MAX_SESSIONS = 8192
 
 _Row: TypeAlias = tuple[Any, ...]
+#: What the ticks of one session share: the day's prices on the wire, and the parts of a rupee that they come
+#: in; open, high, low and the close of the session before, in rupees; and the percent of it in a rupee.
+_Session: TypeAlias = tuple[bytes, float, float, float, float, float, float]
 _Reader: TypeAlias = Callable[["DhanWire", Iterable[_Row], Mapping[Token, Instrument], int, list[Tick]], bool]
-_Kind: TypeAlias = tuple[int, Callable[..., _Row], Callable[..., Iterator[_Row]], _Reader]
 
 
 class DhanWire(Wire):
@@ -79,14 +63,16 @@ class DhanWire(Wire):
         self.skipped = {"unknown_token": 0, "unknown_kind": 0, "truncated": 0, "bad_price": 0}
         self.signals: list[Signal] = []
         self._modes: dict[Token, Mode] = {}
-        # The previous closes, in ten-thousandths of a rupee too: they come once, after the subscription.
-        self._closes: dict[Token, tuple[float, int]] = {}
+        # The closes of the session before: they come once, after the subscription.
+        self._closes: dict[Token, float] = {}
+        self._sessions: dict[Token, _Session] = {}
         self._farewell = Farewell.LOST
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return the messages of a batch; a mode ends under the code under which it began."""
         for token in batch.drop:
             self._closes.pop(token, None)
+            self._sessions.pop(token, None)
         return requests(batch, self._modes)
 
     def farewell(self, code: int, reason: str) -> Farewell:
@@ -107,33 +93,29 @@ class DhanWire(Wire):
         size = len(payload)
         if size == _TICKER.size:  # One packet and nothing else: how ticks of small watch lists come.
             head, last, traded_at = _ticker(payload)
-            if head & _KIND_MASK == _TICKER_KIND:
-                try:
-                    at = traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else received_ms
-                    return [Tick(routes[head >> 24], RUPEES[last], at)]
-                except KeyError:
-                    pass  # of nobody, or a price that has not been before
+            token = head >> 24
+            # What is taken from itself is 0, unless it is no number.
+            if head & _KIND_MASK == _TICKER_KIND and token in routes and not last - last:
+                unit = UNITS[token & 0xFF]
+                at = traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else received_ms
+                return [Tick(routes[token], (last * unit + ROUND - ROUND) / unit, at)]
         ticks: list[Tick] = []
         offset = 0
         try:
-            single = _SINGLE.get(size)
-            if single is not None and _head_at(payload)[0] & _KIND_MASK == single[0]:
-                single[2](self, (single[1](payload),), routes, received_ms, ticks)
-                return ticks
             while offset < size:
-                kind = _KINDS.get(_head_at(payload, offset)[0] & _KIND_MASK)
-                if kind is None:
+                reader = _READERS.get(_head_at(payload, offset)[0] & _KIND_MASK)
+                if reader is None:
                     offset = self._other(payload, offset, routes)
                     continue
-                stride, unpack_at, unpack_run, read = kind
+                stride, layout, read = reader
+                if size < offset + 2 * stride:
+                    read(self, (layout.unpack_from(payload, offset),), routes, received_ms, ticks)
+                    offset += stride
+                    continue
                 count = (size - offset) // stride
-                if count > 1:
-                    rows = unpack_run(memoryview(payload)[offset : offset + count * stride])
-                    if not read(self, rows, routes, received_ms, ticks):
-                        count -= 1 + length_hint(rows)
-                else:
-                    count = 1
-                    read(self, (unpack_at(payload, offset),), routes, received_ms, ticks)
+                rows = layout.iter_unpack(memoryview(payload)[offset : offset + count * stride])
+                if not read(self, rows, routes, received_ms, ticks):
+                    count -= 1 + length_hint(rows)
                 offset += count * stride
         except struct.error:
             self.skipped["truncated"] += 1
@@ -144,42 +126,22 @@ class DhanWire(Wire):
         end = _packet_end(payload, begin)
         kind = _head_at(payload, begin)[0] & _KIND_MASK
         if kind == _PREVIOUS_CLOSE_KIND:
-            head, close, _ = _PREVIOUS_CLOSE.unpack_from(payload, begin)
-            if (token := head >> 24) in routes:
-                try:
-                    learn((close,))
-                    self._closes[token] = _close(RUPEES[close])
-                except ValueError:
-                    self.skipped["bad_price"] += 1
-            else:
+            head, close = _PREVIOUS_CLOSE.unpack_from(payload, begin)
+            token = head >> 24
+            if token not in routes:
                 self.skipped["unknown_token"] += 1
+            elif close - close:
+                self.skipped["bad_price"] += 1
+            else:
+                self._closes[token] = rupees(close, token)
+                self._sessions.pop(token, None)
         elif kind == _DISCONNECT_KIND:
-            self._ended(_DISCONNECT.unpack_from(payload, begin)[1])
+            (reason,) = _DISCONNECT.unpack_from(payload, begin)
+            self.signals.append(Signal(SignalKind.REFUSED, words(reason)))
+            self._farewell = farewell(reason)
         elif payload[begin] not in _NO_TICKS:
             self.skipped["unknown_kind"] += 1
         return end
-
-    def _ended(self, reason: int) -> None:
-        text = _REASONS.get(reason, "no reason that is documented")
-        self.signals.append(Signal(SignalKind.REFUSED, f"Dhan ends the socket with {reason}: {text}"))
-        if reason == _EVICTED:
-            self._farewell = Farewell.EVICTED
-        elif reason in _OF_THE_LOGIN:
-            self._farewell = Farewell.CREDENTIALS
-
-    def _learn(
-        self, row: _Row, prices: Callable[[_Row], tuple[int, ...]], routes: Mapping[Token, Instrument]
-    ) -> bool:
-        """Learn the prices of a row that was not read for want of them; False for a row that cannot be."""
-        if row[0] >> 24 not in routes:
-            self.skipped["unknown_token"] += 1
-            return False
-        try:
-            learn(prices(row))
-        except ValueError:
-            self.skipped["bad_price"] += 1
-            return False
-        return True
 
     # Each of these reads rows of one kind up to the first row of another; True when there was none. They are
     # called once for a run of packets: a call for each packet would cost as much as reading it.
@@ -187,131 +149,166 @@ class DhanWire(Wire):
     def _read_ticker(
         self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
     ) -> bool:
-        rupees = RUPEES
-        for row in rows:
-            head, last, traded_at = row
+        for head, last, traded_at in rows:
             if head & _KIND_MASK != _TICKER_KIND:
                 return False
+            token = head >> 24
+            if last - last:
+                self.skipped["bad_price"] += 1
+                continue
+            unit = UNITS[token & 0xFF]
             try:
                 at = traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else received_ms
-                ticks.append(Tick(routes[head >> 24], rupees[last], at))
+                ticks.append(Tick(routes[token], (last * unit + ROUND - ROUND) / unit, at))
             except KeyError:
-                if self._learn(row, _TICKER_PRICES, routes):
-                    self._read_ticker((row,), routes, received_ms, ticks)
+                self.skipped["unknown_token"] += 1
         return True
 
     def _read_quote(
         self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
     ) -> bool:
-        rupees, closes = RUPEES, self._closes
-        for row in rows:
-            head, last, quantity, traded_at, average, volume, sells, buys, open_, close, high, low = row
+        sessions = self._sessions
+        for head, last, quantity, traded_at, average, volume, sells, buys, day in rows:
             if head & _KIND_MASK != _QUOTE_KIND:
                 return False
             token = head >> 24
             try:
-                instrument, ltp = routes[token], rupees[last]
-                before, parts = closes[token] if token in closes else _close(rupees[close])
-                at = traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else received_ms
-                ticks.append(
-                    QuoteTick(
-                        instrument,
-                        ltp,
-                        at,
-                        rupees[open_],
-                        rupees[high],
-                        rupees[low],
-                        before,
-                        volume,
-                        quantity,
-                        rupees[average],
-                        (round(ltp * _PARTS) - parts) / _PARTS if before else 0.0,
-                        (ltp - before) * 100.0 / before if before else 0.0,
-                        buys,
-                        sells,
-                    )
-                )
+                instrument = routes[token]
             except KeyError:
-                if self._learn(row, _QUOTE_PRICES, routes):
-                    self._read_quote((row,), routes, received_ms, ticks)
+                self.skipped["unknown_token"] += 1
+                continue
+            try:
+                session = sessions[token]
+            except KeyError:
+                session = None
+            if session is None or session[0] != day:
+                session = self._remember(token, day)
+            total = last + average
+            if session is None or total - total:
+                self.skipped["bad_price"] += 1
+                continue
+            _, unit, open_, high, low, close, percent = session
+            ltp = (last * unit + ROUND - ROUND) / unit
+            change = ltp - close if close else 0.0
+            ticks.append(
+                QuoteTick(
+                    instrument,
+                    ltp,
+                    traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else received_ms,
+                    open_,
+                    high,
+                    low,
+                    close,
+                    volume,
+                    quantity,
+                    (average * unit + ROUND - ROUND) / unit,
+                    (change * unit + ROUND - ROUND) / unit,
+                    change * percent,
+                    buys,
+                    sells,
+                )
+            )
         return True
 
     def _read_full(
         self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
     ) -> bool:
-        rupees, closes, level = RUPEES, self._closes, DepthLevel
-        for row in rows:
-            # Spelled out: with a loop over the rows of the book the packet would cost half as much again.
-            # fmt: off
-            (
-                head, last, quantity, traded_at, average, volume, sells, buys,
-                oi, oi_high, oi_low, open_, close, high, low,
-                bq0, sq0, bn0, sn0, bp0, sp0, bq1, sq1, bn1, sn1, bp1, sp1, bq2, sq2, bn2, sn2, bp2, sp2,
-                bq3, sq3, bn3, sn3, bp3, sp3, bq4, sq4, bn4, sn4, bp4, sp4,
-            ) = row
+        sessions, level = self._sessions, DepthLevel
+        # Spelled out: with a loop over the rows of the book the packet would cost half as much again.
+        # fmt: off
+        for (
+            head, last, quantity, traded_at, average, volume, sells, buys, oi, oi_high, oi_low, day,
+            bq0, sq0, bn0, sn0, bp0, sp0, bq1, sq1, bn1, sn1, bp1, sp1, bq2, sq2, bn2, sn2, bp2, sp2,
+            bq3, sq3, bn3, sn3, bp3, sp3, bq4, sq4, bn4, sn4, bp4, sp4,
+        ) in rows:
             # fmt: on
             if head & _KIND_MASK != _FULL_KIND:
                 return False
             token = head >> 24
             try:
-                instrument, ltp = routes[token], rupees[last]
-                before, parts = closes[token] if token in closes else _close(rupees[close])
-                traded_ms = traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else 0
-                ticks.append(
-                    DepthTick(
-                        instrument,
-                        ltp,
-                        traded_ms or received_ms,
-                        rupees[open_],
-                        rupees[high],
-                        rupees[low],
-                        before,
-                        volume,
-                        quantity,
-                        rupees[average],
-                        (round(ltp * _PARTS) - parts) / _PARTS if before else 0.0,
-                        (ltp - before) * 100.0 / before if before else 0.0,
-                        buys,
-                        sells,
-                        traded_ms,
-                        oi,
-                        oi_high,
-                        oi_low,
-                        (
-                            level(rupees[bp0], bq0, bn0),
-                            level(rupees[bp1], bq1, bn1),
-                            level(rupees[bp2], bq2, bn2),
-                            level(rupees[bp3], bq3, bn3),
-                            level(rupees[bp4], bq4, bn4),
-                        ),
-                        (
-                            level(rupees[sp0], sq0, sn0),
-                            level(rupees[sp1], sq1, sn1),
-                            level(rupees[sp2], sq2, sn2),
-                            level(rupees[sp3], sq3, sn3),
-                            level(rupees[sp4], sq4, sn4),
-                        ),
-                    )
-                )
+                instrument = routes[token]
             except KeyError:
-                if self._learn(row, _FULL_PRICES, routes):
-                    self._read_full((row,), routes, received_ms, ticks)
+                self.skipped["unknown_token"] += 1
+                continue
+            try:
+                session = sessions[token]
+            except KeyError:
+                session = None
+            if session is None or session[0] != day:
+                session = self._remember(token, day)
+            total = last + average + bp0 + bp1 + bp2 + bp3 + bp4 + sp0 + sp1 + sp2 + sp3 + sp4
+            if session is None or total - total:
+                self.skipped["bad_price"] += 1
+                continue
+            _, unit, open_, high, low, close, percent = session
+            ltp = (last * unit + ROUND - ROUND) / unit
+            change = ltp - close if close else 0.0
+            traded_ms = traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else 0
+            ticks.append(
+                DepthTick(
+                    instrument,
+                    ltp,
+                    traded_ms or received_ms,
+                    open_,
+                    high,
+                    low,
+                    close,
+                    volume,
+                    quantity,
+                    (average * unit + ROUND - ROUND) / unit,
+                    (change * unit + ROUND - ROUND) / unit,
+                    change * percent,
+                    buys,
+                    sells,
+                    traded_ms,
+                    oi,
+                    oi_high,
+                    oi_low,
+                    (
+                        level((bp0 * unit + ROUND - ROUND) / unit, bq0, bn0),
+                        level((bp1 * unit + ROUND - ROUND) / unit, bq1, bn1),
+                        level((bp2 * unit + ROUND - ROUND) / unit, bq2, bn2),
+                        level((bp3 * unit + ROUND - ROUND) / unit, bq3, bn3),
+                        level((bp4 * unit + ROUND - ROUND) / unit, bq4, bn4),
+                    ),
+                    (
+                        level((sp0 * unit + ROUND - ROUND) / unit, sq0, sn0),
+                        level((sp1 * unit + ROUND - ROUND) / unit, sq1, sn1),
+                        level((sp2 * unit + ROUND - ROUND) / unit, sq2, sn2),
+                        level((sp3 * unit + ROUND - ROUND) / unit, sq3, sn3),
+                        level((sp4 * unit + ROUND - ROUND) / unit, sq4, sn4),
+                    ),
+                )
+            )
         return True
 
+    def _remember(self, token: int, day: bytes) -> _Session | None:
+        """Return what a session's packets share, worth reading once; None when a price is none."""
+        open_, close, high, low = _DAY(day)
+        total = open_ + close + high + low
+        if total - total:
+            return None
+        if len(self._sessions) >= _MAX_SESSIONS:
+            self._sessions.clear()
+        before = self._closes.get(token, rupees(close, token))
+        session = self._sessions[token] = (
+            day,
+            UNITS[token & 0xFF],
+            rupees(open_, token),
+            rupees(high, token),
+            rupees(low, token),
+            before,
+            100.0 / before if before else 0.0,
+        )
+        return session
 
-# By kind: the size of a row, how to unpack one row and a run of them, and who reads them.
-_KINDS: dict[int, _Kind] = {
-    kind: (layout.size, layout.unpack_from, layout.iter_unpack, read)
-    for kind, layout, read in (
-        (_TICKER_KIND, _TICKER, DhanWire._read_ticker),
-        (_QUOTE_KIND, _QUOTE, DhanWire._read_quote),
-        (_FULL_KIND, _FULL, DhanWire._read_full),
-    )
+
+# By kind: the size of a packet, how to unpack it, and who reads it.
+_READERS: dict[int, tuple[int, struct.Struct, _Reader]] = {
+    _TICKER_KIND: (_TICKER.size, _TICKER, DhanWire._read_ticker),
+    _QUOTE_KIND: (_QUOTE.size, _QUOTE, DhanWire._read_quote),
+    _FULL_KIND: (_FULL.size, _FULL, DhanWire._read_full),
 }
-
-
-#: The same by size, for messages of one packet: its kind, how to unpack it, and who reads it.
-_SINGLE = {size: (kind, unpack_at, read) for kind, (size, unpack_at, _, read) in _KINDS.items()}
 
 
 def _packet_end(message: bytes | memoryview, begin: int) -> int:
@@ -334,7 +331,3 @@ def _cut(message: bytes) -> Iterator[memoryview]:
             end = size  # which `binary` shall see once
         yield view[begin:end]
         begin = end
-
-
-def _close(rupees: float) -> tuple[float, int]:
-    return rupees, round(rupees * _PARTS)
