@@ -107,3 +107,24 @@ def test_an_eviction_lowers_the_cap_and_nobody_dials_for_a_minute() -> None:
             assert scene.broker.evictions <= 8
 
     run(main)
+
+
+def test_an_eviction_after_which_the_broker_leaves_the_socket_open_is_no_storm_either() -> None:
+    async def main() -> None:
+        feed = account(21)
+        async with stage(
+            feed, DhanDialect, random=Random(3), max_symbols=10, max_connections=3, broker={"evicts": True}
+        ) as scene:
+            for instrument in list(feed.book)[:20]:
+                scene.pool.subscribe(instrument, Mode.QUOTE, owner="test")
+            await scene.until(scene.all_live, 60, "every symbol live")
+            dials, (eldest, *_) = len(scene.broker.ledger.dials), scene.broker.sockets
+            eldest.say(wire.disconnect(wire.TOO_MANY_SOCKETS))
+            eldest.mute = True
+            evicted = await scene.until(
+                lambda: scene.pool.journal.counts().get(Event.EVICTED.value), 40, "the eviction noticed"
+            )
+            await asyncio.sleep(59)
+            assert len(scene.broker.ledger.dials) == dials, f"a dial within a minute of {evicted:.0f} s"
+
+    run(main)
