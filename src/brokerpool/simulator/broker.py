@@ -26,10 +26,11 @@ from aiohttp import web
 from msgspec import UNSET
 
 from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.wire import Farewell
 from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast
 from brokerpool.simulator.broker_interface import Limits, Subscriptions, Wire
-from brokerpool.simulator.client_socket import ClientSocket
+from brokerpool.simulator.client_socket import ClientSocket, DismissedSocket
 from brokerpool.simulator.control_endpoint import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
@@ -68,6 +69,10 @@ class SimulatedBroker(ABC):
     name: ClassVar[str]
     limits: ClassVar[Limits]
     naming: ClassVar[Naming]
+    #: How a dial with wrong credentials is answered.
+    wrong_credentials: ClassVar[int] = 403
+    #: How a dial is answered that is one socket too many.
+    too_many_sockets: int = 429
     #: The words of `POST /faults`.
     order_type: ClassVar[type[FaultOrder]] = FaultOrder
 
@@ -85,6 +90,7 @@ class SimulatedBroker(ABC):
         max_tokens: int | None = None,
         http_rates: Mapping[str, Sequence[RateWindow]] | None = None,
         heartbeat_seconds: float | None = None,
+        ping_seconds: float | None = None,
         snapshot: bool = True,
         latency_ms: float = 0.0,
         replay: Path | None = None,
@@ -130,9 +136,17 @@ class SimulatedBroker(ABC):
             self._ledger,
             snapshot,
             limits.login,
+            limits.silence,
+            self._greeting,
         )
         self._sockets = SocketListener(
-            self._venue, self._accept, host=_LOOPBACK, port=port, toxics=toxics, random=Random(seed)
+            self._venue,
+            self._accept,
+            host=_LOOPBACK,
+            port=port,
+            pings=limits.pings if ping_seconds is None else limits.pings._replace(seconds=ping_seconds),
+            toxics=toxics,
+            random=Random(seed),
         )
         app = web.Application(middlewares=[HttpFaults(self.faults, self._ledger, self._failure).middleware])
         self._add_routes(app.router)
@@ -155,9 +169,21 @@ class SimulatedBroker(ABC):
     def _subscriptions(self, limit: float, lists: Callable[[int], bool]) -> Subscriptions:
         """Return what reads the requests of a new socket; `lists` tells which tokens there are."""
 
+    def _last_words(self, why: Farewell) -> bytes | None:
+        """Return what a socket is told, as a message of the wire's kind, before the broker ends it."""
+        return None
+
+    def _greeting(self) -> Sequence[bytes]:
+        """Return what a new socket is told before anything else, as messages of the wire's kind."""
+        return ()
+
     @abstractmethod
     def _refusal(self, request: UpgradeRequest) -> str | None:
         """Return what is wrong with a dial's credentials, None when they are right."""
+
+    def _dismissal(self, request: UpgradeRequest) -> bytes | None:
+        """Return the last words for a dial that is let in and ended at once; None for every other one."""
+        return None
 
     @abstractmethod
     def _add_routes(self, router: web.UrlDispatcher) -> None:
@@ -297,7 +323,7 @@ class SimulatedBroker(ABC):
         """Let the access token die: dials and quotes get 403 until `renew_token`."""
         self.faults.token_expired = True
         for number in list(self._venue.sockets) if close_sockets else ():
-            self.close_socket(number)
+            self._end(number, Farewell.CREDENTIALS)
 
     def renew_token(self, access_token: str) -> None:
         """Make this the only valid access token."""
@@ -320,27 +346,35 @@ class SimulatedBroker(ABC):
         self._ledger.dialled(at, answer.status if isinstance(answer, Refusal) else _SWITCHING_PROTOCOLS)
         return answer
 
-    def _judged(self, request: UpgradeRequest) -> Refusal | None:
+    def _judged(self, request: UpgradeRequest) -> LinkHandler | Refusal | None:
         refuse = self.faults.dial_refusal()
         if refuse is not None:
             return self._refused(refuse.status, "Refused on command.", refuse.retry_after)
+        if (words := self._dismissal(request)) is not None:
+            return DismissedSocket(words, text=self._venue.wire.TEXT)
         if (wrong := self._refusal(request)) is not None:
-            return self._refused(403, wrong)
-        if len(self._venue.sockets) >= self._max_sockets and self.faults.evict_eldest:
-            eldest = self._venue.link(min(self._venue.sockets))
-            eldest.close(EVICTED, "more sockets than the account may have")
+            return self._refused(self.wrong_credentials, wrong)
+        evicts = self.limits.evicts or self.faults.evict_eldest
+        if len(self._venue.sockets) >= self._max_sockets and evicts:
+            self._ledger.evictions += 1
+            self._end(min(self._venue.sockets), Farewell.EVICTED)
         elif len(self._venue.sockets) >= self._max_sockets:
             self._ledger.violations["sockets"] += 1
-            return self._refused(429, f"More than {self._max_sockets} connections.")
+            return self._refused(self.too_many_sockets, f"More than {self._max_sockets} connections.")
         return None
 
     def _refused(self, status: int, message: str, retry_after: int | None = None) -> Refusal:
         answer = self._failure(status, message, retry_after)
         assert isinstance(answer.body, bytes)
-        headers = {"Content-Type": answer.headers["Content-Type"]}
+        headers = dict(answer.headers)
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
         return Refusal(status, answer.body, headers)
+
+    def _end(self, number: int, why: Farewell) -> None:
+        evicted = why is Farewell.EVICTED
+        code, reason = (EVICTED, "more sockets than the account may have") if evicted else (_GOING_AWAY, "")
+        self._venue.sockets[number].end(self._last_words(why), code, reason)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

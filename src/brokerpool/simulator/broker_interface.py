@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 _NOTHING: list[int] = []
 
 
-class LoginGrace(NamedTuple):
-    """How long a socket may be open without a login, and how it is closed then."""
+class Grace(NamedTuple):
+    """How long a socket may be open without something, and how it is closed then."""
 
     seconds: float
     code: int
     reason: str
+
+
+class Pings(NamedTuple):
+    """How often a client is pinged, and how long it has for its answer; without one it is closed."""
+
+    seconds: float
+    patience: float
 
 
 class Limits(NamedTuple):
@@ -39,7 +46,12 @@ class Limits(NamedTuple):
     #: By group of endpoints.
     http_rates: Mapping[str, Sequence[RateWindow]]
     #: None where the dial itself brings the credentials.
-    login: LoginGrace | None = None
+    login: Grace | None = None
+    #: How long a client may say nothing, not even a ping or the answer to one; None where that is no matter.
+    silence: Grace | None = None
+    pings: Pings = Pings(20.0, 20.0)
+    #: True: a socket too many is let in, and the eldest is ended for it.
+    evicts: bool = False
 
 
 class Wire(Protocol):
@@ -84,7 +96,7 @@ class Wire(Protocol):
         ...
 
     def error(self, text: str, /) -> bytes:
-        """Return the text message that tells a client what is wrong with its request."""
+        """Return the text message that tells a client what is wrong with its request; empty for none."""
         ...
 
 
@@ -104,6 +116,10 @@ class Outcome(NamedTuple):
     after: float = 0.0
     #: True: until then no client at all is served.
     alone: bool = False
+    #: Messages of the wire's kind for the client, before anything else.
+    messages: Sequence[bytes] = ()
+    #: True: they are the last, and the socket is closed.
+    ends: bool = False
 
 
 class Subscriptions(Protocol):

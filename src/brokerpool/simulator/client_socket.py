@@ -33,7 +33,9 @@ class ClientSocket(LinkHandler):
         self._wire = venue.wire
         self._loop = asyncio.get_running_loop()
         self._last_sent = self._loop.time()
+        self._last_heard = self._loop.time()
         self._ends: list[asyncio.TimerHandle] = []
+        self._silence: asyncio.TimerHandle | None = None
         self._paused = False
         self._pending: list[bytes] = []
         # Tokens whose last known packet is to be sent: never more than are subscribed to.
@@ -62,11 +64,15 @@ class ClientSocket(LinkHandler):
         sockets = self._venue.sockets
         sockets[self.number] = self
         self._venue.ledger.peak_sockets = max(self._venue.ledger.peak_sockets, len(sockets))
+        for message in self._venue.greeting():
+            self._send(message)
         life_ms = self._venue.faults.life_ms
         if life_ms is not None:
             self._ends.append(self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY))
         if self._venue.login is not None:
             self._ends.append(self._loop.call_later(self._venue.login.seconds, self._end_stranger))
+        self._last_heard = self._loop.time()
+        self._judge_silence()
         if self._loop.time() < self._venue.held_until:
             self.hold(True)
 
@@ -75,6 +81,9 @@ class ClientSocket(LinkHandler):
 
     def binary(self, message: bytes | memoryview) -> None:
         self._take(bytes(message))
+
+    def control_frame(self, *, answered: bool) -> None:
+        self._last_heard = self._loop.time()
 
     def paused(self) -> None:
         self._paused = True
@@ -87,8 +96,9 @@ class ClientSocket(LinkHandler):
         self._send_owed()
 
     def closed(self, code: int, reason: str) -> None:
-        for timer in (*self._ends, *([self._next] if self._next else ())):
-            timer.cancel()
+        for timer in (*self._ends, self._next, self._silence):
+            if timer is not None:
+                timer.cancel()
         self._venue.sockets.pop(self.number, None)
         self._make_room()
         for token in self._subscriptions.modes:
@@ -155,6 +165,13 @@ class ClientSocket(LinkHandler):
             self.link.resume_reading()
             self._go_on()
 
+    def end(self, words: bytes | None, code: int, reason: str) -> None:
+        """Close the socket after the broker's last words, where there are any."""
+        if words is not None:
+            self._send(words)
+        if self.link is not None:
+            self.link.close(code, reason)
+
     def beat(self, now: float, interval: float) -> float:
         """Send a heartbeat when nothing was sent for `interval` seconds; return when to ask again."""
         if now - self._last_sent < interval:
@@ -190,6 +207,7 @@ class ClientSocket(LinkHandler):
             self._venue.room.set()
 
     def _take(self, message: str | bytes) -> None:
+        self._last_heard = self._loop.time()
         self._count_request()
         if len(self._inbox) < _INBOX_LIMIT:
             self._inbox.append((self._loop.time() + self._venue.faults.latency_ms / 1000.0, message))
@@ -231,6 +249,18 @@ class ClientSocket(LinkHandler):
         if grace is not None and self.link is not None and not self._subscriptions.logged_in:
             self.link.close(grace.code, grace.reason)
 
+    def _judge_silence(self) -> None:
+        """Close the socket of a client that has said nothing for too long, else look again when it would."""
+        grace = self._venue.silence
+        if grace is None or self.link is None or self.link.closed:
+            return
+        due = self._last_heard + grace.seconds
+        if self._loop.time() < due:
+            self._silence = self._loop.call_at(due, self._judge_silence)
+        else:
+            self._venue.ledger.violations["silence"] += 1
+            self.link.close(grace.code, grace.reason)
+
     def _carry_out(self, message: str | bytes) -> None:
         outcome = self._subscriptions.handle(message)
         self._answers = outcome.answers
@@ -242,9 +272,15 @@ class ClientSocket(LinkHandler):
         if outcome.over_limit:
             self._violations += 1
             ledger.violations["tokens"] += 1
+        for message in outcome.messages:
+            if not self._venue.faults.silent(self.number):
+                self._send(message)
         if outcome.error is not None:
             ledger.malformed_requests += not outcome.over_limit
             self._send_answer(self._wire.error(outcome.error))
+        if outcome.ends and self.link is not None:
+            self.link.close()
+        if outcome.error is not None:
             return
         for token in outcome.removed:
             audience.remove(token, self)
@@ -259,7 +295,7 @@ class ClientSocket(LinkHandler):
             self._loop.call_soon(self._send_owed)
 
     def _send_answer(self, message: bytes) -> None:
-        if not self._venue.faults.silent(self.number):
+        if message and not self._venue.faults.silent(self.number):
             self.say(message)
 
     def say(self, text: bytes) -> None:
@@ -298,3 +334,15 @@ class ClientSocket(LinkHandler):
             self._last_sent = self._loop.time()
             self._frames_sent += 1
             self._venue.ledger.frames_sent += 1
+
+
+class DismissedSocket(LinkHandler):
+    """A socket that is ended with the broker's last words as soon as it is open."""
+
+    def __init__(self, words: bytes, *, text: bool) -> None:
+        self._words = words
+        self._text = text
+
+    def opened(self, link: Link) -> None:
+        (link.send_text if self._text else link.send_binary)(self._words)
+        link.close()

@@ -11,6 +11,7 @@ from random import Random
 from typing import Self
 
 from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.wire import Farewell
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_feed import ScriptedDialect
 from brokerpool.testing.scripted_link import Pipe, ScriptedLink
@@ -19,7 +20,6 @@ from brokerpool.testing.traffic_ledger import DialRecord, Ledger, WindowCheck
 from brokerpool.testing.wire_dialect import Dialect
 from brokerpool.ticks import Mode
 from brokerpool.transport import DialError, Link, LinkHandler
-from brokerpool.transport.frames import POLICY_VIOLATION
 
 #: The market's grid: ticks, heartbeats and broker's pings happen at multiples of this.
 BEAT_SECONDS = 0.25
@@ -253,7 +253,7 @@ class ScriptedBroker:
                     self.refusal = None
             raise self._refuse(refusal.status, refusal.retry_after)
         if record.token not in self.valid and not (self.greets and not record.token):
-            raise self._refuse(403)
+            raise self._refuse(self.dialect().wrong_credentials)
         taken = len(self.sockets) + self.strangers
         if taken >= self.limits.max_connections and not (self.evicts and self.sockets):
             raise self._refuse(429)
@@ -307,7 +307,7 @@ class ScriptedBroker:
         self.evictions += 1
         eldest = self.sockets[0]
         self.ledger.say(self.now(), f"socket {eldest.number} evicted")
-        eldest.close(self.dialect().evicted_code or POLICY_VIOLATION, "evicted by a newer connection")
+        eldest.end(Farewell.EVICTED, "evicted by a newer connection")
 
     def intrude(self) -> None:
         """Let another program of the account connect, as far as the broker's policy lets it."""
@@ -335,7 +335,7 @@ class ScriptedBroker:
         self._known.add(token)
         for socket in [socket for socket in self.sockets if socket.token != token]:
             if politely:
-                socket.close(self.dialect().logged_out_code or POLICY_VIOLATION, "the token has expired")
+                socket.end(Farewell.CREDENTIALS, "the token has expired")
             else:
                 socket.kill()
 

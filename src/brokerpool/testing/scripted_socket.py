@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.wire import Farewell
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_link import FarEnd, ScriptedLink
 from brokerpool.testing.traffic_ledger import Ledger, WindowCheck
@@ -161,7 +162,7 @@ class Socket(FarEnd):
         if answer is not None:
             self.say(answer)
         if not valid:
-            self.close(self._dialect.logged_out_code or POLICY_VIOLATION, "the login is not valid")
+            self.end(Farewell.CREDENTIALS, "the login is not valid")
 
     def _beats_begin(self) -> None:
         self.beat_at = self._broker.now()
@@ -201,6 +202,14 @@ class Socket(FarEnd):
         arrival = self.link.down.send(arrive)
         if arrival is not None:
             ledger.arrive(ticks, arrival)
+
+    def end(self, why: Farewell, reason: str) -> None:
+        """End the socket as the broker does for such a cause: with its last words, and with its code."""
+        dialect = self._dialect
+        if (words := dialect.last_words(why)) is not None:
+            self.say(words)
+        code = dialect.evicted_code if why is Farewell.EVICTED else dialect.logged_out_code
+        self.close(code or POLICY_VIOLATION, reason)
 
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye with a close frame."""

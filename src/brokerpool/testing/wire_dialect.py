@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from brokerpool.brokers.wire import SignalKind
+from brokerpool.brokers.wire import Farewell, SignalKind
 from brokerpool.instruments import Token
 from brokerpool.ticks import Mode
 
@@ -52,6 +52,8 @@ class Dialect(Protocol):
     evicted_code: int | None = None
     #: The code with which it closes one whose login is not valid any more.
     logged_out_code: int | None = None
+    #: The HTTP status with which the broker refuses a dial whose login is not valid.
+    wrong_credentials: int = 403
     #: Messages that must come out of the wire as a signal of this kind, where the broker has such.
     samples: Mapping[SignalKind, Message] = {}
 
@@ -65,6 +67,10 @@ class Dialect(Protocol):
 
     def heartbeat(self) -> Message | None:
         """Return the broker's own sign of life; None when it sends pings."""
+        return None
+
+    def last_words(self, why: Farewell) -> Message | None:
+        """Return the message with which the broker tells why it ends a socket; None when the code tells."""
         return None
 
     def ready(self) -> Message | None:
