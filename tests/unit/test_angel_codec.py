@@ -186,6 +186,17 @@ def test_what_cannot_be_read_is_counted():
     assert wire.skipped == {"unknown_length": 3, "unknown_token": 1, "malformed": 5, "depth_20": 0}
 
 
+def test_a_packet_of_another_mode_s_length_is_none_though_its_name_is_known():
+    wire, routes = SmartStreamWire(), routes_for(INFY)
+    sound = [packet(mode) for mode in (1, 2, 3)]
+    for one in sound:
+        assert len(wire.binary(one, routes, 0)) == 1
+    for one in sound:
+        for mode in {1, 2, 3} - {one[0]}:
+            assert wire.binary(bytes([mode]) + one[1:], routes, 0) == []
+    assert wire.skipped["malformed"] == 6
+
+
 @given(
     st.binary(max_size=500)
     | st.builds(
@@ -273,6 +284,6 @@ def test_what_was_asked_and_what_was_read_does_not_add_up_for_ever():
     wire = SmartStreamWire()
     for number in range(9_000):
         wire.requests(ControlBatch(add={INFY: Mode.LTP}))
-        wire.binary(packet(1, f"1|{number}"), {}, 0)
+        wire.binary(packet(2, f"1|{number}"), {}, 0)
     assert len(wire._asked) <= 64
-    assert len(wire._names) <= 8192
+    assert max(map(len, (wire._names, wire._days, wire._full_days))) <= 8192

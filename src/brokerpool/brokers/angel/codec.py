@@ -1,11 +1,11 @@
-"""SmartStream's wire (Angel One, WebSocket 2.0): requests in JSON, and little-endian packets, one a message."""
+"""SmartStream's wire (Angel One): requests in JSON, and little-endian packets, one a message."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -14,15 +14,21 @@ from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Signal, SignalKi
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
-# Mode, segment with token, sequence number, exchange time in ms, last price; each mode goes on where the one
-# below it ends. The sequence number is left out: an index has none.
-_LTP = struct.Struct("<B26s8xqq")
-_QUOTE = struct.Struct(_LTP.format + "qqqddqqqq")
+# Mode, segment and token in one, exchange time in ms, last price; each mode goes on where the one below it
+# ends. Between the first two stands a sequence number, which an index has not.
+_LTP = struct.Struct("<27s8xqq")
+_QUOTE = struct.Struct(_LTP.format + "qqqdd32s")
 # A level of the book begins with the flag of its side, and the packet ends with four prices of the year.
 _SNAP = struct.Struct(_QUOTE.format + "qq8x" + "2xqqh" * 10 + "32x")
+_OHLC = struct.Struct("<qqqq")
 _DEPTH_20_BYTES = 443
 
 _unpack_ltp, _unpack_quote, _unpack_snap = _LTP.unpack, _QUOTE.unpack, _SNAP.unpack
+
+_Levels: TypeAlias = tuple[DepthLevel, ...]
+#: What the packets of one instrument share: the four prices as they come, its token, the divisor, the prices,
+#: the close as it came.
+_Day: TypeAlias = tuple[bytes, str, int, float, float, float, float, int]
 
 # Where the low bytes of the flags stand, and how they are when bids come first; the documentation says so,
 # and official clients go by the flags.
@@ -37,6 +43,7 @@ _MOST = 2.0**63
 #: Times of trades below this are in seconds, others in milliseconds: the documentation leaves it open.
 _SECONDS = 100_000_000_000
 
+_NO_DAY: _Day = (b"", "", 1, 0.0, 0.0, 0.0, 0.0, 0)
 # A socket carries 1000 instruments; contracts that come and go must not add up for ever.
 _MOST_NAMES = 8192
 #: Subscribe requests whose refusal can be told by tokens; more are not under way at a time.
@@ -68,7 +75,10 @@ class SmartStreamWire(Wire):
         self._modes: dict[Token, Mode] = {}
         #: Correlation id of a subscribe request -> its tokens.
         self._asked: dict[str, list[Token]] = {}
-        self._names: dict[bytes, str] = {}
+        #: Mode, segment and token as they come, mode by mode, so that each is known to be right.
+        self._names: dict[bytes, tuple[str, int]] = {}
+        self._days: dict[bytes, _Day] = {}
+        self._full_days: dict[bytes, _Day] = {}
 
     def heartbeat(self) -> str:
         """Return the text that Angel wants every 30 s, and answers with `pong`."""
@@ -103,22 +113,18 @@ class SmartStreamWire(Wire):
         """
         size = len(payload)
         try:
-            if size == _LTP.size:
-                mode, name, at, last = _unpack_ltp(payload)
-                if mode == 1:
-                    instrument = routes[self._names.get(name) or self._remember(name)]
-                    price = last / _DIVISORS[name[0]]
-                    return [Tick(instrument, price, at if at > 0 else received_ms)]
-            elif size == _QUOTE.size:
-                if payload[0] == 2:
-                    return [self._quote(payload, routes, received_ms)]
-            elif size == _SNAP.size:
-                if payload[0] == 3:
-                    return [self._snap(bytes(payload), routes, received_ms)]
-            else:
-                self.skipped["depth_20" if size == _DEPTH_20_BYTES else "unknown_length"] += 1
-                return []
-            self.skipped["malformed"] += 1
+            if size == 51:
+                name, at, last = _unpack_ltp(payload)
+                try:
+                    token, divisor = self._names[name]
+                except KeyError:
+                    token, divisor = self._name(name)
+                return [Tick(routes[token], last / divisor, at if at > 0 else received_ms)]
+            if size == 123:
+                return [self._quote(payload, routes, received_ms)]
+            if size == 379:
+                return [self._snap(bytes(payload), routes, received_ms)]
+            self.skipped["depth_20" if size == _DEPTH_20_BYTES else "unknown_length"] += 1
         except KeyError:
             self.skipped["unknown_token"] += 1
         except ValueError:
@@ -130,28 +136,26 @@ class SmartStreamWire(Wire):
     def _quote(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
     ) -> QuoteTick:
-        # fmt: off
-        (
-            _, name, at, last, quantity, average, volume, buys, sells, open_, high, low, close,
-        ) = _unpack_quote(payload)
-        # fmt: on
+        name, at, last, quantity, average, volume, buys, sells, ohlc = _unpack_quote(payload)
+        seen, token, divisor, open_, high, low, close, raw_close = self._days.get(name, _NO_DAY)
+        if seen != ohlc:
+            _, token, divisor, open_, high, low, close, raw_close = _day(self._days, name, 2, ohlc)
         if not (0.0 <= buys < _MOST and 0.0 <= sells < _MOST):
             raise ValueError("a sum of quantities")
-        divisor = _DIVISORS[name[0]]
-        change = last - close
+        change = last - raw_close
         return QuoteTick(
-            routes[self._names.get(name) or self._remember(name)],
+            routes[token],
             last / divisor,
             at if at > 0 else received_ms,
-            open_ / divisor,
-            high / divisor,
-            low / divisor,
-            close / divisor,
+            open_,
+            high,
+            low,
+            close,
             volume,
             quantity,
             average / divisor,
             change / divisor,
-            change * 100.0 / close if close else 0.0,
+            change * 100.0 / raw_close if raw_close else 0.0,
             int(buys),
             int(sells),
         )
@@ -160,24 +164,25 @@ class SmartStreamWire(Wire):
         # Spelled out: with a loop over the ten levels the packet would cost half as much again.
         # fmt: off
         (
-            _, name, at, last, quantity, average, volume, buys, sells, open_, high, low, close,
-            traded_at, oi,
+            name, at, last, quantity, average, volume, buys, sells, ohlc, traded_at, oi,
             q0, p0, n0, q1, p1, n1, q2, p2, n2, q3, p3, n3, q4, p4, n4,
             q5, p5, n5, q6, p6, n6, q7, p7, n7, q8, p8, n8, q9, p9, n9,
         ) = _unpack_snap(payload)
         # fmt: on
+        seen, token, divisor, open_, high, low, close, raw_close = self._full_days.get(name, _NO_DAY)
+        if seen != ohlc:
+            _, token, divisor, open_, high, low, close, raw_close = _day(self._full_days, name, 3, ohlc)
         if not (0.0 <= buys < _MOST and 0.0 <= sells < _MOST):
             raise ValueError("a sum of quantities")
-        divisor = _DIVISORS[name[0]]
-        change = last - close
-        bids = (
+        change = last - raw_close
+        bids: _Levels = (
             DepthLevel(p0 / divisor, q0, n0),
             DepthLevel(p1 / divisor, q1, n1),
             DepthLevel(p2 / divisor, q2, n2),
             DepthLevel(p3 / divisor, q3, n3),
             DepthLevel(p4 / divisor, q4, n4),
         )
-        offers = (
+        offers: _Levels = (
             DepthLevel(p5 / divisor, q5, n5),
             DepthLevel(p6 / divisor, q6, n6),
             DepthLevel(p7 / divisor, q7, n7),
@@ -187,18 +192,18 @@ class SmartStreamWire(Wire):
         if (flags := payload[_FLAGS]) != _BIDS_FIRST:
             bids, offers = _sides(flags, bids + offers)
         return DepthTick(
-            routes[self._names.get(name) or self._remember(name)],
+            routes[token],
             last / divisor,
             at if at > 0 else received_ms,
-            open_ / divisor,
-            high / divisor,
-            low / divisor,
-            close / divisor,
+            open_,
+            high,
+            low,
+            close,
             volume,
             quantity,
             average / divisor,
             change / divisor,
-            change * 100.0 / close if close else 0.0,
+            change * 100.0 / raw_close if raw_close else 0.0,
             int(buys),
             int(sells),
             traded_at * 1000 if 0 < traded_at < _SECONDS else max(0, traded_at),
@@ -209,12 +214,10 @@ class SmartStreamWire(Wire):
             offers,
         )
 
-    def _remember(self, name: bytes) -> str:
-        # The 26 bytes are looked up as they come; their meaning is found out once.
-        if len(self._names) >= _MOST_NAMES:
-            self._names.clear()
-        number = name[1:].partition(b"\0")[0].decode("ascii", "replace")
-        found = self._names[name] = segments.token(name[0], number)
+    def _name(self, name: bytes) -> tuple[str, int]:
+        # What a packet names is looked up by its bytes as they come.
+        _make_room(self._names)
+        found = self._names[name] = _named(name, 1)
         return found
 
     # -- texts --------------------------------------------------------------------------------------------
@@ -245,14 +248,34 @@ class SmartStreamWire(Wire):
         return Signal(SignalKind.REFUSED, told, self._asked.pop(complaint.asked, ()))
 
 
+def _named(name: bytes, mode: int) -> tuple[str, int]:
+    """Return the token that a packet of this mode names, and its divisor; raises ValueError for other modes."""
+    if name[0] != mode:
+        raise ValueError(f"mode {name[0]} in a packet of mode {mode}")
+    number = name[2:].partition(b"\0")[0].decode("ascii", "replace")
+    return segments.token(name[1], number), _DIVISORS[name[1]]
+
+
+def _day(days: dict[bytes, _Day], name: bytes, mode: int, ohlc: bytes) -> _Day:
+    # Open and close stand for the day and high and low change in few packets: worth reading once.
+    token, divisor = _named(name, mode)
+    _make_room(days)
+    open_, high, low, close = _OHLC.unpack(ohlc)
+    day = (ohlc, token, divisor, open_ / divisor, high / divisor, low / divisor, close / divisor, close)
+    days[name] = day
+    return day
+
+
+def _make_room(known: dict[bytes, Any]) -> None:
+    if len(known) >= _MOST_NAMES:
+        known.clear()
+
+
 def _by_mode(modes: Iterable[tuple[Token, Mode]]) -> Iterable[tuple[Mode, list[Token]]]:
     found: dict[Mode, list[Token]] = {}
     for token, mode in modes:
         found.setdefault(mode, []).append(token)
     return sorted(found.items())
-
-
-_Levels = tuple[DepthLevel, ...]
 
 
 def _sides(flags: bytes, levels: _Levels) -> tuple[_Levels, _Levels]:
