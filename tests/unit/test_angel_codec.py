@@ -286,4 +286,4 @@ def test_what_was_asked_and_what_was_read_does_not_add_up_for_ever():
         wire.requests(ControlBatch(add={INFY: Mode.LTP}))
         wire.binary(packet(2, f"1|{number}"), {}, 0)
     assert len(wire._asked) <= 64
-    assert max(map(len, (wire._names, wire._days, wire._full_days))) <= 8192
+    assert max(len(wire._names), len(wire._days), len(wire._full_days)) <= 8192

@@ -249,7 +249,7 @@ class SmartStreamWire(Wire):
 
 
 def _named(name: bytes, mode: int) -> tuple[str, int]:
-    """Return the token that a packet of this mode names, and its divisor; raises ValueError for other modes."""
+    """Return token and divisor of what a packet of this mode names; raises ValueError for another mode."""
     if name[0] != mode:
         raise ValueError(f"mode {name[0]} in a packet of mode {mode}")
     number = name[2:].partition(b"\0")[0].decode("ascii", "replace")
