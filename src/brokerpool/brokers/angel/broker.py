@@ -24,7 +24,10 @@ class Angel(Broker):
     limits = FeedLimits.load(__package__)
 
     def account(self, access: Access) -> AngelFeed:
-        """Return the account of the app and the login; raises SettingsError for a TOTP secret that is none."""
+        """Return the account of the app and the login. Raises SettingsError for a TOTP secret that is none.
+
+        Nothing is dialled, and nobody is logged in here.
+        """
         return AngelFeed(
             access.api_key,
             access.credentials,
