@@ -253,7 +253,7 @@ class ScriptedBroker:
                     self.refusal = None
             raise self._refuse(refusal.status, refusal.retry_after)
         if record.token not in self.valid and not (self.greets and not record.token):
-            raise self._refuse(403)
+            raise self._refuse(self.dialect().wrong_credentials)
         taken = len(self.sockets) + self.strangers
         if taken >= self.limits.max_connections and not (self.evicts and self.sockets):
             raise self._refuse(429)

@@ -52,6 +52,8 @@ class Dialect(Protocol):
     evicted_code: int | None = None
     #: The code with which it closes one whose login is not valid any more.
     logged_out_code: int | None = None
+    #: The HTTP status with which the broker refuses a dial whose login is not valid.
+    wrong_credentials: int = 403
     #: Messages that must come out of the wire as a signal of this kind, where the broker has such.
     samples: Mapping[SignalKind, Message] = {}
 
