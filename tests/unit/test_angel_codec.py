@@ -15,7 +15,9 @@ from brokerpool.brokers.angel.codec import SmartStreamWire
 from brokerpool.brokers.angel.segments import parts, token
 from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
+from brokerpool.ticks import Mode
+from tests.unit.smartapi_values import as_sdk
+from tests.unit.smartapi_values import told as told_by_sdk
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/fixtures/angel_smartstream_vectors.json").read_text())["vectors"]
@@ -23,66 +25,10 @@ PRICED = [vector for vector in VECTORS if vector["expected"]["subscription_mode"
 
 INFY = "1|1594"
 RECEIVED_MS = 1_790_000_000_123
-SDK_MODES = {Mode.LTP: "LTP", Mode.QUOTE: "QUOTE", Mode.DEPTH: "SNAP_QUOTE"}
-#: What a tick does not tell.
-UNTOLD = {
-    "sequence_number",
-    "open_interest_change_percentage",
-    "upper_circuit_limit",
-    "lower_circuit_limit",
-    "52_week_high_price",
-    "52_week_low_price",
-}
 
 
 def routes_for(*tokens: str) -> dict[Token, Instrument]:
     return {each: Instrument("NSE", each) for each in tokens}
-
-
-def as_sdk(tick: Tick) -> dict[str, Any]:
-    """The dictionary that `SmartWebSocketV2` hands out for this tick, without what a tick does not tell."""
-    segment, number = parts(tick.instrument.symbol)
-    unit = 10_000_000 if segment == 13 else 100
-
-    def units(price: float) -> int:
-        return round(price * unit)
-
-    data: dict[str, Any] = {
-        "subscription_mode": int(tick.mode),
-        "subscription_mode_val": SDK_MODES[tick.mode],
-        "exchange_type": segment,
-        "token": number,
-        "exchange_timestamp": tick.timestamp,
-        "last_traded_price": units(tick.ltp),
-    }
-    if isinstance(tick, QuoteTick):
-        data |= {
-            "last_traded_quantity": tick.last_trade_quantity,
-            "average_traded_price": units(tick.avg_trade_price),
-            "volume_trade_for_the_day": tick.volume,
-            "total_buy_quantity": float(tick.total_buy_quantity),
-            "total_sell_quantity": float(tick.total_sell_quantity),
-            "open_price_of_the_day": units(tick.open),
-            "high_price_of_the_day": units(tick.high),
-            "low_price_of_the_day": units(tick.low),
-            "closed_price": units(tick.close),
-        }
-    if isinstance(tick, DepthTick):
-        data |= {
-            "last_traded_timestamp": tick.last_trade_time // 1000,
-            "open_interest": tick.oi,
-        }
-        for name, flag, levels in (("buy", 1, tick.buy), ("sell", 0, tick.sell)):
-            data[f"best_5_{name}_data"] = [
-                {
-                    "flag": flag,
-                    "quantity": each.quantity,
-                    "price": units(each.price),
-                    "no of orders": each.orders,
-                }
-                for each in levels
-            ]
-    return data
 
 
 def packet(mode: int, name: str = INFY, *, at: int = 0, last: int = 0, close: int = 0, **more: Any) -> bytes:
@@ -113,7 +59,7 @@ def test_every_packet_decodes_to_what_the_official_sdk_returns(vector, form):
     (tick,) = SmartStreamWire().binary(
         form(bytes.fromhex(vector["frame_hex"])), routes_for(name), RECEIVED_MS
     )
-    assert as_sdk(tick) == {key: value for key, value in expected.items() if key not in UNTOLD}
+    assert as_sdk(tick, name) == told_by_sdk(expected)
 
 
 def test_a_book_of_20_levels_has_no_price_and_is_counted():
