@@ -35,8 +35,8 @@ def totp_provider(
         raise SettingsError(
             "The login field totp_secret needs the library pyotp: pip install 'brokerpool[angel]'."
         ) from None
-    code_at = TOTP(secret).at
     try:
+        code_at = TOTP(secret).at
         code_at(0)
     except ValueError:  # told without a word of it
         raise SettingsError(
