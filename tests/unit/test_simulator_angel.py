@@ -1,4 +1,4 @@
-"""The simulated Angel: its packets, its limits and refusals, its heartbeats, and the rates of its HTTP API."""
+"""The simulated Angel: its packets, its limits and refusals, its heartbeats, and its HTTP API."""
 
 from __future__ import annotations
 
