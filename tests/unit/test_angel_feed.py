@@ -229,14 +229,9 @@ def test_a_hundred_instruments_are_three_calls_and_the_rates_are_kept() -> None:
             wanted = list(pool.feed.book)
             assert len(await api.ltp(wanted)) == 150
             assert sum(broker.stats()["http_requests"].values()) == 4  # with that for the list
-            calls = [
-                api.history("NSE:INFY", "D", *(at(f"2026-11-{day:02d}") for day in (1, 20))) for _ in "12"
-            ]
-            daily, again = await asyncio.gather(*calls)
-            assert daily == again
-            assert {candle.timestamp % 86_400 for candle in daily} == {66_600}, (
-                "days begin at midnight in India"
-            )
+            daily = await api.history("NSE:INFY", "D", at("2026-11-01"), at("2026-11-20"))
+            midnights = {candle.timestamp % 86_400 for candle in daily}
+            assert midnights == {66_600}, "days begin at midnight in India"
             assert broker.stats()["too_fast"] == {}
 
     run(main)
