@@ -19,7 +19,9 @@ from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 _LTP = struct.Struct("<27s8xqq")
 _QUOTE = struct.Struct(_LTP.format + "qqqdd32s")
 # A level of the book begins with the flag of its side, and the packet ends with four prices of the year.
-_SNAP = struct.Struct(_QUOTE.format + "qq8x" + "2xqqh" * 10 + "32x")
+_SNAP = struct.Struct(
+    _QUOTE.format + "qq8x" + "2xqqh" + "hqqh" + "2xqqh" * 2 + "hqqh" * 2 + "2xqqh" * 4 + "32x"
+)
 _OHLC = struct.Struct("<qqqq")
 _DEPTH_20_BYTES = 443
 
@@ -30,20 +32,18 @@ _Levels: TypeAlias = tuple[DepthLevel, ...]
 #: the close as it came.
 _Day: TypeAlias = tuple[bytes, str, int, float, float, float, float, int]
 
-# Where the low bytes of the flags stand, and how they are when bids come first; the documentation says so,
-# and official clients go by the flags.
+# Where the low bytes of the flags stand. The documentation has bids first, official clients go by the flags:
+# those of the second, fifth and sixth level tell that order from offers first and from both in turns.
 _FLAGS = slice(147, 347, 20)
-_BIDS_FIRST = b"\1\1\1\1\1\0\0\0\0\0"
 
 #: Integers, because int / int is both exact and quicker than int / float.
 _DIVISORS = tuple(10_000_000 if segment == segments.CURRENCIES else 100 for segment in range(256))
 
-#: Sums of quantities come as doubles; one that no JSON integer holds is none.
-_MOST = 2.0**63
+#: Sums of quantities come as doubles; one that is negative, or that these bits do not hold, is none.
+_BITS = 63
 #: Times of trades below this are in seconds, others in milliseconds: the documentation leaves it open.
 _SECONDS = 100_000_000_000
 
-_NO_DAY: _Day = (b"", "", 1, 0.0, 0.0, 0.0, 0.0, 0)
 # A socket carries 1000 instruments; contracts that come and go must not add up for ever.
 _MOST_NAMES = 8192
 #: Subscribe requests whose refusal can be told by tokens; more are not under way at a time.
@@ -121,58 +121,65 @@ class SmartStreamWire(Wire):
                     token, divisor = self._name(name)
                 return [Tick(routes[token], last / divisor, at if at > 0 else received_ms)]
             if size == 123:
-                return [self._quote(payload, routes, received_ms)]
+                name, at, last, quantity, average, volume, buys, sells, ohlc = _unpack_quote(payload)
+                try:
+                    seen, token, divisor, open_, high, low, close, raw_close = self._days[name]
+                except KeyError:
+                    seen = None
+                if seen != ohlc:
+                    _, token, divisor, open_, high, low, close, raw_close = _day(self._days, name, 2, ohlc)
+                buys, sells = int(buys), int(sells)
+                if (buys | sells) >> _BITS:
+                    raise ValueError("a sum of quantities")
+                change = last - raw_close
+                return [
+                    QuoteTick(
+                        routes[token],
+                        last / divisor,
+                        at if at > 0 else received_ms,
+                        open_,
+                        high,
+                        low,
+                        close,
+                        volume,
+                        quantity,
+                        average / divisor,
+                        change / divisor,
+                        change * 100.0 / raw_close if raw_close else 0.0,
+                        buys,
+                        sells,
+                    )
+                ]
             if size == 379:
-                return [self._snap(bytes(payload), routes, received_ms)]
+                return [self._snap(payload, routes, received_ms)]
             self.skipped["depth_20" if size == _DEPTH_20_BYTES else "unknown_length"] += 1
         except KeyError:
             self.skipped["unknown_token"] += 1
-        except ValueError:
+        except (ValueError, OverflowError):
             self.skipped["malformed"] += 1
         return []
 
     # -- packets ------------------------------------------------------------------------------------------
 
-    def _quote(
+    def _snap(
         self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
-    ) -> QuoteTick:
-        name, at, last, quantity, average, volume, buys, sells, ohlc = _unpack_quote(payload)
-        seen, token, divisor, open_, high, low, close, raw_close = self._days.get(name, _NO_DAY)
-        if seen != ohlc:
-            _, token, divisor, open_, high, low, close, raw_close = _day(self._days, name, 2, ohlc)
-        if not (0.0 <= buys < _MOST and 0.0 <= sells < _MOST):
-            raise ValueError("a sum of quantities")
-        change = last - raw_close
-        return QuoteTick(
-            routes[token],
-            last / divisor,
-            at if at > 0 else received_ms,
-            open_,
-            high,
-            low,
-            close,
-            volume,
-            quantity,
-            average / divisor,
-            change / divisor,
-            change * 100.0 / raw_close if raw_close else 0.0,
-            int(buys),
-            int(sells),
-        )
-
-    def _snap(self, payload: bytes, routes: Mapping[Token, Instrument], received_ms: int) -> DepthTick:
+    ) -> DepthTick:
         # Spelled out: with a loop over the ten levels the packet would cost half as much again.
         # fmt: off
         (
             name, at, last, quantity, average, volume, buys, sells, ohlc, traded_at, oi,
-            q0, p0, n0, q1, p1, n1, q2, p2, n2, q3, p3, n3, q4, p4, n4,
-            q5, p5, n5, q6, p6, n6, q7, p7, n7, q8, p8, n8, q9, p9, n9,
+            q0, p0, n0, f1, q1, p1, n1, q2, p2, n2, q3, p3, n3, f4, q4, p4, n4,
+            f5, q5, p5, n5, q6, p6, n6, q7, p7, n7, q8, p8, n8, q9, p9, n9,
         ) = _unpack_snap(payload)
         # fmt: on
-        seen, token, divisor, open_, high, low, close, raw_close = self._full_days.get(name, _NO_DAY)
+        try:
+            seen, token, divisor, open_, high, low, close, raw_close = self._full_days[name]
+        except KeyError:
+            seen = None
         if seen != ohlc:
             _, token, divisor, open_, high, low, close, raw_close = _day(self._full_days, name, 3, ohlc)
-        if not (0.0 <= buys < _MOST and 0.0 <= sells < _MOST):
+        buys, sells = int(buys), int(sells)
+        if (buys | sells) >> _BITS:
             raise ValueError("a sum of quantities")
         change = last - raw_close
         bids: _Levels = (
@@ -189,8 +196,8 @@ class SmartStreamWire(Wire):
             DepthLevel(p8 / divisor, q8, n8),
             DepthLevel(p9 / divisor, q9, n9),
         )
-        if (flags := payload[_FLAGS]) != _BIDS_FIRST:
-            bids, offers = _sides(flags, bids + offers)
+        if f5 or f1 != 1 or f4 != 1:
+            bids, offers = _sides(bytes(payload)[_FLAGS], bids + offers)
         return DepthTick(
             routes[token],
             last / divisor,
@@ -204,8 +211,8 @@ class SmartStreamWire(Wire):
             average / divisor,
             change / divisor,
             change * 100.0 / raw_close if raw_close else 0.0,
-            int(buys),
-            int(sells),
+            buys,
+            sells,
             traded_at * 1000 if 0 < traded_at < _SECONDS else max(0, traded_at),
             oi,
             0,
