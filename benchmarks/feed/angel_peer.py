@@ -12,7 +12,7 @@ from typing import Any
 _BINARY = 2
 
 
-def _client() -> Any:
+def _client() -> Any:  # noqa: ANN401  (a class without types)
     # Loading it asks a stranger for the public address here, and it writes logs where it is.
     os.environ["HTTPS_PROXY"] = "http://127.0.0.1:9"
     os.chdir(tempfile.mkdtemp(prefix="smartapi-"))

@@ -96,6 +96,8 @@ def test_one_word_is_no_address_and_an_address_without_tokens_is_refused_unquote
     made = AngelSession("key")
     assert made.redirected("abc123") is None
     assert made.redirected("123456") == "123456"
+    assert made.secret("123456") == "PIN of the account"
+    assert made.secret("auth_token=a&feed_token=f") == ""
     for text in ("https://hunter2/?status=cancelled", "http://x/?auth_token=hunter2"):
         with pytest.raises(ValueError, match="log in again") as refused:
             made.redirected(text)

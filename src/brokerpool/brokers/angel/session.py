@@ -102,6 +102,10 @@ class AngelSession(LoginSession):
             )
         return urlencode(tokens)
 
+    def secret(self, redirected: str) -> str:
+        """Return that a one-time code needs the PIN; the tokens of an address need nothing."""
+        return "PIN of the account" if len(redirected) == _CODE_DIGITS else ""
+
     def until(self, expires_at: float) -> str:
         """Return a time as a trader in India reads it."""
         return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, %H:%M India time")
