@@ -216,15 +216,37 @@ def test_nobody_logs_in_by_totp_unless_pin_and_secret_are_given() -> None:
     run(scenario)
 
 
+def provided(simulator: AngelSimulator, *stored: Credentials) -> tuple[AngelFeed, list[Credentials | None]]:
+    """An account whose token is dead, and what its provider finds stored when it is asked, from now on."""
+    logins: list[Credentials | None] = [None, *stored]
+
+    async def before() -> Credentials | None:
+        return logins[-1]
+
+    provider = totp_provider(
+        session(simulator),
+        simulator.api_secret,
+        TOTP_SECRET,
+        present=lambda: account.login.credentials,
+        before=before,
+        wall_clock=lambda: NOW,
+    )
+    account = AngelFeed(simulator.api_key, Credentials("dead"), provider=provider)
+    account.login.refuse(account.login.version)
+    return account, logins
+
+
+async def refreshed(account: AngelFeed) -> str:
+    """The token after a person, or a dead token, had the provider asked."""
+    account.login.ask_again()
+    await account.login.refresh()
+    return account.login.credentials.access_token
+
+
 def test_the_totp_provider_brings_the_tokens_of_a_new_session() -> None:
     async def scenario(simulator: AngelSimulator) -> None:
-        provider = totp_provider(
-            session(simulator), simulator.api_secret, TOTP_SECRET, wall_clock=lambda: NOW
-        )
-        account = AngelFeed(simulator.api_key, Credentials("dead"), provider=provider)
-        account.login.refuse(account.login.version)
-        assert await account.login.refresh()
-        assert account.login.credentials.access_token == simulator.access_token
+        account, _ = provided(simulator)
+        assert await refreshed(account) == simulator.access_token
         headers = (await account.endpoint()).headers
         assert headers["x-feed-token"] == simulator.feed_token
         assert headers["x-client-code"] == simulator.client_code
@@ -232,23 +254,20 @@ def test_the_totp_provider_brings_the_tokens_of_a_new_session() -> None:
     run(scenario)
 
 
-def test_a_login_that_a_person_has_made_is_used_before_another_is_made() -> None:
+def test_a_login_that_a_person_has_made_is_tried_once_before_another_is_made() -> None:
     async def scenario(simulator: AngelSimulator) -> None:
-        logins: list[Credentials | None] = [Credentials("stored"), None]
+        account, stored = provided(simulator, Credentials("dead"))
+        made = await refreshed(account)
+        assert made == simulator.access_token, "what is stored is the dead one"
+        account.login.refuse(account.login.version)
+        stored.append(Credentials("a person's"))
+        assert await refreshed(account) == "a person's"
+        for _ in range(2):  # the stored one stays what it was, and is dead by now
+            account.login.refuse(account.login.version)
+            assert await refreshed(account) == simulator.access_token
+        assert simulator.access_token != made
 
-        async def stored() -> Credentials | None:
-            return logins.pop(0)
-
-        made = session(simulator)
-        provider = totp_provider(
-            made, simulator.api_secret, TOTP_SECRET, before=stored, wall_clock=lambda: NOW
-        )
-        assert await provider() == Credentials("stored")
-        fresh = await provider()
-        assert fresh is not None
-        assert fresh.access_token == simulator.access_token
-
-    run(scenario)
+    run(scenario, http_rates={})
 
 
 def test_a_login_that_fails_is_asked_for_with_growing_rests() -> None:
@@ -266,7 +285,7 @@ def test_a_login_that_fails_is_asked_for_with_growing_rests() -> None:
 
 def test_a_secret_that_is_none_is_refused_unquoted() -> None:
     with pytest.raises(SettingsError, match="totp_secret is no TOTP secret") as refused:
-        totp_provider(AngelSession("key"), "1234", "not base32: hunter2!")
+        totp_provider(AngelSession("key"), "1234", "not base32: hunter2!", present=lambda: Credentials(""))
     assert "hunter2" not in str(refused.value)
 
 

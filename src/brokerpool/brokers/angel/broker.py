@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from brokerpool.brokers.angel.account import WS_URL, AngelFeed
 from brokerpool.brokers.angel.rest import HTTP_URL
 from brokerpool.brokers.angel.session import FEED_TOKEN, LOGIN_URL, AngelSession
 from brokerpool.brokers.angel.totp import PIN, TOTP_SECRET, totp_provider
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.login import Provider
+from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.registry import Access, Broker
 
 _CLIENT_CODE = "client_code"
@@ -28,16 +30,17 @@ class Angel(Broker):
 
         Nothing is dialled, and nobody is logged in here.
         """
-        return AngelFeed(
+        account = AngelFeed(
             access.api_key,
             access.credentials,
             client_code=access.fields.get(_CLIENT_CODE, ""),
             feed_token=access.fields.get(FEED_TOKEN, ""),
             ws_url=access.ws_url or WS_URL,
             http_url=access.http_url,
-            provider=self._provider(access),
+            provider=self._provider(access, lambda: account.login.credentials),
             egress=access.egress,
         )
+        return account
 
     def session(self, access: Access, *, timeout: float = 10.0) -> AngelSession:
         """Return what logs in with the app."""
@@ -50,11 +53,11 @@ class Angel(Broker):
             timeout=timeout,
         )
 
-    def _provider(self, access: Access) -> Provider | None:
+    def _provider(self, access: Access, present: Callable[[], Credentials]) -> Provider | None:
         pin, secret = access.fields.get(PIN, access.api_secret), access.fields.get(TOTP_SECRET, "")
         if not pin or not secret:
             return access.provider
-        return totp_provider(self.session(access), pin, secret, before=access.provider)
+        return totp_provider(self.session(access), pin, secret, present=present, before=access.provider)
 
 
 BROKER = Angel()

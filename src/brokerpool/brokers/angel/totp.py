@@ -21,13 +21,15 @@ def totp_provider(
     pin: str,
     secret: str,
     *,
+    present: Callable[[], Credentials],
     before: Provider | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Provider:
     """Return what logs in when the account's `Login` asks for it, which keeps to growing rests.
 
-    `before` is asked first: a login that a person has made is used up before another one is made. Raises
-    SettingsError where the library `pyotp` is not installed, or the secret is none.
+    `before` is asked first: a login that a person has made is tried, once, before another one is made.
+    `present` is what the account has now. Raises SettingsError where the library `pyotp` is not installed, or
+    the secret is none.
     """
     try:
         from pyotp import TOTP
@@ -43,8 +45,16 @@ def totp_provider(
             "The login field totp_secret is no TOTP secret: give the text beside the QR code of Angel's page."
         ) from None
 
+    tried = ""
+
     async def log_in() -> Credentials | None:
+        nonlocal tried
         given = None if before is None else await before()
-        return given or await session.log_in(pin, code_at(int(wall_clock())))
+        if given is not None:
+            new = given.access_token not in (tried, present().access_token)
+            tried = given.access_token
+            if new:
+                return given
+        return await session.log_in(pin, code_at(int(wall_clock())))
 
     return log_in
