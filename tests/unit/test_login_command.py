@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from brokerpool import cli
-from brokerpool.brokers.zerodha.session import redirected_token, token_end
+from brokerpool.brokers.zerodha.session import KiteSession, redirected_token, token_end
 from brokerpool.commands.login_redirect import Redirect
 from brokerpool.settings import NAMES, DatabaseSettings
 from brokerpool.simulator import KiteSimulator
@@ -120,6 +120,14 @@ def test_a_secret_that_is_not_set_is_asked_for_hidden(
     assert code == 0, said
     assert asked[1] == "API secret of the app"
     assert stored(tmp_path).user == "SIM001"
+
+
+def test_no_secret_is_asked_for_where_the_broker_needs_none(
+    run: Any, broker: KiteSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KiteSession, "secret", lambda session, redirected: "")
+    _, _, asked = run(answers=(redirected(broker),), BROKERPOOL_BROKER_API_SECRET="")
+    assert len(asked) == 1
 
 
 def test_a_ready_made_access_token_is_tried_and_stored(

@@ -229,6 +229,22 @@ def test_a_broker_may_say_nothing_of_a_request_that_it_refuses() -> None:
     asyncio.run(main())
 
 
+def test_whoever_only_answers_the_broker_s_pings_has_said_nothing() -> None:
+    async def main() -> None:
+        async with (
+            StrictMoon(symbols=3, rate=0) as broker,
+            connect(f"{broker.ws_url}?key={broker.api_key}", ping_interval=None) as client,
+        ):
+            over = asyncio.ensure_future(client.wait_closed())
+            while not over.done():
+                for number in list(broker._venue.sockets):
+                    broker._venue.link(number).ping()
+                await asyncio.wait({over}, timeout=0.1)
+            assert client.close_reason == "are you there?"
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 def test_the_brokers_that_can_be_simulated_are_the_folders_with_a_front() -> None:
     assert {"openalgo", "zerodha"} <= set(brokers())
     assert "fault_proxy" not in brokers()

@@ -66,8 +66,12 @@ class LoginSession(Protocol):
         """
         ...
 
+    def secret(self, redirected: str) -> str:
+        """Return what a person calls the secret with which this is exchanged; empty where none is needed."""
+        return "API secret of the app"
+
     async def exchange(self, redirected: str, api_secret: str) -> Credentials:
-        """Return the credentials for what a login has given."""
+        """Return the credentials for what a login has given; the secret is the one that was asked for."""
         ...
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:

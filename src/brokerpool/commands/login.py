@@ -125,7 +125,8 @@ def _logged_in(
             with contextlib.suppress(_RefusedError):
                 return run(settings, _tried(session, text))
         token = redirected or text
-    secret = account.broker_api_secret.get_secret_value() or _asked("API secret of the app")
+    wanted = session.secret(token)
+    secret = account.broker_api_secret.get_secret_value() or (_asked(wanted) if wanted else "")
     return run(settings, _exchanged(session, account, token, secret))
 
 

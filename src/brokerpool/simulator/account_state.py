@@ -44,7 +44,7 @@ class Venue:
     snapshot: bool
     #: How long a client has for its login; None where the dial is the login.
     login: Grace | None = None
-    #: How long a client may say nothing; None where that is no matter.
+    #: How long a client may say nothing of itself; None where that is no matter.
     silence: Grace | None = None
     #: What a new socket is told first.
     greeting: Callable[[], Sequence[bytes]] = tuple

@@ -47,7 +47,7 @@ class Limits(NamedTuple):
     http_rates: Mapping[str, Sequence[RateWindow]]
     #: None where the dial itself brings the credentials.
     login: Grace | None = None
-    #: How long a client may say nothing, not even a ping or the answer to one; None where that is no matter.
+    #: How long a client may say nothing of itself, not even a ping; None where that is no matter.
     silence: Grace | None = None
     pings: Pings = Pings(20.0, 20.0)
     #: True: a socket too many is let in, and the eldest is ended for it.

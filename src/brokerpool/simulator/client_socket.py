@@ -83,7 +83,8 @@ class ClientSocket(LinkHandler):
         self._take(bytes(message))
 
     def control_frame(self, *, answered: bool) -> None:
-        self._last_heard = self._loop.time()
+        if answered:  # the answer to a ping of ours is no sign that the client gives of itself
+            self._last_heard = self._loop.time()
 
     def paused(self) -> None:
         self._paused = True
