@@ -1,33 +1,37 @@
-"""Brings Kite's instrument list over HTTP; the one part of the feed that needs aiohttp."""
+"""Brings a broker's instrument list over HTTP; the one part of the lists that needs aiohttp."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from brokerpool.brokers.zerodha.rest import HEADERS
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.http_egress import fault
 from brokerpool.retry_after import retry_after
 
 
-async def download(http_url: str, timeout: float, egress: Egress, most: int) -> bytearray:
-    """Return the list as it comes, gzipped, within `timeout` seconds and with `most` bytes at most.
+async def download(
+    url: str, headers: Mapping[str, str], timeout: float, egress: Egress, most: int
+) -> bytearray:
+    """Return the list as it comes, gzipped or not, within `timeout` seconds and with `most` bytes at most.
 
-    Raises BrokerError as `fetch_instruments` does.
+    Raises BrokerError: BROKER_REFUSED_CREDENTIALS for an answer of 401 or 403, PROXY_REFUSED when a proxy did
+    not let the call out, BROKER_UNREACHABLE for everything else; its `retry_after` is what a Retry-After asks
+    for.
     """
-    host = urlsplit(http_url).hostname
+    host = urlsplit(url).hostname
     try:
-        return await _bytes(f"{http_url.rstrip('/')}/instruments", timeout, egress, most)
+        return await _bytes(url, headers, timeout, egress, most)
     except TimeoutError:
         text = f"{host} did not deliver its instrument list within {timeout:g} s."
         raise BrokerError(text, code=ErrorCode.BROKER_UNREACHABLE) from None
     except aiohttp.ClientError as error:
-        why = fault(egress, http_url, error) or type(error).__name__
+        why = fault(egress, url, error) or type(error).__name__
         refused = isinstance(error, aiohttp.ClientHttpProxyError)
         raise BrokerError(
             f"{host} did not deliver its instrument list ({why}).",
@@ -35,12 +39,14 @@ async def download(http_url: str, timeout: float, egress: Egress, most: int) -> 
         ) from None
 
 
-async def _bytes(url: str, timeout: float, egress: Egress, most: int) -> bytearray:
+async def _bytes(
+    url: str, headers: Mapping[str, str], timeout: float, egress: Egress, most: int
+) -> bytearray:
     proxy = egress.route(url)
-    # Unpacked by `load_instruments`, a little at a time; aiohttp would hand the loop whole megabytes.
+    # Unpacked by whoever reads it, a little at a time; aiohttp would hand the loop whole megabytes.
     async with (
         aiohttp.ClientSession(
-            headers={**HEADERS, "Accept-Encoding": "gzip"},
+            headers={**headers, "Accept-Encoding": "gzip"},
             timeout=aiohttp.ClientTimeout(total=timeout),
             auto_decompress=False,
             connector=aiohttp.TCPConnector(family=egress.family, local_addr=egress.local_addr),
