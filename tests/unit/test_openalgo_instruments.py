@@ -158,15 +158,16 @@ def test_a_login_is_a_key_that_a_page_shows_and_nothing_else() -> None:
 
 def test_the_list_has_a_bound() -> None:
     async def main() -> None:
-        from brokerpool.brokers.openalgo.endpoints import call
+        from brokerpool.brokers.http_call import call
         from brokerpool.egress import Egress
 
         async with small_openalgo() as server:
             server.rows = [ROW] * 100
             with pytest.raises(BrokerError, match="more than 1000 bytes"):
                 await call(
-                    f"http://{server.url}",
-                    "instruments",
+                    "GET",
+                    f"http://{server.url}/api/v1/instruments",
+                    headers={},
                     egress=Egress(),
                     timeout=5,
                     most=1000,

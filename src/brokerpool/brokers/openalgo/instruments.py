@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from brokerpool.brokers.openalgo.endpoints import call
-from brokerpool.brokers.openalgo.rest import fault
+from brokerpool.brokers.http_call import call
+from brokerpool.brokers.openalgo.rest import HEADERS, PREFIX, fault
 from brokerpool.brokers.openalgo.symbols import OpenAlgoBook
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
@@ -73,8 +73,9 @@ async def fetch_instruments(
     host = urlsplit(http_url).hostname
     asked = {"apikey": api_key, "format": "json"}
     answer = await call(
-        http_url,
-        "instruments",
+        "GET",
+        f"{http_url.rstrip('/')}{PREFIX}/instruments",
+        headers=HEADERS,
         egress=egress or Egress(),
         timeout=timeout,
         most=MOST_BYTES,

@@ -7,16 +7,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from brokerpool.brokers.http_call import Answer, call
 from brokerpool.brokers.login import Credentials
-from brokerpool.brokers.openalgo.endpoints import Answer, call
-from brokerpool.brokers.openalgo.rest import fault, read_data
+from brokerpool.brokers.openalgo.rest import HEADERS, PREFIX, fault, read_data
 from brokerpool.brokers.registry import Holder, LoginSession
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.untrusted_text import remembered
-
-#: An answer is a few hundred bytes; one above this is something else.
-_LONGEST_ANSWER = 64 * 1024
 
 
 class _Pong(msgspec.Struct):
@@ -90,11 +87,11 @@ class OpenAlgoSession(LoginSession):
 
     async def _ask(self, endpoint: str, key: str) -> Answer:
         answer = await call(
-            self._http_url,
-            endpoint,
+            "POST",
+            f"{self._http_url}{PREFIX}/{endpoint}",
+            headers=HEADERS,
             egress=self._egress,
             timeout=self._timeout,
-            most=_LONGEST_ANSWER,
             json={"apikey": key},
         )
         complaint = fault(answer)

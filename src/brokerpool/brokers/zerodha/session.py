@@ -6,12 +6,11 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import aiohttp
 import msgspec
 
+from brokerpool.brokers.http_call import Answer, call
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.registry import Holder, LoginSession
 from brokerpool.brokers.zerodha.rest import HEADERS, fault, read_data
@@ -21,8 +20,6 @@ from brokerpool.untrusted_text import remembered
 
 LOGIN_URL = "https://kite.zerodha.com/connect/login"
 
-#: An answer is a few hundred bytes; one above this is something else.
-_LONGEST_ANSWER = 64 * 1024
 _INDIA = timezone(timedelta(hours=5, minutes=30))
 
 
@@ -33,11 +30,6 @@ class _Holder(msgspec.Struct):
 
 class _Session(_Holder):
     access_token: str = ""
-
-
-class _Answer(NamedTuple):
-    status: int
-    body: bytes
 
 
 def token_end(now: float) -> float:
@@ -124,7 +116,7 @@ class KiteSession(LoginSession):
             "request_token": redirected,
             "checksum": checksum(self._api_key, redirected, api_secret),
         }
-        made = read_data(await self._call("POST", "/session/token", data=form), _Session)
+        made = read_data(await self._call("POST", "/session/token", form=form), _Session)
         if not made.access_token:
             raise BrokerError("Kite's session has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
         return Credentials(made.access_token, token_end(self._wall_clock()), made.user_id)
@@ -146,49 +138,20 @@ class KiteSession(LoginSession):
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
-        data: Mapping[str, str] | None = None,
-    ) -> _Answer:
-        try:
-            answer = await self._answer(method, path, {**HEADERS, **(headers or {})}, data)
-        except TimeoutError:
-            raise self._unreachable(f"within {self._timeout:g} s") from None
-        except aiohttp.ClientHttpProxyError as error:
-            raise self._unreachable(self._why(error), ErrorCode.PROXY_REFUSED) from None
-        except (aiohttp.ClientError, ValueError) as error:
-            raise self._unreachable(self._why(error)) from None
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        answer = await call(
+            method,
+            f"{self._http_url}{path}",
+            headers={**HEADERS, **(headers or {})},
+            egress=self._egress,
+            timeout=self._timeout,
+            form=form,
+        )
         complaint = fault(answer)
         if complaint is not None:
             raise complaint
         return answer
-
-    async def _answer(
-        self, method: str, path: str, headers: Mapping[str, str], data: Mapping[str, str] | None
-    ) -> _Answer:
-        proxy = self._egress.route(self._http_url)
-        async with (
-            aiohttp.ClientSession(
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
-                connector=aiohttp.TCPConnector(
-                    family=self._egress.family, local_addr=self._egress.local_addr
-                ),
-                proxy=proxy.url if proxy is not None else None,
-            ) as session,
-            # A redirect would carry the proof to another host.
-            session.request(method, f"{self._http_url}{path}", data=data, allow_redirects=False) as response,
-        ):
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > _LONGEST_ANSWER:
-                    raise ValueError("an answer that is too long")
-            return _Answer(response.status, bytes(body))
-
-    def _why(self, error: BaseException) -> str:
-        return f"({self._egress.fault(self._http_url, error) or type(error).__name__})"
-
-    def _unreachable(self, why: str, code: ErrorCode = ErrorCode.BROKER_UNREACHABLE) -> BrokerError:
-        return BrokerError(f"{urlsplit(self._http_url).hostname} did not answer {why}.", code=code)
 
     def __repr__(self) -> str:
         return f"<KiteSession {urlsplit(self._http_url).hostname}>"
