@@ -16,7 +16,7 @@ from brokerpool.instruments import Instrument
 from brokerpool.json_structs import Record
 from brokerpool.ticks import DepthTick, Tick
 
-_SECONDS = {"second": 1.0, "minute": 60.0, "day": 86_400.0}
+_SECONDS = {"second": 1.0, "minute": 60.0, "30_minutes": 1_800.0, "hour": 3_600.0, "day": 86_400.0}
 
 
 class Ohlc(Tick, frozen=True, gc=False):
@@ -80,7 +80,10 @@ class RestLimits:
 
     @classmethod
     def load(cls, package: str) -> RestLimits:
-        """Read `GROUP_requests_per_second|minute|day` and `CALL_instruments` of a `limits.toml`."""
+        """Read `GROUP_requests_per_SPAN` and `CALL_instruments` of a `limits.toml`.
+
+        A span is one of second, minute, 30_minutes, hour and day.
+        """
         text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
         table: dict[str, dict[str, Any]] = tomllib.loads(text)["http"]
         windows: dict[str, tuple[RateWindow, ...]] = {}
