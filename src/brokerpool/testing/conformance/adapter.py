@@ -51,10 +51,16 @@ class Subject:
 
     def limits_table(self) -> Mapping[str, Mapping[str, Any]]:
         """Return each figure with value, source and date; those of the package's `limits.toml`, usually."""
+        return self._limits_file()["websocket"]
+
+    def capacity_table(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the same for what modes take of a socket; empty where they count alike."""
+        return self._limits_file().get("capacity", {})
+
+    def _limits_file(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         package = type(self.account()).__module__.rpartition(".")[0]
-        text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
-        table: Mapping[str, Mapping[str, Any]] = tomllib.loads(text)["websocket"]
-        return table
+        file = resources.files(package).joinpath("limits.toml") if package else None
+        return tomllib.loads(file.read_text("utf-8")) if file is not None and file.is_file() else {}
 
     # -- for the promises ---------------------------------------------------------------------------------
 

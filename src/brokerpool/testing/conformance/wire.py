@@ -28,10 +28,11 @@ class WirePromises(Subject):
     """What can be tried on the account and its wire alone."""
 
     def test_limits_cite_their_source_and_date(self) -> None:
-        table = self.limits_table()
-        bare = [name for name, figure in table.items() if not is_dated(figure)]
+        table, capacity = self.limits_table(), self.capacity_table()
+        bare = [name for name, figure in (*table.items(), *capacity.items()) if not is_dated(figure)]
         assert not bare, f"limits without a source or a date: {', '.join(bare)}"
-        assert FeedLimits.parse(table) == self.account().limits, "the account has other limits than its table"
+        told = FeedLimits.parse(table, capacity)
+        assert told == self.account().limits, "the account has other limits than its table"
 
     def test_each_socket_has_a_wire_of_its_own(self) -> None:
         account = self.account()
