@@ -158,6 +158,13 @@ class BrokerApi:
             start = last + timedelta(seconds=1)
         return [candles[at] for at in sorted(candles)]
 
+    async def ask(self, request: RestRequest, *, timeout: float | None = None) -> Response:
+        """Return the answer to a call of an adapter's own, as an account's for the address of its next dial.
+
+        It is made under the account's login and rates like any other, and shared with nobody.
+        """
+        return await self._asked(lambda: request, timeout=timeout)
+
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client."""
         return self.client.stats()
@@ -206,7 +213,12 @@ class BrokerApi:
         return self.client.batcher(call, most=most)
 
     async def _asked(
-        self, ask: Callable[[], RestRequest], *, kind: RestRequest | None = None, share: bool = False
+        self,
+        ask: Callable[[], RestRequest],
+        *,
+        kind: RestRequest | None = None,
+        share: bool = False,
+        timeout: float | None = None,
     ) -> Response:
         """Return the answer to what is asked when the call leaves; `kind` is like it in all but that."""
         kind = ask() if kind is None else kind
@@ -219,6 +231,7 @@ class BrokerApi:
             weight=kind.weight,
             reads=kind.body is not None,
             share=share,
+            timeout=timeout,
         )
         fault = self._understood(self._codec.fault, answer)
         if fault is not None:
