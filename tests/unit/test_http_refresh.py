@@ -96,6 +96,27 @@ def test_a_permission_that_is_missing_does_not_spoil_the_login() -> None:
     asyncio.run(main())
 
 
+def test_a_refusal_that_comes_with_a_200_spoils_the_login_as_a_401_does() -> None:
+    async def main() -> None:
+        page = LoginPage()
+        refuses = lambda answer: answer.body == b"session expired"  # noqa: E731
+        async with broker_and_client(login=page.login, refuses=refuses) as (broker, client):
+            old = "Bearer old"
+            broker.script = lambda seen: Reply(
+                200, b"session expired" if seen.headers["authorization"] == old else b"{}"
+            )
+            assert (await client.request("POST", "/x", reads=True)).body == b"{}"
+            assert page.asked == 1
+            assert client.stats()["retries"] == {"credentials": 1}
+            broker.script = lambda seen: Reply(200, b"session expired")
+            assert (await client.request("GET", "/x")).body == b"session expired", (
+                "nothing newer: told as it is"
+            )
+            assert page.login.refused
+
+    asyncio.run(main())
+
+
 def test_without_a_login_a_401_is_the_answer() -> None:
     async def main() -> None:
         async with broker_and_client() as (broker, client):

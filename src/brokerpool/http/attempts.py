@@ -175,7 +175,7 @@ class Attempts:
             response = failure = None
             try:
                 response = await self._attempt(call)
-                if response.status < _BAD_REQUEST and not self._hooks.too_fast(response):
+                if self._is_good(response):
                     self.limiter.accepted(call.group)
                     return response
                 attempt = self._judged(call, response)
@@ -202,6 +202,12 @@ class Attempts:
                     what = f"was answered with {response.status}"
                     raise self._refusals.in_doubt(call, what, response.status, response.body)
                 return response
+
+    def _is_good(self, response: Response) -> bool:
+        """Tell an answer from a complaint, for which some brokers have a 200 as well."""
+        if response.status >= _BAD_REQUEST or self._hooks.too_fast(response):
+            return False
+        return self._authorization is None or not self._hooks.refuses(response)
 
     async def _login_renewed(self, call: Call, refusal: Response) -> bool:
         if self._authorization is None:
