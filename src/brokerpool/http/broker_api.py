@@ -133,8 +133,7 @@ class BrokerApi:
         Raises BrokerError: INTERVAL_NOT_SUPPORTED, SYMBOL_NOT_FOUND; ValueError when `end` is before `start`.
         """
         instrument = argument_checks.instrument(instrument)
-        days = self._codec.intervals.get(argument_checks.text("interval", interval))
-        if days is None:
+        if argument_checks.text("interval", interval) not in self._codec.intervals:
             known = ", ".join(self._codec.intervals)
             raise BrokerError(
                 f"{self._codec.name} has no candles of {interval!r}, but of {known}.",
@@ -148,7 +147,7 @@ class BrokerApi:
             raise ValueError("history ends before it starts")
         candles: dict[int, Candle] = {}
         while start <= end:
-            last = min(end, start + timedelta(days=days))
+            last = max(start, self._codec.span(interval, start, end))
             answer = await self._asked(
                 partial(self._codec.history, instrument, interval, start, last), share=True
             )
