@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlsplit, urlunsplit
 
 from brokerpool.brokers.account import DialRefusal, Endpoint, FullAccount
@@ -119,7 +120,7 @@ class UpstoxFeed(FullAccount):
 
     def rest(self) -> UpstoxRest:
         """Return the HTTP API of the same account, under the same login and instrument list."""
-        return UpstoxRest(self.login, book=lambda: self.book, http_url=self.http_url)
+        return UpstoxRest(self.login, book=lambda: self.book, http_url=self.http_url, wall_clock=time.time)
 
     def wire(self) -> UpstoxWire:
         """Return a new wire for a new socket."""

@@ -145,11 +145,19 @@ class UpstoxRest(RestCodec):
 
     name = "upstox"
 
-    def __init__(self, login: Login, *, book: Callable[[], TokenBook], http_url: str) -> None:
+    def __init__(
+        self,
+        login: Login,
+        *,
+        book: Callable[[], TokenBook],
+        http_url: str,
+        wall_clock: Callable[[], float],
+    ) -> None:
         """`book` gives the instrument list of the day, by which names become instrument keys."""
         self._book = book
         self.login = login
         self.http_url = http_url
+        self._wall_clock = wall_clock
         self.limits = RestLimits.load(__package__)
         self.intervals: Mapping[str, int] = {name: days for name, (_, _, days) in _INTERVALS.items()}
 
@@ -211,6 +219,12 @@ class UpstoxRest(RestCodec):
 
     # -- candles ------------------------------------------------------------------------------------------
 
+    def span(self, interval: str, start: datetime, end: datetime) -> datetime:
+        """Return the end of the days that one call tells: those of the past, or today, which has its own."""
+        last = super().span(interval, start, end)
+        left = self._today() - start.astimezone(_INDIA)
+        return last if left <= timedelta() else min(last, start + left - timedelta(seconds=1))
+
     def history(self, instrument: Instrument, interval: str, start: datetime, end: datetime) -> RestRequest:
         """Ask for the candles of whole days, open interest included.
 
@@ -221,9 +235,15 @@ class UpstoxRest(RestCodec):
         if token is None:
             raise BrokerError(f"{instrument} is not in Upstox's list.", code=ErrorCode.SYMBOL_NOT_FOUND)
         unit, number, _ = _INTERVALS[interval]
+        key = quoted(str(token), safe="")
+        if start.astimezone(_INDIA) >= self._today():
+            return RestRequest(f"/v3/historical-candle/intraday/{key}/{unit}/{number}", {}, "historical")
         first, last = (at.astimezone(_INDIA).date().isoformat() for at in (start, end))
-        path = f"/v3/historical-candle/{quoted(str(token), safe='')}/{unit}/{number}/{last}/{first}"
-        return RestRequest(path, {}, "historical")
+        return RestRequest(f"/v3/historical-candle/{key}/{unit}/{number}/{last}/{first}", {}, "historical")
+
+    def _today(self) -> datetime:
+        now = datetime.fromtimestamp(self._wall_clock(), _INDIA)
+        return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def read_history(self, answer: RestAnswer) -> list[Candle]:
         """Return candles, the oldest first."""
