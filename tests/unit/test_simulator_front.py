@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malformed
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_interface import Limits, Outcome, Wire
+from brokerpool.simulator.broker_interface import Grace, Limits, Outcome, Wire
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.listings import Kind, Listing, Naming
 from brokerpool.simulator.recording import Header, TapeWriter
@@ -129,10 +129,51 @@ class MoonSimulator(SimulatedBroker):
         return self.http_url
 
 
+class StrictMoon(MoonSimulator):
+    """Names what is wrong with a dial in a header, and wants to hear of its clients."""
+
+    limits = MoonSimulator.limits._replace(silence=Grace(0.3, 4001, "are you there?"))
+    wrong_credentials = 401
+
+    def _failure(self, status: int, message: str, retry_after: int | None = None) -> web.Response:
+        return web.Response(status=status, text=message, headers={"X-Why": message})
+
+
+def test_a_front_chooses_the_status_of_wrong_credentials_and_what_stands_in_the_headers() -> None:
+    async def main() -> None:
+        async with StrictMoon(symbols=3, rate=0) as broker:
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"{broker.ws_url}?key=none")
+            assert refused.value.response.status_code == 401
+            assert refused.value.response.headers["X-Why"] == "whose key is that?"
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_client_that_says_nothing_is_closed_and_a_ping_or_any_message_is_something() -> None:
+    async def main() -> None:
+        async with StrictMoon(symbols=3, rate=0) as broker, asyncio.timeout(20):
+            url = f"{broker.ws_url}?key={broker.api_key}"
+            for sign in ("ping", "text"):
+                async with connect(url, ping_interval=None) as client:
+                    for _ in range(5):
+                        await (client.ping() if sign == "ping" else client.send("1594"))
+                        with pytest.raises(TimeoutError):
+                            await asyncio.wait_for(client.wait_closed(), 0.15)
+                    await client.wait_closed()
+                    assert (client.close_code, client.close_reason) == (4001, "are you there?")
+            assert broker.stats()["violations"]["silence"] == 2
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 def test_the_brokers_that_can_be_simulated_are_the_folders_with_a_front() -> None:
-    assert brokers() == ["openalgo", "zerodha"]
+    assert {"openalgo", "zerodha"} <= set(brokers())
+    assert "fault_proxy" not in brokers()
     assert front("zerodha") is KiteSimulator
-    with pytest.raises(ValueError, match="'fault_proxy' cannot be simulated; brokers: openalgo, zerodha"):
+    with pytest.raises(
+        ValueError, match=f"'fault_proxy' cannot be simulated; brokers: {', '.join(brokers())}"
+    ):
         front("fault_proxy")
 
 

@@ -68,6 +68,8 @@ class SimulatedBroker(ABC):
     name: ClassVar[str]
     limits: ClassVar[Limits]
     naming: ClassVar[Naming]
+    #: How a dial with wrong credentials is answered.
+    wrong_credentials: ClassVar[int] = 403
     #: The words of `POST /faults`.
     order_type: ClassVar[type[FaultOrder]] = FaultOrder
 
@@ -130,6 +132,7 @@ class SimulatedBroker(ABC):
             self._ledger,
             snapshot,
             limits.login,
+            limits.silence,
         )
         self._sockets = SocketListener(
             self._venue, self._accept, host=_LOOPBACK, port=port, toxics=toxics, random=Random(seed)
@@ -325,7 +328,7 @@ class SimulatedBroker(ABC):
         if refuse is not None:
             return self._refused(refuse.status, "Refused on command.", refuse.retry_after)
         if (wrong := self._refusal(request)) is not None:
-            return self._refused(403, wrong)
+            return self._refused(self.wrong_credentials, wrong)
         if len(self._venue.sockets) >= self._max_sockets and self.faults.evict_eldest:
             eldest = self._venue.link(min(self._venue.sockets))
             eldest.close(EVICTED, "more sockets than the account may have")
@@ -337,7 +340,7 @@ class SimulatedBroker(ABC):
     def _refused(self, status: int, message: str, retry_after: int | None = None) -> Refusal:
         answer = self._failure(status, message, retry_after)
         assert isinstance(answer.body, bytes)
-        headers = {"Content-Type": answer.headers["Content-Type"]}
+        headers = dict(answer.headers)
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
         return Refusal(status, answer.body, headers)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _NOTHING: list[int] = []
 
 
-class LoginGrace(NamedTuple):
-    """How long a socket may be open without a login, and how it is closed then."""
+class Grace(NamedTuple):
+    """How long a socket may be open without something, and how it is closed then."""
 
     seconds: float
     code: int
@@ -39,7 +39,9 @@ class Limits(NamedTuple):
     #: By group of endpoints.
     http_rates: Mapping[str, Sequence[RateWindow]]
     #: None where the dial itself brings the credentials.
-    login: LoginGrace | None = None
+    login: Grace | None = None
+    #: How long a client may say nothing, not even a ping or the answer to one; None where that is no matter.
+    silence: Grace | None = None
 
 
 class Wire(Protocol):

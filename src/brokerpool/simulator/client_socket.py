@@ -33,7 +33,9 @@ class ClientSocket(LinkHandler):
         self._wire = venue.wire
         self._loop = asyncio.get_running_loop()
         self._last_sent = self._loop.time()
+        self._last_heard = self._loop.time()
         self._ends: list[asyncio.TimerHandle] = []
+        self._silence: asyncio.TimerHandle | None = None
         self._paused = False
         self._pending: list[bytes] = []
         # Tokens whose last known packet is to be sent: never more than are subscribed to.
@@ -67,6 +69,8 @@ class ClientSocket(LinkHandler):
             self._ends.append(self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY))
         if self._venue.login is not None:
             self._ends.append(self._loop.call_later(self._venue.login.seconds, self._end_stranger))
+        self._last_heard = self._loop.time()
+        self._judge_silence()
         if self._loop.time() < self._venue.held_until:
             self.hold(True)
 
@@ -75,6 +79,9 @@ class ClientSocket(LinkHandler):
 
     def binary(self, message: bytes | memoryview) -> None:
         self._take(bytes(message))
+
+    def control_frame(self, *, answered: bool) -> None:
+        self._last_heard = self._loop.time()
 
     def paused(self) -> None:
         self._paused = True
@@ -87,8 +94,9 @@ class ClientSocket(LinkHandler):
         self._send_owed()
 
     def closed(self, code: int, reason: str) -> None:
-        for timer in (*self._ends, *([self._next] if self._next else ())):
-            timer.cancel()
+        for timer in (*self._ends, self._next, self._silence):
+            if timer is not None:
+                timer.cancel()
         self._venue.sockets.pop(self.number, None)
         self._make_room()
         for token in self._subscriptions.modes:
@@ -190,6 +198,7 @@ class ClientSocket(LinkHandler):
             self._venue.room.set()
 
     def _take(self, message: str | bytes) -> None:
+        self._last_heard = self._loop.time()
         self._count_request()
         if len(self._inbox) < _INBOX_LIMIT:
             self._inbox.append((self._loop.time() + self._venue.faults.latency_ms / 1000.0, message))
@@ -229,6 +238,18 @@ class ClientSocket(LinkHandler):
     def _end_stranger(self) -> None:
         grace = self._venue.login
         if grace is not None and self.link is not None and not self._subscriptions.logged_in:
+            self.link.close(grace.code, grace.reason)
+
+    def _judge_silence(self) -> None:
+        """Close the socket of a client that has said nothing for too long, else look again when it would."""
+        grace = self._venue.silence
+        if grace is None or self.link is None or self.link.closed:
+            return
+        due = self._last_heard + grace.seconds
+        if self._loop.time() < due:
+            self._silence = self._loop.call_at(due, self._judge_silence)
+        else:
+            self._venue.ledger.violations["silence"] += 1
             self.link.close(grace.code, grace.reason)
 
     def _carry_out(self, message: str | bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from brokerpool.simulator.audience import Audience
-from brokerpool.simulator.broker_interface import LoginGrace, Subscriptions, Wire
+from brokerpool.simulator.broker_interface import Grace, Subscriptions, Wire
 from brokerpool.simulator.faults import Faults
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.ticks import Mode
@@ -43,7 +43,9 @@ class Venue:
     #: Whether a subscribe is answered at once with the last known packet.
     snapshot: bool
     #: How long a client has for its login; None where the dial is the login.
-    login: LoginGrace | None = None
+    login: Grace | None = None
+    #: How long a client may say nothing; None where that is no matter.
+    silence: Grace | None = None
     audience: Audience[ClientSocket] = field(default_factory=Audience)
     sockets: dict[int, ClientSocket] = field(default_factory=dict)
     #: Sockets whose client has more to read than is kept for it.

@@ -31,7 +31,8 @@ class Ledger:
         self.peak_control_messages_per_second = 0
         self.largest_batch = 0
         self.malformed_requests = 0
-        #: Subscribe requests refused for the limit, and dials refused because all sockets were in use.
+        #: Subscribe requests refused for the limit, dials refused because all sockets were in use, and, where
+        #: it matters, sockets that were closed because their client said nothing.
         self.violations = Counter(tokens=0, sockets=0)
         self.ticks_sent = 0
         self.frames_sent = 0

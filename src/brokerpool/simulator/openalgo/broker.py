@@ -12,7 +12,7 @@ from aiohttp import web
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_interface import Limits, LoginGrace, Subscriptions
+from brokerpool.simulator.broker_interface import Grace, Limits, Subscriptions
 from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.listings import Naming
@@ -51,7 +51,7 @@ class OpenAlgoSimulator(SimulatedBroker):
         max_tokens=math.inf,
         heartbeat_seconds=math.inf,
         http_rates={GROUP: (RateWindow(50, 1.0),)},
-        login=LoginGrace(15.0, _AUTH_TIMEOUT, "auth timeout"),
+        login=Grace(15.0, _AUTH_TIMEOUT, "auth timeout"),
     )
     naming: ClassVar[Naming] = instruments
     order_type: ClassVar[type[FaultOrder]] = OpenAlgoOrder
@@ -101,7 +101,7 @@ class OpenAlgoSimulator(SimulatedBroker):
         self._tokens.update({(row.exchange, row.tradingsymbol): row.token for row in self.listings})
         self.faults.login_delay_ms = login_delay_ms
         self.faults.variety = variety
-        self._venue.login = LoginGrace(login_seconds, _AUTH_TIMEOUT, "auth timeout")
+        self._venue.login = Grace(login_seconds, _AUTH_TIMEOUT, "auth timeout")
         self.orders.changed = self._order_changed
 
     def credentials(self) -> dict[str, str]:
