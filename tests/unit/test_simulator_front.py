@@ -11,12 +11,14 @@ from typing import ClassVar
 import aiohttp
 import pytest
 from aiohttp import web
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malformed
 from brokerpool.simulator.broker import SimulatedBroker
-from brokerpool.simulator.broker_interface import Grace, Limits, Outcome, Wire
+from brokerpool.simulator.broker_interface import Grace, Limits, Outcome, Pings, Wire
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.listings import Kind, Listing, Naming
 from brokerpool.simulator.recording import Header, TapeWriter
@@ -165,6 +167,64 @@ def test_a_client_that_says_nothing_is_closed_and_a_ping_or_any_message_is_somet
             assert broker.stats()["violations"]["silence"] == 2
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+class WordyMoon(MoonSimulator):
+    """Speaks first, pings often, and refuses a socket too many in a way of its own."""
+
+    limits = MoonSimulator.limits._replace(pings=Pings(0.05, 5.0))
+    too_many_sockets = 403
+
+    def _greeting(self) -> Sequence[bytes]:
+        return (b"welcome", b"to the moon")
+
+
+class CurtWire(MoonWire):
+    def error(self, text: str) -> bytes:
+        return b""
+
+
+class CurtMoon(MoonSimulator):
+    """Says nothing of a request that it refuses."""
+
+    def _wire(self) -> Wire:
+        return CurtWire()
+
+
+def test_a_front_may_speak_first_ping_as_it_likes_and_refuse_a_socket_too_many_as_it_likes() -> None:
+    async def main() -> None:
+        async with WordyMoon(symbols=3, rate=0) as broker, asyncio.timeout(20):
+            url = f"{broker.ws_url}?key={broker.api_key}"
+            pinged = asyncio.Event()
+
+            class Client(ClientConnection):
+                def process_event(self, event: Event) -> None:
+                    if isinstance(event, Frame) and event.opcode is Opcode.PING:
+                        pinged.set()
+                    super().process_event(event)
+
+            async with connect(url, create_connection=Client, ping_interval=None) as client:
+                assert [await client.recv(), await client.recv()] == [b"welcome", b"to the moon"]
+                await pinged.wait()
+                with pytest.raises(InvalidStatus) as crowded:
+                    await connect(url)
+                assert crowded.value.response.status_code == 403
+
+    asyncio.run(main())
+
+
+def test_a_broker_may_say_nothing_of_a_request_that_it_refuses() -> None:
+    async def main() -> None:
+        async with CurtMoon(symbols=3, rate=0) as broker, asyncio.timeout(20):
+            async with connect(f"{broker.ws_url}?key={broker.api_key}") as client:
+                for request in ("nonsense", "1594"):
+                    await client.send(request)
+                first = await client.recv()
+                assert isinstance(first, bytes)
+                assert first.startswith(b"1594 ")
+            assert broker.stats()["malformed_requests"] == 1
+
+    asyncio.run(main())
 
 
 def test_the_brokers_that_can_be_simulated_are_the_folders_with_a_front() -> None:

@@ -70,6 +70,8 @@ class SimulatedBroker(ABC):
     naming: ClassVar[Naming]
     #: How a dial with wrong credentials is answered.
     wrong_credentials: ClassVar[int] = 403
+    #: How a dial is answered that is one socket too many.
+    too_many_sockets: int = 429
     #: The words of `POST /faults`.
     order_type: ClassVar[type[FaultOrder]] = FaultOrder
 
@@ -87,6 +89,7 @@ class SimulatedBroker(ABC):
         max_tokens: int | None = None,
         http_rates: Mapping[str, Sequence[RateWindow]] | None = None,
         heartbeat_seconds: float | None = None,
+        ping_seconds: float | None = None,
         snapshot: bool = True,
         latency_ms: float = 0.0,
         replay: Path | None = None,
@@ -133,9 +136,16 @@ class SimulatedBroker(ABC):
             snapshot,
             limits.login,
             limits.silence,
+            self._greeting,
         )
         self._sockets = SocketListener(
-            self._venue, self._accept, host=_LOOPBACK, port=port, toxics=toxics, random=Random(seed)
+            self._venue,
+            self._accept,
+            host=_LOOPBACK,
+            port=port,
+            pings=limits.pings if ping_seconds is None else limits.pings._replace(seconds=ping_seconds),
+            toxics=toxics,
+            random=Random(seed),
         )
         app = web.Application(middlewares=[HttpFaults(self.faults, self._ledger, self._failure).middleware])
         self._add_routes(app.router)
@@ -157,6 +167,10 @@ class SimulatedBroker(ABC):
     @abstractmethod
     def _subscriptions(self, limit: float, lists: Callable[[int], bool]) -> Subscriptions:
         """Return what reads the requests of a new socket; `lists` tells which tokens there are."""
+
+    def _greeting(self) -> Sequence[bytes]:
+        """Return what a new socket is told before anything else, as messages of the wire's kind."""
+        return ()
 
     @abstractmethod
     def _refusal(self, request: UpgradeRequest) -> str | None:
@@ -334,7 +348,7 @@ class SimulatedBroker(ABC):
             eldest.close(EVICTED, "more sockets than the account may have")
         elif len(self._venue.sockets) >= self._max_sockets:
             self._ledger.violations["sockets"] += 1
-            return self._refused(429, f"More than {self._max_sockets} connections.")
+            return self._refused(self.too_many_sockets, f"More than {self._max_sockets} connections.")
         return None
 
     def _refused(self, status: int, message: str, retry_after: int | None = None) -> Refusal:

@@ -27,6 +27,13 @@ class Grace(NamedTuple):
     reason: str
 
 
+class Pings(NamedTuple):
+    """How often a client is pinged, and how long it has for its answer; without one it is closed."""
+
+    seconds: float
+    patience: float
+
+
 class Limits(NamedTuple):
     """What the broker publishes: sockets of an account, tokens of a socket, heartbeats, rates of calls.
 
@@ -42,6 +49,7 @@ class Limits(NamedTuple):
     login: Grace | None = None
     #: How long a client may say nothing, not even a ping or the answer to one; None where that is no matter.
     silence: Grace | None = None
+    pings: Pings = Pings(20.0, 20.0)
 
 
 class Wire(Protocol):
@@ -86,7 +94,7 @@ class Wire(Protocol):
         ...
 
     def error(self, text: str, /) -> bytes:
-        """Return the text message that tells a client what is wrong with its request."""
+        """Return the text message that tells a client what is wrong with its request; empty for none."""
         ...
 
 

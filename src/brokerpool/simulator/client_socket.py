@@ -64,6 +64,8 @@ class ClientSocket(LinkHandler):
         sockets = self._venue.sockets
         sockets[self.number] = self
         self._venue.ledger.peak_sockets = max(self._venue.ledger.peak_sockets, len(sockets))
+        for message in self._venue.greeting():
+            self._send(message)
         life_ms = self._venue.faults.life_ms
         if life_ms is not None:
             self._ends.append(self._loop.call_later(life_ms / 1000.0, link.close, _GOING_AWAY))
@@ -280,7 +282,7 @@ class ClientSocket(LinkHandler):
             self._loop.call_soon(self._send_owed)
 
     def _send_answer(self, message: bytes) -> None:
-        if not self._venue.faults.silent(self.number):
+        if message and not self._venue.faults.silent(self.number):
             self.say(message)
 
     def say(self, text: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,6 +46,8 @@ class Venue:
     login: Grace | None = None
     #: How long a client may say nothing; None where that is no matter.
     silence: Grace | None = None
+    #: What a new socket is told first.
+    greeting: Callable[[], Sequence[bytes]] = tuple
     audience: Audience[ClientSocket] = field(default_factory=Audience)
     sockets: dict[int, ClientSocket] = field(default_factory=dict)
     #: Sockets whose client has more to read than is kept for it.

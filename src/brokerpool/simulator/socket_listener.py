@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 
+from brokerpool.simulator.broker_interface import Pings
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.shared_state import Venue
@@ -22,12 +23,14 @@ class SocketListener:
         *,
         host: str,
         port: int,
+        pings: Pings,
         toxics: Mapping[str, Toxic] | None,
         random: Random,
     ) -> None:
         self._venue = venue
         self._accept = accept
         self._host = host
+        self._pings = pings
         self._toxics = None if toxics is None else dict(toxics)
         self._random = random
         self._front_port = port
@@ -78,6 +81,12 @@ class SocketListener:
         """Listen again, on the same port. Raises OSError when another program has taken it."""
         async with self._switching:
             if self._server is None:
-                self._server = await serve(self._accept, self._host, self._port)
+                self._server = await serve(
+                    self._accept,
+                    self._host,
+                    self._port,
+                    ping_interval=self._pings.seconds,
+                    ping_timeout=self._pings.patience,
+                )
                 self._port = self._server.port
             self._venue.faults.down = False
