@@ -48,7 +48,10 @@ def bars(told: dict[str, Any]) -> bytes:
         [
             protobuf.bar(
                 bar["interval"],
-                *(bar[name] for name in ("open", "high", "low", "close")),
+                bar["open"],
+                bar["high"],
+                bar["low"],
+                bar["close"],
                 number(bar, "vol"),
                 number(bar, "ts"),
             )
