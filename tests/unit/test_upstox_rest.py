@@ -1,4 +1,4 @@
-"""Upstox's HTTP API: what its documented answers say, what its complaints mean, and the simulated broker's."""
+"""Upstox's HTTP API: what documented answers say, what complaints mean, and the simulated broker's."""
 
 from __future__ import annotations
 
