@@ -12,7 +12,8 @@ from brokerpool.brokers.upstox.codec import UpstoxWire
 from brokerpool.brokers.upstox.messages import Entry, FeedResponse
 from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
+from brokerpool.ticks import Mode, QuoteTick
+from tests.sdk.upstox_words import of_ours, of_theirs
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/fixtures/upstox_v3_vectors.json").read_text())["vectors"]
@@ -45,48 +46,6 @@ def decode(*messages: bytes) -> tuple[list[Any], dict[str, int]]:
     return ticks, {reason: count for reason, count in wire.skipped.items() if count}
 
 
-def as_sdk(tick: Tick) -> dict[str, Any]:
-    """What the official SDK's dictionary says of a tick, without what a tick leaves out on purpose."""
-    told: dict[str, Any] = {"ltp": tick.ltp}
-    if not isinstance(tick, DepthTick):
-        return told
-    return told | {
-        "cp": tick.close,
-        "ltt": tick.last_trade_time,
-        "ltq": tick.last_trade_quantity,
-        "day": (tick.open, tick.high, tick.low),
-        "atp": tick.avg_trade_price,
-        "vtt": tick.volume,
-        "oi": tick.oi,
-        "tbq": tick.total_buy_quantity,
-        "tsq": tick.total_sell_quantity,
-        "buy": [(level.price, level.quantity) for level in tick.buy],
-        "sell": [(level.price, level.quantity) for level in tick.sell],
-    }
-
-
-def expected(row: dict[str, Any]) -> dict[str, Any]:
-    if "ltpc" in row:
-        return {"ltp": row["ltpc"]["ltp"]}
-    full = row["fullFeed"].get("marketFF") or row["fullFeed"]["indexFF"]
-    bars = {bar["interval"]: bar for bar in full.get("marketOHLC", {}).get("ohlc", ())}
-    day, book = bars.get("1d", {}), full.get("marketLevel", {}).get("bidAskQuote", ())
-    return {
-        "ltp": full["ltpc"]["ltp"],
-        "cp": full["ltpc"]["cp"],
-        "ltt": int(full["ltpc"]["ltt"]),
-        "ltq": int(full["ltpc"].get("ltq", 0)),
-        "day": tuple(day.get(name, 0.0) for name in ("open", "high", "low")),
-        "atp": full.get("atp", 0.0),
-        "vtt": int(full.get("vtt", 0)),
-        "oi": int(full.get("oi", 0)),
-        "tbq": int(full.get("tbq", 0)),
-        "tsq": int(full.get("tsq", 0)),
-        "buy": [(level["bidP"], int(level["bidQ"])) for level in book],
-        "sell": [(level["askP"], int(level["askQ"])) for level in book],
-    }
-
-
 TOLD_WHOLE = [
     vector
     for vector in VECTORS
@@ -102,8 +61,8 @@ def test_every_feed_decodes_to_what_the_official_sdk_returns(vector, form):
     ticks = wire.binary(form(bytes.fromhex(vector["frame_hex"])), Anything(), RECEIVED_MS)
     told = vector["expected"]
     # The SDK keeps rows in a dictionary, in no order.
-    assert {tick.instrument.symbol: as_sdk(tick) for tick in ticks} == {
-        key: expected(row) for key, row in told["feeds"].items()
+    assert {tick.instrument.symbol: of_ours(tick) for tick in ticks} == {
+        key: of_theirs(row) for key, row in told["feeds"].items()
     }
     assert {tick.timestamp for tick in ticks} == {int(told["currentTs"])}
     assert not any(wire.skipped.values())

@@ -1,8 +1,9 @@
 """Upstox's HTTP API: login, the feed's address, instruments, quotes and candles, at the published rates.
 
 What the broker does not document is assumed: credentials are checked before rates, so a call without them
-does not count; the redirect to the feed counts with the calls for its address; the instrument list, which is
-on another host, does not count.
+does not count; the redirect to the feed counts with the calls for its address; candles, for which the
+official client sends no token, are told to everybody; the instrument list, which is on another host, does not
+count.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _Shape = Callable[[Quote, str], dict[str, Any]]
 
 
 class UpstoxApi:
-    """Answers the login and the list to everybody, and everything else to the account's owner."""
+    """Answers login, list and candles to everybody, and everything else to the account's owner."""
 
     def __init__(
         self,
@@ -82,9 +83,12 @@ class UpstoxApi:
         router.add_get("/v2/market-quote/quotes", own("quote", self._quoting(json_shapes.full)))
         router.add_get("/v3/market-quote/ltp", own("ltp", self._quoting(json_shapes.ltp)))
         router.add_get("/v3/market-quote/ohlc", own("ohlc", self._ohlc))
-        router.add_get(f"{_CANDLES}/intraday/{{key}}/{{unit}}/{{number}}", own("historical", self._today))
         router.add_get(
-            f"{_CANDLES}/{{key}}/{{unit}}/{{number}}/{{to}}/{{begin}}", own("historical", self._past)
+            f"{_CANDLES}/intraday/{{key}}/{{unit}}/{{number}}", self._limited("historical", self._today)
+        )
+        router.add_get(
+            f"{_CANDLES}/{{key}}/{{unit}}/{{number}}/{{to}}/{{begin}}",
+            self._limited("historical", self._past),
         )
         router.add_get("/v2/user/profile", own("other", self._profile))
         router.add_delete("/v2/logout", own("other", self._login.log_out))
@@ -95,18 +99,25 @@ class UpstoxApi:
 
     def _own(self, group: str, handler: _Handler) -> _Handler:
         """Let only the account's owner through, and not too often."""
+        limited = self._limited(group, handler)
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             if scheme != "Bearer" or not self._accepts(token):
                 return failure(401, "Invalid token used to access API.")
-            if not self._rates.admit(group):
-                self._ledger.too_fast[group] += 1
-                answer = failure(429, "Too many requests sent.")
-                if self._faults.too_fast_as_success:
-                    answer.set_status(_OK)
-                return answer
-            return await handler(request)
+            return await limited(request)
+
+        return guarded
+
+    def _limited(self, group: str, handler: _Handler) -> _Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if self._rates.admit(group):
+                return await handler(request)
+            self._ledger.too_fast[group] += 1
+            answer = failure(429, "Too many requests sent.")
+            if self._faults.too_fast_as_success:
+                answer.set_status(_OK)
+            return answer
 
         return guarded
 
@@ -131,7 +142,9 @@ class UpstoxApi:
 
     def _quoting(self, shape: _Shape) -> _Handler:
         async def quote(request: web.Request) -> web.Response:
-            keys = [name for name in request.query.get("instrument_key", "").split(",") if name]
+            # The official client still uses the older name of the parameter for full quotes.
+            given = request.query.get("instrument_key") or request.query.get("symbol", "")
+            keys = [name for name in given.split(",") if name]
             if not keys:
                 return failure(400, "One of either symbol or instrument_key must be given.", "UDAPI1087")
             if len(keys) > MOST_KEYS:

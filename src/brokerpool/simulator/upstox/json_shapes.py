@@ -104,7 +104,6 @@ def full(quote: Quote, key: str) -> dict[str, Any]:
         "depth": {"buy": levels[:LEVELS], "sell": levels[LEVELS:]},
         "timestamp": datetime.fromtimestamp(quote.exchange_time, UTC).astimezone(IST).isoformat(),
         "instrument_token": key,
-        "symbol": key.partition("|")[2],
         "last_price": quote.ltp / unit,
         "volume": None if quote.is_index else quote.volume,
         "average_price": None if quote.is_index else quote.average / unit,
