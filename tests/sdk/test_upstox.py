@@ -134,8 +134,8 @@ async def watch(broker: UpstoxSimulator, advance: Callable[[], None], python: Pa
         prices = [key for key, mode in modes.items() if mode is Mode.LTP]
         await sdk.ask("connect", {"ltpc": prices, "full": full, "option_greeks": greeks})
         await sdk.ask("change_mode", changed, "ltpc")
-        batches = [ControlBatch(add=dict(modes)), ControlBatch(remode=dict.fromkeys(changed, Mode.LTP))]
-        receiver = Receiver(batches, modes)
+        lower = ControlBatch(remode=dict.fromkeys(changed, Mode.LTP))
+        receiver = Receiver([ControlBatch(add=dict(modes.items())), lower], modes)
         url, headers = await account.endpoint()
         link = await dial(url, receiver, headers=headers)
         modes |= dict.fromkeys(changed, Mode.LTP)

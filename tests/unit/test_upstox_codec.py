@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from brokerpool.brokers.upstox.codec import UpstoxWire
 from brokerpool.brokers.upstox.messages import Entry, FeedResponse
@@ -165,6 +168,42 @@ def test_a_text_is_not_known():
     wire = UpstoxWire()
     assert wire.text("hello", {}, 1) == []
     assert wire.signals == [Signal(SignalKind.UNKNOWN, "hello")]
+
+
+rows = st.one_of(
+    st.binary(max_size=60),
+    st.builds(
+        lambda key, price, end: Entry(key=key, feed={"ltpc": {"ltp": price}}).SerializeToString()[:end],
+        st.sampled_from([KEY, "NSE_EQ|X", ""]),
+        st.floats(),
+        st.integers(1, 60),
+    ),
+    st.builds(
+        lambda price, oi, end: Entry(
+            key=KEY, feed={"full": {"market": {"ltpc": {"ltp": price}, "oi": oi, "tbq": oi}}}
+        ).SerializeToString()[:end],
+        st.floats(),
+        st.floats(),
+        st.integers(1, 90),
+    ),
+)
+
+
+@given(st.lists(rows, max_size=8))
+def test_every_row_is_a_tick_or_counted_whatever_it_holds(given_rows: list[bytes]) -> None:
+    wire = UpstoxWire()
+    message = FeedResponse(feeds=given_rows).SerializeToString()
+    ticks = wire.binary(message, {KEY: Instrument("NFO", "X")}, RECEIVED_MS)
+    assert len(ticks) + sum(wire.skipped.values()) == len(given_rows)
+    assert all(isfinite(tick.ltp) and tick.ltp for tick in ticks)
+
+
+@given(st.binary(max_size=300), st.sampled_from([v["name"] for v in VECTORS]), st.integers(0, 3000))
+def test_no_bytes_make_the_wire_raise(data: bytes, name: str, at: int) -> None:
+    wire, whole = UpstoxWire(), frame(name)
+    for message in (data, whole[:at] + data + whole[at + len(data) :]):
+        for part in wire.parts(message):
+            wire.binary(part.encode() if isinstance(part, str) else part, Anything(), RECEIVED_MS)
 
 
 # -- requests ---------------------------------------------------------------------------------------------
