@@ -137,6 +137,22 @@ def test_a_price_that_is_none_makes_no_tick(price):
         assert decode(feed(_1=row)) == ([], {"no_price": 1})
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_a_row_with_any_price_or_quantity_that_is_no_number_is_left_out(wrong):
+    ltpc = {"ltp": 1.0, "cp": 1.0}
+    rows = [
+        {"market": {"ltpc": ltpc, "atp": wrong}},
+        {"market": {"ltpc": ltpc, "oi": wrong}},
+        {"market": {"ltpc": ltpc, "tbq": wrong}},
+        {"market": {"ltpc": {"ltp": 1.0, "cp": wrong}}},
+        {"market": {"ltpc": ltpc, "bars": {"bars": [{"interval": "1d", "high": wrong}]}}},
+        {"market": {"ltpc": ltpc, "book": {"levels": [{"bid_price": 1.0, "ask_price": wrong}]}}},
+        {"index": {"ltpc": ltpc, "bars": {"bars": [{"interval": "1d", "low": wrong}]}}},
+    ]
+    for row in rows:
+        assert decode(feed(_1={"full": row})) == ([], {"malformed": 1})
+
+
 def test_a_broken_row_costs_itself_and_no_other():
     good = Entry(key=KEY, feed={"ltpc": {"ltp": 1.0}}).SerializeToString()
     nan = Entry(key=KEY, feed={"full": {"market": {"ltpc": {"ltp": 1.0}, "oi": float("nan")}}})

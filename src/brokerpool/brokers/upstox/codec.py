@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,9 @@ _DAY = "1d"
 # There is no mode between the price alone and everything.
 _MODE_NAMES = {Mode.LTP: "ltpc", Mode.QUOTE: "full", Mode.DEPTH: "full"}
 _STATUSES = ("pre-open", "pre-open over", "open", "closed", "closing session", "closing session over")
+
+#: One of protobuf's, whose classes are made at run time.
+_Message: TypeAlias = Any
 
 _parse, _parse_row = FeedResponse.FromString, Entry.FromString
 _encode = msgspec.json.Encoder().encode
@@ -114,7 +117,7 @@ class UpstoxWire(Wire):
             try:
                 row = _parse_row(raw)
                 tick = self._tick(row.key, row.feed, routes, at)
-            except (DecodeError, ValueError, OverflowError):  # the others: a quantity that is no number
+            except (DecodeError, ValueError, OverflowError):  # the others: of what is no number
                 self.skipped["malformed"] += 1
             else:
                 if tick is not None:
@@ -123,7 +126,7 @@ class UpstoxWire(Wire):
             self.signals.append(_market_status(message.market_info))
         return ticks
 
-    def _tick(self, token: str, feed: Any, routes: Mapping[Token, Instrument], at: int) -> Tick | None:  # noqa: ANN401  (made at run time)
+    def _tick(self, token: str, feed: _Message, routes: Mapping[Token, Instrument], at: int) -> Tick | None:
         instrument = routes.get(token)
         if instrument is None:
             self.skipped["unknown_token"] += 1
@@ -158,15 +161,19 @@ class UpstoxWire(Wire):
         return False
 
 
-def _market_tick(instrument: Instrument, market: Any, at: int) -> DepthTick:  # noqa: ANN401
+def _market_tick(instrument: Instrument, market: _Message, at: int) -> DepthTick:
     ltpc = market.ltpc
     ltp, close = ltpc.ltp, ltpc.cp
     open_, high, low = _day(market.bars)
+    average = prices = market.atp
     buy, sell = [], []
     for level in market.book.levels:
+        bid, ask = level.bid_price, level.ask_price
+        prices += bid + ask
         # Upstox tells no number of orders.
-        buy.append(DepthLevel(level.bid_price, level.bid_quantity, 0))
-        sell.append(DepthLevel(level.ask_price, level.ask_quantity, 0))
+        buy.append(DepthLevel(bid, level.bid_quantity, 0))
+        sell.append(DepthLevel(ask, level.ask_quantity, 0))
+    _check(prices + open_ + high + low + close)
     return DepthTick(
         instrument,
         ltp,
@@ -177,7 +184,7 @@ def _market_tick(instrument: Instrument, market: Any, at: int) -> DepthTick:  # 
         close,
         market.vtt,
         ltpc.ltq,
-        market.atp,
+        average,
         round(ltp - close, 4) if close else 0.0,
         (ltp - close) * 100.0 / close if close else 0.0,
         int(market.tbq),
@@ -191,10 +198,11 @@ def _market_tick(instrument: Instrument, market: Any, at: int) -> DepthTick:  # 
     )
 
 
-def _index_tick(instrument: Instrument, index: Any, at: int) -> DepthTick:  # noqa: ANN401
+def _index_tick(instrument: Instrument, index: _Message, at: int) -> DepthTick:
     """Return the tick of an index, which has neither quantities nor a book."""
     ltp, close = index.ltpc.ltp, index.ltpc.cp
     open_, high, low = _day(index.bars)
+    _check(open_ + high + low + close)
     return DepthTick(
         instrument,
         ltp,
@@ -209,14 +217,20 @@ def _index_tick(instrument: Instrument, index: Any, at: int) -> DepthTick:  # no
     )
 
 
-def _day(bars: Any) -> tuple[float, float, float]:  # noqa: ANN401
+def _check(prices: float) -> None:
+    """Raise ValueError for a sum of prices of which one is no number: JSON has no word for it."""
+    if not isfinite(prices):
+        raise ValueError("a price that is no number")
+
+
+def _day(bars: _Message) -> tuple[float, float, float]:
     for bar in bars.bars:
         if bar.interval == _DAY:
             return bar.open, bar.high, bar.low
     return 0.0, 0.0, 0.0
 
 
-def _absent(market: Any, tick: DepthTick) -> Sequence[str]:  # noqa: ANN401
+def _absent(market: _Message, tick: DepthTick) -> Sequence[str]:
     """Return the fields of which a market's update says nothing.
 
     A number that is 0 is not written either: it is taken for unsaid only where the price is left out as well.
@@ -232,12 +246,12 @@ def _absent(market: Any, tick: DepthTick) -> Sequence[str]:  # noqa: ANN401
     return absent
 
 
-def _absent_of_index(index: Any) -> Sequence[str]:  # noqa: ANN401
+def _absent_of_index(index: _Message) -> Sequence[str]:
     absent = () if index.HasField("ltpc") else _OF_LTPC
     return absent if index.HasField("bars") else (*absent, *_OF_BARS)
 
 
-def _market_status(info: Any) -> Signal:  # noqa: ANN401
+def _market_status(info: _Message) -> Signal:
     statuses = ", ".join(
         f"{segment.key} {_STATUSES[segment.status] if 0 <= segment.status < len(_STATUSES) else '?'}"
         for segment in info.segments
