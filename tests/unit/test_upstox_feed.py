@@ -31,6 +31,8 @@ from brokerpool.brokers.rest import RestAnswer, RestRequest
 from brokerpool.brokers.upstox import UpstoxFeed, UpstoxWire
 from brokerpool.errors import CallRefusedError, PoolExhaustedError
 from brokerpool.feed.listeners import PoolListener
+from brokerpool.gateway.assembly import compose
+from brokerpool.settings import Settings
 from brokerpool.simulator.upstox.broker import UpstoxSimulator
 from brokerpool.simulator.upstox.fault_switches import UpstoxOrder
 from brokerpool.transport import DialError, LinkHandler, dial
@@ -184,6 +186,21 @@ def test_every_dial_asks_over_the_pool_of_calls_for_an_address_of_its_own() -> N
             assert asked(stats) == stats["dials"] == 3
             assert not stats["refusals"]
             assert api.stats()["tokens_left"]["address"]["1800 s"] < 2000
+
+    play(main)
+
+
+def test_a_gateway_has_the_account_ask_over_the_pool_that_its_clients_quotes_use() -> None:
+    async def main() -> None:
+        environ = {
+            "BROKERPOOL_BROKER": "upstox",
+            "BROKERPOOL_BROKER_API_KEY": "app",
+            "BROKERPOOL_BROKER_ACCESS_TOKEN": "t",
+            "BROKERPOOL_API_KEY": "k" * 32,
+        }
+        account = UpstoxFeed("t")
+        compose(Settings.load(environ=environ), account)
+        assert isinstance(getattr(account.ask, "__self__", None), BrokerApi)
 
     play(main)
 
