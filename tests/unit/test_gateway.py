@@ -13,6 +13,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from brokerpool import BrokerpoolError, ErrorCode, Instrument, Mode
+from brokerpool.brokers.registry import names
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client, told, trade
@@ -52,7 +53,7 @@ def test_a_wrong_key_is_refused_and_nothing_else_is_allowed(key: str) -> None:
                 refusal = await session.ask(action=action, symbol="INFY", exchange="NSE")
                 assert refusal["code"] == "NOT_AUTHENTICATED"
             assert (await session.ask(action="ping"))["type"] == "pong"
-            assert (await session.ask(action="get_supported_brokers"))["brokers"] == ["openalgo", "zerodha"]
+            assert (await session.ask(action="get_supported_brokers"))["brokers"] == names()
 
     asyncio.run(main())
 

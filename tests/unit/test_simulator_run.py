@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.simulator import simulate
+from brokerpool.simulator.registry import brokers
 
 SCRIPT = """
 import asyncio, pathlib, sys
@@ -94,7 +95,7 @@ def test_a_taken_port_is_told_with_what_to_do_next() -> None:
 
 
 def test_only_known_brokers_are_simulated() -> None:
-    with pytest.raises(ValueError, match="brokers: openalgo, zerodha"):
+    with pytest.raises(ValueError, match=f"brokers: {', '.join(brokers())}"):
         asyncio.run(simulate(broker="moonbroker"))
 
 
