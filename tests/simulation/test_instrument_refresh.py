@@ -31,7 +31,7 @@ class Broker:
         self.name, self.limits, self.login = scene.feed.name, scene.feed.limits, scene.feed.login
         self.endpoint, self.wire = scene.feed.endpoint, scene.feed.wire
         self.refused, self.book = scene.feed.refused, scene.feed.book
-        self.tells_orders = scene.feed.tells_orders
+        self.tells_orders, self.ask = scene.feed.tells_orders, scene.feed.ask
         self.times: list[float] = []
         self.open = self.most = 0
         self.answer: Callable[[], Awaitable[TokenBook]] = self.same

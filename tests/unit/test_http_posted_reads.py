@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -133,6 +133,27 @@ def test_a_body_that_is_made_at_each_attempt_proves_the_newest_login() -> None:
                 candles = await api.history("NSE:INFY", "1m", A_DAY, A_DAY)
             assert [candle.timestamp for candle in candles] == [60]
             assert [posted(seen)["apikey"] for seen in broker.seen] == ["day-1", "day-2"]
+
+    asyncio.run(main())
+
+
+class OneDayAtATime(PostingCodec):
+    """Tells the candles of one day in each call, whatever the interval."""
+
+    def span(self, interval: str, start: datetime, end: datetime) -> datetime:
+        return min(end, start + timedelta(days=1))
+
+
+@pytest.mark.parametrize(("codec", "calls"), [(PostingCodec, 1), (OneDayAtATime, 4)])
+def test_the_adapter_says_up_to_when_a_call_for_candles_reaches(
+    codec: type[PostingCodec], calls: int
+) -> None:
+    async def main() -> None:
+        async with ScriptedBroker() as broker:
+            broker.script = lambda seen: Reply(body=b"[60]")
+            async with BrokerApi(codec(broker.url, Login(Credentials("k")))) as api:
+                await api.history("NSE:INFY", "1m", A_DAY, A_DAY + timedelta(days=4))
+            assert len(broker.seen) == calls
 
     asyncio.run(main())
 

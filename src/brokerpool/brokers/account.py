@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from enum import Enum
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Login
-from brokerpool.brokers.rest import RestCodec
+from brokerpool.brokers.rest import RestAnswer, RestCodec, RestRequest
 from brokerpool.brokers.wire import Wire
 from brokerpool.instruments import TokenBook
 
@@ -42,6 +42,12 @@ def usual_refusal(status: int | None) -> DialRefusal:
     return DialRefusal.BUSY if status == HTTPStatus.TOO_MANY_REQUESTS else DialRefusal.TRY_ON
 
 
+class Ask(Protocol):
+    """Asks the account's broker over HTTP, under the account's login and rate limits: `BrokerApi.ask`."""
+
+    def __call__(self, request: RestRequest, *, timeout: float) -> Awaitable[RestAnswer]: ...
+
+
 class Account(Protocol):
     """One account at one broker, as far as a `WebSocketPool` needs it."""
 
@@ -54,6 +60,8 @@ class Account(Protocol):
     login: Login
     #: False where its sockets never tell what becomes of orders, so that none is held open for that.
     tells_orders: bool = True
+    #: What `endpoint` asks the broker with, where an address has to be had first; None without a `BrokerApi`.
+    ask: Ask | None = None
 
     async def endpoint(self) -> Endpoint:
         """Return where to dial now; asked for again before every dial, so that fresh credentials are used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
@@ -146,6 +146,13 @@ class RestCodec(Protocol):
     def history(
         self, instrument: Instrument, interval: str, start: datetime, end: datetime
     ) -> RestRequest: ...
+
+    def span(self, interval: str, start: datetime, end: datetime) -> datetime:
+        """Return up to when one call for candles from `start` reaches, `end` at the latest.
+
+        Inherited: as many days as the interval has; for a broker that tells the present day elsewhere.
+        """
+        return min(end, start + timedelta(days=self.intervals[interval]))
 
     def read_history(self, answer: RestAnswer) -> list[Candle]: ...
 

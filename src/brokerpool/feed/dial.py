@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from brokerpool import transport
 from brokerpool.brokers.account import Account, DialRefusal, Endpoint
 from brokerpool.egress import Egress
-from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.transport import DialError, Link, LinkHandler
 from brokerpool.user_callbacks import Fence, HookFailed, name_of
 
@@ -63,7 +63,7 @@ async def attempt(feed: Account, handler: LinkHandler, dial: Dial, fence: Fence)
     asked = name_of(feed.endpoint)
     try:
         url, headers = await fence.ask(
-            endpoint, name=asked, seconds=DIAL_SECONDS, passes=(BrokerError, DialError)
+            endpoint, name=asked, seconds=DIAL_SECONDS, passes=(BrokerpoolError, DialError)
         )
         left = max(0.0, until - now())
         async with asyncio.timeout(left + _LATE_SECONDS):
@@ -78,8 +78,12 @@ async def attempt(feed: Account, handler: LinkHandler, dial: Dial, fence: Fence)
             busy=meaning is DialRefusal.BUSY,
             parks=meaning is DialRefusal.PARK,
         )
-    except BrokerError as error:
-        return Failure(str(error), parks=error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS)
+    except BrokerpoolError as error:
+        return Failure(
+            str(error),
+            retry_after=getattr(error, "retry_after", None) or 0.0,
+            parks=error.code is ErrorCode.BROKER_REFUSED_CREDENTIALS,
+        )
     except BaseException as error:
         fence.caught("dial", error, secret=True)  # the URL may stand in its text, with the token
         return Failure("unexpected error, see the log")

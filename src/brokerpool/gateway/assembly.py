@@ -114,6 +114,7 @@ def _account(
         egress=settings.egress,
         carried=carried,
     )
+    feed.ask = api.ask
     pool = WebSocketPool(
         feed,
         name=account.name,

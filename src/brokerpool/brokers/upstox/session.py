@@ -1,0 +1,150 @@
+"""A login at Upstox: the page, the exchange of its code for an access token, and whose a token is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import msgspec
+
+from brokerpool.brokers.http_call import Answer, call
+from brokerpool.brokers.login import Credentials
+from brokerpool.brokers.registry import Holder, LoginSession
+from brokerpool.brokers.upstox.rest import HEADERS, decoded, fault, proof, read_data
+from brokerpool.egress import Egress
+from brokerpool.errors import BrokerError, ErrorCode
+from brokerpool.untrusted_text import remembered
+
+#: Where the page is, and where a code becomes a token (Upstox documentation, login; looked up 2026-11-29).
+LOGIN_PATH = "/v2/login/authorization/dialog"
+TOKEN_PATH = "/v2/login/authorization/token"
+#: The address that the app is registered with, where none is given.
+REDIRECT_URI = "http://127.0.0.1:8123/"
+
+_INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+class _Holder(msgspec.Struct):
+    user_id: str
+    user_name: str = ""
+
+
+class _Session(_Holder):
+    access_token: str = ""
+
+
+def token_end(now: float) -> float:
+    """Return the next 03:30 in India in epoch seconds, at which a token that lives `now` is dead.
+
+    It is so whenever the token was made (Upstox documentation, get token; looked up 2026-11-29).
+    """
+    local = datetime.fromtimestamp(now, UTC).astimezone(_INDIA)
+    end = local.replace(hour=3, minute=30, second=0, microsecond=0)
+    return (end if end > local else end + timedelta(days=1)).timestamp()
+
+
+def redirected_code(text: str) -> str | None:
+    """Return the code of the address to which the login has led; None for what is no address.
+
+    Raises ValueError, which quotes nothing, for an address without one.
+    """
+    if "code=" not in text and "://" not in text:
+        return None
+    _, asked, query = text.partition("?")
+    found = parse_qs((query if asked else text).partition("#")[0]).get("code", [])
+    if len(found) != 1 or not found[0].isascii() or not found[0].replace("-", "").replace("_", "").isalnum():
+        raise ValueError(
+            "this address has no code: log in again, and copy the whole address that the browser shows"
+            " afterwards, from http to its end"
+        )
+    return found[0]
+
+
+class UpstoxSession(LoginSession):
+    """Makes access tokens of logins, and asks whose they are; `repr` and errors show no secret.
+
+    A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once: a code works once.
+    Raises BrokerError: BROKER_REFUSED_CREDENTIALS for what Upstox does not accept, BROKER_UNREACHABLE and
+    PROXY_REFUSED when there is no answer, others for other refusals.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        http_url: str,
+        login_url: str = "",
+        redirect_uri: str = "",
+        egress: Egress | None = None,
+        timeout: float = 10.0,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`redirect_uri` is the address that the app is registered with: Upstox wants it twice."""
+        self._api_key = api_key
+        self._http_url = http_url.rstrip("/")
+        self._login_url = login_url or f"{self._http_url}{LOGIN_PATH}"
+        self._redirect_uri = redirect_uri or REDIRECT_URI
+        self._egress = egress or Egress()
+        self._timeout = timeout
+        self._wall_clock = wall_clock
+
+    def login_address(self, state: str = "") -> str:
+        """Return the page on which the account's holder logs in; it hands the `state` on."""
+        query = {"response_type": "code", "client_id": self._api_key, "redirect_uri": self._redirect_uri}
+        if state:
+            query["state"] = state
+        return f"{self._login_url}?{urlencode(query)}"
+
+    def redirected(self, text: str) -> str | None:
+        """Return the code of the address to which the login led; see `redirected_code`."""
+        return redirected_code(text)
+
+    def until(self, expires_at: float) -> str:
+        """Return a time as a trader in India reads it."""
+        return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, %H:%M India time")
+
+    async def exchange(self, redirected: str, api_secret: str) -> Credentials:
+        """Return the credentials for what a login has given, which works once."""
+        form = {
+            "code": redirected,
+            "client_id": self._api_key,
+            "client_secret": api_secret,
+            "redirect_uri": self._redirect_uri,
+            "grant_type": "authorization_code",
+        }
+        made = decoded((await self._call("POST", TOKEN_PATH, HEADERS, form)).body, _Session)
+        if not made.access_token:
+            raise BrokerError("Upstox's session has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
+        return Credentials(made.access_token, token_end(self._wall_clock()), made.user_id)
+
+    async def holder(self, access_token: str) -> Holder:
+        """Return whose token it is, which proves that it is valid."""
+        answer = await self._call("GET", "/v2/user/profile", proof(Credentials(access_token)))
+        told = read_data(answer, _Holder)
+        return Holder(remembered(told.user_id, 64), remembered(told.user_name, 100))
+
+    async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
+        """Return whose token it is, and the credentials with that and with when they end."""
+        holder = await self.holder(access_token)
+        return holder, Credentials(access_token, token_end(self._wall_clock()), holder.user)
+
+    async def _call(
+        self, method: str, path: str, headers: dict[str, str], form: dict[str, str] | None = None
+    ) -> Answer:
+        answer = await call(
+            method,
+            f"{self._http_url}{path}",
+            headers=headers,
+            egress=self._egress,
+            timeout=self._timeout,
+            form=form,
+        )
+        complaint = fault(answer)
+        if complaint is not None:
+            raise complaint
+        return answer
+
+    def __repr__(self) -> str:
+        return f"<UpstoxSession {urlsplit(self._http_url).hostname}>"
