@@ -18,8 +18,9 @@ import psutil
 
 #: Processes that are just ending are given this long.
 GRACE_SECONDS = 2.0
-#: What programs that the tests run keep in a home by custom: a browser's caches, the fonts' index.
-_CUSTOMARY = {".cache", ".config", ".local", ".pki"}
+#: What programs that the tests run keep in a home by custom: a browser's caches, the fonts' index, the
+#: Rust compiler's settings (pip tells an index its version).
+_CUSTOMARY = {".cache", ".config", ".local", ".pki", ".rustup"}
 #: What tools make in the tree, beside folders whose name begins with a dot.
 _TOOLS = {"__pycache__", "build", "dist", "site"}
 
