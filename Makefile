@@ -75,7 +75,7 @@ bench-chain: $(VENV)/.bench ## what each further brokerpool in a chain adds to t
 bench-attack: $(VENV)/.bench ## eight strangers attack a gateway beside 50 clients: delay, memory and log, judged
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 
-bench-feed: $(VENV)/.bench ## CPU of a decoded broker packet, against the official client
+bench-feed: $(VENV)/.bench ## CPU of a decoded broker packet, against each official client; ARGS="zerodha" for that alone
 	$(BIN)/python -m benchmarks.feed $(ARGS)
 
 bench-http: $(VENV)/.bench ## what a kept connection saves, and CPU of a call, against the named peers

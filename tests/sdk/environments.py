@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 REQUIREMENTS = Path(__file__).with_name("requirements")
 #: To wait for another process that makes the same one, and to make one: together less than a test may take.
 MAKE_SECONDS = 100.0
@@ -28,11 +26,18 @@ class CannotMakeError(Exception):
 
 
 def python(broker: str) -> Path:
-    """Return the interpreter that imports a broker's official client; or skips the test."""
+    """Return the interpreter that imports a broker's official client, or skips the test."""
+    import pytest  # a benchmark does without it
+
     try:
-        return environment(REQUIREMENTS / f"{broker}.txt", Path(sys.prefix, "clients"))
+        return environment(REQUIREMENTS / f"{broker}.txt", place())
     except CannotMakeError as error:
         pytest.skip(str(error))
+
+
+def place() -> Path:
+    """Return the folder of the environments."""
+    return Path(sys.prefix, "clients")
 
 
 def environment(requirements: Path, within: Path, seconds: float = MAKE_SECONDS) -> Path:
