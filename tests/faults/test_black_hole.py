@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from brokerpool import WebSocketPool, ZerodhaFeed
-from brokerpool.simulator import FaultProxy, KiteSimulator, Timeout
-from tests.rehearsal import feed, instruments, no_task_dies, served, until
+import pytest
+
+from brokerpool import WebSocketPool
+from brokerpool.simulator import Timeout
+from brokerpool.simulator.registry import front
+from tests.every_broker import BROKERS, account
+from tests.rehearsal import no_task_dies, until
 
 LIVENESS_SECONDS = 15.0
 
@@ -16,45 +20,38 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_black_hole_is_noticed_within_the_limit_and_nothing_is_left_behind() -> None:
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_black_hole_is_noticed_within_the_limit_and_nothing_is_left_behind(broker: str) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        async with (
-            no_task_dies(),
-            KiteSimulator(symbols=30, rate=300) as broker,
-            FaultProxy("127.0.0.1", int(broker.ws_url.rstrip("/").rpartition(":")[2])) as proxy,
-        ):
-            plain = feed(broker)
-            far = ZerodhaFeed(
-                broker.api_key,
-                broker.access_token,
-                ws_url=f"ws://127.0.0.1:{proxy.port}/",
-                book=plain.book,
-                limits=plain.limits,
-            )
+        async with no_task_dies(), front(broker)(symbols=20, rate=200, toxics={}) as simulator:
+            far, proxy = await account(simulator), simulator.proxy
+            assert proxy is not None
             tasks, files = len(asyncio.all_tasks()), descriptors()
             async with WebSocketPool(far, max_symbols=10) as pool:
-                every = instruments(broker)
-                pool.subscribe(every)
-                await pool.wait_live(every)
+                every = list(far.book)
+                connections = min(2, far.limits.max_connections)
+                wanted = every[: 10 * connections]
+                pool.subscribe(wanted)
+                await pool.wait_live(wanted)
                 for way in ("upstream", "downstream"):
                     proxy.add(way, Timeout(timeout=0, stream=way))
                 began = loop.time()
                 await until(lambda: not pool.connected, seconds=20)
                 noticed = loop.time() - began
-                await until(lambda: all(pool.gap(i) for i in every), seconds=2)
+                await until(lambda: all(pool.gap(i) for i in wanted), seconds=2)
                 proxy.clear()
                 healed = loop.time()
-                await pool.wait_live(every, timeout=20)
+                await pool.wait_live(wanted, timeout=20)
                 restored = loop.time() - healed
                 print(
-                    f"noticed after {noticed:.1f} s, all {len(every)} symbols stale; all tick"
+                    f"noticed after {noticed:.1f} s, all {len(wanted)} symbols stale; all tick"
                     f" {restored:.1f} s after the line healed"
                 )
                 assert noticed <= LIVENESS_SECONDS
                 assert restored < 15
-            await until(lambda: not broker.sockets())
+            await until(lambda: not simulator.sockets())
             await until(lambda: descriptors() == files and len(asyncio.all_tasks()) == tasks)
-            assert served(broker) == {}
+            assert simulator.stats()["violations"] == {"tokens": 0, "sockets": 0}
 
     asyncio.run(main())

@@ -1,43 +1,38 @@
-"""The broker refuses dials with 429 and Retry-After: nothing leaves on that key before the time is up."""
+"""A broker refuses dials with 429 and Retry-After: nothing leaves on that key before the time is up."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
-from tests import processes
+import pytest
+
+from tests.every_broker import FIRST, OTHERS, Stage, staged
 from tests.faults.observer import observing
 from tests.rehearsal import until
 
-RETRY_AFTER = 7
 
+@pytest.mark.parametrize(("broker", "retry_after"), [(FIRST, 7), *((broker, 3) for broker in OTHERS)])
+def test_no_dial_leaves_within_retry_after_and_then_the_account_comes_back_one_by_one(
+    tmp_path: Path, broker: str, retry_after: int
+) -> None:
+    async def main(stage: Stage) -> None:
+        # The first ones leave together, before any answer; after that the answer holds for all.
+        count = stage.connections + 1
+        await stage.throw(refuse={"status": 429, "retry_after": retry_after, "count": count})
+        async with observing(stage.gateway.said["ws_url"], stage.key, [stage.rows]) as (client,):
+            await until(lambda: len(client.last) == len(stage.rows), seconds=60)
 
-def test_no_dial_leaves_within_retry_after_and_then_the_account_comes_back_one_by_one(tmp_path: Path) -> None:
-    settings = {"MAX_SYMBOLS_PER_WEBSOCKET": "10"}
-    with (
-        processes.simulator(tmp_path, symbols=30, rate=300) as broker,
-        processes.gateway(tmp_path, **settings) as gateway,
-    ):
-        control = broker.said["control_url"]
-        rows = [*processes.listed(broker).values()]
-
-        async def main() -> None:
-            refuse = {"refuse": {"status": 429, "retry_after": RETRY_AFTER, "count": 4}}
-            await asyncio.to_thread(processes.post, f"{control}/faults", refuse)
-            key = processes.api_key(tmp_path)
-            async with observing(gateway.said["ws_url"], key, [rows]) as (client,):
-                await until(lambda: len(client.last) == 30, seconds=60)
-
-        asyncio.run(main())
-        log = processes.get(f"{control}/stats")["dial_log"]
+    with staged(tmp_path, broker, each=10, rate=300) as stage:
+        asyncio.run(main(stage))
+        log = stage.keeps_its_limits()["dial_log"]
         refused = [at for at, status in log if status == 429]
-        # The three first ones left together, before any answer; after that the answer holds for all.
         later = [at for at, _ in log if at > refused[0] + 0.5]
         print(
             f"{len(refused)} dials refused; after the first refusal the next dial left"
             f" {later[0] - refused[0]:.2f} s later, after the next one {later[1] - later[0]:.2f} s"
         )
-        assert len(refused) == 4
-        assert later[0] - refused[0] >= RETRY_AFTER
-        assert later[1] - later[0] >= RETRY_AFTER, "one dial tries for all of them"
-        assert [status for _, status in log[-3:]] == [101, 101, 101]
+        assert len(refused) == stage.connections + 1
+        assert later[0] - refused[0] >= retry_after
+        assert later[1] - later[0] >= retry_after, "one dial tries for all of them"
+        assert [status for _, status in log[-stage.connections :]] == [101] * stage.connections

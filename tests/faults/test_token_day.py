@@ -6,56 +6,54 @@ import asyncio
 import time
 from pathlib import Path
 
-from tests import processes
+import pytest
+
+from tests.every_broker import BROKERS, Stage, staged
 from tests.faults.observer import observing
 from tests.rehearsal import until
 
+TOKEN = "tomorrows-token"
 
+
+@pytest.mark.parametrize("broker", BROKERS)
 def test_a_dead_token_parks_with_no_dials_and_a_new_one_in_the_settings_file_restores_within_5_seconds(
-    tmp_path: Path,
+    tmp_path: Path, broker: str
 ) -> None:
-    settings = {"MAX_SYMBOLS_PER_WEBSOCKET": "10"}
-    with (
-        processes.simulator(tmp_path, symbols=30, rate=300) as broker,
-        processes.gateway(tmp_path, **settings) as gateway,
-    ):
-        control, stats = broker.said["control_url"], f"{gateway.said['http_url']}/stats"
-        rows = [*processes.listed(broker).values()]
-        key = processes.api_key(tmp_path)
+    async def main(stage: Stage) -> None:
+        symbols = len(stage.rows)
+        async with observing(stage.gateway.said["ws_url"], stage.key, [stage.rows] * 3) as clients:
+            await until(lambda: all(len(c.last) == symbols for c in clients), seconds=20)
+            alive = (await stage.seen("stats"))["dials"]
+            await stage.throw(expire_token={"close_sockets": True})
+            async with asyncio.timeout(30):
+                while set(await stage.states()) != {"parked"}:
+                    pass
+            dead = (await stage.seen("stats"))["dials"] - alive
+            await asyncio.sleep(4)  # with the usual back-off several dials would follow
+            still = (await stage.seen("stats"))["dials"] - alive
+            assert still == dead, "no dial with a token that the broker has refused"
+            reads = (await stage.stats())["broker"]["instruments_reads"]
+            for client in clients:
+                client.reset()
+            await stage.throw(access_token=TOKEN)
+            stage.renew(TOKEN)
+            began = time.monotonic()
+            await until(lambda: all(c.ticks and len(c.symbol_news("gap")) == symbols for c in clients))
+            restored = time.monotonic() - began
+            print(
+                f"{dead} dials with the dead token over {stage.connections} sockets, none in the 4 s after"
+                f" that; all symbols tick {restored:.1f} s after the new token was written"
+            )
+            assert dead <= 3 * stage.connections
+            assert restored < 5
+            assert not any(client.ended for client in clients)
+            async with asyncio.timeout(10):
+                while (await stage.stats())["broker"]["instruments_reads"]["taken"] == reads["taken"]:
+                    pass  # the new day's list is read
 
-        async def main() -> None:
-            async with observing(gateway.said["ws_url"], key, [rows] * 3) as clients:
-                await until(lambda: all(len(c.last) == 30 for c in clients), seconds=20)
-                expire = {"expire_token": {"close_sockets": True}}
-                await asyncio.to_thread(processes.post, f"{control}/faults", expire)
-                states: list[str] = []
-                while set(states) != {"parked"}:
-                    answer = await asyncio.to_thread(processes.get, stats)
-                    states = [c["state"] for c in answer["websocket"]["per_connection"]]
-                dead = (await asyncio.to_thread(processes.get, f"{control}/stats"))["refusals"].get("403", 0)
-                await asyncio.sleep(4)  # with the usual back-off several dials would follow
-                still = (await asyncio.to_thread(processes.get, f"{control}/stats"))["refusals"].get("403", 0)
-                assert still == dead, "no dial with a token that the broker has refused"
-                for client in clients:
-                    client.reset()
-                await asyncio.to_thread(
-                    processes.post, f"{control}/faults", {"access_token": "tomorrows-token"}
-                )
-                env = tmp_path / "sim.env"
-                old = broker.said["access_token"]
-                env.write_text(env.read_text().replace(old, "tomorrows-token"))
-                began = time.monotonic()
-                await until(lambda: all(c.ticks and len(c.symbol_news("gap")) == 30 for c in clients))
-                restored = time.monotonic() - began
-                print(
-                    f"{dead} dials with the dead token over 3 sockets, none in the 4 s after that; all"
-                    f" symbols tick {restored:.1f} s after the new token was written"
-                )
-                assert dead <= 9
-                assert restored < 5
-                assert not any(client.ended for client in clients)
-
-        asyncio.run(main())
+    with staged(tmp_path, broker, each=10, rate=300) as stage:
+        asyncio.run(main(stage))
+        stage.keeps_its_limits()
         log = (tmp_path / "serve.log").read_text()
-        assert "tomorrows-token" not in log
-        assert broker.said["access_token"] not in log
+        assert TOKEN not in log
+        assert stage.token not in log
