@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Literal, Protocol, TypeAlias
 
 #: More would make the daily instrument file larger than a real one.
-MOST_LISTINGS = 100_000
+MOST_LISTINGS = 200_000
 
 #: A share, an index, a future, a call or a put.
 Kind: TypeAlias = Literal["EQ", "INDEX", "FUT", "CE", "PE"]
@@ -130,7 +130,7 @@ def listings(count: int, today: date, naming: Naming) -> list[Listing]:
 
     A tenth are futures and options on indices; up to five indices and twelve currency futures come in
     from fifty instruments on. Contracts expire on the last Tuesday of this month or a later one.
-    Raises ValueError for a count outside 1 to 100,000.
+    Raises ValueError for a count outside 1 to 200,000.
     """
     if not 1 <= count <= MOST_LISTINGS:
         raise ValueError(f"{count} instruments asked for; the simulator lists 1 to {MOST_LISTINGS}")
