@@ -1,0 +1,45 @@
+"""A whole list of a large broker, 150,000 rows, is read by every adapter in little time, turns and memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.every_broker import BROKERS
+
+ROWS = 150_000
+#: Turns that may be long: in a few of them a dictionary grows, all at once.
+GROWING = 16
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_150_000_rows_take_3_seconds_of_cpu_in_short_turns_and_150_mb_beyond_what_is_kept(
+    tmp_path: Path, broker: str
+) -> None:
+    with processes.simulator(tmp_path, broker=broker, symbols=ROWS, rate=0) as running:
+        settings = {name: given for name, given in running.said.items() if name != "control_url"}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.list_reader"],
+            input=json.dumps({"name": broker, **settings}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(done.stdout)
+    usual, longest = cost["turns"][-GROWING] * 1000, cost["turns"][-1] * 1000
+    print(
+        f"{cost['rows']} rows: {cost['seconds']:.2f} s of CPU, turns of {usual:.1f} ms at most, of"
+        f" {longest:.0f} ms where dictionaries grow; {cost['kept']:.0f} MiB kept, {cost['peak']:.0f} at the"
+        " peak"
+    )
+    assert cost["rows"] == ROWS
+    assert cost["seconds"] <= 3.0
+    assert usual <= 2.0
+    assert longest <= 60.0
+    assert cost["peak"] - cost["kept"] <= 150
