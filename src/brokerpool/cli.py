@@ -26,7 +26,7 @@ from brokerpool.commands.keys import keys
 from brokerpool.commands.login import login
 from brokerpool.commands.options import FAULT, SETTINGS_FAULT, Config, EnvFile, env_file_or_default, run, warn
 from brokerpool.errors import BrokerpoolError, SettingsError
-from brokerpool.settings import Settings
+from brokerpool.settings import PoolSettings, Settings, words
 from brokerpool.simulator.registry import brokers
 
 # The parts are imported by the commands that need them: `--help` and `plan` stay quick, and a library user
@@ -159,11 +159,23 @@ def demo(
     seconds: Annotated[
         float | None, typer.Option(min=1, help="End after this time; without it, run until Ctrl-C.")
     ] = None,
+    accounts: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Brokers of which each is an account, separated by commas: of {', '.join(brokers())}."
+        ),
+    ] = None,
 ) -> None:
-    """Show it all: simulator, gateway and a sample client on free ports, with live ticks and statistics."""
+    """Show it all: simulator, gateway and a sample client on free ports, with live ticks and statistics.
+
+    With several accounts there is a simulator for each, and their connections share the symbols.
+    """
     from brokerpool.commands import demo
 
-    raise typer.Exit(asyncio.run(demo.run(seconds, Console())))
+    named = words(accounts or PoolSettings.load(environ={}).broker)
+    if not named or not set(named) <= set(brokers()):
+        raise typer.BadParameter(f"--accounts takes brokers that can be simulated: {', '.join(brokers())}.")
+    raise typer.Exit(asyncio.run(demo.run(named, seconds, Console())))
 
 
 @app.command()

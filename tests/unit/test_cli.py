@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ import typer.main
 
 from brokerpool import cli
 from brokerpool.settings import NAMES
+from brokerpool.simulator.registry import brokers
 from tests import preloaded, processes
 
 COMMAND = (sys.executable, "-m", "brokerpool")
@@ -386,6 +388,29 @@ def test_the_demo_shows_ticks_and_ends_by_itself() -> None:
     assert "3 of at most 3 connections carry 12 symbols" in ran.stdout
     assert ran.stdout.rstrip().endswith("ticks of 12 symbols arrived.")
     assert ran.stderr == ""
+
+
+def test_a_demo_of_several_accounts_gives_each_its_part_of_the_symbols() -> None:
+    named = [*brokers(), brokers()[0]]
+    ran = subprocess.run(
+        [*COMMAND, "demo", "--seconds", "2", "--accounts", ",".join(named)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout.rstrip().endswith("ticks of 12 symbols arrived.")
+    carried = re.findall(r"By account: (.+)\.$", ran.stdout, re.MULTILINE)[-1].split(", ")
+    assert [int(each.split()[1]) > 0 for each in carried] == [True] * len(named)
+    assert sum(int(each.split()[1]) for each in carried) == 12
+    assert carried[-1].startswith(f"{named[0]}-2 "), "a second account of a broker has a name of its own"
+    assert ran.stderr == ""
+
+
+def test_a_demo_of_a_broker_that_cannot_be_simulated_is_refused_and_names_those_that_can(run: Any) -> None:
+    ran = run("demo", "--accounts", f"{brokers()[0]},nobody")
+    assert ran.code == 2
+    assert all(name in ran.err for name in brokers())
 
 
 # -- the library -----------------------------------------------------------------------------------------

@@ -1,17 +1,18 @@
-"""The demonstration: the simulator and the gateway as the commands that users run, and a sample client."""
+"""The demonstration: simulators and the gateway as the commands that users run, and a sample client."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import math
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -22,8 +23,9 @@ from rich.live import Live
 from rich.table import Table
 
 from brokerpool import signals
-from brokerpool.commands.terminal_tables import pool_line, statistics
-from brokerpool.settings import NAMES, PoolSettings
+from brokerpool.brokers import registry
+from brokerpool.commands.terminal_tables import pool_line, several_accounts, statistics
+from brokerpool.settings import NAMES
 from brokerpool.transport import DialError, Link, LinkHandler, dial
 
 START_SECONDS = 30.0
@@ -31,13 +33,15 @@ STOP_SECONDS = 12.0
 LINE_SECONDS = 2.0
 FRAME_SECONDS = 0.25
 
-#: What the sample client asks for, by mode: enough for three connections of five symbols.
+#: What the sample client asks for, by mode: enough for three connections.
 WANTED = {
     1: ("RELIANCE", "INFY", "SBIN", "TCS", "HDFCBANK", "ICICIBANK"),
     2: ("AXISBANK", "ITC", "KOTAKBANK", "LT"),
     3: ("HINDUNILVR", "BHARTIARTL"),
 }
-SYMBOLS_PER_CONNECTION = 5
+CONNECTIONS = 3
+#: The file of the accounts, in the folder in which everything runs.
+ACCOUNTS = "accounts.toml"
 #: Ten ticks a second for each symbol.
 MARKET = ("--symbols", "30", "--rate", "300")
 
@@ -81,55 +85,55 @@ class SampleClient(LinkHandler):
         self.ended.set()
 
 
-async def run(seconds: float | None, console: Console) -> int:
+async def run(brokers: Sequence[str], seconds: float | None, console: Console) -> int:
     """Show ticks for `seconds`, or until somebody interrupts; return the exit code, 0 when ticks arrived.
 
-    Everything that was started is stopped before this returns, also when a part of it fails.
+    There is an account at each of the `brokers`, by preference in this order. Everything that was started is
+    stopped before this returns, also when a part of it fails.
     """
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
-    with (
-        signals.handled(dict.fromkeys(signals.STOP, over.set)),
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(signals.handled(dict.fromkeys(signals.STOP, over.set)))
         # Windows lets nobody delete a file that a process which was killed has only just let go.
-        TemporaryDirectory(prefix="brokerpool-demo-", ignore_cleanup_errors=True) as folder,
-    ):
-        env_file = Path(folder) / "simulator.env"
+        made = TemporaryDirectory(prefix="brokerpool-demo-", ignore_cleanup_errors=True)
+        folder = stack.enter_context(made)
         api_key = secrets.token_hex(16)
         clean = {name: value for name, value in os.environ.items() if name not in NAMES}
+        symbols = sum(map(len, WANTED.values()))
+        allowed = (registry.broker(broker).limits.max_connections for broker in brokers)
+        connections = min(math.ceil(CONNECTIONS / len(brokers)), *allowed)
         gateway_env = {
             **clean,
             "BROKERPOOL_API_KEY": api_key,
             "WEBSOCKET_PORT": "0",
             "BROKERPOOL_HTTP_PORT": "0",
             "DATABASE_URL": f"sqlite:///{Path(folder) / 'demo.db'}",
-            "MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS_PER_CONNECTION),
+            # No account has room for more than its part.
+            "MAX_SYMBOLS_PER_WEBSOCKET": str(math.ceil(symbols / connections / len(brokers))),
+            "MAX_WEBSOCKET_CONNECTIONS": str(connections),
         }
-        simulate = (
-            "simulate",
-            "--broker",
-            PoolSettings.load(environ={}).broker,
-            *MARKET,
-            "--write-env",
-            str(env_file),
-        )
-        serve = ("serve", "--env-file", str(env_file))
-        async with _command(simulate, clean, folder), _command(serve, gateway_env, folder) as gateway:
-            console.print(f"The gateway accepts clients at {gateway['ws_url']}")
-            console.print(f"Its statistics are at {gateway['http_url']}/stats")
-            console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
-            client = SampleClient(api_key)
-            try:
-                link = await dial(gateway["ws_url"], client)
-                if seconds is not None:
-                    loop.call_later(seconds, over.set)
-                async with aiohttp.ClientSession(gateway["http_url"]) as http:
-                    await _show(client, http, over, console)
-            except (DialError, aiohttp.ClientError) as error:
-                sys.exit(f"brokerpool: the gateway does not answer: {error}")
-            if client.ended.is_set():
-                sys.exit("brokerpool: the gateway closed the sample client's connection")
-            link.close()
-            await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
+        for broker in brokers:
+            simulate = ("simulate", "--broker", broker, *MARKET, "--write-config", ACCOUNTS)
+            await stack.enter_async_context(_command(simulate, clean, folder))
+        serve = ("serve", "--config", ACCOUNTS)
+        gateway = await stack.enter_async_context(_command(serve, gateway_env, folder))
+        console.print(f"The gateway accepts clients at {gateway['ws_url']}")
+        console.print(f"Its statistics are at {gateway['http_url']}/stats")
+        console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
+        client = SampleClient(api_key)
+        try:
+            link = await dial(gateway["ws_url"], client)
+            if seconds is not None:
+                loop.call_later(seconds, over.set)
+            async with aiohttp.ClientSession(gateway["http_url"]) as http:
+                await _show(client, http, over, console)
+        except (DialError, aiohttp.ClientError) as error:
+            sys.exit(f"brokerpool: the gateway does not answer: {error}")
+        if client.ended.is_set():
+            sys.exit("brokerpool: the gateway closed the sample client's connection")
+        link.close()
+        await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
     console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
     return 0 if client.ticks else 1
 
@@ -180,9 +184,9 @@ def _best(row: Row, side: str) -> str:
 def _print_lines(client: SampleClient, stats: Mapping[str, Any], console: Console) -> None:
     newest = sorted(client.rows.values(), key=lambda row: row.at)[-3:]
     prices = ", ".join(f"NSE:{row.symbol} {row.data['ltp']:.2f}" for row in newest) or "no tick yet"
-    console.print(
-        f"{prices}; {client.ticks} ticks so far. {pool_line(stats)}", highlight=False, soft_wrap=True
-    )
+    shares = ", ".join(f"{each['name']} {each['symbols']}" for each in several_accounts(stats))
+    told = f"{prices}; {client.ticks} ticks so far. {pool_line(stats)}"
+    console.print(f"{told} By account: {shares}." if shares else told, highlight=False, soft_wrap=True)
 
 
 @contextlib.asynccontextmanager
@@ -200,6 +204,7 @@ async def _command(
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             env=env,
+            cwd=folder,  # where no settings of the user's are
             # Ctrl-C shall reach the demo alone, which then stops the gateway before the broker.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
