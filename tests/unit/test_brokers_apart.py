@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "brokerpool"
 #: Scenes and benchmarks that find their brokers in the registries.
 SHARED = [ROOT / "tests" / "faults", ROOT / "benchmarks", ROOT / "tests" / "every_broker.py"]
-#: What the first two are named for besides: the public interface, the broker that is meant where none is named,
-#: and the client protocol that OpenAlgo gave its name. No further broker is to stand here.
+#: What the first two are named for besides: the public interface, the broker that is meant where none is
+#: named, and the client protocol that OpenAlgo gave its name. No further broker is to stand here.
 EXCEPTIONS: dict[str, set[str]] = {
     "zerodha": {
         "__init__.py",
@@ -36,7 +36,7 @@ _STATEMENT_BEGINS = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
 
 
 def names(broker: str, source: str) -> bool:
-    """Tell whether a name or a string of the code does; what docstrings and comments tell people is no code."""
+    """Tell whether a name or a string of the code does; what docstrings and comments tell is no code."""
     word = re.compile(rf"(?<![a-z]){broker}(?![a-z])|{broker.capitalize()}(?![a-z])")
     before = tokenize.NEWLINE
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
