@@ -100,22 +100,17 @@ async def run(brokers: Sequence[str], seconds: float | None, console: Console) -
         folder = stack.enter_context(made)
         api_key = secrets.token_hex(16)
         clean = {name: value for name, value in os.environ.items() if name not in NAMES}
-        symbols = sum(map(len, WANTED.values()))
-        allowed = (registry.broker(broker).limits.max_connections for broker in brokers)
-        connections = min(math.ceil(CONNECTIONS / len(brokers)), *allowed)
         gateway_env = {
             **clean,
             "BROKERPOOL_API_KEY": api_key,
             "WEBSOCKET_PORT": "0",
             "BROKERPOOL_HTTP_PORT": "0",
             "DATABASE_URL": f"sqlite:///{Path(folder) / 'demo.db'}",
-            # No account has room for more than its part.
-            "MAX_SYMBOLS_PER_WEBSOCKET": str(math.ceil(symbols / connections / len(brokers))),
-            "MAX_WEBSOCKET_CONNECTIONS": str(connections),
         }
-        for broker in brokers:
+        for place, broker in enumerate(brokers):
             simulate = ("simulate", "--broker", broker, *MARKET, "--write-config", ACCOUNTS)
             await stack.enter_async_context(_command(simulate, clean, folder))
+            _give_room(Path(folder, ACCOUNTS), brokers, place)
         serve = ("serve", "--config", ACCOUNTS)
         gateway = await stack.enter_async_context(_command(serve, gateway_env, folder))
         console.print(f"The gateway accepts clients at {gateway['ws_url']}")
@@ -136,6 +131,17 @@ async def run(brokers: Sequence[str], seconds: float | None, console: Console) -
         await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
     console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
     return 0 if client.ticks else 1
+
+
+def _give_room(accounts: Path, brokers: Sequence[str], place: int) -> None:
+    """Let the account that was written last carry its part of the symbols and no more: all carry some."""
+    wanted, several = sum(map(len, WANTED.values())), len(brokers)
+    part = max(1, wanted * (place + 1) // several - wanted * place // several)
+    allowed = registry.broker(brokers[place]).limits.max_connections
+    connections = min(math.ceil(CONNECTIONS / several), allowed)
+    with accounts.open("a", encoding="utf-8") as file:
+        file.write(f"max_symbols_per_websocket = {math.ceil(part / connections)}\n")
+        file.write(f"max_websocket_connections = {connections}\n")
 
 
 async def _show(
