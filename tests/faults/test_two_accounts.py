@@ -19,8 +19,8 @@ import pytest
 
 from brokerpool.simulator.faults import FaultOrder
 from tests import processes
+from tests.one_exchange import FILE, Trader, Twins, trader, twins
 from tests.rehearsal import until
-from tests.twin_brokers import FILE, Trader, Twins, trader, twins
 
 #: `make accounts` has 20,000, on accounts of full size.
 RATE = int(os.environ.get("BROKERPOOL_TEST_ACCOUNT_TICKS", "2000"))
