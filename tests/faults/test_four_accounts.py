@@ -32,7 +32,7 @@ from tests.one_exchange import (
 from tests.rehearsal import until
 
 #: Ticks a second that reach the client; `make brokers` has 20,000.
-RATE = int(os.environ.get("BROKERPOOL_TEST_BROKER_TICKS", "1000"))
+RATE = int(os.environ.get("BROKERPOOL_TEST_BROKER_TICKS", "400"))
 MEASURED = "BROKERPOOL_TEST_BROKER_TICKS" in os.environ
 LATE = 0.0 if MEASURED else 6.0
 SECONDS = 20.0 if MEASURED else 2.0
