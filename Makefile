@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test together lint style types format soak fuzz orders accounts demo bench-fanout bench-watching bench-chain bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak fuzz orders accounts brokers demo bench-fanout bench-watching bench-chain bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ orders: $(VENV)/.test ## 10,000 orders through a gateway to a server that breaks
 
 accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symbols at home there; another one has room for half
 	BROKERPOOL_TEST_ACCOUNT_TICKS=20000 $(BIN)/pytest -s tests/faults/test_two_accounts.py $(ARGS)
+
+brokers: $(VENV)/.test ## an account at each broker: 8,000 symbols, 20,000 ticks/s, CPU beside one alone, and each one's outage
+	BROKERPOOL_TEST_BROKER_TICKS=20000 $(BIN)/pytest -s tests/faults/test_four_accounts.py $(ARGS)
 
 demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--accounts zerodha,openalgo" is of two accounts
 	$(BIN)/brokerpool demo $(ARGS)

@@ -12,7 +12,7 @@ from tests.every_broker import BROKERS, FIRST, Stage, staged
 from tests.faults.observer import observing
 from tests.rehearsal import until
 
-PER_CONNECTION, RATE = 30, 600
+PER_CONNECTION, RATE = 30, 300
 
 
 @pytest.mark.parametrize(("broker", "market"), [*((broker, "open") for broker in BROKERS), (FIRST, "closed")])

@@ -6,12 +6,8 @@ import asyncio
 import json
 import os
 import time
-import tomllib
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +15,28 @@ import pytest
 
 from brokerpool.simulator.faults import FaultOrder
 from tests import processes
+from tests.one_exchange import (
+    FILE,
+    GRACE,
+    accounts,
+    api_key,
+    in_order,
+    seen_after,
+    serving,
+    trader,
+    twins,
+    without_a_hole,
+)
 from tests.rehearsal import until
-from tests.twin_brokers import FILE, Trader, Twins, trader, twins
 
 #: `make accounts` has 20,000, on accounts of full size.
 RATE = int(os.environ.get("BROKERPOOL_TEST_ACCOUNT_TICKS", "2000"))
 EACH = RATE // 20
-GRACE = 1.0
 MEASURED = "BROKERPOOL_TEST_ACCOUNT_TICKS" in os.environ
 #: Beside other tests a wait may take longer.
 LATE = 0.0 if MEASURED else 6.0
 #: More than one trade late, an account is waited for in vain: that takes ten seconds more.
 LAG = 1.5 if MEASURED else 0.5
-
-
-@asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[processes.Running]:
-    """Run the gateway of both accounts; the brokers of this process go on meanwhile."""
-    settings = {
-        "WEBSOCKET_PORT": "0",
-        "BROKERPOOL_HTTP_PORT": "0",
-        "BROKERPOOL_FAILOVER_SECONDS": str(GRACE),
-        "BROKERPOOL_MAX_SYMBOLS_PER_CLIENT": "6000",
-    }
-    command = processes.command("serve", "--config", FILE, folder=folder, **settings)
-    running = await asyncio.to_thread(command.__enter__)
-    try:
-        yield running
-    finally:
-        await asyncio.to_thread(command.__exit__, None, None, None)
-
-
-def api_key(folder: Path) -> str:
-    key = tomllib.loads((folder / FILE).read_text())["BROKERPOOL_API_KEY"]
-    assert isinstance(key, str)
-    return key
-
-
-async def accounts(gateway: processes.Running) -> list[dict[str, Any]]:
-    stats = await asyncio.to_thread(processes.get, f"{gateway.said['http_url']}/stats")
-    found: list[dict[str, Any]] = stats["websocket"]["accounts"]
-    return found
 
 
 async def all_home(gateway: processes.Running) -> None:
@@ -80,28 +57,6 @@ async def quoted(gateway: processes.Running, key: str, symbol: str) -> Any:
             return json.load(answer)
 
     return await asyncio.to_thread(ask)
-
-
-def seen_after(client: Trader, symbols: list[str], at: float) -> bool:
-    return all(client.seen[symbol] and client.seen[symbol][-1].at > at for symbol in symbols)
-
-
-def in_order(client: Trader) -> None:
-    """Fail where a trade came twice, or after a later one: as from two accounts at once."""
-    wrong = {
-        symbol: [(before, after) for before, after in pairwise(seen) if after.volume <= before.volume]
-        for symbol, seen in client.seen.items()
-    }
-    wrong = {symbol: pairs for symbol, pairs in wrong.items() if pairs}
-    assert not wrong, f"{len(wrong)} symbols, of {len(client.seen)}: {[*wrong.items()][:3]}"
-
-
-def without_a_hole(client: Trader, pair: Twins, symbol: str, since: float) -> None:
-    """Fail unless every trade since then has come."""
-    seen = [trade.volume for trade in client.seen[symbol] if trade.at >= since]
-    made = pair.trades[symbol]
-    start = made.index(seen[0])
-    assert seen == made[start : start + len(seen)], f"{symbol} has a hole"
 
 
 @pytest.mark.parametrize("second", ["zerodha", "openalgo"])

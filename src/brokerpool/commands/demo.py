@@ -100,9 +100,6 @@ async def run(brokers: Sequence[str], seconds: float | None, console: Console) -
         folder = stack.enter_context(made)
         api_key = secrets.token_hex(16)
         clean = {name: value for name, value in os.environ.items() if name not in NAMES}
-        symbols = sum(map(len, WANTED.values()))
-        allowed = (registry.broker(broker).limits.max_connections for broker in brokers)
-        connections = min(math.ceil(CONNECTIONS / len(brokers)), *allowed)
         gateway_env = {
             **clean,
             "BROKERPOOL_API_KEY": api_key,
