@@ -31,7 +31,7 @@ class _Course:
     #: When it ticked first, since it is wanted or since its last gap, and how often since then.
     first_at: float = 0.0
     ticks: int = 0
-    #: The longest pause so far that was no gap: what a pool may take for a habit.
+    #: The longest pause so far that was no loss: what a pool may take for a habit.
     pause: float = 0.0
 
     def noticed(self, now: float) -> bool:
@@ -166,6 +166,9 @@ class AccountsWitness(PoolListener):
             if self._late.pop(instrument, now) != now:
                 self._say(instrument, f"{gap} begins too early")
             if (course := self._courses.get(instrument)) is not None:
+                if "usual pause" in gap.reason and gap.to_ms is not None:
+                    # Only a silence, for all that a pool knows: such a pause is a habit from now on.
+                    course.pause = max(course.pause, (gap.to_ms - gap.from_ms) / 1000)
                 course.at, course.first_at, course.ticks = now, now, 0
 
     def connection_changed(self, name: str, state: str, reason: str) -> None:
