@@ -150,6 +150,7 @@ async def watch(broker: DhanSimulator) -> Seen:
         await sdk.ask("stop")
         links += [await dial(address(broker), LinkHandler()) for _ in range(4)]
         printed = await sdk.ask("closed")
+        await until(lambda: len(broker.sockets()) == 5)
         evicted, stats = broker.sockets(), broker.stats()
         for link in links:
             link.close()
@@ -158,7 +159,6 @@ async def watch(broker: DhanSimulator) -> Seen:
     async with sdk_at(broker) as sdk:
         await sdk.ask("connect", named(modes))
         await until(lambda: [socket["entries"] for socket in broker.sockets()] == [TOKENS])
-        await sdk.ask("stop")
         await sdk.ask("subscribe", named({tokens[TOKENS]: Mode.LTP}))
         await until(lambda: not broker.sockets())
         over_limit = [broker.stats()["violations"]]
