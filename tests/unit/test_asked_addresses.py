@@ -12,7 +12,7 @@ from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.rest import RestRequest
 from brokerpool.brokers.zerodha import ZerodhaRest
-from brokerpool.errors import BrokerError, BrokerpoolError, CallRefusedError, ErrorCode
+from brokerpool.errors import BrokerError, BrokerpoolError, CallFailedError, CallRefusedError, ErrorCode
 from brokerpool.feed.dial import Failure, attempt
 from brokerpool.instruments import TokenBook
 from brokerpool.transport import LinkHandler, dial
@@ -52,6 +52,17 @@ def test_a_call_of_the_adapter_s_own_counts_in_its_group_and_is_shared_with_nobo
             assert [answer.status for answer in answers] == [200] * 3
             assert [seen.path for seen in broker.seen] == ["/where"] * 3
             assert asked.stats()["tokens_left"]["other"]["1 s"] < left
+
+    asyncio.run(main())
+
+
+def test_a_question_ends_in_the_time_that_it_has_also_where_the_broker_does_not_answer() -> None:
+    async def main() -> None:
+        async with ScriptedBroker() as broker, api(broker) as asked:
+            broker.script = lambda seen: Reply(delay=60)
+            async with asyncio.timeout(5):  # half of what a call has without a time of its own
+                with pytest.raises(CallFailedError):
+                    await asked.ask(WHERE, timeout=0.2)
 
     asyncio.run(main())
 
