@@ -63,7 +63,7 @@ accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symb
 brokers: $(VENV)/.test ## an account at each broker: 8,000 symbols, 20,000 ticks/s, CPU beside one alone, and each one's outage
 	BROKERPOOL_TEST_BROKER_TICKS=20000 $(BIN)/pytest -s tests/faults/test_four_accounts.py $(ARGS)
 
-demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--accounts zerodha,openalgo" is of two accounts
+demo: $(VENV)/.demo ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--accounts zerodha,openalgo" is of two accounts
 	$(BIN)/brokerpool demo $(ARGS)
 
 bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against the named peers
