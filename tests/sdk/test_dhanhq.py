@@ -147,7 +147,6 @@ async def watch(broker: DhanSimulator) -> Seen:
         messages = await sdk.ask("messages", TOKENS * ROUNDS)
         await until(lambda: len(receiver.ticks) >= TOKENS * ROUNDS)
         # Four more: the sixth socket ends the first, which is the SDK's.
-        await sdk.ask("stop")
         links += [await dial(address(broker), LinkHandler()) for _ in range(4)]
         printed = await sdk.ask("closed")
         evicted, stats = broker.sockets(), broker.stats()
@@ -158,7 +157,6 @@ async def watch(broker: DhanSimulator) -> Seen:
     async with sdk_at(broker) as sdk:
         await sdk.ask("connect", named(modes))
         await until(lambda: [socket["entries"] for socket in broker.sockets()] == [TOKENS])
-        await sdk.ask("stop")
         await sdk.ask("subscribe", named({tokens[TOKENS]: Mode.LTP}))
         await until(lambda: not broker.sockets())
         over_limit = [broker.stats()["violations"]]
