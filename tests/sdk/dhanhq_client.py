@@ -70,10 +70,6 @@ class Client:
         self._wait(lambda: self._closes)
         return PRINTED.getvalue()
 
-    def stop(self) -> None:
-        """Dial no more."""
-        self._feed._running = False
-
     def dial_again(self, access_token: str) -> str:
         """Dial a further socket with another token, and return what the SDK printed when it was ended."""
         closes = self._closes
@@ -85,7 +81,6 @@ class Client:
         )
         feed.start()
         self._wait(lambda: self._closes > closes)
-        feed._running = False
         return self.closed()
 
     def http(self, name: str, *arguments: Any) -> Any:
@@ -118,6 +113,7 @@ class Client:
             self._news.notify()
 
     def _on_close(self, feed: MarketFeed) -> None:
+        feed._running = False  # else it dials again and again
         with self._news:
             self._closes += 1
             self._news.notify()

@@ -147,7 +147,6 @@ async def watch(broker: DhanSimulator) -> Seen:
         messages = await sdk.ask("messages", TOKENS * ROUNDS)
         await until(lambda: len(receiver.ticks) >= TOKENS * ROUNDS)
         # Four more: the sixth socket ends the first, which is the SDK's.
-        await sdk.ask("stop")
         links += [await dial(address(broker), LinkHandler()) for _ in range(4)]
         printed = await sdk.ask("closed")
         await until(lambda: len(broker.sockets()) == 5)
