@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import resource
 import sys
 from pathlib import Path
 
@@ -16,14 +15,13 @@ from brokerpool.brokers import registry
 from brokerpool.settings import AccountSettings
 from tests.measuring import turns
 
-MIB = 2**20
-
 
 def memory() -> dict[str, float]:
     """Return what is kept now, and what there was at the peak, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"kept": pages * resource.getpagesize() / MIB, "peak": peak / 1024}
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    # Not `ru_maxrss`, in which the peak of the process stands that started this one.
+    kept, peak = (int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+    return {"kept": kept, "peak": peak}
 
 
 async def main() -> None:
