@@ -26,7 +26,7 @@ test: style ## linters, types and every test, as any user in any folder; ARGS="t
 	$(BIN)/pytest -m alone $(SKIPS) || [ $$? -eq 5 ]
 
 together: $(VENV)/.test
-	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not alone" -n 6 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
 else
 # What somebody works on: those tests, collected once, one after the other, and nothing else.
 test: $(VENV)/.test
