@@ -59,11 +59,10 @@ class Client:
             return list(self._messages)
 
     def subscribe(self, instruments: list[tuple[int, str, int]]) -> None:
-        """Subscribe to more, wait until the broker ends the socket for it, and dial no more."""
+        """Subscribe to more, and wait until the broker ends the socket for it."""
         closes = self._closes
         self._feed.subscribe_symbols([tuple(each) for each in instruments])
         self._wait(lambda: self._closes > closes)
-        self.stop()
 
     def closed(self) -> str:
         """Return what the SDK printed, once the broker has ended the socket."""
