@@ -67,6 +67,25 @@ def test_a_question_ends_in_the_time_that_it_has_also_where_the_broker_does_not_
     asyncio.run(main())
 
 
+def test_a_question_is_asked_before_an_open_breaker_as_well_and_its_answer_closes_it() -> None:
+    async def main() -> None:
+        async with ScriptedBroker() as broker, api(broker) as asked:
+            broker.script = lambda seen: Reply(status=500)
+            while "closed" in asked.client.breakers().values() or not asked.client.breakers():
+                with pytest.raises(BrokerpoolError):
+                    await asked.ask(WHERE, timeout=5)
+            with pytest.raises(CallRefusedError) as refused:
+                await asked.client.get("/where", group="other")
+            assert refused.value.code is ErrorCode.BREAKER_OPEN
+            with pytest.raises(BrokerpoolError):
+                await asked.ask(WHERE, timeout=5)
+            broker.script = lambda seen: Reply()
+            assert (await asked.ask(WHERE, timeout=5)).status == 200
+            assert set(asked.client.breakers().values()) == {"closed"}
+
+    asyncio.run(main())
+
+
 def test_a_complaint_of_the_broker_is_raised_under_our_code() -> None:
     async def main() -> None:
         async with ScriptedBroker() as broker, api(broker) as asked:

@@ -261,7 +261,7 @@ class Attempts:
                 await self._wait(call, ticket, breaker)
             self.tally.admitted(ticket)
         assert ticket.slot is not None  # granted
-        probe = not breaker.closed and breaker.admit(ticket.granted)
+        probe = not breaker.closed and breaker.admit(ticket.granted, early=call.paced)
         call.attempts += 1
         leaves = partial(self._sent, ticket) if ticket.reserved else None
         call.progress = progress = Progress(self._now, leaves)
@@ -344,8 +344,8 @@ class Attempts:
         self._waiting.stir()  # from now on it is known when the windows have room again
 
     def _check_breaker(self, call: Call, breaker: Breaker, now: float) -> None:
-        if breaker.closed or call.lane is Lane.CANCEL:  # calling off lowers risk, so it is always tried
-            return
+        if breaker.closed or call.paced or call.lane is Lane.CANCEL:
+            return  # calling off lowers risk, so it is always tried
         wait = breaker.refused_for(now)
         if wait is not None:
             raise self._refusals.breaker_open(call, wait)

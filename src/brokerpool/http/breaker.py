@@ -45,12 +45,15 @@ class Breaker:
             return left
         return COOL_DOWN if self._probing else None
 
-    def admit(self, now: float) -> bool:
+    def admit(self, now: float, *, early: bool = False) -> bool:
         """Begin a call that `refused_for` did not refuse, and tell whether it is the probe.
 
-        What it returns has to be handed to the one of `succeeded`, `failed` and `abandoned` that follows.
+        An `early` one need not wait for the end of the rest. What it returns has to be handed to the one of
+        `succeeded`, `failed` and `abandoned` that follows.
         """
-        if self._opened is None or self.refused_for(now) is not None:
+        if self._opened is None or self._probing:
+            return False
+        if not early and self.refused_for(now) is not None:
             return False
         self._probing = True
         return True

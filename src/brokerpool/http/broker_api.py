@@ -160,9 +160,10 @@ class BrokerApi:
     async def ask(self, request: RestRequest, *, timeout: float | None = None) -> Response:
         """Return the answer to a call of an adapter's own, as an account's for the address of its next dial.
 
-        It is made under the account's login and rates like any other, and shared with nobody.
+        It is made under the account's login and rates like any other, and shared with nobody. An open breaker
+        does not refuse it: dials have a pacing of their own, and the first that succeeds is to be the first.
         """
-        return await self._asked(lambda: request, timeout=timeout)
+        return await self._asked(lambda: request, paced=True, timeout=timeout)
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the client."""
@@ -216,6 +217,7 @@ class BrokerApi:
         ask: Callable[[], RestRequest],
         *,
         kind: RestRequest | None = None,
+        paced: bool = False,
         share: bool = False,
         timeout: float | None = None,
     ) -> Response:
@@ -229,6 +231,7 @@ class BrokerApi:
             group=kind.group,
             weight=kind.weight,
             reads=kind.body is not None,
+            paced=paced,
             share=share,
             timeout=timeout,
         )

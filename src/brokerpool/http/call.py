@@ -35,6 +35,7 @@ class Options(TypedDict, total=False):
     weight: int
     order_tag: str | None
     reads: bool
+    paced: bool
     share: bool
     timeout: float | None
 
@@ -43,7 +44,7 @@ class Call:
     """One logical call, over all its attempts; `repr` shows neither query, headers nor body."""
 
     __slots__ = (
-        *("method", "host", "label", "group", "lane", "weight", "order_tag", "safe", "headers"),
+        *("method", "host", "label", "group", "lane", "weight", "order_tag", "paced", "safe", "headers"),
         *("_body", "_url", "_params", "_settled", "deadline", "progress", "proof", "attempts", "refusal"),
     )
 
@@ -61,6 +62,7 @@ class Call:
         weight: int = 1,
         order_tag: str | None = None,
         reads: bool = False,
+        paced: bool = False,
     ) -> None:
         """Raises ValueError for a body given twice, what cannot be sent, and an order that `reads`."""
         self.method, self.host, self.label, self._url = _target(method, url)
@@ -68,6 +70,8 @@ class Call:
         self.lane = lane
         self.weight = weight
         self.order_tag = order_tag
+        #: Whether its caller sees to how often it comes, so that an open breaker takes it for a probe.
+        self.paced = paced
         #: Whether it may be sent a second time when it is not known what became of the first.
         changes_nothing = order_tag is None and lane is Lane.QUERY
         self.safe = changes_nothing and (reads or self.method in IDEMPOTENT)

@@ -199,6 +199,7 @@ class BrokerClient:
         weight: int = 1,
         order_tag: str | None = None,
         reads: bool = False,
+        paced: bool = False,
         share: bool = False,
         timeout: float | None = None,
     ) -> Response:
@@ -208,7 +209,8 @@ class BrokerClient:
         limit, `lane` the urgency. In `params`, `json` and `data` (a form; bytes go as they are) members that
         are None are left out, and floats lose what arithmetic has left behind. A POST or PATCH, a call with
         an `order_tag` and one outside the QUERY lane change something, so they are repeated only when nothing
-        of them was sent; `reads` says of a POST that it only asks. `share` lets equal reads that are in
+        of them was sent; `reads` says of a POST that it only asks. A `paced` one is tried before an open
+        breaker as well: its caller sees to how often it comes. `share` lets equal reads that are in
         flight use one call; not for a read that must see what was done before it. `params` and `json` may be
         functions: the first is asked once, when the call leaves, the second for each attempt, so that it can
         hold credentials.
@@ -239,6 +241,7 @@ class BrokerClient:
             weight=weight,
             order_tag=order_tag,
             reads=reads,
+            paced=paced,
         )
         if not share:
             return await self._attempts.carry(call, timeout)

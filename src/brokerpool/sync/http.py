@@ -49,6 +49,7 @@ class BrokerClient(Twin):
         weight: int = 1,
         order_tag: str | None = None,
         reads: bool = False,
+        paced: bool = False,
         share: bool = False,
         timeout: float | None = None,
     ) -> Response:
@@ -66,6 +67,7 @@ class BrokerClient(Twin):
             weight=weight,
             order_tag=order_tag,
             reads=reads,
+            paced=paced,
             share=share,
             timeout=timeout,
         )
