@@ -77,10 +77,6 @@ class PendingWants:
         """Return the wants that ask for the instrument."""
         return list(self._by_instrument.get(instrument, ()))
 
-    def instruments(self) -> list[Instrument]:
-        """Return all that any of them asks for."""
-        return list(self._by_instrument)
-
     def mode(self, instrument: Instrument) -> Mode | None:
         """Return the highest mode in which they ask for the instrument, None where none does."""
         return max((want.mode for want in self.of(instrument)), default=None)

@@ -137,6 +137,10 @@ class RemoteAccount:
         """Note which version of a slice was answered."""
         self._wanted.answered(answer.number, answer.version)
 
+    def in_slice(self, number: int) -> list[Instrument]:
+        """Return what is wanted in a slice."""
+        return self._wanted.in_slice(number)
+
     def newly_refused(self, number: int, refused: Iterable[Instrument]) -> list[Instrument]:
         """Return those that are wanted here and were not refused by the answer to the slice before."""
         before = self._refused.pop(number, frozenset())

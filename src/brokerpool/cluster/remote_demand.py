@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from brokerpool.cluster.demand_state import SLICES, Wanted, hashed
+from brokerpool.cluster.demand_state import Wanted
 from brokerpool.cluster.messages import Decoder, SliceAnswer
 from brokerpool.cluster.pending_wants import PendingWants, Want
 from brokerpool.cluster.remote_account import RemoteAccount
@@ -90,8 +90,7 @@ class RemoteDemand:
             instrument = Instrument(exchange, symbol)
             told = ErrorCode.__members__.get(code, ErrorCode.MAX_CAPACITY_REACHED)
             refused[instrument] = Mode(mode), Refused(instrument, told, message)
-        here = [i for i in self._pending.instruments() if self._homes.get(i) is account]
-        for instrument in (i for i in here if hashed(i, SLICES) == answer.number):
+        for instrument in account.in_slice(answer.number):
             for want in self._pending.of(instrument):
                 if want.open.get(instrument, answer.version + 1) <= answer.version:
                     self._settle(want, instrument, refused.get(instrument))
