@@ -48,6 +48,7 @@ class Lease:
         self._revision = 0
         #: Since when it has been the same one; None before the first read.
         self._same_since: float | None = None
+        self._read_at = 0.0
         #: The epoch in which this node holds the account, 0 while it does not.
         self.epoch = 0
         #: What was known of those before when it took it.
@@ -71,8 +72,11 @@ class Lease:
             return
         doubtful = self._under_way
         self._under_way = None
-        # A store that has lost everything counts from 1 again: the revision alone tells too little.
-        if self._same_since is None or (value, revision) != (self.value, self._revision):
+        # A store that has lost everything counts from 1 again: the revision alone tells too little. And no
+        # revision tells whether somebody had the account between two looks that found nothing.
+        unseen = value is None and now - self._read_at > 2 * self._timing.renewal
+        self._read_at = now
+        if self._same_since is None or unseen or (value, revision) != (self.value, self._revision):
             self._same_since = now
         before = self.value, self._same_since
         self.value, self._revision = value, revision
@@ -93,7 +97,8 @@ class Lease:
         sent_at, self._under_way = self._under_way[1], None
         self._reads_lag = revision is not None
         if revision is None:
-            return  # the next read tells who has it
+            self._same_since = None  # until the next read tells who has it
+            return
         before = self.value, self._same_since
         self.value, self._revision, self._same_since = write.value, revision, now
         self._known_epoch = max(self._known_epoch, write.value.epoch)
@@ -157,7 +162,8 @@ class Lease:
             if now < self._renewed_at + self._timing.renewal:
                 return None
             return self._write(self._node, self.epoch, dials, self.left_open)
-        if not wanted or not self.free(now):
+        # Nothing is taken on what was read long ago: a store that began anew may have come to that revision.
+        if not wanted or now - self._read_at > self._timing.renewal or not self.free(now):
             return None
         left_open = self.value.left_open if self.value is not None else 0
         return self._write(self._node, max(self._known_epoch + 1, epoch), self._dials_told(now), left_open)
