@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 from brokerpool.cluster.lease import Lease, Write
 from brokerpool.cluster.messages import FORMAT, LeaseValue
-from brokerpool.cluster.timing import Timing
+from brokerpool.cluster.timing import SKEW, Timing
 
 TIMING = Timing()
-#: Clocks that run apart by less than the margin in the time of a lease.
-SKEW = 0.1
 
 
 @dataclass
@@ -53,7 +51,7 @@ class _Node:
 @example(7, 0.5, True)
 def test_no_two_nodes_hold_an_account_at_one_moment(seed: int, lost: float, forgets: bool) -> None:
     random, store = Random(seed), _Store()
-    nodes = [_Node(n, 1 + random.uniform(-SKEW, SKEW), random.uniform(0, 1e5)) for n in "abc"]
+    nodes = [_Node(n, 1 + random.uniform(-SKEW / 2, SKEW / 2), random.uniform(0, 1e5)) for n in "abc"]
     late: list[tuple[float, Write]] = []
     epochs: dict[int, str] = {}
     now = 0.0
@@ -109,8 +107,8 @@ def test_a_standby_takes_over_once_it_has_seen_one_renewal_for_the_whole_time_an
     lease.written(write, 8, 103.2)
     assert lease.holds(104.9), "it counts from when the write left"
     assert not lease.holds(105.0), "and lets go a margin before anybody else may take it"
-    assert lease.taken.dialled == (5.0,)
-    assert (lease.taken.untold_seconds, lease.taken.quiet_seconds) == (TIMING.lease, TIMING.margin)
+    assert lease.taken.dialled == (5.0 * (1 - SKEW),)
+    assert (lease.taken.untold_seconds, lease.taken.quiet_seconds) == (TIMING.lease, TIMING.quiet)
 
 
 def test_a_node_that_does_not_want_the_account_leaves_it_alone() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from brokerpool.cluster.messages import FORMAT, LeaseValue
-from brokerpool.cluster.timing import Timing
+from brokerpool.cluster.timing import SKEW, Timing
 
 
 class Write(NamedTuple):
@@ -118,15 +118,15 @@ class Lease:
     def _inherited(self, value: LeaseValue | None, since: float | None, now: float) -> Taken:
         if value is None or since is None:
             # Of whoever held it before the store lost it nothing is known but that its time is over.
-            return Taken((), self._timing.lease, self._timing.margin)
-        dialled = tuple(age + now - since for age in value.dials)
+            return Taken((), self._timing.lease, self._timing.quiet)
+        dialled = self._dials_told(value, since, now)
         if value.node == self._node and value.epoch == self._own_epoch:
             return Taken(
                 dialled, self._timing.lease, 0.0, value.left_open
             )  # what it did after its last renewal
         if self._passed_on(value):  # whoever wrote that had sent its last before
             return Taken(dialled, 0.0, 0.0, value.left_open)
-        return Taken(dialled, self._timing.lease, self._timing.margin, value.left_open)
+        return Taken(dialled, self._timing.lease, self._timing.quiet, value.left_open)
 
     # -- holding ------------------------------------------------------------------------------------------
 
@@ -165,8 +165,10 @@ class Lease:
         # Nothing is taken on what was read long ago: a store that began anew may have come to that revision.
         if not wanted or now - self._read_at > self._timing.renewal or not self.free(now):
             return None
-        left_open = self.value.left_open if self.value is not None else 0
-        return self._write(self._node, max(self._known_epoch + 1, epoch), self._dials_told(now), left_open)
+        if self.value is None:
+            return self._write(self._node, max(self._known_epoch + 1, epoch), (), 0)
+        told = self._dials_told(self.value, self._same_since, now)
+        return self._write(self._node, max(self._known_epoch + 1, epoch), told, self.value.left_open)
 
     def due_at(self, *, wanted: bool) -> float | None:
         """Return when something may be due, if nothing is read before; None where that is up to others."""
@@ -214,10 +216,9 @@ class Lease:
         value = LeaseValue(FORMAT, node, epoch, count, dials, left_open, handed_over_by)
         return Write(value, self._revision)
 
-    def _dials_told(self, now: float) -> tuple[float, ...]:
-        if self.value is None or self._same_since is None:
-            return ()
-        return tuple(age + now - self._same_since for age in self.value.dials)
+    def _dials_told(self, value: LeaseValue, since: float, now: float) -> tuple[float, ...]:
+        """Return how many seconds ago the dials left that a value tells, whosever clock it was told by."""
+        return tuple((age + now - since) * (1 - SKEW) for age in value.dials)
 
     def __repr__(self) -> str:
         holder = self.value.node if self.value is not None else "nobody"
