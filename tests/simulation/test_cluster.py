@@ -303,3 +303,23 @@ def test_a_lease_that_nobody_else_wants_is_freed_by_a_node_that_ends() -> None:
             assert await scene.gateways[0].bus.store(LEASES).get(ACCOUNT) is not None
 
     run(main)
+
+
+def test_a_holder_whose_signs_are_heard_and_that_hears_nothing_is_replaced() -> None:
+    async def main() -> None:
+        async with cluster("a", "b") as scene:
+            gateway, witness = await scene.gateway("g")
+            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
+            witness.look(set(SYMBOLS))
+            await scene.until(lambda: not witness.silent(), 5)
+            holder = next(node for node in scene.nodes if node.node.held)
+            standby = next(node for node in scene.nodes if not node.node.held)
+            holder.bus.cut(sends=True, hears=False)
+            await scene.until(witness.dark, 5)
+            await scene.until(lambda: standby.node.held and not witness.dark(), 6)
+            holder.bus.cut(sends=True, hears=True)
+            await asyncio.sleep(10)
+            assert standby.node.held, "it is not given back at once"
+            assert not witness.problems
+
+    run(main)
