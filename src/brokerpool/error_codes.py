@@ -82,6 +82,10 @@ class ErrorCode(Enum):
     KEY_NOT_FOUND = auto()
     TOO_MANY_KEYS = auto()
 
+    # -- many machines -------------------------------------------------------------------------------------
+    BUS_UNREACHABLE = auto()
+    FEED_UNREACHABLE = auto()
+
     # -- the gateway's clients -----------------------------------------------------------------------------
     NOT_ANSWERED_IN_TIME = auto()
     INVALID_JSON = auto()
