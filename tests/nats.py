@@ -8,28 +8,23 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nkeys
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
 
 from brokerpool.cluster.nats_bus import NatsBus
 from brokerpool.settings import ClusterSettings
 
 
-def cluster_settings(url: str, **given: object) -> ClusterSettings:
+def cluster_settings(url: str, **given: Any) -> ClusterSettings:
     """Return settings of a process at this server."""
-    return ClusterSettings(BROKERPOOL_NATS_URL=url, **given)
+    return ClusterSettings(BROKERPOOL_NATS_URL=SecretStr(url), **given)
 
 
 @asynccontextmanager
-async def bus(url: str, name: str = "test", **given: object) -> AsyncIterator[NatsBus]:
+async def bus(url: str, name: str = "test", **given: Any) -> AsyncIterator[NatsBus]:
     """Open a bus until the block ends."""
     opened = NatsBus(cluster_settings(url, **given), name)
     await opened.open()
@@ -56,13 +51,14 @@ def nkey(kind: int = nkeys.PREFIX_BYTE_USER) -> Nkey:
 
 
 def jwt_server(folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return a server's configuration that knows one account of an operator, and its user's credentials file."""
+    """Return a configuration with one account of an operator, and the credentials file of its user."""
     operator, account = nkey(nkeys.PREFIX_BYTE_OPERATOR), nkey(nkeys.PREFIX_BYTE_ACCOUNT)
-    user = nkey()
+    system, user = nkey(nkeys.PREFIX_BYTE_ACCOUNT), nkey()
     everything = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
     unlimited = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
     limits = {**unlimited, **everything, "wildcards": True}
-    operator_jwt = _jwt(operator, operator.public, "operator", {})
+    operator_jwt = _jwt(operator, operator.public, "operator", {"system_account": system.public})
+    system_jwt = _jwt(operator, system.public, "account", {"limits": {**unlimited, "wildcards": True}})
     account_jwt = _jwt(operator, account.public, "account", {"limits": limits})
     user_jwt = _jwt(account, user.public, "user", {"subs": -1, "data": -1, "payload": -1})
     file = folder / "user.creds"
@@ -73,7 +69,7 @@ def jwt_server(folder: Path) -> tuple[dict[str, Any], Path]:
     config = {
         "operator": operator_jwt,
         "resolver": "MEMORY",
-        "resolver_preload": {account.public: account_jwt},
+        "resolver_preload": {account.public: account_jwt, system.public: system_jwt},
     }
     return config, file
 
@@ -95,37 +91,3 @@ def _jwt(issuer: Nkey, subject: str, kind: str, claims: Mapping[str, Any]) -> st
 
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-# -- certificates -----------------------------------------------------------------------------------------
-
-
-def certificate(folder: Path, name: str = "server") -> tuple[Path, Path]:
-    """Return the files of a certificate for loopback that vouches for itself, and of its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file

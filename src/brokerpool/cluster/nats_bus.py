@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from brokerpool.cluster.bus import Answerer, BusError, Handler, Store, Subscription
-from brokerpool.cluster.nats_login import connection_options, servers
+from brokerpool.cluster.nats_connection import Connection, connection_options, servers
 from brokerpool.cluster.nats_store import NatsStore
 from brokerpool.cluster.subjects import BUCKETS
 from brokerpool.settings import ClusterSettings
@@ -61,7 +60,7 @@ class NatsBus:
         self._settings = settings
         self._options = connection_options(settings)
         self._name = name
-        self._client = Client()
+        self._client = Connection()
         self._stores: dict[str, NatsStore] = {}
         self._handlers: list[Callable[[bool], None]] = []
         self._fence = Fence("cluster")
@@ -101,7 +100,7 @@ class NatsBus:
 
     async def close(self) -> None:
         """Send what waits, as far as a second allows, and end, with every subscription."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
             await self._client.flush(timeout=1)
         await self._end()
 
@@ -173,13 +172,15 @@ class NatsBus:
         return Until(end)
 
     async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:
-        """Return the first answer. Raises BusError after `timeout` seconds, at once where nobody serves it."""
+        """Return the first answer. Raises BusError after `timeout` seconds, at once where nobody serves."""
         if not self._client.is_connected:
             raise BusError("No NATS server is connected.")
         try:
             message = await self._client.request(subject, payload, timeout=timeout)
         except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise BusError(f"Nobody has answered on {subject} within {timeout:g} s: {_said(error)}.") from None
+            raise BusError(
+                f"Nobody has answered on {subject} within {timeout:g} s: {_said(error)}."
+            ) from None
         return bytes(message.data)
 
     def store(self, bucket: str) -> Store:
@@ -219,9 +220,7 @@ class NatsBus:
             logger.warning("NATS: %s", said)
 
     async def _disconnected(self) -> None:
-        # nats-py would send it to the next server, however late that is.
-        self._client._pending.clear()
-        self._client._pending_data_size = 0
+        self._client.drop_what_waits()
         self._tell(connected=False)
 
     async def _reconnected(self) -> None:
@@ -247,7 +246,7 @@ class NatsBus:
         self._connected = connected
         if connected:
             self._told = ""
-            logger.info("NATS is connected again, at %s", self._client.connected_url.netloc)
+            logger.info("NATS is connected again")
         else:
             logger.warning("NATS is not connected; redialling %s", servers(self._settings))
         for handler in [*self._handlers]:
@@ -262,8 +261,7 @@ class NatsBus:
             self._restoring.cancel()
         for store in self._stores.values():
             store.close()
-        with contextlib.suppress(Exception):
-            await self._client.close()
+        await self._client.end()
 
 
 class Until:

@@ -23,7 +23,7 @@ def _servers(urls: SecretStr) -> SecretStr:
 
 
 class ClusterSettings(Group):
-    """NATS, which makes one program of feed nodes and gateways on many machines; without a URL there is none."""
+    """NATS, which joins feed nodes and gateways on many machines; without a URL there is no cluster."""
 
     nats_url: Annotated[SecretStr, AfterValidator(_servers)] = Field(
         SecretStr(""),
