@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from brokerpool.settings.field_types import FileName, words
+from brokerpool.settings.field_types import FileName, Port, words
 from brokerpool.settings.settings_group import Group
 
 _URL = re.compile(r"(nats|tls)://([^\s/@]+@)?[^\s/@]+/?")
@@ -73,6 +73,19 @@ class ClusterSettings(Group):
         alias="BROKERPOOL_NODE",
         description="What this process is called in the cluster, as no other is; without it the machine's"
         " name and four digits of its own.",
+    )
+
+    share_ports: Literal["no", "yes"] = Field(
+        "no",
+        alias="BROKERPOOL_SHARE_PORTS",
+        description="Whether other gateways of this machine and user listen on the same two ports as well, so"
+        " that the system spreads new clients over them; not on Windows.",
+    )
+    status_port: Port = Field(
+        0,
+        alias="BROKERPOOL_STATUS_PORT",
+        description="The port at which a feed node, or one of several gateways that share their ports, is"
+        " itself asked for `/stats`, `/metrics` and `/health`, at BROKERPOOL_HTTP_HOST; 0 takes any free one.",
     )
 
     @field_validator("nats_nkey_file")
