@@ -77,15 +77,15 @@ class SliceAnswer(Message, frozen=True, gc=False):
     epoch: int
     number: int
     version: int
-    #: Exchange, symbol, the code of the error, and the reason in words.
-    refused: tuple[tuple[str, str, str, str], ...] = ()
+    #: Exchange, symbol, mode, the code of the error, and the reason in words.
+    refused: tuple[tuple[str, str, int, str, str], ...] = ()
 
 
 class Batch(Message, frozen=True, gc=False):
     """Ticks and news of one shard in their order; without rows a sign of life."""
 
     epoch: int
-    #: Of the last row; a sign of life repeats it.
+    #: Grows by one with each batch that has rows; a sign of life repeats the last.
     sequence: int
     #: Epoch milliseconds at which the first tick of the batch was received.
     received_ms: int

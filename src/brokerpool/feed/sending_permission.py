@@ -1,9 +1,12 @@
-"""Whether an account's sockets may dial and send at this moment, and what somebody else has sent before."""
+"""Whether an account's sockets may dial and send at this moment, and what others have sent before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+
+from brokerpool.brokers.limits import RateWindow
 
 
 def _always() -> bool:
@@ -12,17 +15,31 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Given to a pool by whoever lets it have the account; by default it is the account's only one, for good."""
+    """Given to a pool by whoever lets it have the account; by default it has it alone and for good."""
 
-    #: Asked before each dial and message: once it returns False nothing leaves any more, and a socket that
-    #: would have sent is aborted.
+    #: Asked before each dial and each message: while it returns False nothing leaves, and what was to leave
+    #: is dropped. Sockets that are closed then are aborted, for a close frame would be one message more.
     holds: Callable[[], bool] = _always
-    #: How many seconds ago dials left, or may have left, that others made for the account.
+    #: Called when a dial leaves.
+    dials: Callable[[], object] = _always
+    #: How many seconds ago others dialled for the account, as far as that was told.
     dialled: tuple[float, ...] = ()
-    #: True where others may just have sent as many messages as the account's windows allow.
-    messages_spent: bool = False
+    #: For how many seconds they may have dialled besides, and how many seconds ago they sent their last.
+    untold_seconds: float = 0.0
+    quiet_seconds: float = math.inf
     #: Tells how many sockets of others may still be open at the broker.
     left_open: Callable[[], int] = int
+
+    def dials_before(self, windows: Iterable[RateWindow]) -> Iterator[float]:
+        """Give how many seconds ago others dialled at worst, the longest first."""
+        most = [w.most * math.ceil(self.untold_seconds / w.seconds) for w in windows]
+        yield from sorted(self.dialled, reverse=True)
+        yield from (self.quiet_seconds for _ in range(min(most, default=0)))
+
+    def messages_before(self, windows: Iterable[RateWindow]) -> Iterator[float]:
+        """Give how many seconds ago others sent messages at worst: as many as any window allows."""
+        if self.quiet_seconds < math.inf:
+            yield from (self.quiet_seconds for _ in range(max((w.most for w in windows), default=0)))
 
 
 #: Of a pool that has its account for itself.

@@ -1,0 +1,150 @@
+"""What is told of an account's symbols, shard by shard and in numbered batches; pure, told when to flush."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from brokerpool.cluster.demand_state import hashed
+from brokerpool.cluster.messages import FORMAT, Batch, Snapshot
+from brokerpool.cluster.tick_codec import Kind, Row, gap_row, numbers_row, tick_row
+from brokerpool.feed.gaps import Gap
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Tick
+
+T = TypeVar("T")
+
+
+class Told:
+    """One instrument: its number, and the last that was told of it."""
+
+    __slots__ = ("instrument", "number", "received_ms", "shard", "tick")
+
+    def __init__(self, instrument: Instrument, number: int, shard: ShardOutlet) -> None:
+        self.instrument = instrument
+        self.number = number
+        self.shard = shard
+        self.tick: Tick | None = None
+        self.received_ms = 0
+
+
+class ShardOutlet:
+    """The rows of one shard that wait, and how many batches have left."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.sequence = 0
+        self.rows: list[Row] = []
+        self.names: list[tuple[int, str, str]] = []
+        self.received_ms = 0
+        #: Monotonic seconds at which the last batch or sign of life left.
+        self.left_at = 0.0
+
+
+class Outlets:
+    """All shards of one account in one epoch; times of receipt are epoch milliseconds."""
+
+    def __init__(self, epoch: int, shards: int) -> None:
+        self._epoch = epoch
+        self.shards = [ShardOutlet(number) for number in range(shards)]
+        self._told: dict[Instrument, Told] = {}
+        self._waiting: dict[int, ShardOutlet] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """True while rows wait for a flush."""
+        return bool(self._waiting)
+
+    def told(self, instrument: Instrument) -> Told:
+        """Return what was told of an instrument; a new one is introduced with the next batch."""
+        told = self._told.get(instrument)
+        if told is None:
+            shard = self.shards[hashed(instrument, len(self.shards))]
+            told = self._told[instrument] = Told(instrument, len(self._told), shard)
+            shard.names.append((told.number, instrument.exchange, instrument.symbol))
+        return told
+
+    # -- rows ---------------------------------------------------------------------------------------------
+
+    def ticked(self, ticks: Iterable[Tick], received_ms: int) -> None:
+        """Tell ticks that were received at this time."""
+        known, waiting = self._told, self._waiting
+        for tick in ticks:
+            told = known.get(tick.instrument)
+            if told is None:
+                told = self.told(tick.instrument)
+            told.tick, told.received_ms = tick, received_ms
+            shard = told.shard
+            if not shard.rows:
+                shard.received_ms = received_ms
+                waiting[shard.number] = shard
+            shard.rows.append(tick_row(told.number, tick))
+
+    def filled(self, ticks: Iterable[Tick], received_ms: int) -> None:
+        """Tell ticks from another source than the feed."""
+        for shard, some in self._by_shard((tick.instrument, tick) for tick in ticks):
+            rows = [tick_row(told.number, tick) for told, tick in some]
+            for told, tick in some:
+                told.tick, told.received_ms = tick, received_ms
+            self._add(shard, (Kind.FILLED.value, rows), received_ms)
+
+    def news(self, kind: Kind, instruments: Iterable[Instrument], received_ms: int, *words: str) -> None:
+        """Tell the same news of some instruments."""
+        for shard, some in self._by_shard((instrument, None) for instrument in instruments):
+            self._add(shard, numbers_row(kind, [told.number for told, _ in some], *words), received_ms)
+
+    def gaps(self, kind: Kind, gaps: Iterable[Gap], received_ms: int) -> None:
+        """Tell gaps that were opened or closed."""
+        for shard, some in self._by_shard((gap.instrument, gap) for gap in gaps):
+            self._add(shard, (kind.value, [gap_row(told.number, gap) for told, gap in some]), received_ms)
+
+    def stands(self, told: Told, row: Row, received_ms: int) -> None:
+        """Tell how a symbol stands, for a gateway that has just begun to want it."""
+        self._add(told.shard, row, received_ms)
+
+    def _by_shard(
+        self, pairs: Iterable[tuple[Instrument, T]]
+    ) -> Iterator[tuple[ShardOutlet, list[tuple[Told, T]]]]:
+        by_shard: defaultdict[int, list[tuple[Told, T]]] = defaultdict(list)
+        for instrument, what in pairs:
+            told = self.told(instrument)
+            by_shard[told.shard.number].append((told, what))
+        return ((self.shards[number], some) for number, some in by_shard.items())
+
+    def _add(self, shard: ShardOutlet, row: Row, received_ms: int) -> None:
+        if not shard.rows:
+            shard.received_ms = received_ms
+            self._waiting[shard.number] = shard
+        shard.rows.append(row)
+
+    # -- batches ------------------------------------------------------------------------------------------
+
+    def flush(self, now: float) -> Iterator[tuple[ShardOutlet, Batch]]:
+        """Give the batches of all that waits; they are taken to leave now."""
+        waiting, self._waiting = self._waiting, {}
+        for shard in waiting.values():
+            shard.sequence += 1
+            batch = Batch(
+                FORMAT, self._epoch, shard.sequence, shard.received_ms, tuple(shard.names), tuple(shard.rows)
+            )
+            shard.names, shard.rows, shard.left_at = [], [], now
+            yield shard, batch
+
+    def signs_of_life(self, now: float, silent: float) -> Iterator[tuple[ShardOutlet, Batch]]:
+        """Give a sign of life of each shard of which nothing has left for so many seconds."""
+        for shard in self.shards:
+            if now - shard.left_at >= silent and not shard.rows:
+                shard.left_at = now
+                yield shard, Batch(FORMAT, self._epoch, shard.sequence, 0)
+
+    def snapshot(self, number: int, rows: Iterable[tuple[Told, Row]]) -> Snapshot:
+        """Return how a shard stands after all batches that have left; what waits must be flushed before."""
+        standing = list(rows)
+        names = tuple((t.number, t.instrument.exchange, t.instrument.symbol) for t in self.all_of(number))
+        shard = self.shards[number]
+        return Snapshot(FORMAT, number, self._epoch, shard.sequence, names, tuple(row for _, row in standing))
+
+    def all_of(self, number: int) -> list[Told]:
+        """Return the instruments of a shard that were introduced."""
+        return [told for told in self._told.values() if told.shard.number == number]
