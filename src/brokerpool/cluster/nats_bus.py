@@ -30,6 +30,8 @@ WAITING_BYTES = 4 * 1024 * 1024
 #: What waits for one handler here; what comes beyond is lost, and counted.
 _INCOMING_MESSAGES = 65_536
 _INCOMING_BYTES = 64 * 1024 * 1024
+#: Between two measurements of the way to the server.
+_MEASURE_SECONDS = 1.0
 #: Between two tries to have the buckets again.
 _RETRY_SECONDS = 0.5
 
@@ -67,7 +69,10 @@ class NatsBus:
         self._restoring: asyncio.Task[None] | None = None
         self._connected = False
         self._told = ""
+        self._measuring: asyncio.Task[None] | None = None
         self.counts = BusCounts()
+        #: Seconds of the last way to the server and back, behind all that waited; None without a server.
+        self.round_trip: float | None = None
 
     # -- its life -----------------------------------------------------------------------------------------
 
@@ -97,6 +102,7 @@ class NatsBus:
             await self._end()
             raise
         self._connected = True
+        self._measuring = asyncio.create_task(self._measure(), name="brokerpool bus round trip")
 
     async def close(self) -> None:
         """Send what waits, as far as a second allows, and end, with every subscription."""
@@ -211,6 +217,17 @@ class NatsBus:
             store = self._stores.setdefault(bucket, NatsStore(f"{self._settings.cluster}-{bucket}"))
             await store.open(stream, self._settings.nats_replicas)
 
+    async def _measure(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                await self._client.flush(timeout=5)
+                self.round_trip = clock() - began
+            except (nats.errors.Error, TimeoutError, OSError):
+                self.round_trip = None
+            await asyncio.sleep(_MEASURE_SECONDS)
+
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
             self.counts.overrun += 1
@@ -257,8 +274,9 @@ class NatsBus:
 
     async def _end(self) -> None:
         self._connected = False
-        if self._restoring is not None:
-            self._restoring.cancel()
+        for task in (self._restoring, self._measuring):
+            if task is not None:
+                task.cancel()
         for store in self._stores.values():
             store.close()
         await self._client.end()
