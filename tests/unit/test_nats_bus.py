@@ -257,7 +257,7 @@ def test_tls_a_wrong_authority_and_a_client_certificate(tmp_path: Path) -> None:
             }
             async with bus(server.url, **own) as one:
                 await one.store(LEASES).put("a", b"b")
-            await refused(server.url, **{**own, "BROKERPOOL_NATS_CA_FILE": str(other)})
+            await refused(server.url, **{**own, "BROKERPOOL_NATS_CA_FILE": str(other)})  # type: ignore[arg-type]
             await refused(server.url, BROKERPOOL_NATS_CA_FILE=str(ca))
 
     run(test())

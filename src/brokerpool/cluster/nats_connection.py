@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client, Server
+from nats.aio.client import Client, Srv
 
 from brokerpool.errors import SettingsError
 from brokerpool.settings import ClusterSettings, words
@@ -50,7 +50,7 @@ class Connection(Client):
         self._cut()
         await super()._process_op_err(e)
 
-    async def _connect_to_server(self, s: Server) -> None:
+    async def _connect_to_server(self, s: Srv) -> None:
         self._cut()  # one whose handshake failed
         await super()._connect_to_server(s)
 

@@ -1,4 +1,4 @@
-"""One account's market data over HTTP as a gateway of a cluster has it: asked of whoever holds the account."""
+"""One account's market data over HTTP as a cluster's gateway has it: asked of whoever holds the account."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class RemoteMarketData:
 
     async def depth(self, instrument: Instrument) -> Quoted | None:
         """Return a quote with its order book; see `BrokerApi.depth`."""
-        return _quote.decode(await self._ask("depth", [instrument]))
+        quoted: Quoted | None = _quote.decode(await self._ask("depth", [instrument]))
+        return quoted
 
     async def history(
         self, instrument: Instrument, interval: str, start: datetime, end: datetime

@@ -15,6 +15,7 @@ from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.nats_bus import NatsBus
 from brokerpool.cluster.statistics import cluster_statistics
+from brokerpool.errors import ErrorCode
 from brokerpool.event_journal import Journal
 from brokerpool.gateway.account_market_data import AccountApi, AccountApis
 from brokerpool.gateway.allowed_origins import RequestOrigin
@@ -23,6 +24,7 @@ from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.rest import Access, RestServer, serve_rest
 from brokerpool.gateway.rest.admission import Admission
+from brokerpool.gateway.rest.health_endpoints import ReadyAnswer, ReasonTold
 from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.gateway.rest.request_authorization import AccessMiddleware
@@ -131,8 +133,9 @@ def _health(connected: Callable[[], bool]) -> APIRouter:
     @router.get("/health/ready")
     async def _ready() -> Response:
         if connected():
-            return json_response({"status": "ready", "reasons": []})
-        reason = {"code": "BUS_UNREACHABLE", "text": "no NATS server is connected"}
-        return json_response({"status": "not ready", "reasons": [reason]}, HTTPStatus.SERVICE_UNAVAILABLE)
+            return json_response(ReadyAnswer("ready", []))
+        code = ErrorCode.BUS_UNREACHABLE
+        reason = ReasonTold(code.name, "no NATS server is connected", code.action, time.time())
+        return json_response(ReadyAnswer("not ready", [reason]), HTTPStatus.SERVICE_UNAVAILABLE)
 
     return router

@@ -37,9 +37,7 @@ class Persistence:
     is there.
     """
 
-    def __init__(
-        self, settings: Settings, *, grace: float = GRACE_SECONDS, has_clients: bool = True
-    ) -> None:
+    def __init__(self, settings: Settings, *, grace: float = GRACE_SECONDS, has_clients: bool = True) -> None:
         """`grace` is how many seconds the demand of the last run is held; without clients no key is needed."""
         self._has_clients = has_clients
         self._settings = settings
@@ -64,7 +62,9 @@ class Persistence:
             await self._open()
         except StoreError as error:
             accounts = settings.accounts()
-            given = settings.in_cluster or any(a.broker_access_token.get_secret_value() or _key_is_login(a) for a in accounts)
+            given = settings.in_cluster or any(
+                a.broker_access_token.get_secret_value() or _key_is_login(a) for a in accounts
+            )
             if not settings.api_key.get_secret_value() or not given:
                 logger.error(
                     "the database is needed: BROKERPOOL_API_KEY and %s are not both set, and with them the"

@@ -12,11 +12,10 @@ from brokerpool.gateway.summed_statistics import summed
 class LookedAfter(Protocol):
     """What keeps one list: `InstrumentRefresh` says what each member does and returns."""
 
-    @property
-    def exchanges(self) -> Iterable[str]: ...
+    fault: str
 
     @property
-    def fault(self) -> str: ...
+    def exchanges(self) -> Iterable[str]: ...
 
     def start(self) -> None: ...
 

@@ -91,9 +91,7 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
             await persistence.close()
 
 
-async def _serve_cluster(
-    settings: Settings, watch: SettingsWatch, certificate: Certificate | None
-) -> None:
+async def _serve_cluster(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
     from brokerpool.gateway.cluster_gateway import joined  # needs the extra
 
     persistence = Persistence(settings)

@@ -17,9 +17,7 @@ _LOOK_SECONDS = 5.0
 class RemoteList:
     """Tells of the list in use what `InstrumentRefresh` tells of one that it reads itself."""
 
-    def __init__(
-        self, book: Callable[[], TokenBook], wall_clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, book: Callable[[], TokenBook], wall_clock: Callable[[], float] = time.time) -> None:
         self._book = book
         self._wall_clock = wall_clock
         self._exchanges: dict[str, int] = {}

@@ -85,7 +85,8 @@ class ClusterSettings(Group):
         0,
         alias="BROKERPOOL_STATUS_PORT",
         description="The port at which a feed node, or one of several gateways that share their ports, is"
-        " itself asked for `/stats`, `/metrics` and `/health`, at BROKERPOOL_HTTP_HOST; 0 takes any free one.",
+        " itself asked for `/stats`, `/metrics` and `/health`, at BROKERPOOL_HTTP_HOST; 0 takes any free"
+        " one.",
     )
 
     @field_validator("nats_nkey_file")

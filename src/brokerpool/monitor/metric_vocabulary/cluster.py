@@ -17,9 +17,7 @@ CLUSTER = (
         words=("feed", "gateway"),
     ),
     Field("gateways", GAUGE, "gateways", "Gateways that have given a sign of life lately.", "gateways"),
-    Field(
-        "bus.connected", GAUGE, "true or false", "Whether a NATS server is connected.", "bus_connected"
-    ),
+    Field("bus.connected", GAUGE, "true or false", "Whether a NATS server is connected.", "bus_connected"),
     Field(
         "bus.round_trip_seconds",
         GAUGE,
@@ -46,7 +44,11 @@ CLUSTER = (
         "bus_overrun_total",
     ),
     Field(
-        "bus.reconnects", COUNTER, "connects", "How often a NATS server was found again.", "bus_reconnects_total"
+        "bus.reconnects",
+        COUNTER,
+        "connects",
+        "How often a NATS server was found again.",
+        "bus_reconnects_total",
     ),
 )
 
