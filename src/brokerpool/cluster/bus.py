@@ -105,9 +105,12 @@ class Bus(Protocol):
         ...
 
     async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:
-        """Return the first answer. Raises BusError after `timeout` seconds, at once where nobody serves it."""
+        """Return the first answer.
+
+        Raises BusError after `timeout` seconds, and at once where nobody serves the subject.
+        """
         ...
 
     def store(self, bucket: str) -> Store:
-        """Return the store of this name: `leases`, `nodes`, `gateways` or `demand`; it is made where missing."""
+        """Return the store of this name, see `subjects.BUCKETS`; it is made where it is missing."""
         ...

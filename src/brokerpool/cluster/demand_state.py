@@ -75,6 +75,10 @@ class WrittenDemand:
         if version == self._versions.get(number):
             self._unanswered.pop(number, None)
 
+    def numbers(self) -> list[int]:
+        """Return the slices that were ever written."""
+        return list(self._versions)
+
     def _slice(self, number: int) -> DemandSlice:
         wanted = ((i.exchange, i.symbol, int(w.mode), w.priority) for i, w in self._slices[number].items())
         return DemandSlice(FORMAT, self._gateway, number, self._versions[number], tuple(wanted))
@@ -111,9 +115,9 @@ class ReadDemand:
         """Return what was seen of a gateway."""
         return list(self._slices.get(gateway, {}).values())
 
-    def gateways(self) -> list[str]:
-        """Return those of which something was merged."""
-        return sorted({gateway for gateway, _ in self._merged})
+    def slice(self, gateway: str, number: int) -> DemandSlice:
+        """Return the newest version of a slice; an empty one where none was seen."""
+        return self._slices.get(gateway, {}).get(number) or DemandSlice(FORMAT, gateway, number, 0)
 
     def change(self, slice_: DemandSlice) -> Change:
         """Return what the slice changes, and take it for merged."""
@@ -128,11 +132,11 @@ class ReadDemand:
             del self._merged[key]
 
     def forget(self, gateway: str, number: int) -> None:
-        """Take a slice for never seen: its key is gone."""
+        """Take a slice for never seen."""
         self._slices.get(gateway, {}).pop(number, None)
 
     def without(self, slice_: DemandSlice, instruments: Mapping[Instrument, object]) -> None:
-        """Take these for not merged: they were refused, and are asked for again with the slice's next merge."""
+        """Take these for not merged: they were refused, and are wanted again with the next merge."""
         merged = self._merged[slice_.gateway, slice_.number]
         for instrument in instruments:
             merged.pop(instrument, None)

@@ -1,4 +1,4 @@
-"""Lease: whether this node holds an account, and what to write next; told the time, it decides and does nothing.
+"""Lease: whether this node holds an account, and what to write next; told the time, it does nothing itself.
 
 Fencing has two halves. The store lets a write pass only on the revision that its writer has seen, so that of
 two who want the account one gets it. And a holder counts by its own clock from the moment at which its last
@@ -129,7 +129,7 @@ class Lease:
         return self._renewed_at + self._timing.lease - self._timing.margin
 
     def holds(self, now: float) -> bool:
-        """Tell whether the account is this node's at this moment: asked before anything leaves for its broker."""
+        """Tell whether it is this node's at this moment; asked before anything leaves for its broker."""
         return self.epoch != 0 and now < self.held_until
 
     def let_go(self) -> None:
@@ -173,7 +173,7 @@ class Lease:
         return now - self._same_since >= self._timing.lease
 
     def given_up(self, now: float, dials: tuple[float, ...]) -> Write | None:
-        """Return the write that frees the account for anybody; every socket must be closed before it leaves."""
+        """Return the write that frees the account; every socket must be closed before it leaves."""
         return self._write("", self.epoch, dials, 0) if self._may_pass_on(now) else None
 
     def handed_over(self, to: str, sockets: int, now: float, dials: tuple[float, ...]) -> Write | None:

@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from brokerpool.feed.symbol_explanation import AccountStatus
+
 #: The version of all formats here; what has another one is not for this program, and is left alone.
 FORMAT = 1
 
@@ -152,8 +154,8 @@ class Status(Message, frozen=True, gc=False):
     connected: bool
     symbols_down: int
     symbols_unserved: int
-    #: The fields of the `AccountStatus` of each of its accounts, in order.
-    accounts: tuple[tuple[Any, ...], ...]
+    #: Of each of its accounts, in order of preference.
+    accounts: tuple[AccountStatus, ...]
     #: The numbers under `websocket`, see `Upstream.get_pool_stats`.
     statistics: dict[str, Any]
 

@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from brokerpool.cluster.bus import Bus
-from brokerpool.cluster.subjects import Subjects
+from brokerpool import argument_checks
+from brokerpool.cluster import subjects as names
+from brokerpool.cluster.bus import Bus, BusError
+from brokerpool.cluster.demand_state import SLICES, Wanted, hashed
+from brokerpool.cluster.messages import (
+    FORMAT,
+    Decoder,
+    GatewaySign,
+    OperatorOrder,
+    SliceAnswer,
+    encode,
+)
+from brokerpool.cluster.pending_wants import PendingWants, Want
+from brokerpool.cluster.remote_account import RemoteAccount, Surroundings
+from brokerpool.cluster.remote_inspection import RemoteInspection
+from brokerpool.cluster.subjects import SUBJECTS, Subjects
 from brokerpool.cluster.timing import SHARDS, Timing
+from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError, Refused
+from brokerpool.event_journal import Event, Journal
+from brokerpool.feed import refusals
+from brokerpool.feed.demand import Demand
+from brokerpool.feed.gaps import Gap, GapBook
+from brokerpool.feed.listeners import Listeners, PoolListener
+from brokerpool.feed.router_instruments import Listing, RouterBook
+from brokerpool.feed.symbol_explanation import AccountStatus
+from brokerpool.feed.upstream_interface import Answer
+from brokerpool.instruments import Instrument, TokenBook
+from brokerpool.ticks import Mode
+from brokerpool.user_callbacks import Fence
+
+#: Between two looks at what is silent and overdue.
+_LOOK_SECONDS = 0.25
+_answer = Decoder(SliceAnswer)
+
+
+class _Bookkeeping(PoolListener):
+    """Keeps what is held here in line with what the accounts tell, before others hear of it."""
+
+    def __init__(self, upstream: RemoteUpstream) -> None:
+        self._upstream = upstream
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        self._upstream.gaps_told(gaps)
+
+    def delisted(self, instruments: list[Instrument]) -> None:
+        self._upstream.give_up(instruments)
 
 
 class RemoteUpstream:
@@ -23,15 +70,47 @@ class RemoteUpstream:
         *,
         gateway: str,
         timing: Timing | None = None,
-        subjects: Subjects = Subjects(),
+        subjects: Subjects = SUBJECTS,
         shards: int = SHARDS,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`gateway` must be the name of this process alone, also of one that was here before it.
 
-        `accounts` are in order of preference: a symbol is wanted of the first that lists it and has room.
+        `accounts` are in order of preference: a symbol is wanted of the first that lists it.
         """
-        raise NotImplementedError
+        self.gateway = gateway
+        self.journal = Journal(wall_clock=wall_clock)
+        self._bus, self._subjects, self._timing = bus, subjects, timing or Timing()
+        self._loop = asyncio.get_running_loop()
+        self._demand = Demand()
+        self._gaps = GapBook()
+        self._gaps_total = 0
+        fence = Fence("remote upstream", lambda reason: self.journal.note(Event.FAULT, reason=reason))
+        self._listeners = Listeners(fence)
+        self._listeners.add(_Bookkeeping(self))
+        around = Surroundings(
+            bus, gateway, subjects, self._timing, shards, wall_clock, self._listeners, self._gaps
+        )
+        self._accounts = [RemoteAccount(name, around, self) for name in accounts]
+        #: Of each symbol that is wanted, of which account it is.
+        self._homes: dict[Instrument, RemoteAccount] = {}
+        self._book: TokenBook = self._accounts[0].book
+        self._pending = PendingWants()
+        #: Where single symbols are and what ails them; to be asked by people, not for every tick.
+        self.inspection = RemoteInspection(self._accounts, self._demand, self._gaps, self._home, wall_clock)
+        self._hears_orders = False
+        self._signs = 0
+        self._sign_now = asyncio.Event()
+        self._listed = asyncio.Event()
+        self._closed = False
+        self._subscriptions = [
+            bus.subscribe(subjects.answers(gateway), self._answered),
+            bus.on_connection(self._connection_changed),
+        ]
+        self._tasks = [
+            asyncio.create_task(self._give_signs(), name="brokerpool gateway's signs of life"),
+            asyncio.create_task(self._look(), name="brokerpool look"),
+        ]
 
     async def start(self, timeout: float = 30.0) -> None:
         """Return once the instrument list of each account is here.
@@ -39,4 +118,283 @@ class RemoteUpstream:
         Raises BrokerpoolError (FEED_UNREACHABLE) after `timeout` seconds, with the accounts that are missing;
         it goes on to be of use then, once they come.
         """
-        raise NotImplementedError
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._listed.wait()
+        missing = [account.name for account in self._accounts if not account.book_version]
+        if missing:
+            text = f"no instrument list of {', '.join(missing)} came within {timeout:g} s."
+            raise BrokerpoolError(text, code=ErrorCode.FEED_UNREACHABLE)
+
+    # -- demand -------------------------------------------------------------------------------------------
+
+    def want(self, owner: str, instruments: Sequence[Instrument], mode: Mode, priority: int = 0) -> Answer:
+        """Want the instruments in the mode; see `Upstream.want`.
+
+        What others want here in that mode already is granted at once. An answer that no feed node gives within
+        `Timing.answer` ends with FEED_UNREACHABLE.
+        """
+        self._check_open()
+        argument_checks.text("owner", owner)
+        answer: Answer = self._loop.create_future()
+        wanted = list(dict.fromkeys(instruments))
+        want = Want(owner, wanted, mode, priority, answer, self._loop.time() + self._timing.answer)
+        asked: list[Instrument] = []
+        for instrument in wanted:
+            held = self._demand.mode(instrument)
+            if held is not None and held >= mode and self._demand.priority(instrument) >= priority:
+                self._demand.want(owner, instrument, mode, priority)
+                self._align([instrument])
+            else:
+                asked.append(instrument)
+        self._pending.add(want, asked)
+        if not want.finish():
+            self._align(asked)
+        return answer
+
+    def release(self, owner: str, instruments: Sequence[Instrument], mode: Mode | None = None) -> object:
+        """Give up the mode (all modes by default) of what the owner holds of these, at once."""
+        modes = tuple(Mode) if mode is None else (mode,)
+        given_up = [i for i in instruments if self._demand.release(owner, i, modes)]
+        self._align(given_up)
+        return len(given_up)
+
+    def hold_open(self, on: bool) -> None:
+        """Keep a connection open for what it tells of orders; see `Upstream.hold_open`."""
+        if on:
+            self._check_open()
+        if on != self._hears_orders:
+            self._hears_orders = on
+            self._sign_now.set()
+
+    @property
+    def demand(self) -> Demand:
+        """Who holds what, without wants under way; to be read only."""
+        return self._demand
+
+    def _home(self, instrument: Instrument) -> RemoteAccount:
+        """Return the account of which the instrument is wanted, or would be."""
+        home = self._homes.get(instrument)
+        if home is None:
+            # One that nobody lists is for the first to refuse, whose broker may take it all the same.
+            listing = (a for a in self._accounts if a.book.token(instrument) is not None)
+            home = next(listing, self._accounts[0])
+        return home
+
+    def _align(self, instruments: Iterable[Instrument]) -> None:
+        """Bring what is wanted of the accounts into line with what is held and asked for here."""
+        for instrument in instruments:
+            held, asked = self._demand.mode(instrument), self._pending.mode(instrument)
+            if held is None and asked is None:
+                home = self._homes.pop(instrument, None)
+                if home is not None:
+                    home.drop(instrument)
+                continue
+            mode = max(held or Mode.LTP, asked or Mode.LTP)
+            priorities = [] if held is None else [self._demand.priority(instrument)]
+            if asked is not None:
+                priorities.append(self._pending.priority(instrument))
+            home = self._homes[instrument] = self._home(instrument)
+            version = home.want(instrument, Wanted(mode, max(priorities)))
+            for want in self._pending.of(instrument):
+                want.open[instrument] = version
+
+    def _answered(self, subject: str, payload: bytes) -> None:
+        answer = _answer(payload)
+        account = next((a for a in self._accounts if answer and a.name == answer.account), None)
+        if answer is None or account is None or answer.epoch < account.epoch:
+            return
+        account.answered(answer)
+        refused: dict[Instrument, tuple[Mode, Refused]] = {}
+        for exchange, symbol, mode, code, message in answer.refused:
+            instrument = Instrument(exchange, symbol)
+            told = ErrorCode.__members__.get(code, ErrorCode.MAX_CAPACITY_REACHED)
+            refused[instrument] = Mode(mode), Refused(instrument, told, message)
+        here = [i for i in self._pending.instruments() if self._homes.get(i) is account]
+        for instrument in (i for i in here if hashed(i, SLICES) == answer.number):
+            for want in list(self._pending.of(instrument)):
+                if want.open[instrument] <= answer.version:
+                    self._settle(want, instrument, refused.get(instrument))
+        self._align([i for i in refused if self._homes.get(i) is account])
+        lost = [i for i in refused if self._demand.mode(i) is not None and self._homes.get(i) is account]
+        for instrument in account.newly_refused(answer.number, lost):
+            self._listeners.refused([instrument], refused[instrument][1].message)
+
+    def _settle(self, want: Want, instrument: Instrument, refused: tuple[Mode, Refused] | None) -> None:
+        if refused is None:
+            want.accept(instrument)
+            self._demand.want(want.owner, instrument, want.mode, want.priority)
+        elif want.mode >= refused[0]:
+            want.refuse(refused[1])
+        else:
+            return  # refused in a higher mode, which somebody else asked for: asked again in this one
+        self._pending.close(want, instrument)
+
+    def give_up(self, instruments: Iterable[Instrument]) -> None:
+        """Release what the broker does not list any more, for all owners."""
+        for instrument in instruments:
+            for owner in list(self._demand.owners(instrument)):
+                self._demand.release(owner, instrument)
+            self._align([instrument])
+
+    def gaps_told(self, gaps: Sequence[Gap]) -> None:
+        """Note gaps that were opened."""
+        self._gaps_total += len(gaps)
+        for reason, count in Counter(gap.reason for gap in gaps).items():
+            self.journal.note(Event.GAP, symbols=count, reason=reason)
+
+    # -- what comes of it ---------------------------------------------------------------------------------
+
+    def listen(self, listener: PoolListener) -> None:
+        """Tell the listener of every tick and change from now on."""
+        self._listeners.add(listener)
+
+    def unlisten(self, listener: PoolListener) -> None:
+        """Tell the listener no more; one that never listened is ignored."""
+        self._listeners.remove(listener)
+
+    def gap(self, instrument: Instrument) -> Gap | None:
+        """Return the instrument's open gap, in which its last value is stale; None when there is none."""
+        return self._gaps.get(instrument)
+
+    def broker(self, instrument: Instrument) -> str:
+        """Return the broker that feeds the instrument, or would, in lower case."""
+        home = self._home(instrument)
+        held = home.held(instrument)
+        return (held.broker if held is not None else "") or home.broker
+
+    def account(self, instrument: Instrument) -> str:
+        """Return the account that serves the instrument now, "" when none does."""
+        return self.inspection.account(instrument)
+
+    # -- how it stands ------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The broker of the first account as clients see it, in lower case."""
+        return self._accounts[0].broker
+
+    @property
+    def depth_levels(self) -> int:
+        """The most levels of the order book that any account carries on each side."""
+        return max(account.depth_levels for account in self._accounts)
+
+    @property
+    def book(self) -> TokenBook:
+        """What the accounts list; another one once one of them uses a newer list."""
+        return self._book
+
+    def listed(self, account: RemoteAccount) -> None:
+        """Use the account's newer list."""
+        books = [account.book for account in self._accounts]
+        self._book = books[0] if len(books) == 1 else RouterBook([Listing(b, frozenset()) for b in books])
+        if all(account.book_version for account in self._accounts):
+            self._listed.set()
+
+    @property
+    def connected(self) -> bool:
+        """True while a feed node is heard that has a live connection to its broker."""
+        return any(account.connected for account in self._accounts)
+
+    @property
+    def symbols_down(self) -> int:
+        """Symbols wanted here whose connection or feed node was lost, and that no other one carries."""
+        return sum(account.symbols_down for account in self._accounts)
+
+    @property
+    def symbols_unserved(self) -> int:
+        """Symbols wanted here that no live connection carries, as far as is known here."""
+        return sum(account.symbols_unserved for account in self._accounts)
+
+    def accounts(self) -> Sequence[AccountStatus]:
+        """Tell how each account stands, in order of preference."""
+        return self.inspection.accounts()
+
+    def get_pool_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the numbers of all accounts in one, under `websocket`."""
+        return {"websocket": self.inspection.stats(self._gaps_total, self.symbols_down)}
+
+    # -- orders of an operator, and the end ---------------------------------------------------------------
+
+    def rotate(self, name: str) -> int:
+        """Have a connection replaced and return how many symbols are to move; see `Upstream.rotate`.
+
+        What its feed node cannot do then it says in its log.
+        """
+        return self._order("rotate", name)
+
+    def drain(self, name: str) -> int:
+        """Do the same with the connections that are open, so that there is one less."""
+        return self._order("drain", name)
+
+    def _order(self, order: str, name: str) -> int:
+        for account in self._accounts:
+            for connection in account.statistics().get("per_connection", ()):
+                if connection["name"] == name:
+                    self._bus.publish(
+                        self._subjects.orders(account.name), encode(OperatorOrder(FORMAT, order, name))
+                    )
+                    return int(connection["symbols"])
+        raise refusals.no_connection(connection["name"] for connection in self.inspection.connections())
+
+    async def close(self) -> None:
+        """Want nothing any more and listen no more; takes as long as two questions at most."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
+        for task in self._tasks:
+            task.cancel()
+        for account in self._accounts:
+            account.close()
+        closed = PoolClosedError(f"the upstream of gateway {self.gateway} is closed.")
+        for want in self._pending.all():
+            self._pending.drop(want)
+            want.fail(closed, str(closed))
+        with contextlib.suppress(BusError, TimeoutError):
+            async with asyncio.timeout(2 * self._timing.request):
+                await self._bus.store(names.GATEWAYS).delete(names.gateway_key(self.gateway))
+                for account in self._accounts:
+                    await account.withdraw()
+
+    # -- the regular look ---------------------------------------------------------------------------------
+
+    async def _give_signs(self) -> None:
+        store, key = self._bus.store(names.GATEWAYS), names.gateway_key(self.gateway)
+        while True:
+            self._sign_now.clear()
+            self._signs += 1
+            sign = GatewaySign(FORMAT, self.gateway, self._signs, self._hears_orders)
+            with contextlib.suppress(BusError):
+                await store.put(key, encode(sign))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.gateway_renewal):
+                    await self._sign_now.wait()
+
+    async def _look(self) -> None:
+        looked_at = self._loop.time()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = self._loop.time()
+            stalled, looked_at = now - looked_at - _LOOK_SECONDS, now
+            if stalled > self._timing.dark / 2:
+                continue  # it was this process that stood still: first it hears what came meanwhile
+            for account in self._accounts:
+                account.look(now)
+            for want in self._pending.overdue(now):
+                self._give_up(want)
+
+    def _give_up(self, want: Want) -> None:
+        dropped = self._pending.drop(want)
+        text = f"no feed node has answered for {len(dropped)} symbols within {self._timing.answer:g} s."
+        error = BrokerpoolError(text, code=ErrorCode.FEED_UNREACHABLE)
+        want.fail(error, str(error))
+        self._align(dropped)
+
+    def _connection_changed(self, connected: bool) -> None:
+        if connected:
+            for account in self._accounts:
+                account.write_everything()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise PoolClosedError(f"the upstream of gateway {self.gateway} is closed.")

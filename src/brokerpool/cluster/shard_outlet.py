@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from brokerpool.cluster.demand_state import hashed
 from brokerpool.cluster.messages import FORMAT, Batch, Snapshot
+from brokerpool.cluster.subjects import NEWS
 from brokerpool.cluster.tick_codec import Kind, Row, gap_row, numbers_row, tick_row
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 
@@ -19,21 +21,26 @@ T = TypeVar("T")
 class Told:
     """One instrument: its number, and the last that was told of it."""
 
-    __slots__ = ("instrument", "number", "received_ms", "shard", "tick")
+    __slots__ = ("instrument", "number", "received_ms", "shard", "state", "tick")
 
     def __init__(self, instrument: Instrument, number: int, shard: ShardOutlet) -> None:
         self.instrument = instrument
         self.number = number
         self.shard = shard
+        self.forget()
+
+    def forget(self) -> None:
+        """Take it for an instrument of which nothing was told: nobody wants it, and its values grow old."""
         self.tick: Tick | None = None
         self.received_ms = 0
+        self.state: SymbolState | None = None
 
 
 class ShardOutlet:
     """The rows of one shard that wait, and how many batches have left."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.sequence = 0
         self.rows: list[Row] = []
         self.names: list[tuple[int, str, str]] = []
@@ -47,20 +54,17 @@ class Outlets:
 
     def __init__(self, epoch: int, shards: int) -> None:
         self._epoch = epoch
-        self.shards = [ShardOutlet(number) for number in range(shards)]
+        self._shards = [ShardOutlet(str(number)) for number in range(shards)]
+        #: What is no symbol's: connections and orders.
+        self._account = ShardOutlet(NEWS)
         self._told: dict[Instrument, Told] = {}
-        self._waiting: dict[int, ShardOutlet] = {}
-
-    @property
-    def waiting(self) -> bool:
-        """True while rows wait for a flush."""
-        return bool(self._waiting)
+        self._waiting: dict[str, ShardOutlet] = {}
 
     def told(self, instrument: Instrument) -> Told:
         """Return what was told of an instrument; a new one is introduced with the next batch."""
         told = self._told.get(instrument)
         if told is None:
-            shard = self.shards[hashed(instrument, len(self.shards))]
+            shard = self._shards[hashed(instrument, len(self._shards))]
             told = self._told[instrument] = Told(instrument, len(self._told), shard)
             shard.names.append((told.number, instrument.exchange, instrument.symbol))
         return told
@@ -78,7 +82,7 @@ class Outlets:
             shard = told.shard
             if not shard.rows:
                 shard.received_ms = received_ms
-                waiting[shard.number] = shard
+                waiting[shard.name] = shard
             shard.rows.append(tick_row(told.number, tick))
 
     def filled(self, ticks: Iterable[Tick], received_ms: int) -> None:
@@ -88,6 +92,12 @@ class Outlets:
             for told, tick in some:
                 told.tick, told.received_ms = tick, received_ms
             self._add(shard, (Kind.FILLED.value, rows), received_ms)
+
+    def states(self, instruments: Iterable[Instrument], state: SymbolState, received_ms: int) -> None:
+        """Tell the state that these have reached."""
+        for instrument in instruments:
+            self.told(instrument).state = state
+        self.news(Kind.STATE, instruments, received_ms, state.value)
 
     def news(self, kind: Kind, instruments: Iterable[Instrument], received_ms: int, *words: str) -> None:
         """Tell the same news of some instruments."""
@@ -103,19 +113,29 @@ class Outlets:
         """Tell how a symbol stands, for a gateway that has just begun to want it."""
         self._add(told.shard, row, received_ms)
 
+    def of_account(self, row: Row, received_ms: int) -> None:
+        """Tell what is no symbol's."""
+        self._add(self._account, row, received_ms)
+
+    def forget(self, instruments: Iterable[Instrument]) -> None:
+        """Take these for instruments of which nothing was told."""
+        for instrument in instruments:
+            if (told := self._told.get(instrument)) is not None:
+                told.forget()
+
     def _by_shard(
         self, pairs: Iterable[tuple[Instrument, T]]
     ) -> Iterator[tuple[ShardOutlet, list[tuple[Told, T]]]]:
-        by_shard: defaultdict[int, list[tuple[Told, T]]] = defaultdict(list)
+        by_shard: defaultdict[ShardOutlet, list[tuple[Told, T]]] = defaultdict(list)
         for instrument, what in pairs:
             told = self.told(instrument)
-            by_shard[told.shard.number].append((told, what))
-        return ((self.shards[number], some) for number, some in by_shard.items())
+            by_shard[told.shard].append((told, what))
+        return iter(by_shard.items())
 
     def _add(self, shard: ShardOutlet, row: Row, received_ms: int) -> None:
         if not shard.rows:
             shard.received_ms = received_ms
-            self._waiting[shard.number] = shard
+            self._waiting[shard.name] = shard
         shard.rows.append(row)
 
     # -- batches ------------------------------------------------------------------------------------------
@@ -133,18 +153,16 @@ class Outlets:
 
     def signs_of_life(self, now: float, silent: float) -> Iterator[tuple[ShardOutlet, Batch]]:
         """Give a sign of life of each shard of which nothing has left for so many seconds."""
-        for shard in self.shards:
+        for shard in (*self._shards, self._account):
             if now - shard.left_at >= silent and not shard.rows:
                 shard.left_at = now
                 yield shard, Batch(FORMAT, self._epoch, shard.sequence, 0)
 
-    def snapshot(self, number: int, rows: Iterable[tuple[Told, Row]]) -> Snapshot:
+    def snapshot(self, number: int, rows: Iterable[Row]) -> Snapshot:
         """Return how a shard stands after all batches that have left; what waits must be flushed before."""
-        standing = list(rows)
         names = tuple((t.number, t.instrument.exchange, t.instrument.symbol) for t in self.all_of(number))
-        shard = self.shards[number]
-        return Snapshot(FORMAT, number, self._epoch, shard.sequence, names, tuple(row for _, row in standing))
+        return Snapshot(FORMAT, number, self._epoch, self._shards[number].sequence, names, tuple(rows))
 
     def all_of(self, number: int) -> list[Told]:
         """Return the instruments of a shard that were introduced."""
-        return [told for told in self._told.values() if told.shard.number == number]
+        return [told for told in self._told.values() if told.shard is self._shards[number]]

@@ -48,9 +48,17 @@ class Subjects(NamedTuple):
         """Requests for a call to the account's broker: quotes and candles."""
         return f"{self.prefix}.rest.{part(account)}"
 
+    def hand_over(self, account: str) -> str:
+        """Requests of a successor, which is live now, that its predecessor close its sockets."""
+        return f"{self.prefix}.handover.{part(account)}"
+
     def orders(self, account: str) -> str:
         """Orders of an operator: connections to be rotated or drained."""
         return f"{self.prefix}.orders.{part(account)}"
+
+
+#: Of the cluster that has the bus for itself.
+SUBJECTS = Subjects()
 
 
 def lease_key(account: str) -> str:
@@ -60,7 +68,12 @@ def lease_key(account: str) -> str:
 
 def node_key(node: str) -> str:
     """Return the key under which a node says in `NODES` that it lives."""
-    return part(node)
+    return f"node.{part(node)}"
+
+
+def wish_key(account: str) -> str:
+    """Return the key under which `NODES` has the node on which an operator wants the account."""
+    return f"wish.{part(account)}"
 
 
 def gateway_key(gateway: str) -> str:

@@ -44,7 +44,9 @@ class AccountLimits:
         self._journal = journal
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
-        self.budget.assume(permission.dials_before(limits.dials), now)
+        for age in permission.dials_before(limits.dials):
+            self.budget.assume(now - age)
+            permission.dialling(age)
         for age in permission.messages_before(limits.account_messages):
             self.messages.spend(now - age)
         self._line: deque[asyncio.Future[DialPermit | None]] = deque()

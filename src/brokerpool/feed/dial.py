@@ -30,7 +30,7 @@ class Dial(Protocol):
 
 
 def dialling(dial: Dial | None, egress: Egress | None, permission: Permission) -> Dial:
-    """Return how sockets are opened: as given, by default with `transport.dial`, which leaves as the egress says.
+    """Return how sockets are opened: as given, else with `transport.dial`, which leaves as the egress says.
 
     Without the permission the dial fails and nothing leaves.
     """
@@ -41,7 +41,7 @@ def dialling(dial: Dial | None, egress: Egress | None, permission: Permission) -
     ) -> Link:
         if not permission.holds():
             raise DialError("the account is not this process' any more; nothing was dialled")
-        permission.dials()
+        permission.dialling(0.0)
         return await opened(url, handler, headers=headers, timeout=timeout)
 
     return opened if permission is ALONE else permitted

@@ -70,14 +70,9 @@ class DialBudget:
         self._evicted_seconds = EVICTED_SECONDS
         self._evicted_at = 0.0
 
-    def assume(self, ages: Iterable[float], now: float) -> None:
-        """Count dials of others, so many seconds ago, the oldest first."""
-        for age in ages:
-            self._pacer.spend(now - age)
-
-    def dialled(self, now: float) -> tuple[float, ...]:
-        """Return how many seconds ago each dial left that still counts in a window, the oldest first."""
-        return self._pacer.left(now)
+    def assume(self, at: float) -> None:
+        """Count a dial that somebody else made, the oldest first."""
+        self._pacer.spend(at)
 
     def wait(self, now: float, others: int = 0) -> float | None:
         """Return the seconds until a dial may leave, 0 for now; None until something else happens.

@@ -13,6 +13,10 @@ def _always() -> bool:
     return True
 
 
+def _nothing(age: float) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Permission:
     """Given to a pool by whoever lets it have the account; by default it has it alone and for good."""
@@ -20,8 +24,8 @@ class Permission:
     #: Asked before each dial and each message: while it returns False nothing leaves, and what was to leave
     #: is dropped. Sockets that are closed then are aborted, for a close frame would be one message more.
     holds: Callable[[], bool] = _always
-    #: Called when a dial leaves.
-    dials: Callable[[], object] = _always
+    #: Told how many seconds ago a dial left: 0 for one that leaves now, more for each that is assumed.
+    dialling: Callable[[float], object] = _nothing
     #: How many seconds ago others dialled for the account, as far as that was told.
     dialled: tuple[float, ...] = ()
     #: For how many seconds they may have dialled besides, and how many seconds ago they sent their last.

@@ -40,11 +40,6 @@ class Pacer:
         """Count one that leaves at `now`."""
         self._left_at.append(now)
 
-    def left(self, now: float) -> tuple[float, ...]:
-        """Return how many seconds ago each left that still counts in a window, the oldest first."""
-        longest = max((window.seconds for window in self._windows), default=0.0)
-        return tuple(now - at for at in self._left_at if now - at < longest)
-
 
 class ReservingPacer(Pacer):
     """The same, with room kept for the signs of life that sockets owe.
