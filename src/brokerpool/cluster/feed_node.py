@@ -307,7 +307,7 @@ class FeedNode:
 
     async def _sign(self) -> None:
         self._count += 1
-        sign = NodeSign(FORMAT, self.node, self._count, tuple(sorted(self._opened)), self._leaving)
+        sign = NodeSign(FORMAT, self.node, self._count, tuple(self._opened), self._leaving)
         await self._around.bus.store(names.NODES).put(names.node_key(self.node), encode(sign))
 
     async def _look(self) -> None:

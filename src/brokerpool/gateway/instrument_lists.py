@@ -12,7 +12,8 @@ from brokerpool.gateway.summed_statistics import summed
 class LookedAfter(Protocol):
     """What keeps one list: `InstrumentRefresh` says what each member does and returns."""
 
-    fault: str
+    @property
+    def fault(self) -> str: ...
 
     @property
     def exchanges(self) -> Iterable[str]: ...
