@@ -1,119 +1,219 @@
-"""A cluster as its users run it: NATS, simulated broker, feed nodes and gateways as processes of their own."""
+"""A cluster as its users run it: NATS, feed nodes and gateways as processes, and a broker that notes all trades."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import time
+import tomllib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
-
-from dotenv import dotenv_values
+from typing import Any, NamedTuple
 
 from brokerpool.cluster.nats_server import NatsServer
+from brokerpool.simulator.broker import SimulatedBroker
+from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
+from brokerpool.simulator.registry import front
+from brokerpool.simulator.run import write_account
 from tests import processes, rehearsal
 from tests.processes import Running
+from tests.twin_brokers import Trader, trader
 
 #: From now on nothing takes longer, on a machine that others use too.
 SECONDS = 60.0
+#: How far the clocks of the broker, a gateway and a client may be from the same trade.
+_EDGE_MS = 250.0
+
+
+class Trade(NamedTuple):
+    """One trade of a symbol: the day's volume after it, which numbers it, and the epoch milliseconds."""
+
+    volume: int
+    at_ms: float
 
 
 class Cluster:
-    """One folder in which all of it runs until the block ends."""
+    """Runs in one folder; what is started in it ends with it."""
 
-    def __init__(self, folder: Path, until_end: ExitStack) -> None:
+    def __init__(self, folder: Path, until_end: AsyncExitStack, rate: float) -> None:
         self.folder = folder
         self._until_end = until_end
+        self.rate = rate
         self.nats = NatsServer(folder / "nats")
-        self.broker: Running
+        self.broker: SimulatedBroker
+        #: By symbol.
+        self.trades: dict[str, list[Trade]] = defaultdict(list)
         self._started = 0
 
-    def start(self, **simulated: object) -> None:
-        """Start NATS and the broker."""
-        self.nats.start()
+    async def start(self, **simulated: Any) -> None:
+        """Start NATS and the broker, whose market trades from now on."""
+        await asyncio.to_thread(self.nats.start)
         self._until_end.callback(self.nats.stop)
-        self.broker = self._until_end.enter_context(processes.simulator(self.folder, **simulated))
+        self.broker = broker = await self._until_end.enter_async_context(
+            front("zerodha")(rate=0, seed=17, **simulated)
+        )
+        write_account(self.folder / "accounts.toml", broker)
+        names = {row.token: row.tradingsymbol for row in broker.listings}
+        advance = broker.market.advance
 
-    def feed(self, name: str, **environ: str) -> Running:
+        def noted(ticks: int) -> Iterator[Quote]:
+            for quote in advance(ticks):
+                self.trades[names[quote.token]].append(Trade(quote.volume, time.time() * 1000))
+                yield quote
+
+        broker.market.advance = noted  # type: ignore[method-assign]
+        trading = asyncio.create_task(self._trade())
+        self._until_end.push_async_callback(_cancelled, trading)
+
+    async def feed(self, name: str, **environ: str) -> Running:
         """Start a feed node."""
-        return self._command(name, "feed", ("feed", "--env-file", str(self.folder / "sim.env")), environ)
+        return await self._command(name, ("feed", "--config", str(self.folder / "accounts.toml")), environ)
 
-    def gateway(self, name: str, **environ: str) -> Running:
+    async def gateway(self, name: str, **environ: str) -> Running:
         """Start a gateway, which has no credentials of the broker."""
         empty = self.folder / "gateway.env"
         empty.write_text(f"BROKERPOOL_API_KEY={self.api_key}\n")
-        return self._command(name, "gateway", ("serve", "--env-file", str(empty)), environ)
+        return await self._command(name, ("serve", "--env-file", str(empty)), environ)
 
     @property
     def api_key(self) -> str:
         """The key of the gateways' clients."""
-        key = dotenv_values(self.folder / "sim.env")["BROKERPOOL_API_KEY"]
-        assert key
-        return key
+        return str(tomllib.loads((self.folder / "accounts.toml").read_text())["BROKERPOOL_API_KEY"])
 
+    @property
     def symbols(self) -> list[str]:
-        """Return the shares that the broker lists."""
-        return [row["symbol"] for row in processes.listed(self.broker).values() if row["exchange"] == "NSE"]
+        """The shares that the broker lists."""
+        return [row.tradingsymbol for row in self.broker.listings if row.kind == "EQ"]
 
-    def log(self, name: str) -> str:
-        """Return what a process has logged."""
-        return "".join(file.read_text() for file in (self.folder / name).glob("*.log"))
+    @property
+    def round_seconds(self) -> float:
+        """How long it takes until each symbol has traded once."""
+        return len(self.broker.listings) / self.rate
 
-    def broker_stats(self) -> dict[str, Any]:
-        """Return the broker's ledger."""
-        told: dict[str, Any] = processes.get(f"{self.broker.said['control_url']}/stats")
-        return told
+    @asynccontextmanager
+    async def clients(
+        self, count: int, *gateways: Running, symbols: Sequence[str] = ()
+    ) -> AsyncIterator[list[Trader]]:
+        """Give clients, evenly over the gateways, once every symbol has ticked at each."""
+        wanted = symbols or self.symbols
+        async with AsyncExitStack() as until_end:
+            found = []
+            for number in range(count):
+                url = gateways[number % len(gateways)].said["ws_url"]
+                found.append(await until_end.enter_async_context(trader(url, self.api_key)))
+                said = await found[-1].subscribe(wanted)
+                assert said["status"] == "success", said
+            await until(lambda: all(len(client.seen) == len(wanted) for client in found))
+            yield found
 
-    def _command(self, name: str, kind: str, arguments: tuple[str, ...], environ: dict[str, str]) -> Running:
+    # -- witnesses ----------------------------------------------------------------------------------------
+
+    def keeps_its_limits(self, sockets: int = 3) -> None:
+        """Fail when the broker was ever asked for more than an account may have."""
+        seen = self.broker.stats()
+        assert seen["violations"] == {"tokens": 0, "sockets": 0}, seen
+        assert seen["peak_sockets"] <= sockets
+        assert seen["malformed_requests"] == 0
+        assert seen["refusals"] == {}
+
+    def nothing_is_lost_in_silence(self, client: Trader) -> None:
+        """Fail for a trade that came twice, out of order, or not at all and outside every gap that was told."""
+        told: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for frame in client.symbol_news("gap"):
+            told[frame["symbol"]].append((frame["from"] - _EDGE_MS, frame["to"] + _EDGE_MS))
+        for symbol, seen in client.seen.items():
+            volumes = [one.volume for one in seen]
+            assert volumes == sorted(set(volumes)), f"{symbol} came twice or out of order"
+            known = set(volumes)
+            lost = [
+                trade
+                for trade in self.trades[symbol]
+                if volumes[0] < trade.volume < volumes[-1] and trade.volume not in known
+            ]
+            silent = [t for t in lost if not any(a <= t.at_ms <= b for a, b in told[symbol])]
+            assert not silent, f"{symbol}: {silent} are in none of the gaps {told[symbol]}"
+
+    def carried(self) -> int:
+        """Return how many symbols the broker is asked for now, over all sockets."""
+        return sum(len(socket["tokens"]) for socket in self.broker.sockets())
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    async def _trade(self) -> None:
+        metronome = Metronome(self.rate)
+        metronome.start(time.monotonic())
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            await self.broker.step(metronome.due(time.monotonic()))
+
+    async def _command(self, name: str, arguments: tuple[str, ...], environ: dict[str, str]) -> Running:
         self._started += 1
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
+        folder = self.folder / f"{name}-{self._started}"
+        folder.mkdir()
         settings = {
             "BROKERPOOL_NATS_URL": self.nats.url,
-            "BROKERPOOL_NODE": f"{name}-{self._started}",
+            "BROKERPOOL_NODE": folder.name,
             "DATABASE_URL": f"sqlite:///{folder / 'brokerpool.db'}",
             "WEBSOCKET_PORT": "0",
             "BROKERPOOL_HTTP_PORT": "0",
+            "BROKERPOOL_MARKET_HOURS": "always",
         }
-        return self._until_end.enter_context(_process(folder, arguments, {**settings, **environ}))
+        process = _process(folder, arguments, {**settings, **environ})
+        running = await asyncio.to_thread(process.__enter__)
+
+        async def end(*_: object) -> None:
+            await asyncio.to_thread(process.__exit__, None, None, None)
+
+        self._until_end.push_async_exit(end)
+        return running
 
 
-@contextmanager
-def cluster(folder: Path, **simulated: object) -> Iterator[Cluster]:
-    """Run NATS and a simulated broker; what is started in the cluster ends with the block, NATS last."""
-    with ExitStack() as until_end:
-        started = Cluster(folder, until_end)
-        started.start(**simulated)
+@asynccontextmanager
+async def cluster(folder: Path, *, rate: float, **simulated: Any) -> AsyncIterator[Cluster]:
+    """Run NATS and a simulated broker until the block ends."""
+    async with AsyncExitStack() as until_end:
+        started = Cluster(folder, until_end, rate)
+        await started.start(**simulated)
         yield started
 
 
 @contextmanager
 def _process(folder: Path, arguments: tuple[str, ...], environ: dict[str, str]) -> Iterator[Running]:
     with processes.command(*arguments, folder=folder, **environ) as running:
-        yield running
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(running.process.pid, signal.SIGCONT)  # one that was stopped is to hear SIGTERM
+        try:
+            yield running
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.process.pid, signal.SIGCONT)  # one that was stopped is to hear SIGTERM
 
 
-async def until(holds: Callable[[], object], seconds: float = SECONDS) -> None:
-    """Return once it holds; fail when it does not within `seconds`."""
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(holds: Callable[[], object], seconds: float = SECONDS) -> float:
+    """Return after how many seconds it holds; fail when it does not within `seconds`."""
+    began = time.monotonic()
     await rehearsal.until(holds, seconds)
+    return time.monotonic() - began
 
 
-def told(url: str) -> dict[str, Any]:
-    """Return what a process says at a URL, {} while it does not answer."""
-    try:
-        answer: dict[str, Any] = processes.get(url)
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return answer
+async def ended(running: Running) -> int:
+    """Send SIGTERM and return the exit code, while everything else goes on."""
+    return await asyncio.to_thread(running.terminate)
 
 
-def holder(running: Running) -> str:
-    """Return the node that holds the broker's account, as a process of the cluster sees it; "" for none."""
-    url = running.said.get("status_url") or running.said["http_url"]
-    accounts = told(f"{url}/stats").get("cluster", {}).get("accounts", [])
-    return next((str(account["node"]) for account in accounts), "")
+def ticking(clients: Sequence[Trader], since: float) -> bool:
+    """Tell whether every symbol has ticked at each client since this monotonic time."""
+    return all(seen[-1].at > since for client in clients for seen in client.seen.values())
+
+
+def gapped(client: Trader) -> list[str]:
+    """Return the symbols of the gaps that the client was told of, in order."""
+    return sorted(frame["symbol"] for frame in client.symbol_news("gap"))
