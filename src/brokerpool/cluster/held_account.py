@@ -295,6 +295,11 @@ class HeldAccount(PoolListener):
             except BrokerpoolError as error:
                 logger.warning("%s: an order to %s a connection: %s", self.account, request.order, error)
 
+    @property
+    def waiting(self) -> bool:
+        """True while something that the upstream has told has not left."""
+        return self._flush is not None
+
     # -- the end ------------------------------------------------------------------------------------------
 
     def sockets(self) -> int:
