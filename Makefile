@@ -60,7 +60,7 @@ orders: $(VENV)/.test ## 10,000 orders through a gateway to a server that breaks
 accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symbols at home there; another one has room for half
 	BROKERPOOL_TEST_ACCOUNT_TICKS=20000 $(BIN)/pytest -s tests/faults/test_two_accounts.py $(ARGS)
 
-demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself
+demo: $(VENV)/.demo ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--cluster" is over NATS
 	$(BIN)/brokerpool demo $(ARGS)
 
 bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against the named peers

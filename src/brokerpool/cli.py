@@ -181,11 +181,15 @@ def demo(
     seconds: Annotated[
         float | None, typer.Option(min=1, help="End after this time; without it, run until Ctrl-C.")
     ] = None,
+    cluster: Annotated[
+        bool,
+        typer.Option("--cluster", help="Two feed nodes and two gateways that meet at a NATS server."),
+    ] = False,
 ) -> None:
     """Show it all: simulator, gateway and a sample client on free ports, with live ticks and statistics."""
     from brokerpool.commands import demo
 
-    raise typer.Exit(asyncio.run(demo.run(seconds, Console())))
+    raise typer.Exit(asyncio.run(demo.run(seconds, Console(), cluster=cluster)))
 
 
 @app.command()
