@@ -1,4 +1,4 @@
-"""A cluster as its users run it: NATS, feed nodes and gateways as processes, and a broker that notes all trades."""
+"""A cluster as users run it: NATS, feed nodes and gateways as processes, and a broker that notes all trades."""
 
 from __future__ import annotations
 
@@ -135,8 +135,9 @@ class Cluster:
                 for trade in self.trades[symbol]
                 if volumes[0] < trade.volume < volumes[-1] and trade.volume not in known
             ]
-            silent = [t for t in lost if not any(a <= t.at_ms <= b for a, b in told[symbol])]
-            assert not silent, f"{symbol}: {silent} are in none of the gaps {told[symbol]}"
+            gaps = told[symbol]
+            silent = [trade for trade in lost if not any(a <= trade.at_ms <= b for a, b in gaps)]
+            assert not silent, f"{symbol}: {silent} are in none of the gaps {gaps}"
 
     def carried(self) -> int:
         """Return how many symbols the broker is asked for now, over all sockets."""

@@ -1,4 +1,4 @@
-"""`brokerpool serve --workers N`: a feed node and N gateways on the same ports, watched over as one program."""
+"""`brokerpool serve --workers N`: a feed node and N gateways on the same ports, kept alive as one program."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ async def run(settings: Settings, workers: int, arguments: Sequence[str]) -> Non
 
 
 async def _serve(settings: Settings, workers: int, arguments: Sequence[str], hangup: asyncio.Event) -> None:
-    running: list[Worker] = []
+    feeds: list[Worker] = []
+    gateways: list[Worker] = []
     with contextlib.ExitStack() as until_end:
         env = {**os.environ, "BROKERPOOL_SHARE_PORTS": "yes"}
         env.pop("BROKERPOOL_NODE", None)  # each has a name of its own
@@ -157,14 +158,13 @@ async def _serve(settings: Settings, workers: int, arguments: Sequence[str], han
             said = {}
             if any(account.broker_api_key.get_secret_value() for account in settings.accounts()):
                 feed = Worker("feed", ("feed", *arguments), _at(env, settings, 0))
-                running.append(feed)
+                feeds.append(feed)
                 # Before the others, whose database it brings up to date.
                 said["feed"] = (await feed.start())["status_url"]
-            gateways = [
+            gateways += (
                 Worker(f"gateway {n}", ("serve", *arguments), _at(env, settings, n))
                 for n in range(1, workers + 1)
-            ]
-            running += gateways
+            )
             told = await asyncio.gather(*(gateway.start() for gateway in gateways))
             urls = {name: told[0][name] for name in ("ws_url", "http_url")}
             each = [one["status_url"] for one in told]
@@ -172,11 +172,11 @@ async def _serve(settings: Settings, workers: int, arguments: Sequence[str], han
             while True:
                 await hangup.wait()
                 hangup.clear()
-                for worker in running:
+                for worker in (*feeds, *gateways):
                     worker.send(signal.SIGHUP)
         finally:
-            # Clients first, while there are ticks still.
-            await asyncio.gather(*(worker.stop() for worker in reversed(running)))
+            for part in (gateways, feeds):  # clients first, while there are ticks still
+                await asyncio.gather(*(worker.stop() for worker in part))
 
 
 def _at(env: Mapping[str, str], settings: Settings, place: int) -> dict[str, str]:
