@@ -1,4 +1,4 @@
-"""A cluster as users run it: NATS, feed nodes and gateways as processes, and a broker that notes all trades."""
+"""A cluster as users run it: NATS, feed nodes, gateways, and a broker that notes its trades."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directory: who is in a cluster as far as its stores tell: feed nodes, gateways, and who holds which account."""
+"""Directory: who is in a cluster as far as its stores tell, and who holds which account."""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ WAITING_BYTES = 4 * 1024 * 1024
 #: What waits for one handler here; what comes beyond is lost, and counted.
 _INCOMING_MESSAGES = 65_536
 _INCOMING_BYTES = 64 * 1024 * 1024
+#: Different faults that are logged in one time without a server.
+_MOST_TOLD = 10
 #: Between two measurements of the way to the server.
 _MEASURE_SECONDS = 1.0
 #: Between two tries to have the buckets again.
@@ -68,7 +70,8 @@ class NatsBus:
         self._fence = Fence("cluster")
         self._restoring: asyncio.Task[None] | None = None
         self._connected = False
-        self._told = ""
+        #: What was said against the servers, since the start or the last time without one.
+        self._told: list[str] = []
         self._measuring: asyncio.Task[None] | None = None
         self.counts = BusCounts()
         #: Seconds of the last way to the server and back, behind all that waited; None without a server.
@@ -95,7 +98,7 @@ class NatsBus:
                 await self._have_stores()
         except (TimeoutError, OSError, nats.errors.Error, BusError) as error:
             await self._end()
-            said = self._told or _said(error)
+            said = self._told[-1] if self._told else _said(error)
             text = f"No NATS server at {servers(self._settings)} serves within {OPEN_SECONDS:g} s: {said}."
             raise BusError(text) from None
         except BaseException:
@@ -232,8 +235,8 @@ class NatsBus:
         if isinstance(error, nats.errors.SlowConsumerError):
             self.counts.overrun += 1
         said = _said(error)
-        if said != self._told:
-            self._told = said
+        if said not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.append(said)
             logger.warning("NATS: %s", said)
 
     async def _disconnected(self) -> None:
@@ -262,7 +265,7 @@ class NatsBus:
             return
         self._connected = connected
         if connected:
-            self._told = ""
+            self._told.clear()
             logger.info("NATS is connected again")
         else:
             logger.warning("NATS is not connected; redialling %s", servers(self._settings))

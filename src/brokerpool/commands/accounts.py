@@ -83,7 +83,8 @@ async def _moved(bus: Bus, directory: Directory, account: str, node: str) -> Non
     await bus.store(NODES).put(wish_key(account), node.encode())
     try:
         async with asyncio.timeout(MOVE_SECONDS):
-            while not any(h.account == account and h.node == node for h in directory.holders()):
+            # The nodes settle it among themselves.
+            while not any(h.account == account and h.node == node for h in directory.holders()):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     except TimeoutError:
         _fail(f"{node} does not hold {account} after {MOVE_SECONDS:g} s; the wish stays")

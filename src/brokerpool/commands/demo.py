@@ -85,7 +85,8 @@ async def run(seconds: float | None, console: Console, *, cluster: bool = False)
     """Show ticks for `seconds`, or until somebody interrupts; return the exit code, 0 when ticks arrived.
 
     As a `cluster` it is two feed nodes, of which one holds the account, and two gateways with a client each.
-    Raises BusError where a NATS server is needed and cannot be started. Everything that was started is stopped before this returns, also when a part of it fails.
+    Raises BusError where a NATS server is needed and cannot be started. Everything that was started is
+    stopped before this returns, also when a part of it fails.
     """
     over = asyncio.Event()
     loop = asyncio.get_running_loop()

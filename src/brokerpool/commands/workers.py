@@ -1,4 +1,4 @@
-"""`brokerpool serve --workers N`: a feed node and N gateways on the same ports, kept alive as one program."""
+"""`brokerpool serve --workers N`: a feed node and N gateways on the same ports, kept alive together."""
 
 from __future__ import annotations
 

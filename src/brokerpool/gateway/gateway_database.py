@@ -38,7 +38,7 @@ class Persistence:
     """
 
     def __init__(self, settings: Settings, *, grace: float = GRACE_SECONDS, has_clients: bool = True) -> None:
-        """`grace` is how many seconds the demand of the last run is held; without clients no key is needed."""
+        """`grace` is how many seconds the demand of the last run is held; only who has clients needs keys."""
         self._has_clients = has_clients
         self._settings = settings
         self._grace = grace

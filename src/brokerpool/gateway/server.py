@@ -81,7 +81,8 @@ class Gateway:
     ) -> None:
         """`apis` answer what the feed does not; `instruments` keeps the upstream's book up to date.
 
-        `cluster` gives what `/stats` says of the cluster that it belongs to. `orders` carries the calls that the gateway does not answer itself; without it they get 404.
+        `orders` carries the calls that the gateway does not answer itself; without it they get 404.
+        `cluster` gives what `/stats` says of the cluster that it belongs to.
 
         `persistence` is the opened database side; without it only the settings' key is valid. The gateway
         ends all of them when it closes.
