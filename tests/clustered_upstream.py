@@ -12,8 +12,8 @@ from brokerpool.gateway.server import Gateway
 from tests.virtual_bus import VirtualBus, VirtualServer
 
 ACCOUNT = "acc"
-#: A tenth of the usual lease, so that nobody waits; what a gateway is told of is not hurried.
-QUICK = Timing(lease=1.0, margin=0.4, renewal=0.1, gateway_renewal=0.2, flush=0.001)
+#: A lease that no busy machine lets run out: there is but one node, and one pool.
+LASTING = Timing(lease=60.0, margin=20.0, gateway_life=60.0, dark=30.0, gateway_renewal=0.2)
 
 
 class ClusteredUpstream(RemoteUpstream):
@@ -27,11 +27,11 @@ class ClusteredUpstream(RemoteUpstream):
         self.server.values[LEASES] = {lease_key(ACCOUNT): (free, 1)}
         self.server.revision = 1
         self.node = FeedNode(
-            VirtualBus(self.server, "node"), {ACCOUNT: lambda _: pool}, node="node", timing=QUICK, shards=4
+            VirtualBus(self.server, "node"), {ACCOUNT: lambda _: pool}, node="node", timing=LASTING, shards=4
         )
         self.node.start()
         super().__init__(
-            VirtualBus(self.server, "gateway"), [ACCOUNT], gateway="gateway", timing=QUICK, shards=4
+            VirtualBus(self.server, "gateway"), [ACCOUNT], gateway="gateway", timing=LASTING, shards=4
         )
 
     @property

@@ -1,4 +1,4 @@
-"""A bus inside one event loop: every process has its own end of it, and each way can be slow, lossy or cut."""
+"""A bus inside one event loop: each process has its own end of it, and each way can be slow, lossy or cut."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ class VirtualBus:
                 task.add_done_callback(serving.bus._tasks.discard)
 
         for serving in there:
-            self._send(serving.bus, f"requests of {self.name}", lambda one=serving: begin(one))
+            self._send(serving.bus, f"requests of {self.name}", partial(begin, serving))
         try:
             async with asyncio.timeout(timeout):
                 return await answered
@@ -327,12 +327,16 @@ class VirtualStore:
         return await self._ask(act)
 
     async def create(self, key: str, value: bytes) -> int | None:
-        return await self._ask(
-            lambda values: None if values.get(key, (None, 0))[0] else self._write(values, key, value)
-        )
+        def act(values: dict[str, tuple[bytes | None, int]]) -> int | None:
+            return None if values.get(key, (None, 0))[0] else self._write(values, key, value)
+
+        return await self._ask(act)
 
     async def put(self, key: str, value: bytes) -> int:
-        return await self._ask(lambda values: self._write(values, key, value))
+        def act(values: dict[str, tuple[bytes | None, int]]) -> int:
+            return self._write(values, key, value)
+
+        return await self._ask(act)
 
     async def update(self, key: str, value: bytes, revision: int) -> int | None:
         def act(values: dict[str, tuple[bytes | None, int]]) -> int | None:

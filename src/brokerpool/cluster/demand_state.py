@@ -75,6 +75,10 @@ class WrittenDemand:
         if version == self._versions.get(number):
             self._unanswered.pop(number, None)
 
+    def in_slice(self, number: int) -> list[Instrument]:
+        """Return what is wanted in a slice."""
+        return list(self._slices.get(number, ()))
+
     def numbers(self) -> list[int]:
         """Return the slices that were ever written."""
         return list(self._versions)

@@ -172,7 +172,7 @@ class FeedNode:
     async def _relieve(self, held: HeldAccount, keeper: LeaseKeeper) -> None:
         """Tell the predecessor to close its sockets once all that is wanted is carried here."""
         until = self._clock() + self._timing.hand_over
-        while not held.live() and self._clock() < until and keeper.holds():
+        while not held.live() and self._clock() < until and keeper.holds():  # noqa: ASYNC110  (it tells nobody)
             await asyncio.sleep(_LOOK_SECONDS)
         subject = self._around.subjects.hand_over(held.account)
         while keeper.lease.left_open and keeper.holds():

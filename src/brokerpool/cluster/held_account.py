@@ -29,6 +29,7 @@ from brokerpool.cluster.subjects import Subjects
 from brokerpool.cluster.tick_codec import Kind, Row, stands_row
 from brokerpool.cluster.timing import Timing
 from brokerpool.errors import BrokerpoolError, Refused
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
@@ -54,6 +55,17 @@ class Surroundings(NamedTuple):
     wall_clock: Callable[[], float]
 
 
+class _JournalTold(Journal):
+    """Tells gateways what the upstream's journal notes."""
+
+    def __init__(self, held: HeldAccount) -> None:
+        super().__init__(size=1)
+        self._held = held
+
+    def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
+        self._held.noted((Kind.JOURNAL.value, event.value, connection, symbols, reason))
+
+
 class HeldAccount(PoolListener):
     """Merges each gateway as one owner, and tells all gateways what the upstream tells, in its order."""
 
@@ -77,6 +89,7 @@ class HeldAccount(PoolListener):
         self._books = BookParts()
         self._subscriptions: list[Subscription] = []
         upstream.listen(self)
+        upstream.journal.pass_on(_JournalTold(self), account)
         self._subscriptions = [
             self._bus.serve(self._subjects.snapshot(account), self._tell_snapshot),
             self._bus.serve(self._subjects.book(account), self._tell_book),
@@ -209,6 +222,11 @@ class HeldAccount(PoolListener):
         self._outlets.of_account((Kind.CONNECTION.value, name, state, reason), self._now_ms())
         self._soon()
         self._status_due = True
+
+    def noted(self, row: Row) -> None:
+        """Tell an entry of the upstream's journal."""
+        self._outlets.of_account(row, self._now_ms())
+        self._soon()
 
     def _stand(self, instruments: Iterable[Instrument]) -> None:
         """Say how these stand, to a gateway that has just begun to want them."""

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.tick_codec import Kind
+from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import ConnectionState
 
 #: What a live connection is told to be when news may have been lost, until its account says how it stands.
 _UNHEARD = ConnectionState.STALE.value
+_EVENTS = {event.value: event for event in Event}
 _LIVE = ConnectionState.LIVE.value
 
 
@@ -21,8 +23,11 @@ class NewsView:
     follows orders knows of the hole; the account's next status says how they stand.
     """
 
-    def __init__(self, listener: PoolListener) -> None:
+    def __init__(self, listener: PoolListener, journal: Journal) -> None:
         self._listener = listener
+        self._journal = journal
+        #: True while it is for the account's next status to say how the connections stand.
+        self._unsure = True
         self._states: dict[str, str] = {}
         self._last = ("", "", "")
         self.epoch = 0
@@ -49,6 +54,9 @@ class NewsView:
                 self._listener.order_updated(row[1])
             elif row[0] == Kind.CONNECTION:
                 self._change(*row[1:])
+            elif row[0] == Kind.JOURNAL and row[1] in _EVENTS:
+                event, connection, symbols, reason = row[1:]
+                self._journal.note(_EVENTS[event], connection=connection, symbols=symbols, reason=reason)
 
     def look(self, now: float, dark: float) -> None:
         """Tell of silence when nothing was heard for so many seconds, not even a sign of life."""
@@ -58,8 +66,9 @@ class NewsView:
 
     def stand(self, epoch: int, connections: Mapping[str, str]) -> None:
         """Tell what differs from how the connections stand by the account's status."""
-        if epoch != self.epoch or self._heard_at is None:
+        if not self._unsure or epoch != self.epoch or self._heard_at is None:
             return
+        self._unsure = False
         for name in [name for name in self._states if name not in connections]:
             self._change(name, ConnectionState.CLOSED.value, "it is no more")
         for name, state in connections.items():
@@ -72,6 +81,7 @@ class NewsView:
             self._listener.connection_changed(*self._last)
 
     def _interrupt(self, reason: str) -> None:
+        self._unsure = True
         for name in [name for name, state in self._states.items() if state == _LIVE]:
             self._change(name, _UNHEARD, reason)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from brokerpool.errors import BrokerpoolError, Refused
 from brokerpool.feed.refusals import Subscribed
@@ -26,82 +26,75 @@ class Want:
     ) -> None:
         """`until` is when it ends with an error, in monotonic seconds."""
         self.owner = owner
+        self.instruments = instruments
         self.mode = mode
         self.priority = priority
         self.until = until
-        self._answer = answer
-        self._instruments = instruments
-        #: Those that are open, each with the slice's version that must be answered.
+        #: Those that are open, each with the version of its slice that must be answered.
         self.open: dict[Instrument, int] = {}
         self._refused: dict[Instrument, Refused] = {}
-
-    def accept(self, instrument: Instrument) -> None:
-        """Note that one is granted."""
-        self.open.pop(instrument, None)
+        self._answer = answer
 
     def refuse(self, refused: Refused) -> None:
         """Note that one is refused."""
         self.open.pop(refused.instrument, None)
         self._refused[refused.instrument] = refused
 
-    def finish(self) -> bool:
-        """Answer where nothing is open any more; tell whether that is so."""
-        if not self.open and not self._answer.done():
-            accepted = tuple(i for i in self._instruments if i not in self._refused)
-            self._answer.set_result(Subscribed(accepted, tuple(self._refused.values())))
-        return not self.open
+    def accepted(self) -> tuple[Instrument, ...]:
+        """Return those that are accepted, in the order in which they were wanted."""
+        return tuple(i for i in self.instruments if i not in self._refused and i not in self.open)
 
-    def fail(self, error: BrokerpoolError, refusal: str) -> None:
-        """End it: with the error where nothing was granted, else with what is open refused."""
-        if len(self.open) + len(self._refused) >= len(self._instruments):
-            if not self._answer.done():
-                self._answer.set_exception(error)
-                self._answer.exception()  # nobody may be waiting any more
-            self.open.clear()
-            return
+    def answer(self) -> None:
+        """Answer, now that nothing is open."""
+        if not self._answer.done():  # else nobody waits any more
+            self._answer.set_result(Subscribed(self.accepted(), tuple(self._refused.values())))
+
+    def fail(self, error: BrokerpoolError) -> None:
+        """Refuse what is open; with nothing accepted the error is the answer."""
         for instrument in list(self.open):
-            self.refuse(Refused(instrument, error.code, refusal))
-        self.finish()
+            self.refuse(Refused(instrument, error.code, str(error)))
+        if self.accepted():
+            self.answer()
+        elif not self._answer.done():
+            self._answer.set_exception(error)
+            self._answer.exception()  # nobody may look at it any more
 
 
 class PendingWants:
-    """All wants that are open, and which of them an answer concerns."""
+    """All wants that are open, and what they ask for; what is refused they ask for no more."""
 
     def __init__(self) -> None:
         self._by_instrument: defaultdict[Instrument, list[Want]] = defaultdict(list)
         self._wants: dict[Want, None] = {}
 
-    def add(self, want: Want, instruments: Iterable[Instrument]) -> None:
-        """Have these of a want open until they are answered."""
+    def add(self, want: Want) -> None:
+        """Have a want ask for its instruments until it is over."""
         self._wants[want] = None
-        for instrument in instruments:
-            want.open[instrument] = 0
+        for instrument in want.instruments:
             self._by_instrument[instrument].append(want)
 
-    def of(self, instrument: Instrument) -> Sequence[Want]:
-        """Return the wants in which the instrument is open."""
-        return self._by_instrument.get(instrument, ())
-
-    def instruments(self) -> list[Instrument]:
-        """Return all instruments that are open in any."""
-        return list(self._by_instrument)
+    def of(self, instrument: Instrument) -> list[Want]:
+        """Return the wants that ask for the instrument."""
+        return list(self._by_instrument.get(instrument, ()))
 
     def mode(self, instrument: Instrument) -> Mode | None:
-        """Return the highest mode in which the instrument is wanted, None where none wants it."""
+        """Return the highest mode in which they ask for the instrument, None where none does."""
         return max((want.mode for want in self.of(instrument)), default=None)
 
     def priority(self, instrument: Instrument) -> int:
-        """Return the highest priority that a want gives the instrument."""
+        """Return the highest priority that they give the instrument."""
         return max((want.priority for want in self.of(instrument)), default=0)
 
-    def close(self, want: Want, instrument: Instrument) -> None:
-        """Take one of a want for answered, which the want was told."""
-        wants = self._by_instrument[instrument]
-        wants.remove(want)
-        if not wants:
-            del self._by_instrument[instrument]
-        if want.finish():
-            self._wants.pop(want, None)
+    def refuse(self, want: Want, refused: Refused) -> None:
+        """Have a want ask for one of its instruments no more."""
+        want.refuse(refused)
+        self._forget(want, refused.instrument)
+
+    def over(self, want: Want) -> None:
+        """Have a want ask for nothing more."""
+        self._wants.pop(want, None)
+        for instrument in want.instruments:
+            self._forget(want, instrument)
 
     def overdue(self, now: float) -> list[Want]:
         """Return those whose time is over."""
@@ -111,13 +104,9 @@ class PendingWants:
         """Return all of them."""
         return list(self._wants)
 
-    def drop(self, want: Want) -> list[Instrument]:
-        """Forget a want; return which of its instruments were open."""
-        dropped = list(want.open)
-        for instrument in dropped:
-            wants = self._by_instrument[instrument]
+    def _forget(self, want: Want, instrument: Instrument) -> None:
+        wants = self._by_instrument.get(instrument, [])
+        if want in wants:
             wants.remove(want)
             if not wants:
                 del self._by_instrument[instrument]
-        self._wants.pop(want, None)
-        return dropped

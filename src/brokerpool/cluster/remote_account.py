@@ -1,4 +1,4 @@
-"""One account of the cluster as a gateway has it: its list, its status, what is wanted of it and what it tells."""
+"""One account of the cluster as a gateway has it: its list, its status, what is wanted and what it tells."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from brokerpool.cluster.news_view import NewsView
 from brokerpool.cluster.shard_view import Held, ShardView
 from brokerpool.cluster.subjects import NEWS, Subjects
 from brokerpool.cluster.timing import Timing
+from brokerpool.event_journal import Journal
 from brokerpool.feed.gaps import GapBook
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.symbol_explanation import AccountStatus
@@ -52,6 +53,7 @@ class Surroundings(NamedTuple):
     wall_clock: Callable[[], float]
     listener: PoolListener
     gaps: GapBook
+    journal: Journal
 
 
 class Observer(Protocol):
@@ -88,7 +90,7 @@ class RemoteAccount:
         self._loop = asyncio.get_running_loop()
         self._wanted = WrittenDemand(around.gateway)
         self._shards = [_Shard(ShardView(around.listener, around.gaps)) for _ in range(around.shards)]
-        self._news = NewsView(around.listener)
+        self._news = NewsView(around.listener, around.journal)
         #: By slice: what is wanted here and was refused at the last answer.
         self._refused: dict[int, frozenset[Instrument]] = {}
         self._was_heard = False
@@ -134,6 +136,10 @@ class RemoteAccount:
     def answered(self, answer: SliceAnswer) -> None:
         """Note which version of a slice was answered."""
         self._wanted.answered(answer.number, answer.version)
+
+    def in_slice(self, number: int) -> list[Instrument]:
+        """Return what is wanted in a slice."""
+        return self._wanted.in_slice(number)
 
     def newly_refused(self, number: int, refused: Iterable[Instrument]) -> list[Instrument]:
         """Return those that are wanted here and were not refused by the answer to the slice before."""

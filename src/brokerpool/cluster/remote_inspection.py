@@ -60,7 +60,7 @@ class RemoteInspection:
         return Explanation(
             instrument,
             listed=account.book.token(instrument) is not None,
-            fits=True,  # the feed node knows, and says so when it is asked
+            fits=any(status.symbols < status.capacity for status in account.statuses()),
             owners=tuple(Owner(name, tuple(sorted(modes))) for name, modes in owners.items()),
             mode=self._demand.mode(instrument),
             priority=self._demand.priority(instrument),

@@ -12,7 +12,6 @@ from typing import Any
 from brokerpool import argument_checks
 from brokerpool.cluster import subjects as names
 from brokerpool.cluster.bus import Bus, BusError
-from brokerpool.cluster.demand_state import SLICES, Wanted, hashed
 from brokerpool.cluster.messages import (
     FORMAT,
     Decoder,
@@ -21,12 +20,12 @@ from brokerpool.cluster.messages import (
     SliceAnswer,
     encode,
 )
-from brokerpool.cluster.pending_wants import PendingWants, Want
 from brokerpool.cluster.remote_account import RemoteAccount, Surroundings
+from brokerpool.cluster.remote_demand import RemoteDemand
 from brokerpool.cluster.remote_inspection import RemoteInspection
 from brokerpool.cluster.subjects import SUBJECTS, Subjects
 from brokerpool.cluster.timing import SHARDS, Timing
-from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError, Refused
+from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
 from brokerpool.feed.demand import Demand
@@ -54,7 +53,7 @@ class _Bookkeeping(PoolListener):
         self._upstream.gaps_told(gaps)
 
     def delisted(self, instruments: list[Instrument]) -> None:
-        self._upstream.give_up(instruments)
+        self._upstream.delisted(instruments)
 
 
 class RemoteUpstream:
@@ -82,33 +81,31 @@ class RemoteUpstream:
         self.journal = Journal(wall_clock=wall_clock)
         self._bus, self._subjects, self._timing = bus, subjects, timing or Timing()
         self._loop = asyncio.get_running_loop()
-        self._demand = Demand()
         self._gaps = GapBook()
         self._gaps_total = 0
         fence = Fence("remote upstream", lambda reason: self.journal.note(Event.FAULT, reason=reason))
         self._listeners = Listeners(fence)
         self._listeners.add(_Bookkeeping(self))
-        around = Surroundings(
-            bus, gateway, subjects, self._timing, shards, wall_clock, self._listeners, self._gaps
-        )
+        told = self._listeners, self._gaps, self.journal
+        around = Surroundings(bus, gateway, subjects, self._timing, shards, wall_clock, *told)
         self._accounts = [RemoteAccount(name, around, self) for name in accounts]
-        #: Of each symbol that is wanted, of which account it is.
-        self._homes: dict[Instrument, RemoteAccount] = {}
         self._book: TokenBook = self._accounts[0].book
-        self._pending = PendingWants()
+        self._wanted = RemoteDemand(self._accounts, self._timing, self._listeners, self._loop.time)
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
-        self.inspection = RemoteInspection(self._accounts, self._demand, self._gaps, self._home, wall_clock)
+        self.inspection = RemoteInspection(
+            self._accounts, self._wanted.demand, self._gaps, self._wanted.home, wall_clock
+        )
         self._hears_orders = False
         self._signs = 0
         self._sign_now = asyncio.Event()
         self._listed = asyncio.Event()
         self._closed = False
         self._subscriptions = [
-            bus.subscribe(subjects.answers(gateway), self._answered),
+            bus.subscribe(subjects.answers(gateway), self._wanted.answered),
             bus.on_connection(self._connection_changed),
         ]
         self._tasks = [
-            asyncio.create_task(self._give_signs(), name="brokerpool gateway's signs of life"),
+            asyncio.create_task(self._give_signs(), name="brokerpool gateway's sign"),
             asyncio.create_task(self._look(), name="brokerpool look"),
         ]
 
@@ -131,33 +128,16 @@ class RemoteUpstream:
     def want(self, owner: str, instruments: Sequence[Instrument], mode: Mode, priority: int = 0) -> Answer:
         """Want the instruments in the mode; see `Upstream.want`.
 
-        What others want here in that mode already is granted at once. An answer that no feed node gives within
+        What others want here in that mode already is granted at once. One that no feed node answers within
         `Timing.answer` ends with FEED_UNREACHABLE.
         """
         self._check_open()
         argument_checks.text("owner", owner)
-        answer: Answer = self._loop.create_future()
-        wanted = list(dict.fromkeys(instruments))
-        want = Want(owner, wanted, mode, priority, answer, self._loop.time() + self._timing.answer)
-        asked: list[Instrument] = []
-        for instrument in wanted:
-            held = self._demand.mode(instrument)
-            if held is not None and held >= mode and self._demand.priority(instrument) >= priority:
-                self._demand.want(owner, instrument, mode, priority)
-                self._align([instrument])
-            else:
-                asked.append(instrument)
-        self._pending.add(want, asked)
-        if not want.finish():
-            self._align(asked)
-        return answer
+        return self._wanted.want(owner, instruments, mode, priority)
 
     def release(self, owner: str, instruments: Sequence[Instrument], mode: Mode | None = None) -> object:
         """Give up the mode (all modes by default) of what the owner holds of these, at once."""
-        modes = tuple(Mode) if mode is None else (mode,)
-        given_up = [i for i in instruments if self._demand.release(owner, i, modes)]
-        self._align(given_up)
-        return len(given_up)
+        return self._wanted.release(owner, instruments, tuple(Mode) if mode is None else (mode,))
 
     def hold_open(self, on: bool) -> None:
         """Keep a connection open for what it tells of orders; see `Upstream.hold_open`."""
@@ -170,72 +150,11 @@ class RemoteUpstream:
     @property
     def demand(self) -> Demand:
         """Who holds what, without wants under way; to be read only."""
-        return self._demand
+        return self._wanted.demand
 
-    def _home(self, instrument: Instrument) -> RemoteAccount:
-        """Return the account of which the instrument is wanted, or would be."""
-        home = self._homes.get(instrument)
-        if home is None:
-            # One that nobody lists is for the first to refuse, whose broker may take it all the same.
-            listing = (a for a in self._accounts if a.book.token(instrument) is not None)
-            home = next(listing, self._accounts[0])
-        return home
-
-    def _align(self, instruments: Iterable[Instrument]) -> None:
-        """Bring what is wanted of the accounts into line with what is held and asked for here."""
-        for instrument in instruments:
-            held, asked = self._demand.mode(instrument), self._pending.mode(instrument)
-            if held is None and asked is None:
-                home = self._homes.pop(instrument, None)
-                if home is not None:
-                    home.drop(instrument)
-                continue
-            mode = max(held or Mode.LTP, asked or Mode.LTP)
-            priorities = [] if held is None else [self._demand.priority(instrument)]
-            if asked is not None:
-                priorities.append(self._pending.priority(instrument))
-            home = self._homes[instrument] = self._home(instrument)
-            version = home.want(instrument, Wanted(mode, max(priorities)))
-            for want in self._pending.of(instrument):
-                want.open[instrument] = version
-
-    def _answered(self, subject: str, payload: bytes) -> None:
-        answer = _answer(payload)
-        account = next((a for a in self._accounts if answer and a.name == answer.account), None)
-        if answer is None or account is None or answer.epoch < account.epoch:
-            return
-        account.answered(answer)
-        refused: dict[Instrument, tuple[Mode, Refused]] = {}
-        for exchange, symbol, mode, code, message in answer.refused:
-            instrument = Instrument(exchange, symbol)
-            told = ErrorCode.__members__.get(code, ErrorCode.MAX_CAPACITY_REACHED)
-            refused[instrument] = Mode(mode), Refused(instrument, told, message)
-        here = [i for i in self._pending.instruments() if self._homes.get(i) is account]
-        for instrument in (i for i in here if hashed(i, SLICES) == answer.number):
-            for want in list(self._pending.of(instrument)):
-                if want.open[instrument] <= answer.version:
-                    self._settle(want, instrument, refused.get(instrument))
-        self._align([i for i in refused if self._homes.get(i) is account])
-        lost = [i for i in refused if self._demand.mode(i) is not None and self._homes.get(i) is account]
-        for instrument in account.newly_refused(answer.number, lost):
-            self._listeners.refused([instrument], refused[instrument][1].message)
-
-    def _settle(self, want: Want, instrument: Instrument, refused: tuple[Mode, Refused] | None) -> None:
-        if refused is None:
-            want.accept(instrument)
-            self._demand.want(want.owner, instrument, want.mode, want.priority)
-        elif want.mode >= refused[0]:
-            want.refuse(refused[1])
-        else:
-            return  # refused in a higher mode, which somebody else asked for: asked again in this one
-        self._pending.close(want, instrument)
-
-    def give_up(self, instruments: Iterable[Instrument]) -> None:
-        """Release what the broker does not list any more, for all owners."""
-        for instrument in instruments:
-            for owner in list(self._demand.owners(instrument)):
-                self._demand.release(owner, instrument)
-            self._align([instrument])
+    def delisted(self, instruments: Iterable[Instrument]) -> None:
+        """Release what the broker does not list any more."""
+        self._wanted.give_up(instruments)
 
     def gaps_told(self, gaps: Sequence[Gap]) -> None:
         """Note gaps that were opened."""
@@ -259,7 +178,7 @@ class RemoteUpstream:
 
     def broker(self, instrument: Instrument) -> str:
         """Return the broker that feeds the instrument, or would, in lower case."""
-        home = self._home(instrument)
+        home = self._wanted.home(instrument)
         held = home.held(instrument)
         return (held.broker if held is not None else "") or home.broker
 
@@ -352,9 +271,7 @@ class RemoteUpstream:
         for account in self._accounts:
             account.close()
         closed = PoolClosedError(f"the upstream of gateway {self.gateway} is closed.")
-        for want in self._pending.all():
-            self._pending.drop(want)
-            want.fail(closed, str(closed))
+        self._wanted.close(closed)
         with contextlib.suppress(BusError, TimeoutError):
             async with asyncio.timeout(2 * self._timing.request):
                 await self._bus.store(names.GATEWAYS).delete(names.gateway_key(self.gateway))
@@ -385,15 +302,7 @@ class RemoteUpstream:
                 continue  # it was this process that stood still: first it hears what came meanwhile
             for account in self._accounts:
                 account.look(now)
-            for want in self._pending.overdue(now):
-                self._give_up(want)
-
-    def _give_up(self, want: Want) -> None:
-        dropped = self._pending.drop(want)
-        text = f"no feed node has answered for {len(dropped)} symbols within {self._timing.answer:g} s."
-        error = BrokerpoolError(text, code=ErrorCode.FEED_UNREACHABLE)
-        want.fail(error, str(error))
-        self._align(dropped)
+            self._wanted.look(now)
 
     def _connection_changed(self, connected: bool) -> None:
         if connected:

@@ -36,6 +36,8 @@ class Kind(IntEnum):
     #: Of the account and no symbol: what the broker said of an order; a connection's name, state and reason.
     ORDER = 20
     CONNECTION = 21
+    #: An entry of its journal: event, connection, symbols and reason.
+    JOURNAL = 22
 
 
 #: Rows of this kind or a lower one are ticks.
