@@ -108,6 +108,8 @@ class VirtualServer:
         if forgets:
             self.values.clear()
             self.revision = 0
+            for watching in self.watching.values():
+                watching.told = dict.fromkeys(watching.told, -1)  # as after the reconnect that this takes
         for bus in self.buses:
             bus.look_soon()
 

@@ -298,7 +298,7 @@ class _Rehearsal:
             wrong += [f"{gateway.name} never had {i}" for i in witness.silent()]
             if gateway.upstream._wanted._pending.all():
                 wrong.append(f"{gateway.name} waits for answers")
-        served = {token: modes for token, modes in self.broker.served().items()}
+        served = self.broker.served()
         if served != {token: [mode] for token, mode in wanted.items()}:
             wrong.append(f"the broker serves {served}, and wanted is {wanted}")
         if sum(bool(node.node.held) for node in self.nodes) != 1:

@@ -26,9 +26,9 @@ class _Stint:
 class GatewayWitness(PoolListener):
     """Holds what a gateway is told to its promises; `problems` has where they were broken.
 
-    Running numbers of a symbol come once and in order. What is missing between two of them lies in a gap that
-    was told, and that begins no later than the tick before the hole. Gaps come in pairs, and are told as closed
-    before the tick that closes them.
+    Running numbers of a symbol come once and in order. What is missing between two of them lies in a gap
+    that was told, and begins no later than the tick before the hole. Gaps come in pairs, and are told as
+    closed before the tick that closes them.
     """
 
     def __init__(self, name: str, wall_clock: Callable[[], float]) -> None:

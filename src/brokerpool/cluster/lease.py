@@ -71,7 +71,8 @@ class Lease:
             return
         doubtful = self._under_way
         self._under_way = None
-        if self._same_since is None or revision != self._revision or (value is None) != (self.value is None):
+        # A store that has lost everything counts from 1 again: the revision alone tells too little.
+        if self._same_since is None or (value, revision) != (self.value, self._revision):
             self._same_since = now
         before = self.value, self._same_since
         self.value, self._revision = value, revision
@@ -146,7 +147,6 @@ class Lease:
         if self._under_way is not None or self._same_since is None:
             return None
         if self.holds(now):
-            assert self.value is not None
             if now < self._renewed_at + self._timing.renewal:
                 return None
             return self._write(self._node, self.epoch, dials, self.left_open)

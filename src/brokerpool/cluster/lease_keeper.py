@@ -132,8 +132,12 @@ class LeaseKeeper:
     async def _run(self) -> None:
         while True:
             async with self._busy:
-                with contextlib.suppress(BusError):
+                try:
                     await self._step()
+                except BusError as error:
+                    logger.debug("account %s: %s", self.account, error)
+                except Exception:  # the lease runs out unless a later step does better
+                    logger.exception("account %s: unexpected error while its lease was kept", self.account)
             self._tell()
             due = self.lease.due_at(wanted=self.wanted)
             wait = self._timing.renewal

@@ -216,6 +216,11 @@ class RemoteAccount:
         self._unanswered_since = -self._timing.request
         self._changed.set()
 
+    def doubt(self, reason: str) -> None:
+        """Open gaps of all symbols held here, and ask how they stand."""
+        for shard in self._shards:
+            shard.view.doubt(reason)
+
     def look(self, now: float) -> None:
         """Open gaps of shards that are silent, and ask for snapshots that are lacking."""
         self._news.look(now, self._timing.dark)

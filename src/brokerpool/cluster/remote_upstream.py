@@ -97,6 +97,8 @@ class RemoteUpstream:
         )
         self._hears_orders = False
         self._signs = 0
+        #: Monotonic seconds at which the last sign left that is known to have come.
+        self._signed_at = self._loop.time()
         self._sign_now = asyncio.Event()
         self._listed = asyncio.Event()
         self._closed = False
@@ -286,8 +288,10 @@ class RemoteUpstream:
             self._sign_now.clear()
             self._signs += 1
             sign = GatewaySign(FORMAT, self.gateway, self._signs, self._hears_orders)
+            sent_at = self._loop.time()
             with contextlib.suppress(BusError):
                 await store.put(key, encode(sign))
+                self._signed_at = sent_at
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timing.gateway_renewal):
                     await self._sign_now.wait()
@@ -298,6 +302,9 @@ class RemoteUpstream:
             await asyncio.sleep(_LOOK_SECONDS)
             now = self._loop.time()
             stalled, looked_at = now - looked_at - _LOOK_SECONDS, now
+            if now - self._signed_at >= self._timing.gateway_life:
+                for account in self._accounts:
+                    account.doubt(f"this gateway gave no sign of life for {self._timing.gateway_life:g} s")
             if stalled > self._timing.dark / 2:
                 continue  # it was this process that stood still: first it hears what came meanwhile
             for account in self._accounts:

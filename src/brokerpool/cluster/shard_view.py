@@ -97,6 +97,11 @@ class ShardView:
         elif self._whole and now - self._heard_at >= dark:
             self._interrupt(f"nothing was heard of its feed node for {dark:g} s")
 
+    def doubt(self, reason: str) -> None:
+        """Open gaps of all symbols and go on from a snapshot: something may have been missed."""
+        if self._whole:
+            self._interrupt(reason)
+
     def heard(self, batch: Batch, now: float) -> None:
         """Take a batch: pass it on, keep it for when a snapshot has come, or drop it as old."""
         if batch.epoch < self.epoch:
@@ -285,6 +290,9 @@ class ShardView:
         if state is not None and held.state is not SymbolState(state):
             held.state = SymbolState(state)
             self._listener.symbols_changed([held.instrument], held.state)
+        if told is None and held.tick is not None:
+            # It was not carried for a while, and begins anew: nobody here was counted as wanting it.
+            self._open({held.instrument: held.received_ms}, "its feed node did not carry it for a while")
         if not repeated and held.tick is not None:
             return
         tick = None if told is None else tick_of(told, held.instrument)
