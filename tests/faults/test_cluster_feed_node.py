@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]
 
-#: Ticks a second and clients; `make cluster` has 20,000 and 100.
+#: Ticks a second and clients; the figures of the docs are of 20,000 and 100.
 RATE = float(os.environ.get("BROKERPOOL_TEST_CLUSTER_TICKS", "500"))
 CLIENTS = int(os.environ.get("BROKERPOOL_TEST_CLUSTER_CLIENTS", "6"))
 SYMBOLS = int(os.environ.get("BROKERPOOL_TEST_CLUSTER_SYMBOLS", "60"))
@@ -55,38 +56,53 @@ def test_a_killed_feed_node_is_replaced_within_five_seconds_and_each_client_is_t
     asyncio.run(scene())
 
 
-def test_a_holder_that_stood_still_for_three_leases_closes_before_it_sends_anything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sockets", [1, 3], ids=["one socket of three", "all three"])
+def test_a_holder_that_stood_still_for_three_leases_closes_before_it_sends_anything(
+    tmp_path: Path, sockets: int
+) -> None:
     async def scene() -> None:
-        # As many sockets as the account may have: the two holders together would be above the limit.
         async with cluster(tmp_path, rate=RATE, symbols=SYMBOLS, max_sockets=3) as stage:
-            each = {"MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS // 3 + 1)}
+            each = {"MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS // sockets + 1)}
             first = await stage.feed("one", **each)
             gateway = await stage.gateway("a")
             await stage.feed("two", **each)
             async with stage.clients(CLIENTS, gateway) as clients:
+                own = {socket["id"] for socket in stage.broker.sockets()}
+                assert len(own) == sockets
                 os.kill(first.process.pid, signal.SIGSTOP)
                 stopped = time.monotonic()
-                await asyncio.sleep(3 * Timing().lease)
-                messages = stage.broker.stats()["control_messages"]
+                if sockets == 1:  # of the others the broker has room for none while these are open
+                    await until(lambda: ticking(clients, stopped + 1.0))
+                    print(f"every symbol ticks again {time.monotonic() - stopped:.2f} s after the stop")
+                await asyncio.sleep(max(0.0, stopped + 3 * Timing().lease - time.monotonic()))
+                said = {s["id"]: s["control_messages"] for s in stage.broker.sockets() if s["id"] in own}
+                assert said.keys() == own
                 os.kill(first.process.pid, signal.SIGCONT)
-                await until(lambda: ticking(clients, stopped + 3 * Timing().lease + 1))
-                await asyncio.sleep(Timing().lease)
-                # What the successor had to send it has sent; the one that woke up sent nothing.
-                assert stage.broker.stats()["control_messages"] == messages
+                going: dict[int, int] = {}
+
+                def closed() -> bool:
+                    going.update((s["id"], s["control_messages"]) for s in stage.broker.sockets())
+                    return not own & {s["id"] for s in stage.broker.sockets()}
+
+                await until(closed)
+                assert {number: going[number] for number in own} == said
+                await until(lambda: ticking(clients, time.monotonic() - stage.round_seconds - 1.0))
                 for client in clients:
+                    assert not client.ended
                     stage.nothing_is_lost_in_silence(client)
-            stage.keeps_its_limits()
+            assert stage.broker.stats()["peak_sockets"] <= 3
+            assert stage.broker.stats()["violations"]["tokens"] == 0
 
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("spare", [True, False], ids=["with sockets to spare", "without"])
-def test_a_rolling_upgrade_loses_nothing_where_there_is_a_socket_to_spare(
-    tmp_path: Path, spare: bool
+@pytest.mark.parametrize("sockets", [1, 3], ids=["one socket of three", "all three"])
+def test_each_hand_over_of_a_rolling_upgrade_is_one_short_gap_a_symbol_at_most(
+    tmp_path: Path, sockets: int
 ) -> None:
     async def scene() -> None:
         async with cluster(tmp_path, rate=RATE, symbols=SYMBOLS, max_sockets=3) as stage:
-            each = {"MAX_SYMBOLS_PER_WEBSOCKET": "1000" if spare else str(SYMBOLS // 3 + 1)}
+            each = {"MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS // sockets + 1)}
             nodes = [await stage.feed("one", **each), await stage.feed("two", **each)]
             gateway = await stage.gateway("a")
             async with stage.clients(CLIENTS, gateway) as clients:
@@ -95,12 +111,14 @@ def test_a_rolling_upgrade_loses_nothing_where_there_is_a_socket_to_spare(
                     began = time.monotonic()
                     assert await ended(node) == 0
                     await until(lambda began=began: ticking(clients, began + 1.0))
-                    print(f"handed over in {time.monotonic() - began:.2f} s")
                 for client in clients:
                     assert not client.ended
                     stage.nothing_is_lost_in_silence(client)
-                    told = gapped(client)
-                    assert told == ([] if spare else sorted(client.seen)), told
+                    told = Counter(gapped(client))
+                    assert set(told.values()) <= {1, 2}, told
+                    longest = max((f["to"] - f["from"] for f in client.symbol_news("gap")), default=0)
+                    print(f"the longest gap of {len(nodes)} hand-overs is {longest / 1000:.2f} s")
+                    assert longest < 3_000
             stage.keeps_its_limits()
 
     asyncio.run(scene())

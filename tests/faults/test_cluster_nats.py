@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 RATE, SYMBOLS, CLIENTS = 400.0, 40, 4
-#: For how long NATS is away; `make cluster` has 30.
+#: For how long NATS is away; BROKERPOOL_TEST_NATS_AWAY=30 has it away for longer.
 AWAY_SECONDS = float(os.environ.get("BROKERPOOL_TEST_NATS_AWAY", "8"))
 #: What anybody may wait to be told that ticks have stopped, and to have them again.
 TOLD_SECONDS = 5.0
