@@ -66,14 +66,14 @@ def rig(
             "WEBSOCKET_PORT": 0,
             "BROKERPOOL_HTTP_PORT": 0,
         }
-        return ServingProcess(stack, core, [sys.executable, "-m", *command], environment(**own, **settings))
+        return ServingProcess(stack, core, [sys.executable, *command], environment(**own, **settings))
 
     nats, serving = None, []
     if kind == "pool":
-        feed = process(cores.serving, "benchmarks.cluster.pool_alone", **broker)
+        feed = process(cores.serving, str(Path(__file__).with_name("pool_alone.py")), **broker)
         feed.first_line()
     elif kind == "one":
-        feed = process(cores.serving, "brokerpool", "serve", **broker)
+        feed = process(cores.serving, "-m", "brokerpool", "serve", **broker)
         serving = [feed]
     else:
         server = NatsServer(Path(stack.enter_context(tempfile.TemporaryDirectory())))
@@ -82,11 +82,11 @@ def rig(
         stack.callback(server.stop)
         assert server.process is not None
         nats, joins = server.process.pid, {"BROKERPOOL_NATS_URL": server.url}
-        feed = process(cores.serving, "brokerpool", "feed", **broker, **joins)
+        feed = process(cores.serving, "-m", "brokerpool", "feed", **broker, **joins)
         feed.first_line()
         # With two cores the last gateway has that of the load; more cores are the scheduler's to give.
         places = [cores.serving, cores.load]
-        serving = [process(places[n % 2], "brokerpool", "serve", **joins) for n in range(gateways)]
+        serving = [process(places[n % 2], "-m", "brokerpool", "serve", **joins) for n in range(gateways)]
     clients = []
     for gateway in serving:
         port = urlsplit(gateway.first_line()["ws_url"]).port or 0
