@@ -68,11 +68,8 @@ class FeedNode:
         self._clock = monotonic or self._loop.time
         self._around = Surroundings(bus, node, subjects, timing, shards, wall_clock)
         leases = bus.store(names.LEASES)
-        first = int(wall_clock())
         self._keepers = {
-            account: LeaseKeeper(
-                account, Lease(node, timing, first_epoch=first), leases, self, timing, self._clock
-            )
+            account: LeaseKeeper(account, Lease(node, timing), leases, self, timing, self._clock, wall_clock)
             for account in accounts
         }
         self._nodes, self._gateways = Presence(timing.lease), Presence(timing.gateway_life)

@@ -40,11 +40,9 @@ class Lease:
     one write at a time, told to `sent` before it leaves and to `written` or `unknown` after.
     """
 
-    def __init__(self, node: str, timing: Timing, *, first_epoch: int = 1) -> None:
-        """`first_epoch` is above all that were there before, also where the store has lost them."""
+    def __init__(self, node: str, timing: Timing) -> None:
         self._node = node
         self._timing = timing
-        self._first_epoch = first_epoch
         #: What the store had at the last read; None where the key was not there.
         self.value: LeaseValue | None = None
         self._revision = 0
@@ -57,7 +55,7 @@ class Lease:
         #: How many sockets of those before may be open still; written with each renewal.
         self.left_open = 0
         self._known_epoch = 0
-        self._own_epoch = 0
+        self._own_epoch = self._gone_epoch = 0
         self._renewed_at = 0.0
         #: Whether a read may be older than what was written last: the store's answers come from replicas.
         self._reads_lag = False
@@ -81,7 +79,7 @@ class Lease:
         if doubtful is not None and value == doubtful[0].value:
             self._took(doubtful[0], doubtful[1], before)
         elif self.epoch and value is not None and (value.node, value.epoch) != (self._node, self.epoch):
-            self.epoch = 0  # another one has it; where the store has lost it, it is written anew in time
+            self.let_go()  # another one has it; where the store has lost it, it is written anew in time
 
     def sent(self, write: Write, now: float) -> None:
         """Note that the write leaves now."""
@@ -101,8 +99,9 @@ class Lease:
 
     def _took(self, write: Write, sent_at: float, before: tuple[LeaseValue | None, float | None]) -> None:
         if write.value.node != self._node:
-            self.epoch = 0  # handed over
-            return
+            self.let_go()  # handed over
+        if write.value.node != self._node or write.value.epoch <= self._gone_epoch:
+            return  # a renewal that was late: what was let go of is taken again in an epoch of its own
         if write.value.epoch != self.epoch:
             self.taken = self._inherited(*before, sent_at)
             self.left_open = self.taken.left_open
@@ -135,13 +134,16 @@ class Lease:
 
     def let_go(self) -> None:
         """Hold it no longer; the store is not told."""
+        self._gone_epoch = max(self._gone_epoch, self.epoch)
         self.epoch = 0
 
     # -- what to do ---------------------------------------------------------------------------------------
 
-    def due(self, now: float, *, wanted: bool, dials: tuple[float, ...] = ()) -> Write | None:
+    def due(self, now: float, *, wanted: bool, epoch: int = 1, dials: tuple[float, ...] = ()) -> Write | None:
         """Return what is to be written now: a renewal, or a takeover where the account is `wanted` and free.
 
+        A new `epoch` is this one at least: epoch milliseconds, so that it is above all that were there before
+        also where the store has lost them, and another holder's is never the same.
         `dials` are how many seconds ago each dial left that counts in a window of the broker's.
         """
         if self._under_way is not None or self._same_since is None:
@@ -153,8 +155,7 @@ class Lease:
         if not wanted or not self.free(now):
             return None
         left_open = self.value.left_open if self.value is not None else 0
-        epoch = max(self._known_epoch + 1, self._first_epoch)
-        return self._write(self._node, epoch, self._dials_told(now), left_open)
+        return self._write(self._node, max(self._known_epoch + 1, epoch), self._dials_told(now), left_open)
 
     def due_at(self, *, wanted: bool) -> float | None:
         """Return when something may be due, if nothing is read before; None where that is up to others."""

@@ -45,6 +45,7 @@ class LeaseKeeper:
         holder: Holder,
         timing: Timing,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         """`clock` gives monotonic seconds, also of time in which the process was stopped."""
         self.account = account
@@ -55,6 +56,7 @@ class LeaseKeeper:
         self._holder = holder
         self._timing = timing
         self._clock = clock
+        self._wall_clock = wall_clock
         self._key = lease_key(account)
         self._told = False
         self._frozen = False
@@ -162,7 +164,8 @@ class LeaseKeeper:
     def _due(self) -> Write | None:
         if self._frozen:
             return None
-        return self.lease.due(self._clock(), wanted=self.wanted, dials=self._dial_ages())
+        epoch = int(self._wall_clock() * 1000)
+        return self.lease.due(self._clock(), wanted=self.wanted, epoch=epoch, dials=self._dial_ages())
 
     async def _write(self, write: Write) -> bool:
         """Write, and tell whether it is known to be written."""
