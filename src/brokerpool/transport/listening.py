@@ -86,9 +86,9 @@ async def listen_on(
 
     A `shared` port may be listened on by other processes of the same user that share it too; the system
     spreads new connections over them. With port 0 all of them have the same free one. Addresses that the
-    machine has not are left out, with a warning, as long as others remain: so `::` and `localhost` do without
-    IPv6. Raises OSError for a name that is unknown, for an address that is not the machine's, and for one that
-    is taken.
+    machine has not are left out, with a warning, as long as others remain: so `::` and `localhost` do
+    without IPv6. Raises OSError for a name that is unknown, for an address that is not the machine's, and
+    for one that is taken.
     """
     addresses = await _addresses(host, port)
     for _ in range(_PORTS_TRIED):

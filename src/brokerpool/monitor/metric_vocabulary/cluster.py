@@ -1,4 +1,4 @@
-"""What `/stats` says of a cluster: the bus as this process sees it, the nodes, and who holds which account."""
+"""What `/stats` says of a cluster: the bus as this process sees it, the nodes, and who holds what."""
 
 from __future__ import annotations
 
