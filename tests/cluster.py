@@ -122,7 +122,7 @@ class Cluster:
         assert seen["refusals"] == {}
 
     def nothing_is_lost_in_silence(self, client: Trader) -> None:
-        """Fail for a trade that came twice, out of order, or not at all and outside every gap that was told."""
+        """Fail for a trade that came twice, out of order, or never and in no gap that was told."""
         told: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for frame in client.symbol_news("gap"):
             told[frame["symbol"]].append((frame["from"] - _EDGE_MS, frame["to"] + _EDGE_MS))

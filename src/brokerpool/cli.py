@@ -59,6 +59,10 @@ def main() -> None:
         _fail(str(error), SETTINGS_FAULT if isinstance(error, SettingsError) else FAULT)
     except RefusedByGateway as refused:
         _fail(str(refused))
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("nats", "nkeys"):
+            raise
+        _fail(f"{missing.name} is not installed; a cluster needs: pip install 'brokerpool[cluster]'")
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,8 +14,8 @@ from playwright.async_api import Page, expect
 
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.db.pool import DatabasePool
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.health_monitor import DatabaseState
+from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.server import Gateway
 from brokerpool.instruments import TokenBook
 from brokerpool.monitor import health_conditions, health_verdict
