@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from brokerpool.cluster.nats_server import program
+from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
 from tests import processes
 from tests.cluster import cluster, until
 from tests.processes import without_settings
@@ -53,6 +54,10 @@ def test_workers_share_the_ports_are_started_again_when_they_end_and_end_togethe
             seen = [told(url, key) for url in (*said["status_urls"], said["feed"])]
             assert [one["cluster"]["role"] for one in seen] == ["gateway", "gateway", "feed"]
             assert seen[-1]["cluster"]["gateways"] == 2
+            for one in seen:
+                assert [value.path for value in VOCABULARY.values(one) if value.field is None] == []
+            described = {field.path for field in VOCABULARY.fields if field.path.startswith("cluster.")}
+            assert described <= {value.path for value in VOCABULARY.values(seen[0])}
             assert processes.get(f"{said['http_url']}/health/live") == {"status": "live"}
             children = {int(pid) for pid in _children(running.process.pid)}
             feeds = [pid for pid in children if b"feed" in Path(f"/proc/{pid}/cmdline").read_bytes()]

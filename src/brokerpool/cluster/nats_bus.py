@@ -96,7 +96,7 @@ class NatsBus:
                     reconnected_cb=self._reconnected,
                 )
                 await self._have_stores()
-        except (TimeoutError, OSError, nats.errors.Error, BusError) as error:
+        except (TimeoutError, OSError, nats.errors.Error) as error:
             await self._end()
             said = self._told[-1] if self._told else _said(error)
             text = f"No NATS server at {servers(self._settings)} serves within {OPEN_SECONDS:g} s: {said}."
@@ -215,10 +215,18 @@ class NatsBus:
         return Until(end)
 
     async def _have_stores(self) -> None:
+        """Return once all buckets answer, those included that had to be made."""
         stream = self._client.jetstream(timeout=1)
-        for bucket in BUCKETS:
-            store = self._stores.setdefault(bucket, NatsStore(f"{self._settings.cluster}-{bucket}"))
-            await store.open(stream, self._settings.nats_replicas)
+        missing = list(BUCKETS)
+        while missing:
+            name = f"{self._settings.cluster}-{missing[0]}"
+            store = self._stores.setdefault(missing[0], NatsStore(name))
+            try:
+                await store.open(stream, self._settings.nats_replicas)
+                del missing[0]
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                self._note(f"there is no bucket {name}: {_said(error)}")
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _measure(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -234,7 +242,9 @@ class NatsBus:
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
             self.counts.overrun += 1
-        said = _said(error)
+        self._note(_said(error))
+
+    def _note(self, said: str) -> None:
         if said not in self._told and len(self._told) < _MOST_TOLD:
             self._told.append(said)
             logger.warning("NATS: %s", said)
@@ -251,13 +261,7 @@ class NatsBus:
 
     async def _restore(self) -> None:
         """Have the buckets again, and all that watches them; then the bus is connected."""
-        while True:
-            try:
-                await self._have_stores()
-                break
-            except BusError as error:
-                await self._failed(error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        await self._have_stores()
         self._tell(connected=True)
 
     def _tell(self, *, connected: bool) -> None:

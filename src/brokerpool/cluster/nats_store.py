@@ -38,15 +38,15 @@ class NatsStore:
         self._watches: set[_Watch] = set()
 
     async def open(self, stream: JetStreamContext, replicas: int) -> None:
-        """Have the bucket, which is made where it is missing, and tell all watches anew. Raises BusError."""
+        """Have the bucket, which is made where it is missing, and tell all watches anew.
+
+        Raises what nats-py raises.
+        """
         try:
-            try:
-                self._kept = await stream.key_value(self._name)
-            except js_errors.NotFoundError:
-                config = api.KeyValueConfig(self._name, history=1, replicas=replicas)
-                self._kept = await stream.create_key_value(config)
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise BusError(f"There is no bucket {self._name}: {_said(error)}.") from None
+            self._kept = await stream.key_value(self._name)
+        except js_errors.NotFoundError:
+            config = api.KeyValueConfig(self._name, history=1, replicas=replicas)
+            self._kept = await stream.create_key_value(config)
         self._stream = stream
         for watch in self._watches:
             watch.follow(stream)
