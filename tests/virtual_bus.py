@@ -91,6 +91,8 @@ class VirtualServer:
         self.watching: dict[int, _Watching] = {}
         self.values: dict[str, dict[str, tuple[bytes | None, int]]] = {}
         self.revision = 0
+        #: How often the stores have lost everything.
+        self.lost = 0
         #: Messages that were published, those of them that came, and bytes.
         self.published, self.delivered = 0, 0
         #: Messages that have left and not come.
@@ -100,7 +102,7 @@ class VirtualServer:
         """Be away from now on."""
         self.up = False
         for bus in self.buses:
-            bus.look_soon()
+            bus.look_soon(0.01)
 
     def start(self, *, forgets: bool = False) -> None:
         """Be back; without the stores' contents where it `forgets`."""
@@ -108,6 +110,7 @@ class VirtualServer:
         if forgets:
             self.values.clear()
             self.revision = 0
+            self.lost += 1
             for watching in self.watching.values():
                 watching.told = dict.fromkeys(watching.told, -1)  # as after the reconnect that this takes
         for bus in self.buses:
@@ -142,9 +145,9 @@ class VirtualBus:
         self.sends, self.hears = sends, hears
         self.look_soon()
 
-    def look_soon(self) -> None:
-        """Notice within a second or so whether the server can be reached."""
-        self._loop.call_later(1.0, self._look, context=self._context)
+    def look_soon(self, seconds: float = 1.0) -> None:
+        """Notice in a while whether the server can be reached."""
+        self._loop.call_later(seconds, self._look, context=self._context)
 
     def _look(self) -> None:
         connected = self.sends and self.hears and self.server.up
@@ -301,9 +304,11 @@ class VirtualStore:
             if not answered.done():
                 answered.set_result(result)
 
+        lost = server.lost
+
         def arrive() -> None:
-            if not server.up:
-                return
+            if not server.up or server.lost != lost:
+                return  # what was under way to a store that lost everything is lost with it
             result = act(server.values.setdefault(self._bucket, {}))
             if bus.hears and server.random.random() >= server.faults.lost:
                 loop.call_later(

@@ -45,7 +45,7 @@ class Processes:
     def go_on(self, process: Process) -> None:
         """Have it do all that it could not, in the order in which it became due."""
         for handle in self._held.pop(process, ()):
-            handle._cancelled = False  # type: ignore[attr-defined]
+            handle._cancelled = False
             self._loop._ready.append(handle)
 
     def stopped(self, process: Process) -> bool:
@@ -56,7 +56,7 @@ class Processes:
         process = handle._context.get(_process)  # type: ignore[attr-defined]
         if process is not None and (held := self._held.get(process)) is not None:
             held.append(handle)
-            handle._cancelled = True  # type: ignore[attr-defined]  # for this turn: it is put back as it is
+            handle._cancelled = True  # for this turn: it is put back as it is
 
 
 class Process:

@@ -74,7 +74,7 @@ class GatewayWitness(PoolListener):
                 continue
             if stint.open is not None:
                 self._say(f"a gap of {gap.instrument} is opened inside another one")
-            if stint.last is not None and gap.from_ms > stint.last_ms:
+            if stint.last is not None and gap.from_ms > stint.last_ms + 1:
                 self._say(f"the gap of {gap.instrument} begins after the last tick came")
             stint.open, stint.gap = gap, True
 

@@ -1,4 +1,4 @@
-"""A cluster's promises, whatever fails and returns: one holder, no limit exceeded, nothing lost in silence."""
+"""A cluster's promises, whatever fails: one holder, no limit exceeded, nothing lost in silence."""
 
 from __future__ import annotations
 

@@ -65,10 +65,9 @@ class WrittenDemand:
         """Give the slices again whose last version was not answered."""
         return map(self._slice, [number for number in self._unanswered if number not in self._changed])
 
-    def everything(self) -> Iterator[DemandSlice]:
-        """Give every slice again, for a store that may have lost them."""
+    def everything(self) -> None:
+        """Take no slice for answered: the store may have lost them."""
         self._unanswered.update(dict.fromkeys(self._versions))
-        return self.unanswered()
 
     def answered(self, number: int, version: int) -> None:
         """Note an answer; one to an older version says nothing about the last."""

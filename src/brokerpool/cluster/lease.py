@@ -56,6 +56,8 @@ class Lease:
         self.left_open = 0
         self._known_epoch = 0
         self._own_epoch = self._gone_epoch = 0
+        #: What the store had when this node let go: as long as it has that, nobody has had the account since.
+        self._let_go_of: LeaseValue | None = None
         self._renewed_at = 0.0
         #: Whether a read may be older than what was written last: the store's answers come from replicas.
         self._reads_lag = False
@@ -117,7 +119,7 @@ class Lease:
             return Taken(
                 dialled, self._timing.lease, 0.0, value.left_open
             )  # what it did after its last renewal
-        if value.node in ("", self._node):  # whoever wrote that had sent its last before
+        if self._passed_on(value):  # whoever wrote that had sent its last before
             return Taken(dialled, 0.0, 0.0, value.left_open)
         return Taken(dialled, self._timing.lease, self._timing.margin, value.left_open)
 
@@ -134,7 +136,10 @@ class Lease:
 
     def let_go(self) -> None:
         """Hold it no longer; the store is not told."""
-        self._gone_epoch = max(self._gone_epoch, self.epoch)
+        if self.epoch:
+            own = self.value is not None and self.value.node == self._node
+            self._let_go_of = self.value if own else None
+            self._gone_epoch = self.epoch
         self.epoch = 0
 
     # -- what to do ---------------------------------------------------------------------------------------
@@ -166,12 +171,19 @@ class Lease:
         return self._same_since + self._timing.lease if wanted else None
 
     def free(self, now: float) -> bool:
-        """Tell whether the account may be taken: nobody holds it, or its holder's time is over."""
+        """Tell whether the account may be taken: nobody holds it, or its holder's time is over.
+
+        That a value names this node says nothing by itself: a write of its own may have come late.
+        """
         if self._same_since is None:
             return False
-        if self.value is not None and self.value.node in ("", self._node):
+        if self.value is not None and (self._passed_on(self.value) or self.value == self._let_go_of):
             return True
         return now - self._same_since >= self._timing.lease
+
+    def _passed_on(self, value: LeaseValue) -> bool:
+        """Tell whether its holder has freed the account, or handed it over to this node."""
+        return not value.node or (value.node == self._node and bool(value.handed_over_by))
 
     def given_up(self, now: float, dials: tuple[float, ...]) -> Write | None:
         """Return the write that frees the account; every socket must be closed before it leaves."""
@@ -184,14 +196,17 @@ class Lease:
         """
         if not self._may_pass_on(now):
             return None
-        return self._write(to, self.epoch + 1, dials, sockets)
+        return self._write(to, self.epoch + 1, dials, sockets, self._node)
 
     def _may_pass_on(self, now: float) -> bool:
         return self.holds(now) and self._under_way is None
 
-    def _write(self, node: str, epoch: int, dials: tuple[float, ...], left_open: int) -> Write:
+    def _write(
+        self, node: str, epoch: int, dials: tuple[float, ...], left_open: int, handed_over_by: str = ""
+    ) -> Write:
         count = self.value.count + 1 if self.value is not None else 1
-        return Write(LeaseValue(FORMAT, node, epoch, count, dials, left_open), self._revision)
+        value = LeaseValue(FORMAT, node, epoch, count, dials, left_open, handed_over_by)
+        return Write(value, self._revision)
 
     def _dials_told(self, now: float) -> tuple[float, ...]:
         if self.value is None or self._same_since is None:

@@ -38,6 +38,8 @@ class LeaseValue(Message, frozen=True, gc=False):
     dials: tuple[float, ...] = ()
     #: Sockets that the holder before may have open until it says that it has gone, or its time is over.
     left_open: int = 0
+    #: The holder before where it handed the account over, else empty.
+    handed_over_by: str = ""
 
 
 class NodeSign(Message, frozen=True, gc=False):

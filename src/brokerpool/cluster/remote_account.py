@@ -37,6 +37,9 @@ from brokerpool.instruments import Instrument, TokenBook
 
 logger = logging.getLogger("brokerpool.cluster")
 
+#: All that is wanted is written once more after so long: the store may have lost it, or an older write may
+#: have come after a newer one.
+_REWRITE_SECONDS = 30.0
 #: Symbols of a list are entered so many at a time, between which the event loop turns.
 _ENTERED = 200
 _batch, _snapshot, _status, _book = Decoder(Batch), Decoder(Snapshot), Decoder(Status), Decoder(BookPart)
@@ -97,6 +100,7 @@ class RemoteAccount:
         self._writing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._unanswered_since = 0.0
+        self._rewritten_at = self._loop.time()
         self._fetching: asyncio.Task[None] | None = None
         self._subscriptions = [
             self._bus.subscribe(self._subjects.status(name), self._told_status),
@@ -162,6 +166,8 @@ class RemoteAccount:
                 async with asyncio.timeout(self._timing.request):
                     await self._changed.wait()
             self._changed.clear()
+            if self._loop.time() - self._rewritten_at >= _REWRITE_SECONDS:
+                self.write_everything()
             slices = list(self._wanted.changed())
             if not slices and self._loop.time() - self._unanswered_since >= self._timing.request:
                 slices = list(self._wanted.unanswered())
@@ -212,7 +218,8 @@ class RemoteAccount:
 
     def write_everything(self) -> None:
         """Write all that is wanted once more, for whoever may not have it."""
-        list(self._wanted.everything())
+        self._wanted.everything()
+        self._rewritten_at = self._loop.time()
         self._unanswered_since = -self._timing.request
         self._changed.set()
 

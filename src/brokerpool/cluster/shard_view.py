@@ -141,6 +141,8 @@ class ShardView:
         self._heard_at = now
         if snapshot.epoch > self.epoch:
             self._begin(snapshot.epoch)
+        if snapshot.sequence < self._sequence:
+            return  # it was under way for so long that more was passed on meanwhile
         if self._waiting and self._waiting[0].sequence > snapshot.sequence + 1:
             return  # more has been dropped meanwhile than it knows of: the next one is asked for
         self._whole, self._sequence = True, snapshot.sequence
@@ -156,7 +158,7 @@ class ShardView:
     def _begin(self, epoch: int) -> None:
         if self.epoch:
             self._interrupt("another feed node has taken its account over")
-        self.epoch, self._whole = epoch, False
+        self.epoch, self._sequence, self._whole = epoch, 0, False
         self._waiting.clear()
         self._numbers.clear()
         self._by_number.clear()
