@@ -97,7 +97,7 @@ def test_a_holder_that_stood_still_for_three_leases_closes_before_it_sends_anyth
 
 
 @pytest.mark.parametrize("sockets", [1, 3], ids=["one socket of three", "all three"])
-def test_each_hand_over_of_a_rolling_upgrade_is_one_short_gap_a_symbol_at_most(
+def test_a_rolling_upgrade_is_no_gap_where_there_are_sockets_to_spare_and_else_one_short_one_each(
     tmp_path: Path, sockets: int
 ) -> None:
     async def scene() -> None:
@@ -108,16 +108,17 @@ def test_each_hand_over_of_a_rolling_upgrade_is_one_short_gap_a_symbol_at_most(
             async with stage.clients(CLIENTS, gateway) as clients:
                 for node in nodes:
                     await stage.feed("next", **each)
-                    began = time.monotonic()
                     assert await ended(node) == 0
-                    await until(lambda began=began: ticking(clients, began + 1.0))
+                    over = time.monotonic()
+                    await until(lambda over=over: ticking(clients, over + 1.0))
                 for client in clients:
                     assert not client.ended
                     stage.nothing_is_lost_in_silence(client)
                     told = Counter(gapped(client))
-                    assert set(told.values()) <= {1, 2}, told
                     longest = max((f["to"] - f["from"] for f in client.symbol_news("gap")), default=0)
-                    print(f"the longest gap of {len(nodes)} hand-overs is {longest / 1000:.2f} s")
+                    print(f"{len(told)} symbols have gaps, the longest is {longest / 1000:.2f} s")
+                    # Which node held the account is theirs to settle: one hand-over, or two.
+                    assert set(told.values()) <= {1, 2} if sockets == 3 else not told, told
                     assert longest < 3_000
             stage.keeps_its_limits()
 
