@@ -215,6 +215,11 @@ def ticking(clients: Sequence[Trader], since: float) -> bool:
     return all(seen[-1].at > since for client in clients for seen in client.seen.values())
 
 
+async def ticks_on(clients: Sequence[Trader], since: float) -> None:
+    """Return once every symbol has ticked at each client after this monotonic time."""
+    await until(lambda: ticking(clients, since))
+
+
 def gapped(client: Trader) -> list[str]:
     """Return the symbols of the gaps that the client was told of, in order."""
     return sorted(frame["symbol"] for frame in client.symbol_news("gap"))

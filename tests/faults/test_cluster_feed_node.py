@@ -13,7 +13,7 @@ import pytest
 
 from brokerpool.cluster.nats_server import program
 from brokerpool.cluster.timing import Timing
-from tests.cluster import cluster, ended, gapped, ticking, until
+from tests.cluster import cluster, ended, gapped, ticking, ticks_on, until
 
 pytestmark = [
     pytest.mark.alone,
@@ -109,8 +109,7 @@ def test_a_rolling_upgrade_is_no_gap_where_there_are_sockets_to_spare_and_else_o
                 for node in nodes:
                     await stage.feed("next", **each)
                     assert await ended(node) == 0
-                    over = time.monotonic()
-                    await until(lambda over=over: ticking(clients, over + 1.0))
+                    await ticks_on(clients, time.monotonic() + 1.0)
                 for client in clients:
                     assert not client.ended
                     stage.nothing_is_lost_in_silence(client)

@@ -1,4 +1,4 @@
-"""A hand-over between two feed nodes whose sockets are open at the same time, as a gateway's shard sees it."""
+"""A hand-over between two feed nodes whose sockets are both open, as a gateway's shard sees it."""
 
 from __future__ import annotations
 
