@@ -195,6 +195,7 @@ class FeedNode:
         sockets = held.sockets()
         most = sum(status.max_connections for status in held.upstream.accounts())
         keeper.freeze()
+        keeper.wanted = False  # lest it be taken back in the moment after
         if successor in (None, self.node) or not sockets or 2 * sockets > most:
             await self._close_held(account)
             await keeper.give_up()

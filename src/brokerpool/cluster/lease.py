@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from brokerpool.cluster.messages import FORMAT, LeaseValue
-from brokerpool.cluster.timing import Timing
+from brokerpool.cluster.timing import SKEW, Timing
 
 
 class Write(NamedTuple):
@@ -48,6 +48,7 @@ class Lease:
         self._revision = 0
         #: Since when it has been the same one; None before the first read.
         self._same_since: float | None = None
+        self._read_at = 0.0
         #: The epoch in which this node holds the account, 0 while it does not.
         self.epoch = 0
         #: What was known of those before when it took it.
@@ -71,8 +72,11 @@ class Lease:
             return
         doubtful = self._under_way
         self._under_way = None
-        # A store that has lost everything counts from 1 again: the revision alone tells too little.
-        if self._same_since is None or (value, revision) != (self.value, self._revision):
+        # A store that has lost everything counts from 1 again: the revision alone tells too little. And no
+        # revision tells whether somebody had the account between two looks that found nothing.
+        unseen = value is None and now - self._read_at > 2 * self._timing.renewal
+        self._read_at = now
+        if self._same_since is None or unseen or (value, revision) != (self.value, self._revision):
             self._same_since = now
         before = self.value, self._same_since
         self.value, self._revision = value, revision
@@ -93,7 +97,8 @@ class Lease:
         sent_at, self._under_way = self._under_way[1], None
         self._reads_lag = revision is not None
         if revision is None:
-            return  # the next read tells who has it
+            self._same_since = None  # until the next read tells who has it
+            return
         before = self.value, self._same_since
         self.value, self._revision, self._same_since = write.value, revision, now
         self._known_epoch = max(self._known_epoch, write.value.epoch)
@@ -113,15 +118,15 @@ class Lease:
     def _inherited(self, value: LeaseValue | None, since: float | None, now: float) -> Taken:
         if value is None or since is None:
             # Of whoever held it before the store lost it nothing is known but that its time is over.
-            return Taken((), self._timing.lease, self._timing.margin)
-        dialled = tuple(age + now - since for age in value.dials)
+            return Taken((), self._timing.lease, self._timing.quiet)
+        dialled = self._dials_told(value, since, now)
         if value.node == self._node and value.epoch == self._own_epoch:
             return Taken(
                 dialled, self._timing.lease, 0.0, value.left_open
             )  # what it did after its last renewal
         if self._passed_on(value):  # whoever wrote that had sent its last before
             return Taken(dialled, 0.0, 0.0, value.left_open)
-        return Taken(dialled, self._timing.lease, self._timing.margin, value.left_open)
+        return Taken(dialled, self._timing.lease, self._timing.quiet, value.left_open)
 
     # -- holding ------------------------------------------------------------------------------------------
 
@@ -157,10 +162,13 @@ class Lease:
             if now < self._renewed_at + self._timing.renewal:
                 return None
             return self._write(self._node, self.epoch, dials, self.left_open)
-        if not wanted or not self.free(now):
+        # Nothing is taken on what was read long ago: a store that began anew may have come to that revision.
+        if not wanted or now - self._read_at > self._timing.renewal or not self.free(now):
             return None
-        left_open = self.value.left_open if self.value is not None else 0
-        return self._write(self._node, max(self._known_epoch + 1, epoch), self._dials_told(now), left_open)
+        if self.value is None:
+            return self._write(self._node, max(self._known_epoch + 1, epoch), (), 0)
+        told = self._dials_told(self.value, self._same_since, now)
+        return self._write(self._node, max(self._known_epoch + 1, epoch), told, self.value.left_open)
 
     def due_at(self, *, wanted: bool) -> float | None:
         """Return when something may be due, if nothing is read before; None where that is up to others."""
@@ -208,10 +216,9 @@ class Lease:
         value = LeaseValue(FORMAT, node, epoch, count, dials, left_open, handed_over_by)
         return Write(value, self._revision)
 
-    def _dials_told(self, now: float) -> tuple[float, ...]:
-        if self.value is None or self._same_since is None:
-            return ()
-        return tuple(age + now - self._same_since for age in self.value.dials)
+    def _dials_told(self, value: LeaseValue, since: float, now: float) -> tuple[float, ...]:
+        """Return how many seconds ago the dials left that a value tells, whosever clock it was told by."""
+        return tuple((age + now - since) * (1 - SKEW) for age in value.dials)
 
     def __repr__(self) -> str:
         holder = self.value.node if self.value is not None else "nobody"

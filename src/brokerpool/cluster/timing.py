@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Any two clocks run apart by less than this share of the time.
+SKEW = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -36,10 +39,17 @@ class Timing:
     #: A holder that hands over keeps its sockets open for so long at most until its successor is live.
     hand_over: float = 10.0
 
+    @property
+    def quiet(self) -> float:
+        """How long ago a holder whose lease ran out sent its last when somebody else takes over, at least."""
+        return self.margin - SKEW * (2 * self.lease - self.margin)
+
     def __post_init__(self) -> None:
         if not 0 < 2 * self.renewal <= self.lease - self.margin or self.margin <= 0:
             text = f"a lease of {self.lease:g} s less {self.margin:g} s must have time for two renewals"
             raise ValueError(f"{text} of {self.renewal:g} s")
+        if self.quiet <= 0:
+            raise ValueError(f"{self.margin:g} s of margin are too few for clocks over {self.lease:g} s")
         if not 0 < 2 * self.gateway_renewal <= self.gateway_life:
             text = f"a gateway's life of {self.gateway_life:g} s must have time for two signs of it"
             raise ValueError(f"{text}, {self.gateway_renewal:g} s apart")
