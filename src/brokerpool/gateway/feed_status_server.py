@@ -15,7 +15,7 @@ from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.nats_bus import NatsBus
 from brokerpool.cluster.statistics import cluster_statistics
-from brokerpool.errors import ErrorCode
+from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Journal
 from brokerpool.gateway.account_market_data import AccountApi, AccountApis
 from brokerpool.gateway.allowed_origins import RequestOrigin
@@ -72,7 +72,7 @@ class FeedStatusServer:
         return f"http://{url_host(self._settings.http_host)}:{self._rest.port}"
 
     async def start(self) -> None:
-        """Begin to listen. Raises OSError when the address is taken."""
+        """Begin to listen. Raises BrokerpoolError (ADDRESS_IN_USE) where that is not possible."""
         settings = self._settings
         self._directory.start()
         gatekeeper = Gatekeeper(
@@ -94,9 +94,12 @@ class FeedStatusServer:
         app.include_router(_health(lambda: self._bus.connected))
         app.add_middleware(AccessMiddleware, access=access, origin_rules=rules, keyed=())
         slots: ConnectionSlots[Connection] = ConnectionSlots(_PLACES, _PLACES)
-        self._rest = await serve_rest(
-            settings.http_host, settings.status_port, Admission(app, slots), slots=slots
-        )
+        host, port = settings.http_host, settings.status_port
+        try:
+            self._rest = await serve_rest(host, port, Admission(app, slots), slots=slots)
+        except OSError as error:
+            text = f"BROKERPOOL_STATUS_PORT: {url_host(host)}:{port} is not to be had: {error.strerror}."
+            raise BrokerpoolError(text, code=ErrorCode.ADDRESS_IN_USE) from None
 
     async def close(self) -> None:
         """Listen no more."""
