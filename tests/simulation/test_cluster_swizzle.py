@@ -35,7 +35,7 @@ def caught(*messages: str, seeds: int = 60) -> Report:
 
 
 def test_a_holder_that_does_not_let_go_in_time_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Lease, "holds", lambda self, now: self.epoch != 0)
+    monkeypatch.setattr(Lease, "held_until", property(lambda self: self._renewed_at + 60))
     report = caught("hold the account", "after one of")
     assert f"--seed {report.seed}" in str(report)
 
