@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test together lint style types format soak fuzz orders accounts demo bench-fanout bench-watching bench-chain bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak fuzz orders accounts demo bench-fanout bench-watching bench-chain bench-cluster bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -60,7 +60,7 @@ orders: $(VENV)/.test ## 10,000 orders through a gateway to a server that breaks
 accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symbols at home there; another one has room for half
 	BROKERPOOL_TEST_ACCOUNT_TICKS=20000 $(BIN)/pytest -s tests/faults/test_two_accounts.py $(ARGS)
 
-demo: $(VENV)/.gateway ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself
+demo: $(VENV)/.demo ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--cluster" is over NATS
 	$(BIN)/brokerpool demo $(ARGS)
 
 bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against the named peers
@@ -71,6 +71,9 @@ bench-watching: $(VENV)/.bench ## what scrapes and an open dashboard cost a gate
 
 bench-chain: $(VENV)/.bench ## what each further brokerpool in a chain adds to the delay, and that none loses a tick
 	$(BIN)/python -m benchmarks.chain $(ARGS)
+
+bench-cluster: $(VENV)/.bench ## CPU, delay and loss of a feed node and two gateways over NATS, beside one process
+	$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 bench-attack: $(VENV)/.bench ## eight strangers attack a gateway beside 50 clients: delay, memory and log, judged
 	$(BIN)/python -m benchmarks.attack $(ARGS)

@@ -60,6 +60,7 @@ class ErrorCode(Enum):
     # -- the process ---------------------------------------------------------------------------------------
     INVALID_SETTINGS = auto()
     ADDRESS_IN_USE = auto()
+    WORKER_FAILED = auto()
     GATEWAY_UNREACHABLE = auto()
 
     # -- the database --------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ COMMANDS = (
     "serve",
     "simulate",
     "demo",
+    "feed",
+    "accounts",
     "check",
     "plan",
     "stats",

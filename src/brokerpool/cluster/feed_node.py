@@ -33,6 +33,8 @@ Opened: TypeAlias = Callable[[Permission], Upstream]
 _KEPT_SECONDS = 30.0
 #: Between two looks at all accounts.
 _LOOK_SECONDS = 0.1
+#: What a successor whose sockets are live waits for the first tick of each symbol; many have none for long.
+_SETTLE_SECONDS = 1.0
 _slice, _node_sign, _gateway_sign = Decoder(DemandSlice), Decoder(NodeSign), Decoder(GatewaySign)
 
 
@@ -153,9 +155,10 @@ class FeedNode:
                 held.wanted(slice_, lives=self._gateways.lives(slice_.gateway, since))
         for gateway in self._gateways.living(since):
             held.hears_orders(gateway, on=self._signs[gateway].hears_orders)
-        held.look()
         if lease.taken.left_open:
+            held.silent = True
             self._begin(self._relieve(held, keeper), "hand-over")
+        held.look()
 
     def lost(self, account: str, reason: str) -> None:
         """Close every socket of the account: it is not this node's any more."""
@@ -175,6 +178,10 @@ class FeedNode:
         until = self._clock() + self._timing.hand_over
         while not held.live() and self._clock() < until and keeper.holds():  # noqa: ASYNC110  (it tells nobody)
             await asyncio.sleep(_LOOK_SECONDS)
+        until = min(until, self._clock() + _SETTLE_SECONDS)
+        while not held.settled() and self._clock() < until and keeper.holds():  # noqa: ASYNC110  (as above)
+            await asyncio.sleep(_LOOK_SECONDS)
+        held.silent = False
         subject = self._around.subjects.hand_over(held.account)
         while keeper.lease.left_open and keeper.holds():
             with contextlib.suppress(BusError):
@@ -199,6 +206,7 @@ class FeedNode:
             keeper.thaw()
             return
         asked = asyncio.Event()
+        handed = False
         done = asyncio.Event()
 
         async def relieved(subject: str, payload: bytes) -> bytes:
@@ -212,17 +220,18 @@ class FeedNode:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._timing.hand_over):
                         await asked.wait()
+                        handed = True
         finally:
-            await self._close_held(account)
+            await self._close_held(account, relieved=handed)
             keeper.thaw()
             done.set()
             await asyncio.sleep(0)  # for the answer to leave
             serving.close()
 
-    async def _close_held(self, account: str) -> None:
+    async def _close_held(self, account: str, *, relieved: bool = False) -> None:
         held = self.held.pop(account, None)
         if held is not None:
-            await held.close()
+            await held.close(relieved=relieved)
 
     async def _move(self, account: str) -> None:
         try:
@@ -309,7 +318,7 @@ class FeedNode:
 
     async def _sign(self) -> None:
         self._count += 1
-        sign = NodeSign(FORMAT, self.node, self._count, tuple(sorted(self._opened)), self._leaving)
+        sign = NodeSign(FORMAT, self.node, self._count, tuple(self._opened), self._leaving)
         await self._around.bus.store(names.NODES).put(names.node_key(self.node), encode(sign))
 
     async def _look(self) -> None:

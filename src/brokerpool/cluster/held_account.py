@@ -85,6 +85,8 @@ class HeldAccount(PoolListener):
         self._tried: tuple[int, int] = (0, 0)
         self._status_due, self._status_at = True, 0.0
         self._closed = False
+        #: While a predecessor tells how the account stands.
+        self.silent = False
         self._flush: asyncio.TimerHandle | None = None
         self._books = BookParts()
         self._subscriptions: list[Subscription] = []
@@ -251,7 +253,7 @@ class HeldAccount(PoolListener):
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        if self._status_due:
+        if self._status_due and not self.silent:
             self._tell_status(self._loop.time())  # before the news, whose hearers look at its numbers
         publish, ticks = self._bus.publish, self._subjects.ticks
         for shard, batch in self._outlets.flush(self._loop.time()):
@@ -264,7 +266,7 @@ class HeldAccount(PoolListener):
             self._bus.publish(self._subjects.ticks(self.account, shard.name), encode(batch))
         if self._refused:
             self._retry()
-        if self._status_due or now - self._status_at >= _STATUS_SECONDS:
+        if (self._status_due or now - self._status_at >= _STATUS_SECONDS) and not self.silent:
             self._tell_status(now)
 
     def _tell_status(self, now: float) -> None:
@@ -328,12 +330,20 @@ class HeldAccount(PoolListener):
         """Tell whether all that is wanted is carried."""
         return not self.upstream.symbols_unserved
 
-    async def close(self) -> None:
-        """Tell no more and close every socket; begun at once, also when cancelled."""
+    def settled(self) -> bool:
+        """Tell whether every symbol that is wanted has ticked."""
+        return all(self._outlets.told(i).tick is not None for i in self.upstream.demand.instruments())
+
+    async def close(self, *, relieved: bool = False) -> None:
+        """Tell no more and close every socket; begun at once, also when cancelled.
+
+        `relieved` says that a successor carries all of it, so that others can go on with its ticks.
+        """
         for subscription in self._subscriptions:
             subscription.close()
-        self._leave()
         self.upstream.unlisten(self)
+        self._outlets.leave(relieved=relieved, received_ms=self._now_ms())
+        self._leave()
         self._closed = True
         await self.upstream.close()
 

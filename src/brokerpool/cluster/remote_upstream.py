@@ -212,6 +212,11 @@ class RemoteUpstream:
         if all(account.book_version for account in self._accounts):
             self._listed.set()
 
+    def lists(self, account: str, instrument: Instrument) -> bool:
+        """Tell whether an account lists the instrument, as far as its list is here."""
+        books = (each.book for each in self._accounts if each.name == account)
+        return any(book.token(instrument) is not None for book in books)
+
     @property
     def connected(self) -> bool:
         """True while a feed node is heard that has a live connection to its broker."""

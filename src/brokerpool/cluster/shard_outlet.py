@@ -113,6 +113,11 @@ class Outlets:
         """Tell how a symbol stands, for a gateway that has just begun to want it."""
         self._add(told.shard, row, received_ms)
 
+    def leave(self, *, relieved: bool, received_ms: int) -> None:
+        """Tell with every shard of which anything was told that this is its last batch."""
+        for shard in {told.shard.name: told.shard for told in self._told.values()}.values():
+            self._add(shard, (Kind.LEFT.value, relieved), received_ms)
+
     def of_account(self, row: Row, received_ms: int) -> None:
         """Tell what is no symbol's."""
         self._add(self._account, row, received_ms)

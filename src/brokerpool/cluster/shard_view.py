@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from brokerpool.cluster.hand_over import Successor, behind, following, same
 from brokerpool.cluster.messages import Batch, Snapshot
 from brokerpool.cluster.tick_codec import TICKS, Kind, tick_of
 from brokerpool.feed.gaps import GapBook
@@ -21,7 +22,7 @@ MOST_WAITING = 2000
 class Held:
     """A symbol that is wanted here, and the last that is known of it."""
 
-    __slots__ = ("account", "broker", "dark", "instrument", "received_ms", "state", "tick")
+    __slots__ = ("account", "broker", "dark", "instrument", "received_ms", "since", "state", "tick")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -31,6 +32,8 @@ class Held:
         #: True while its gap is open.
         self.dark = False
         self.state: SymbolState | None = None
+        #: The predecessor's last tick, until the successor has told that one or a newer one.
+        self.since: Tick | None = None
         #: Who serves it, "" while that is not known.
         self.account = ""
         self.broker = ""
@@ -53,6 +56,8 @@ class ShardView:
         #: True once all up to the sequence is known.
         self._whole = False
         self._waiting: deque[Batch] = deque(maxlen=MOST_WAITING)
+        #: Who told of a newer epoch while this one went on.
+        self._successor: Successor | None = None
         self._numbers: dict[Instrument, int] = {}
         self._by_number: dict[int, Held] = {}
         #: Monotonic seconds at which it was last heard; None before the first time.
@@ -107,6 +112,11 @@ class ShardView:
         if batch.epoch < self.epoch:
             self.doubled += bool(batch.rows)
             return
+        if batch.epoch > self.epoch and self._whole:
+            if self._successor is None or self._successor.epoch < batch.epoch:
+                self._successor = Successor(batch.epoch)
+            self._successor.heard(batch)  # the one before it may go on until it is live
+            return
         self._heard_at = now
         if batch.epoch > self.epoch:
             self._begin(batch.epoch)
@@ -160,8 +170,36 @@ class ShardView:
     def _interrupt(self, reason: str) -> None:
         self._whole = False
         self._waiting.clear()
+        successor, self._successor = self._successor, None
         lost = {h.instrument: h.received_ms for h in self.held.values() if h.tick is not None and not h.dark}
         self._open(lost, reason)
+        if successor is not None:
+            self._begin(successor.epoch)
+            self._waiting.extend(successor.waiting)
+
+    def _hand_over(self, *, relieved: bool) -> None:
+        """Go on with the successor's ticks where its predecessor's end, or with gaps where it has none."""
+        successor = self._successor
+        if not relieved or successor is None or not successor.whole:
+            self._interrupt("its feed node has let go of it")
+            return
+        self._successor = None
+        self.epoch, self._sequence = successor.epoch, successor.sequence
+        self._numbers.clear()
+        self._by_number.clear()
+        for batch in successor.waiting:
+            self._introduce(batch.names)
+        rows, news = successor.rows()
+        for number, held in self._by_number.items():
+            told: Sequence[Tick] = [tick_of(row, held.instrument) for row in rows.get(number, ())]
+            if held.tick is not None:
+                told, found = following(told, held.tick)
+                held.since = None if found else held.tick
+            if told:
+                held.tick = told[-1]
+                self._ticked([*told], [held.instrument] if held.dark else [], held.received_ms)
+        for row, received_ms in news:
+            self._news(row, received_ms)
 
     def _open(self, edges: dict[Instrument, int], reason: str) -> None:
         opened = self._gaps.open(edges, reason)
@@ -203,7 +241,14 @@ class ShardView:
             held = by_number.get(row[1])
             if held is None:
                 continue
-            held.tick = tick = tick_of(row, held.instrument)
+            tick = tick_of(row, held.instrument)
+            if held.since is not None:
+                if behind(tick, held.since):
+                    continue
+                repeated, held.since = same(tick, held.since), None
+                if repeated:
+                    continue
+            held.tick = tick
             held.received_ms = received_ms
             if held.dark:
                 back.append(held.instrument)
@@ -236,6 +281,8 @@ class ShardView:
                     self._close(instruments, to_ms)
             case Kind.FILLED:
                 self._filled(row[1], received_ms)
+            case Kind.LEFT:
+                self._hand_over(relieved=bool(row[1]))
             case Kind.ORDER:
                 self._listener.order_updated(row[1])
             case Kind.CONNECTION:

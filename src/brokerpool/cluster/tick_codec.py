@@ -33,6 +33,8 @@ class Kind(IntEnum):
     GAPS_CLOSED = 16
     #: Ticks from another source.
     FILLED = 17
+    #: The last of an epoch: whether its sockets were closed once those of a successor were live.
+    LEFT = 18
     #: Of the account and no symbol: what the broker said of an order; a connection's name, state and reason.
     ORDER = 20
     CONNECTION = 21

@@ -81,10 +81,12 @@ class SampleClient(LinkHandler):
         self.ended.set()
 
 
-async def run(seconds: float | None, console: Console) -> int:
+async def run(seconds: float | None, console: Console, *, cluster: bool = False) -> int:
     """Show ticks for `seconds`, or until somebody interrupts; return the exit code, 0 when ticks arrived.
 
-    Everything that was started is stopped before this returns, also when a part of it fails.
+    As a `cluster` it is two feed nodes, of which one holds the account, and two gateways with a client each.
+    Raises BusError where a NATS server is needed and cannot be started. Everything that was started is
+    stopped before this returns, also when a part of it fails.
     """
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -112,26 +114,70 @@ async def run(seconds: float | None, console: Console) -> int:
             "--write-env",
             str(env_file),
         )
-        serve = ("serve", "--env-file", str(env_file))
-        async with _command(simulate, clean, folder), _command(serve, gateway_env, folder) as gateway:
-            console.print(f"The gateway accepts clients at {gateway['ws_url']}")
-            console.print(f"Its statistics are at {gateway['http_url']}/stats")
-            console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
-            client = SampleClient(api_key)
+        started = _cluster if cluster else _alone
+        async with _command(simulate, clean, folder), started(gateway_env, folder, console) as gateways:
+            for gateway in gateways:
+                console.print(f"The gateway accepts clients at {gateway['ws_url']}")
+                console.print(f"Its statistics are at {gateway['http_url']}/stats")
+                console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
+            clients = [SampleClient(api_key) for _ in gateways]
             try:
-                link = await dial(gateway["ws_url"], client)
+                links = [await dial(g["ws_url"], c) for g, c in zip(gateways, clients, strict=True)]
                 if seconds is not None:
                     loop.call_later(seconds, over.set)
-                async with aiohttp.ClientSession(gateway["http_url"]) as http:
-                    await _show(client, http, over, console)
+                async with aiohttp.ClientSession(gateways[0]["http_url"]) as http:
+                    await _show(clients[0], http, over, console)
             except (DialError, aiohttp.ClientError) as error:
                 sys.exit(f"brokerpool: the gateway does not answer: {error}")
-            if client.ended.is_set():
+            if any(client.ended.is_set() for client in clients):
                 sys.exit("brokerpool: the gateway closed the sample client's connection")
-            link.close()
-            await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
-    console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
-    return 0 if client.ticks else 1
+            for link, client in zip(links, clients, strict=True):
+                link.close()
+                await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
+    for client in clients:
+        console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
+    return 0 if all(client.ticks for client in clients) else 1
+
+
+@contextlib.asynccontextmanager
+async def _alone(
+    env: Mapping[str, str], folder: str, console: Console
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Run one gateway that does everything, and give what it says."""
+    async with _command(("serve", "--env-file", f"{folder}/simulator.env"), env, folder) as gateway:
+        yield [gateway]
+
+
+@contextlib.asynccontextmanager
+async def _cluster(
+    env: Mapping[str, str], folder: str, console: Console
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Run two feed nodes and two gateways that meet at a NATS server, and give what the gateways say."""
+    from brokerpool.cluster.nats_server import NatsServer  # needs the extra
+
+    server = NatsServer(Path(folder) / "nats")
+    await asyncio.to_thread(server.start)
+    try:
+        (Path(folder) / "gateway.env").touch()
+        async with contextlib.AsyncExitStack() as until_end:
+
+            async def run(command: str, name: str, settings: str) -> dict[str, Any]:
+                own = {
+                    "BROKERPOOL_NATS_URL": server.url,
+                    "BROKERPOOL_NODE": name,
+                    "DATABASE_URL": f"sqlite:///{Path(folder) / name}.db",
+                }
+                arguments = (command, "--env-file", str(Path(folder) / settings))
+                return await until_end.enter_async_context(_command(arguments, {**env, **own}, folder, name))
+
+            for name in ("feed-1", "feed-2"):
+                said = await run("feed", name, "simulator.env")
+                console.print(f"The feed node {name} tells how it is at {said['status_url']}/stats")
+            # The gateways have no credentials of the broker.
+            gateways = [await run("serve", name, "gateway.env") for name in ("gateway-1", "gateway-2")]
+            yield gateways
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 async def _show(
@@ -187,10 +233,11 @@ def _print_lines(client: SampleClient, stats: Mapping[str, Any], console: Consol
 
 @contextlib.asynccontextmanager
 async def _command(
-    arguments: tuple[str, ...], env: Mapping[str, str], folder: str
+    arguments: tuple[str, ...], env: Mapping[str, str], folder: str, name: str = ""
 ) -> AsyncIterator[dict[str, Any]]:
     """Run one of our servers and yield the first line that it prints; stop it at the end."""
-    log = Path(folder) / f"{arguments[0]}.log"
+    name = name or arguments[0]
+    log = Path(folder) / f"{name}.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -212,7 +259,7 @@ async def _command(
             line = b""
         if not line:
             said = log.read_text("utf-8", "replace").strip()
-            sys.exit(f"brokerpool: {arguments[0]} did not start. It said: {said or 'nothing'}")
+            sys.exit(f"brokerpool: {name} did not start. It said: {said or 'nothing'}")
         yield json.loads(line)
     finally:
         await _stop(process)
