@@ -26,7 +26,7 @@ def same(one: Tick, other: Tick) -> bool:
 def following(ticks: Sequence[Tick], last: Tick) -> tuple[Sequence[Tick], bool]:
     """Return those of a symbol's ticks that came after the last of another socket, and whether that is there.
 
-    Where it is not, they are judged by the day's volume, which rises with each trade, and without one by time.
+    Where it is not, they are judged by the day's volume, which rises with each trade, without one by time.
     """
     for place in range(len(ticks) - 1, -1, -1):
         if same(ticks[place], last):
