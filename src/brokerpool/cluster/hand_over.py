@@ -52,8 +52,8 @@ class Successor:
         self._batches: deque[Batch] = deque(maxlen=MOST_WAITING)
 
     def heard(self, batch: Batch) -> None:
-        """Keep a batch; a sign of life says nothing."""
-        if batch.rows:
+        """Keep a batch; a sign of life says nothing, and one that came late from somebody before neither."""
+        if batch.rows and batch.epoch == self.epoch:
             self._batches.append(batch)
 
     @property

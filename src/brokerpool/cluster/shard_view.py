@@ -130,7 +130,8 @@ class ShardView:
             self.doubled += 1
         elif batch.sequence > self._sequence + 1:
             self._miss(batch.sequence - self._sequence - 1)
-            self._waiting.append(batch)
+            if batch.epoch == self.epoch:  # else a successor is heard already, and goes on from there
+                self._waiting.append(batch)
         else:
             self._pass(batch)
 
