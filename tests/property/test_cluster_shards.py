@@ -106,8 +106,10 @@ def test_a_gateway_has_each_tick_once_and_in_order_or_is_told_of_the_gap(
         if snapshots and random.random() < 0.7:
             view.snapshot(_read(_snapshot(snapshots.pop(0))), now)
     hear(harmed=False)
-    # One who has ended without a word is waited for until it is dark; then its successor counts.
-    view.look(now + 2.0, 1.5)
+    now += 2.0  # for a predecessor that has said nothing since to be known as gone
+    under_way += (encode(batch) for _, batch in outlets.signs_of_life(now, 0.0))
+    hear(harmed=False)
+    view.look(now, 1.5)
     for _ in range(3):
         if view.lacks_snapshot:
             view.snapshot(_read(_snapshot(answer())), now)

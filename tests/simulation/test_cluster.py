@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import pytest
 
 from brokerpool import BrokerpoolError, Instrument, Mode
 from brokerpool.brokers.limits import RateWindow
+from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.subjects import LEASES, NODES, wish_key
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.listeners import PoolListener
@@ -24,11 +26,11 @@ SYMBOLS = [Instrument("NSE", f"S{n:03}") for n in range(1, 7)]
 
 
 class _Cluster:
-    def __init__(self, symbols_per_connection: int) -> None:
+    def __init__(self, symbols_per_connection: int, limits: dict[str, Any]) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.loop, self.random = loop, Random(1)
-        self.size = symbols_per_connection
+        self.size, self.limits = symbols_per_connection, limits
         self.server = VirtualServer(self.random)
         self.processes = Processes(loop)
         feed = self.feed()
@@ -45,6 +47,7 @@ class _Cluster:
             symbols_per_connection=self.size,
             max_connections=3,
             dials=(RateWindow(3, 1.0), RateWindow(30, 60.0)),
+            **self.limits,
         )
 
     def node(self, name: str) -> NodeProcess:
@@ -70,9 +73,9 @@ class _Cluster:
 
 
 @asynccontextmanager
-async def cluster(*nodes: str, size: int = 6) -> AsyncIterator[_Cluster]:
+async def cluster(*nodes: str, size: int = 6, **limits: Any) -> AsyncIterator[_Cluster]:
     """Give a cluster with these nodes; in the end all of it closes, and no limit may have been exceeded."""
-    scene = _Cluster(size)
+    scene = _Cluster(size, limits)
     for name in nodes:
         scene.node(name)
     yield scene
@@ -105,25 +108,31 @@ def test_a_standby_has_every_symbol_tick_again_within_five_seconds_of_a_kill() -
     run(main)
 
 
-def test_a_holder_that_was_stopped_closes_before_it_sends_another_message() -> None:
-    async def main() -> None:
-        async with cluster("a", "b") as scene:
-            gateway, witness = await scene.gateway("g")
-            await gateway.upstream.want("me", SYMBOLS[:3], Mode.QUOTE)
-            witness.look(set(SYMBOLS[:3]))
-            await scene.until(lambda: not witness.silent(), 5)
-            holder = next(node for node in scene.nodes if node.node.held)
-            scene.processes.stop(holder)
-            await asyncio.sleep(9)
-            messages = len([s for s in scene.broker.sockets if scene.broker.makers[s.number] is holder])
-            assert messages == 1, "its socket is open still, as far as the broker knows"
-            gateway.upstream.want("me", SYMBOLS[3:], Mode.QUOTE)
-            scene.processes.go_on(holder)
-            await asyncio.sleep(1)
-            assert not holder.node.held
-            assert not [s for s in scene.broker.sockets if scene.broker.makers[s.number] is holder]
+async def _stopped_with_messages_to_send() -> None:
+    async with cluster("a", "b", batch_size=1, account_messages=(RateWindow(1, 1.0),)) as scene:
+        gateway, witness = await scene.gateway("g")
+        await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
+        witness.look(set(SYMBOLS))
+        await scene.until(lambda: len(witness.silent()) < len(SYMBOLS), 5)
+        holder = next(node for node in scene.nodes if node.node.held)
+        scene.processes.stop(holder)
+        await asyncio.sleep(9)
+        assert [scene.broker.makers[s.number] for s in scene.broker.sockets].count(holder) == 1
+        assert len(scene.broker.sockets) == 2, "its own is open still, as far as the broker knows"
+        scene.processes.go_on(holder)
+        await asyncio.sleep(1)
+        assert not holder.node.held
+        assert holder not in [scene.broker.makers[s.number] for s in scene.broker.sockets]
 
-    run(main)
+
+def test_a_holder_that_was_stopped_for_three_times_its_lease_closes_before_it_sends_another_message() -> None:
+    run(_stopped_with_messages_to_send)
+
+
+def test_a_guard_that_is_not_asked_before_each_message_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LeaseKeeper, "holds", lambda self: True)
+    with pytest.raises(AssertionError, match=r"a message of epoch [0-9]+ after one of"):
+        run(_stopped_with_messages_to_send)
 
 
 @pytest.mark.parametrize(("size", "sockets"), [(6, 1), (2, 3)])
@@ -301,5 +310,25 @@ def test_a_lease_that_nobody_else_wants_is_freed_by_a_node_that_ends() -> None:
             await scene.until(lambda: scene.nodes[0].node.held, 1)
             assert scene.loop.time() - began < 1, "no lease has to run out"
             assert await scene.gateways[0].bus.store(LEASES).get(ACCOUNT) is not None
+
+    run(main)
+
+
+def test_a_holder_whose_signs_are_heard_and_that_hears_nothing_is_replaced() -> None:
+    async def main() -> None:
+        async with cluster("a", "b") as scene:
+            gateway, witness = await scene.gateway("g")
+            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
+            witness.look(set(SYMBOLS))
+            await scene.until(lambda: not witness.silent(), 5)
+            holder = next(node for node in scene.nodes if node.node.held)
+            standby = next(node for node in scene.nodes if not node.node.held)
+            holder.bus.cut(sends=True, hears=False)
+            await scene.until(witness.dark, 5)
+            await scene.until(lambda: standby.node.held and not witness.dark(), 6)
+            holder.bus.cut(sends=True, hears=True)
+            await asyncio.sleep(10)
+            assert standby.node.held, "it is not given back at once"
+            assert not witness.problems
 
     run(main)

@@ -6,7 +6,6 @@ import pytest
 
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.lease import Lease, Taken
-from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.shard_view import ShardView
 from tests.simulation.cluster_swizzle import rehearse
 from tests.simulation.seeds import Report
@@ -38,11 +37,6 @@ def test_a_holder_that_does_not_let_go_in_time_is_caught(monkeypatch: pytest.Mon
     monkeypatch.setattr(Lease, "held_until", property(lambda self: self._renewed_at + 60))
     report = caught("hold the account", "after one of")
     assert f"--seed {report.seed}" in str(report)
-
-
-def test_a_guard_that_is_not_asked_before_each_message_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LeaseKeeper, "holds", lambda self: True)
-    caught("after one of")
 
 
 def test_a_store_without_the_fence_of_revisions_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ logger = logging.getLogger("brokerpool.cluster")
 #: Called on the loop, and must return quickly.
 Opened: TypeAlias = Callable[[Permission], Upstream]
 
+#: An account that nobody else took in time is kept for so long, whoever is to have it.
+_KEPT_SECONDS = 30.0
 #: Between two looks at all accounts.
 _LOOK_SECONDS = 0.1
 #: What a successor whose sockets are live waits for the first tick of each symbol; many have none for long.
@@ -83,6 +85,8 @@ class FeedNode:
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._moving: set[str] = set()
+        #: Accounts that nobody else took in time, and until when they are not given away again.
+        self._kept_until: dict[str, float] = {}
         self._count = 0
         self._leaving = False
         self._away_since: float | None = None
@@ -337,8 +341,15 @@ class FeedNode:
     def _assign(self) -> None:
         nodes = self._assigned()
         for account, keeper in self._keepers.items():
-            keeper.wanted = nodes.get(account) == self.node and account not in self._moving
-            if account in self.held and not keeper.wanted and account not in self._moving:
+            if account in self._moving:
+                keeper.wanted = False
+                continue
+            if keeper.lease.overdue(self._clock()):
+                # Whoever is to have it gives signs of life and does not take it, as where nothing reaches it.
+                self._kept_until[account] = self._clock() + _KEPT_SECONDS
+            kept = self._clock() < self._kept_until.get(account, 0.0)
+            keeper.wanted = kept or nodes.get(account) == self.node
+            if account in self.held and not keeper.wanted:
                 self._moving.add(account)
                 self._begin(self._move(account), "move")
 

@@ -26,17 +26,18 @@ def same(one: Tick, other: Tick) -> bool:
 def following(ticks: Sequence[Tick], last: Tick) -> tuple[Sequence[Tick], bool]:
     """Return those of a symbol's ticks that came after the last of another socket, and whether that is there.
 
-    Where it is not, they are judged by the day's volume, which rises with each trade.
+    Where it is not, they are judged by the day's volume, which rises with each trade, without one by time.
     """
     for place in range(len(ticks) - 1, -1, -1):
         if same(ticks[place], last):
             return ticks[place + 1 :], True
-    return [tick for tick in ticks if _volume(tick) > _volume(last)], False
+    return [tick for tick in ticks if behind(last, tick)], False
 
 
 def behind(tick: Tick, last: Tick) -> bool:
-    """Tell whether a tick is of before the last one of another socket, as far as the day's volume tells."""
-    return _volume(tick) < _volume(last)
+    """Tell whether a tick is of before another one of another socket, as far as volume or time tell."""
+    volume, other = _volume(tick), _volume(last)
+    return volume < other if volume and other and volume != other else tick.timestamp < last.timestamp
 
 
 def _volume(tick: Tick) -> float:

@@ -189,6 +189,12 @@ class Lease:
             return True
         return now - self._same_since >= self._timing.lease
 
+    def overdue(self, now: float) -> bool:
+        """Tell whether it has been free for so long that whoever is to take it cannot."""
+        if self.epoch or self._same_since is None:
+            return False
+        return now - self._same_since >= self._timing.lease + 2 * self._timing.renewal
+
     def _passed_on(self, value: LeaseValue) -> bool:
         """Tell whether its holder has freed the account, or handed it over to this node."""
         return not value.node or (value.node == self._node and bool(value.handed_over_by))
