@@ -115,7 +115,8 @@ class ShardView:
         if batch.epoch > self.epoch and self._whole:
             if self._successor is None or self._successor.epoch < batch.epoch:
                 self._successor = Successor(batch.epoch)
-            self._successor.heard(batch)  # the one before it may go on until it is live
+            if batch.epoch == self._successor.epoch:
+                self._successor.heard(batch)  # the one before it may go on until it is live
             return
         self._heard_at = now
         if batch.epoch > self.epoch:
