@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test together lint style types format soak fuzz orders accounts brokers demo bench-fanout bench-watching bench-chain bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak fuzz orders accounts brokers demo bench-fanout bench-watching bench-chain bench-cluster bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,7 +63,7 @@ accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symb
 brokers: $(VENV)/.test ## an account at each broker: 8,000 symbols, 20,000 ticks/s, CPU beside one alone, and each one's outage
 	BROKERPOOL_TEST_BROKER_TICKS=20000 $(BIN)/pytest -s tests/faults/test_four_accounts.py $(ARGS)
 
-demo: $(VENV)/.demo ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--accounts zerodha,openalgo" is of two accounts
+demo: $(VENV)/.demo ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--accounts zerodha,openalgo", "--cluster"
 	$(BIN)/brokerpool demo $(ARGS)
 
 bench-fanout: $(VENV)/.bench ## CPU and latency of a delivered frame, against the named peers
@@ -74,6 +74,9 @@ bench-watching: $(VENV)/.bench ## what scrapes and an open dashboard cost a gate
 
 bench-chain: $(VENV)/.bench ## what each further brokerpool in a chain adds to the delay, and that none loses a tick
 	$(BIN)/python -m benchmarks.chain $(ARGS)
+
+bench-cluster: $(VENV)/.bench ## CPU, delay and loss of a feed node and two gateways over NATS, beside one process
+	$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 bench-attack: $(VENV)/.bench ## eight strangers attack a gateway beside 50 clients: delay, memory and log, judged
 	$(BIN)/python -m benchmarks.attack $(ARGS)

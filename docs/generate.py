@@ -14,6 +14,7 @@ from brokerpool.settings import (
     AccessSettings,
     AccountSettings,
     BrokerSettings,
+    ClusterSettings,
     DatabaseSettings,
     Described,
     EgressSettings,
@@ -37,6 +38,7 @@ GROUPS: dict[str, type[BaseSettings]] = {
     "Access to the gateway": AccessSettings,
     "Orders": OrderSettings,
     "The database": DatabaseSettings,
+    "Many machines": ClusterSettings,
     "The gateway that commands ask": TargetSettings,
 }
 

@@ -19,6 +19,7 @@ from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 from brokerpool.simulator.zerodha.broker import KiteSimulator
+from tests.clustered_upstream import ClusteredUpstream
 from tests.late_upstream import LateUpstream
 from tests.rehearsal import feed, no_task_dies, until
 
@@ -61,7 +62,7 @@ def pool_of(served_by: Gateway) -> WebSocketPool:
     upstream = served_by.upstream
     if isinstance(upstream, Router):
         return upstream._members[0].pool
-    pool = upstream.pool if isinstance(upstream, LateUpstream) else upstream
+    pool = upstream.pool if isinstance(upstream, LateUpstream | ClusteredUpstream) else upstream
     assert isinstance(pool, WebSocketPool)
     return pool
 
@@ -86,7 +87,7 @@ def received(served_by: Gateway) -> int:
 def told(served_by: Gateway) -> bool:
     """Tell whether the gateway has heard of all that its upstream has had."""
     upstream = served_by.upstream
-    return not upstream.untold if isinstance(upstream, LateUpstream) else True
+    return not (isinstance(upstream, LateUpstream | ClusteredUpstream) and upstream.untold)
 
 
 class Client:

@@ -132,7 +132,7 @@ def _instruments(symbols: int) -> bytes:
     return text.getvalue().encode()
 
 
-def _serve_instruments(stack: ExitStack, symbols: int) -> str:
+def serve_instruments(stack: ExitStack, symbols: int) -> str:
     """Serve the instrument list from a thread of this process, which is idle while anything is measured."""
     body = _instruments(symbols)
 
@@ -156,7 +156,7 @@ def _serve_instruments(stack: ExitStack, symbols: int) -> str:
     return f"http://127.0.0.1:{server.server_port}"
 
 
-def _clients(
+def clients_of(
     stack: ExitStack, program: Path, cores: Cores, scenario: Scenario, pid: int, port: int, dialect: str
 ) -> LoadProcess:
     with on_core(cores.load):
@@ -176,7 +176,7 @@ def _clients(
         )
 
 
-def _feed(
+def feed_of(
     stack: ExitStack, program: Path, cores: Cores, scenario: Scenario, role: str, **options: object
 ) -> LoadProcess:
     with on_core(cores.load):
@@ -189,13 +189,13 @@ def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
 
     Of several hops every other one shares the core of the load.
     """
-    kite = _feed(stack, program, cores, scenario, "kite")
+    kite = feed_of(stack, program, cores, scenario, "kite")
     upstream: dict[str, object] = {
         "BROKERPOOL_BROKER": "zerodha",
         "BROKERPOOL_BROKER_API_KEY": "bench",
         "BROKERPOOL_BROKER_ACCESS_TOKEN": "bench",
         "BROKERPOOL_BROKER_WS_URL": f"ws://127.0.0.1:{kite.answer()['port']}/",
-        "BROKERPOOL_BROKER_HTTP_URL": _serve_instruments(stack, scenario.symbols),
+        "BROKERPOOL_BROKER_HTTP_URL": serve_instruments(stack, scenario.symbols),
         "MAX_SYMBOLS_PER_WEBSOCKET": scenario.symbols // scenario.sockets,
         "MAX_WEBSOCKET_CONNECTIONS": scenario.sockets,
     }
@@ -222,7 +222,7 @@ def rig_ours(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
         }
     port = urlsplit(urls["ws_url"]).port or 0
     try:
-        clients = _clients(stack, program, cores, scenario, server.pid, port, "openalgo")
+        clients = clients_of(stack, program, cores, scenario, server.pid, port, "openalgo")
         wanted = clients.answer(60)["distinct"]
         while kite.answer()["subscribed"] != wanted:
             pass
@@ -249,11 +249,11 @@ def rig_nats(stack: ExitStack, program: Path, cores: Cores, scenario: Scenario) 
             raise server.failure("did not say where it serves")
         time.sleep(0.02)
     ports = json.loads(found[0].read_text())
-    clients = _clients(
+    clients = clients_of(
         stack, program, cores, scenario, server.pid, urlsplit(ports["websocket"][0]).port or 0, "nats"
     )
     clients.answer(60)
-    feed = _feed(
+    feed = feed_of(
         stack, program, cores, scenario, "publish", dialect="nats", port=urlsplit(ports["nats"][0]).port
     )
     feed.answer()
@@ -265,9 +265,9 @@ def rig_websockets(stack: ExitStack, program: Path, cores: Cores, scenario: Scen
     script = Path(__file__).with_name("peer_websockets.py")
     server = ServingProcess(stack, cores.serving, [sys.executable, str(script)], environment())
     ports = server.first_line()
-    clients = _clients(stack, program, cores, scenario, server.pid, ports["port"], "plain")
+    clients = clients_of(stack, program, cores, scenario, server.pid, ports["port"], "plain")
     clients.answer(60)
-    feed = _feed(stack, program, cores, scenario, "publish", dialect="lines", port=ports["feed_port"])
+    feed = feed_of(stack, program, cores, scenario, "publish", dialect="lines", port=ports["feed_port"])
     feed.answer()
     return Rig(server, clients, feed)
 

@@ -18,7 +18,8 @@ except ModuleNotFoundError as missing:
         f"brokerpool: {missing.name} is not installed; the command needs: pip install 'brokerpool[gateway]'"
     )
 
-from brokerpool.commands import errors, explain, plan, top
+from brokerpool.commands import errors, explain, feed, plan, top
+from brokerpool.commands.accounts import accounts
 from brokerpool.commands.database import db
 from brokerpool.commands.gateway_request import RefusedByGateway, answer
 from brokerpool.commands.gateway_target import Url
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(keys)
+app.add_typer(accounts, name="accounts")
 app.add_typer(db)
 app.command()(login)
 
@@ -57,6 +59,10 @@ def main() -> None:
         _fail(str(error), SETTINGS_FAULT if isinstance(error, SettingsError) else FAULT)
     except RefusedByGateway as refused:
         _fail(str(refused))
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("nats", "nkeys"):
+            raise
+        _fail(f"{missing.name} is not installed; a cluster needs: pip install 'brokerpool[cluster]'")
 
 
 def _show_version(wanted: bool) -> None:
@@ -75,9 +81,22 @@ def _options(
 
 
 @app.command()
-def serve(env_file: EnvFile = None, config: Config = None) -> None:
+def serve(
+    env_file: EnvFile = None,
+    config: Config = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Gateways that share the two ports, beside a feed node that has the broker connections;"
+            " one is a process that does all by itself.",
+        ),
+    ] = 1,
+) -> None:
     """Run the gateway: OpenAlgo clients in front, the pool of broker connections behind.
 
+    With BROKERPOOL_NATS_URL it has its ticks from the feed nodes of a cluster, and no broker connection.
     The first line on stdout is JSON with ws_url and http_url, once clients are accepted; logs go to
     stderr. SIGTERM and Ctrl-C drain and exit 0.
     """
@@ -87,6 +106,13 @@ def serve(env_file: EnvFile = None, config: Config = None) -> None:
     settings = _settings(env_file, config)
     files = [file for file in (env_file_or_default(env_file), config) if file is not None]
     configure(settings.log_level, settings.log_format)
+    if workers > 1:
+        from brokerpool.commands import workers as several
+
+        places = (("--env-file", env_file_or_default(env_file)), ("--config", config))
+        arguments = [word for option, file in places if file is not None for word in (option, str(file))]
+        asyncio.run(several.run(settings, workers, arguments))
+        return
     try:
         run(
             settings,
@@ -165,6 +191,10 @@ def demo(
             help=f"Brokers of which each is an account, separated by commas: of {', '.join(brokers())}."
         ),
     ] = None,
+    cluster: Annotated[
+        bool,
+        typer.Option("--cluster", help="Two feed nodes and two gateways that meet at a NATS server."),
+    ] = False,
 ) -> None:
     """Show it all: simulator, gateway and a sample client on free ports, with live ticks and statistics.
 
@@ -175,7 +205,7 @@ def demo(
     named = words(accounts or PoolSettings.load(environ={}).broker)
     if not named or not set(named) <= set(brokers()):
         raise typer.BadParameter(f"--accounts takes brokers that can be simulated: {', '.join(brokers())}.")
-    raise typer.Exit(asyncio.run(demo.run(named, seconds, Console())))
+    raise typer.Exit(asyncio.run(demo.run(named, seconds, Console(), cluster=cluster)))
 
 
 @app.command()
@@ -226,7 +256,7 @@ def stats(
         typer.echo(f"{asked.url} is kept in {targets.save(asked)}.", err=True)
 
 
-for _command in (plan.plan, top.top, explain.explain, errors.errors):
+for _command in (feed.feed, plan.plan, top.top, explain.explain, errors.errors):
     app.command()(_command)
 
 

@@ -60,6 +60,7 @@ class ErrorCode(Enum):
     # -- the process ---------------------------------------------------------------------------------------
     INVALID_SETTINGS = auto()
     ADDRESS_IN_USE = auto()
+    WORKER_FAILED = auto()
     GATEWAY_UNREACHABLE = auto()
 
     # -- the database --------------------------------------------------------------------------------------
@@ -81,6 +82,10 @@ class ErrorCode(Enum):
     KEY_NAME_TAKEN = auto()
     KEY_NOT_FOUND = auto()
     TOO_MANY_KEYS = auto()
+
+    # -- many machines -------------------------------------------------------------------------------------
+    BUS_UNREACHABLE = auto()
+    FEED_UNREACHABLE = auto()
 
     # -- the gateway's clients -----------------------------------------------------------------------------
     NOT_ANSWERED_IN_TIME = auto()

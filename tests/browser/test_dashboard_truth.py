@@ -15,6 +15,7 @@ from playwright.async_api import Page, expect
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.db.pool import DatabasePool
 from brokerpool.gateway.health_monitor import DatabaseState
+from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.server import Gateway
 from brokerpool.instruments import TokenBook
 from brokerpool.monitor import health_conditions, health_verdict
@@ -64,6 +65,7 @@ def test_a_dead_token_an_old_or_a_missing_list_and_a_database_that_is_away_are_t
         async with watched(2, settings=database) as (_, served_by, _, page):
             await sees(page, "#attention", "All is well")
             refresh = served_by.instruments._refreshes["zerodha"]
+            assert isinstance(refresh, InstrumentRefresh)
             refresh.fault = "the broker answered 503"
             await sees(page, "#attention", "503")
             await stands_on_top(page, served_by, "instruments_stale")

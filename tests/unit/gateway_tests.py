@@ -23,11 +23,15 @@ def collected(modules: Iterable[ModuleType], elsewhere: Collection[str]) -> dict
     return found
 
 
-def stand_over(monkeypatch: pytest.MonkeyPatch, made: Callable[[WebSocketPool], Upstream]) -> None:
+def stand_over(
+    monkeypatch: pytest.MonkeyPatch,
+    made: Callable[[WebSocketPool], Upstream],
+    gateway: type[Gateway] = Gateway,
+) -> None:
     """Have every gateway that is put together stand over what is made of its pool."""
 
     def over(settings, upstream, *rest):
         assert isinstance(upstream, WebSocketPool)
-        return Gateway(settings, made(upstream), *rest)
+        return gateway(settings, made(upstream), *rest)
 
     monkeypatch.setattr(assembly, "Gateway", over)

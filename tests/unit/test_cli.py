@@ -30,6 +30,8 @@ COMMANDS = (
     "serve",
     "simulate",
     "demo",
+    "feed",
+    "accounts",
     "check",
     "plan",
     "stats",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from brokerpool.cluster.nats_server import program
 from brokerpool.settings import NAMES, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -58,3 +62,45 @@ def test_the_unit_and_the_image_run_the_same_command_and_keep_secrets_out_of_the
     assert not re.search(r"^EnvironmentFile=", unit, re.MULTILINE)
     image = (DEPLOY / "Dockerfile").read_text("utf-8").splitlines()
     assert f"CMD {msgspec.json.encode(arguments).decode()}".replace(",", ", ") in image
+
+
+def test_the_parts_of_a_cluster_have_settings_that_exist_and_their_commands() -> None:
+    services = msgspec.yaml.decode((DEPLOY / "cluster" / "compose.yaml").read_bytes())["services"]
+    assert set(services) == {"nats", "feed-1", "feed-2", "gateway-1", "gateway-2"}
+    for name, service in services.items():
+        if name == "nats":
+            continue
+        assert set(service["environment"]) <= NAMES
+        kind = name.partition("-")[0]
+        command = "serve" if kind == "gateway" else kind
+        assert service["command"] == [command, "--env-file", f"/etc/brokerpool/{kind}.env"]
+        build = service["build"]
+        assert (DEPLOY / "cluster" / build["context"]).resolve() == ROOT
+        assert (ROOT / build["dockerfile"]).is_file()
+    for file, command, settings in (
+        ("brokerpool-feed.service", "feed", "feed.env"),
+        ("brokerpool-gateway@.service", "serve", "gateway.env"),
+    ):
+        unit = (DEPLOY / "cluster" / file).read_text("utf-8")
+        start = re.search(r"^ExecStart=(.+)$", unit, re.MULTILINE)
+        assert start is not None
+        assert shlex.split(start[1])[1:] == [command, "--env-file", f"/etc/brokerpool/{settings}"]
+        given = re.search(r"^Environment=(.+)$", unit, re.MULTILINE)
+        assert {word.partition("=")[0] for word in (given[1].split() if given else ())} <= NAMES
+
+
+@pytest.mark.skipif(program() is None, reason="needs the program nats-server")
+def test_nats_takes_its_configuration(tmp_path: Path) -> None:
+    path = program()
+    assert path is not None
+    text = (DEPLOY / "cluster" / "nats.conf").read_text("utf-8").replace("/var/lib/nats", str(tmp_path))
+    (tmp_path / "nats.conf").write_text(text)
+    ran = subprocess.run(
+        [path, "-t", "-c", str(tmp_path / "nats.conf")],
+        env={**os.environ, "HOSTNAME": "nats-1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr

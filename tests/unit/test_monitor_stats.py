@@ -28,11 +28,13 @@ from tests.two_accounts import NAMES, two_accounts
 
 #: Labels are names of few things; none is ever a symbol, a client or a text from outside.
 LABELS = {
-    *("account", "connection", "event", "exchange", "group", "host", "kind"),
+    *("account", "connection", "event", "exchange", "group", "host", "kind", "node"),
     *("lane", "code", "outcome", "reason", "source", "window"),
 }
 #: What is told where there is more than one account.
 OF_SEVERAL = ("http.accounts[account].", "broker.accounts[account].")
+#: What only a part of a cluster returns: see `test_cluster_commands`.
+OF_CLUSTER = "cluster."
 
 
 async def troubled(broker: KiteSimulator, served_by: Gateway, http: aiohttp.ClientSession) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def test_each_number_that_is_returned_is_described_and_each_described_one_is_ret
             assert [value.path for value in values if value.field is None] == []
             returned = {value.path for value in values}
             missing = [field.path for field in VOCABULARY.fields if field.path not in returned]
-            assert [path for path in missing if not path.startswith(OF_SEVERAL)] == []
+            assert [path for path in missing if not path.startswith((*OF_SEVERAL, OF_CLUSTER))] == []
             for value in values:
                 assert _fits(value.field, value.value), f"{value.path} is {value.value!r}"
 
@@ -187,7 +189,8 @@ def test_each_field_has_a_meaning_and_its_metric_a_name_as_prometheus_wants_it(f
     assert re.fullmatch(r"brokerpool_[a-z_]+", field.metric)
     assert field.metric.endswith("_total") == (field.kind is Kind.COUNTER)
     for unit in ("seconds", "bytes", "ratio"):
-        assert field.metric.endswith(f"_{unit}") == (field.unit == unit), field.unit
+        name = field.metric.removesuffix("_total")
+        assert name.endswith(f"_{unit}") == (field.unit == unit), field.unit
     assert "bytes" not in field.unit or field.unit == "bytes", "base units only"
 
 

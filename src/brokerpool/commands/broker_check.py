@@ -11,7 +11,8 @@ from brokerpool.brokers.registry import Access, LoginSession
 from brokerpool.brokers.wire import Signal, SignalKind, Wire
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
-from brokerpool.feed.dial import DIAL_SECONDS, Failure, attempt, leaving
+from brokerpool.feed.dial import DIAL_SECONDS, Failure, attempt, dialling
+from brokerpool.feed.sending_permission import ALONE
 from brokerpool.monitor.health_conditions import Code
 from brokerpool.settings import AccountSettings
 from brokerpool.transport import Link, LinkHandler
@@ -89,7 +90,7 @@ async def _login(
 async def _dialled(feed: FullAccount, egress: Egress | None) -> Failure | None:
     """Open one connection of the feed for a moment; return why it does not become live, if so."""
     probe = _Probe(feed.wire())
-    link = await attempt(feed, probe, leaving(egress), Fence("check"))
+    link = await attempt(feed, probe, dialling(None, egress, ALONE), Fence("check"))
     if isinstance(link, Failure):
         return link
     try:

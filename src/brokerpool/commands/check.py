@@ -28,9 +28,11 @@ async def faults(settings: Settings, *, broker: bool = True) -> list[str]:
     }
     found = [await _listener(name, host, port) for name, (host, port) in listeners.items()]
     found += [_certificate(settings)]
+    if settings.in_cluster:
+        found += [await _bus(settings)]
     of_database, stored = await _database(settings)
     found += of_database
-    accounts = settings.accounts()
+    accounts = _accounts(settings)
     for account in accounts if broker else ():
         token = account.broker_access_token.get_secret_value()
         whose = "The stored login" if len(accounts) == 1 else f"The stored login of {account.name}"
@@ -40,6 +42,24 @@ async def faults(settings: Settings, *, broker: bool = True) -> list[str]:
         credentials = Credentials(token) if token else stored.get(account.name, Credentials(""))
         found += await broker_check.faults(account, credentials, source, settings.egress)
     return [fault for fault in found if fault]
+
+
+def _accounts(settings: Settings) -> Sequence[AccountSettings]:
+    """Return the accounts that are to be tried: a gateway of a cluster has none."""
+    accounts = settings.accounts()
+    return [a for a in accounts if a.broker_api_key.get_secret_value()] if settings.in_cluster else accounts
+
+
+async def _bus(settings: Settings) -> str | None:
+    from brokerpool.cluster.nats_bus import NatsBus  # needs the extra
+
+    try:
+        bus = NatsBus(settings, "brokerpool check")
+        await bus.open()
+    except BrokerpoolError as error:
+        return str(error) if isinstance(error, SettingsError) else f"BROKERPOOL_NATS_URL: {error}"
+    await bus.close()
+    return None
 
 
 async def _listener(name: str, host: str, port: int) -> str | None:
@@ -65,7 +85,7 @@ def _certificate(settings: Settings) -> str | None:
 async def _database(settings: Settings) -> tuple[list[str], dict[str, Credentials]]:
     """Return what keeps the secrets from being complete, and the stored logins of accounts that need one."""
     key = settings.api_key.get_secret_value()
-    tokenless = [a for a in settings.accounts() if not a.broker_access_token.get_secret_value()]
+    tokenless = [a for a in _accounts(settings) if not a.broker_access_token.get_secret_value()]
     needy = [account for account in tokenless if not registry.broker(account.broker).key_is_login]
     no_key, no_login = _missing(settings, needy)
     missing = [] if key else [no_key]

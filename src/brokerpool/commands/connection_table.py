@@ -12,6 +12,7 @@ from brokerpool.commands.terminal_tables import (
     accounts_table,
     client_lines,
     clients_line,
+    cluster_lines,
     fault_lines,
     places,
     pool_line,
@@ -116,6 +117,7 @@ class ConnectionTable:
             pool_line(self._stats),
             clients_line(self._stats),
             *client_lines(self._stats),
+            *cluster_lines(self._stats),
             f"{http['requests']} calls to the broker, {sum(http['queued'].values())} wait,"
             f" {sum(http['refused'].values())} were refused; the event loop came"
             f" {process['loop_lag_max_seconds'] * 1000:.0f} ms late at most within a minute.",

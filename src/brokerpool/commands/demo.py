@@ -85,10 +85,14 @@ class SampleClient(LinkHandler):
         self.ended.set()
 
 
-async def run(brokers: Sequence[str], seconds: float | None, console: Console) -> int:
+async def run(
+    brokers: Sequence[str], seconds: float | None, console: Console, *, cluster: bool = False
+) -> int:
     """Show ticks for `seconds`, or until somebody interrupts; return the exit code, 0 when ticks arrived.
 
-    There is an account at each of the `brokers`, by preference in this order. Everything that was started is
+    There is an account at each of the `brokers`, by preference in this order. As a `cluster` it is two feed
+    nodes, which hold the accounts, and two gateways with a client each. Raises BusError where a NATS server
+    is needed and cannot be started. Everything that was started is
     stopped before this returns, also when a part of it fails.
     """
     over = asyncio.Event()
@@ -111,26 +115,72 @@ async def run(brokers: Sequence[str], seconds: float | None, console: Console) -
             simulate = ("simulate", "--broker", broker, *MARKET, "--write-config", ACCOUNTS)
             await stack.enter_async_context(_command(simulate, clean, folder))
             _give_room(Path(folder, ACCOUNTS), brokers, place)
-        serve = ("serve", "--config", ACCOUNTS)
-        gateway = await stack.enter_async_context(_command(serve, gateway_env, folder))
-        console.print(f"The gateway accepts clients at {gateway['ws_url']}")
-        console.print(f"Its statistics are at {gateway['http_url']}/stats")
-        console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
-        client = SampleClient(api_key)
-        try:
-            link = await dial(gateway["ws_url"], client)
-            if seconds is not None:
-                loop.call_later(seconds, over.set)
-            async with aiohttp.ClientSession(gateway["http_url"]) as http:
-                await _show(client, http, over, console)
-        except (DialError, aiohttp.ClientError) as error:
-            sys.exit(f"brokerpool: the gateway does not answer: {error}")
-        if client.ended.is_set():
-            sys.exit("brokerpool: the gateway closed the sample client's connection")
-        link.close()
-        await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
-    console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
-    return 0 if client.ticks else 1
+        started = _cluster if cluster else _alone
+        async with started(gateway_env, folder, console) as gateways:
+            for gateway in gateways:
+                console.print(f"The gateway accepts clients at {gateway['ws_url']}")
+                console.print(f"Its statistics are at {gateway['http_url']}/stats")
+                console.print(f"Its dashboard is at {gateway['http_url']}/dashboard (its key: {api_key})")
+            clients = [SampleClient(api_key) for _ in gateways]
+            try:
+                links = [await dial(g["ws_url"], c) for g, c in zip(gateways, clients, strict=True)]
+                if seconds is not None:
+                    loop.call_later(seconds, over.set)
+                async with aiohttp.ClientSession(gateways[0]["http_url"]) as http:
+                    await _show(clients[0], http, over, console)
+            except (DialError, aiohttp.ClientError) as error:
+                sys.exit(f"brokerpool: the gateway does not answer: {error}")
+            if any(client.ended.is_set() for client in clients):
+                sys.exit("brokerpool: the gateway closed the sample client's connection")
+            for link, client in zip(links, clients, strict=True):
+                link.close()
+                await client.ended.wait()  # bounded: the link drops the TCP connection when the peer is slow
+    for client in clients:
+        console.print(f"{client.ticks} ticks of {len(client.rows)} symbols arrived.")
+    return 0 if all(client.ticks for client in clients) else 1
+
+
+@contextlib.asynccontextmanager
+async def _alone(
+    env: Mapping[str, str], folder: str, console: Console
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Run one gateway that does everything, and give what it says."""
+    async with _command(("serve", "--config", ACCOUNTS), env, folder) as gateway:
+        yield [gateway]
+
+
+@contextlib.asynccontextmanager
+async def _cluster(
+    env: Mapping[str, str], folder: str, console: Console
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Run two feed nodes and two gateways that meet at a NATS server, and give what the gateways say."""
+    from brokerpool.cluster.nats_server import NatsServer  # needs the extra
+
+    server = NatsServer(Path(folder) / "nats")
+    await asyncio.to_thread(server.start)
+    try:
+        (Path(folder) / "gateway.env").touch()
+        async with contextlib.AsyncExitStack() as until_end:
+
+            async def run(command: str, name: str, *settings: str) -> dict[str, Any]:
+                own = {
+                    "BROKERPOOL_NATS_URL": server.url,
+                    "BROKERPOOL_NODE": name,
+                    "DATABASE_URL": f"sqlite:///{Path(folder) / name}.db",
+                }
+                arguments = (command, *settings)
+                return await until_end.enter_async_context(_command(arguments, {**env, **own}, folder, name))
+
+            for name in ("feed-1", "feed-2"):
+                said = await run("feed", name, "--config", ACCOUNTS)
+                console.print(f"The feed node {name} tells how it is at {said['status_url']}/stats")
+            # The gateways have no credentials of the broker.
+            gateways = [
+                await run("serve", name, "--env-file", "gateway.env") for name in ("gateway-1", "gateway-2")
+            ]
+            yield gateways
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 def _give_room(accounts: Path, brokers: Sequence[str], place: int) -> None:
@@ -197,10 +247,11 @@ def _print_lines(client: SampleClient, stats: Mapping[str, Any], console: Consol
 
 @contextlib.asynccontextmanager
 async def _command(
-    arguments: tuple[str, ...], env: Mapping[str, str], folder: str
+    arguments: tuple[str, ...], env: Mapping[str, str], folder: str, name: str = ""
 ) -> AsyncIterator[dict[str, Any]]:
     """Run one of our servers and yield the first line that it prints; stop it at the end."""
-    log = Path(folder) / f"{arguments[0]}.log"
+    name = name or arguments[0]
+    log = Path(folder) / f"{name}.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -223,7 +274,7 @@ async def _command(
             line = b""
         if not line:
             said = log.read_text("utf-8", "replace").strip()
-            sys.exit(f"brokerpool: {arguments[0]} did not start. It said: {said or 'nothing'}")
+            sys.exit(f"brokerpool: {name} did not start. It said: {said or 'nothing'}")
         yield json.loads(line)
     finally:
         await _stop(process)

@@ -27,7 +27,8 @@ def statistics(stats: Mapping[str, Any]) -> Group:
         )
     faults = fault_lines((c["name"], c["last_fault"]) for c in connections)
     several = accounts_table(stats)
-    return Group(*several, table, *faults, pool_line(stats), clients_line(stats), *client_lines(stats))
+    lines = [pool_line(stats), clients_line(stats), *client_lines(stats), *cluster_lines(stats)]
+    return Group(*several, table, *faults, *lines)
 
 
 def accounts_table(stats: Mapping[str, Any]) -> list[Table]:
@@ -91,6 +92,23 @@ def pool_line(stats: Mapping[str, Any]) -> str:
         f"{pool['connections']} of at most {pool['max_connections']} connections"
         f" carry {pool['total_symbols']} symbols, {pool['capacity_used']:.1%} of the pool's capacity."
     )
+
+
+def cluster_lines(stats: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how a cluster stands, as the process that tells it sees it; nothing where it is in none."""
+    cluster = stats.get("cluster")
+    if not cluster:
+        return
+    bus = cluster["bus"]
+    trip = bus["round_trip_seconds"]
+    way = "NATS is away" if trip is None else f"NATS is {trip * 1000:.1f} ms away"
+    lost = bus["lost"] + bus["overrun"]
+    yield (
+        f"{cluster['name']} is a {cluster['role']} of a cluster with {len(cluster['nodes'])} feed nodes and"
+        f" {cluster['gateways']} gateways; {way}, {lost} messages were dropped."
+    )
+    for account in cluster["accounts"]:
+        yield f"{account['name']} is held by {account['node'] or 'nobody'}, epoch {account['epoch']}."
 
 
 def client_lines(stats: Mapping[str, Any]) -> Iterator[str]:

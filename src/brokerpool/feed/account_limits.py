@@ -12,6 +12,7 @@ from brokerpool.brokers.login import Login
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.dial_budget import FOLLOW_SECONDS, DialBudget, DialPermit
 from brokerpool.feed.login_renewal import Renewal
+from brokerpool.feed.sending_permission import ALONE, Permission
 from brokerpool.feed.sliding_window_pacer import ReservingPacer
 from brokerpool.user_callbacks import Fence
 
@@ -28,8 +29,11 @@ class AccountLimits:
         journal: Journal,
         wall_clock: Callable[[], float],
         name: str = "account",
+        permission: Permission = ALONE,
     ) -> None:
         self.login = login
+        #: Whether anything may leave for the broker at this moment.
+        self.permission = permission
         #: Around what the account's adapter and listeners do, and the tasks of its sockets.
         self.fence = Fence(name, lambda reason: journal.note(Event.FAULT, reason=reason))
         #: Control messages over all sockets.
@@ -39,6 +43,12 @@ class AccountLimits:
         self.budget = DialBudget(limits.dials, max_sockets, random)
         self._journal = journal
         self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        for age in permission.dials_before(limits.dials):
+            self.budget.assume(now - age)
+            permission.dialling(age)
+        for age in permission.messages_before(limits.account_messages):
+            self.messages.spend(now - age)
         self._line: deque[asyncio.Future[DialPermit | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._follows: dict[int, asyncio.TimerHandle] = {}
@@ -135,7 +145,9 @@ class AccountLimits:
             self._timer = None
         while self._line and not self._ended:
             now = self._loop.time()
-            wait = self.budget.wait(now)
+            if not self.permission.holds():
+                return  # and never again: whoever took it back ends the pool
+            wait = self.budget.wait(now, self.permission.left_open())
             if wait:
                 self._timer = self._loop.call_later(wait, self._admit)
             if wait != 0:

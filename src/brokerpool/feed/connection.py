@@ -79,9 +79,8 @@ class Connection:
         self.version = 0
         self._subscriptions = Subscriptions(feed.limits.capacity)
         self._liveness = Liveness(feed.limits.silence_seconds, self._monotonic())
-        self._outgoing = Outgoing(
-            feed.limits, account.messages, account.line, self._subscriptions, account.fence, self._monotonic
-        )
+        shared = account.messages, account.line, self._subscriptions, account.fence, self._monotonic
+        self._outgoing = Outgoing(feed.limits, *shared, account.permission.holds)
         self._wire: Wire  # a new one for each socket, made at the dial
         self._incoming = Incoming(
             self, self._subscriptions, self._liveness, account.fence, self._monotonic, wall_clock
@@ -265,7 +264,7 @@ class Connection:
         finally:
             if failure is not None:
                 self._went_down(failure.fault)
-                link.close()
+                self._leave(link)
                 await self._down.wait()  # bounded, as in `_serve`
             self._greeting = None
 
@@ -285,7 +284,7 @@ class Connection:
             self._opened(link, permit)
             await self._outgoing.write(link, self._expected, self._interrupted)
         finally:
-            link.close()
+            self._leave(link)
             await self._down.wait()  # bounded: the link drops the TCP connection when the peer is slow
             self._link = self._permit = None
             lived = self._monotonic() - self.opened_at
@@ -293,6 +292,12 @@ class Connection:
                 self._backoff.reset()
             if not self._closing:
                 self._account.lost(permit, lived)
+
+    def _leave(self, link: Link) -> None:
+        if self._account.permission.holds():
+            link.close()
+        else:
+            link.abort()  # the account is another's: not even a farewell may leave
 
     def _expected(self, instruments: list[Instrument]) -> None:
         if instruments:

@@ -11,6 +11,7 @@ from brokerpool import transport
 from brokerpool.brokers.account import Account, DialRefusal, Endpoint
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode
+from brokerpool.feed.sending_permission import ALONE, Permission
 from brokerpool.transport import DialError, Link, LinkHandler
 from brokerpool.user_callbacks import Fence, HookFailed, name_of
 
@@ -28,9 +29,22 @@ class Dial(Protocol):
     ) -> Awaitable[Link]: ...
 
 
-def leaving(egress: Egress | None) -> Dial:
-    """Return `transport.dial` for sockets that leave as the egress says, else as the environment does."""
-    return partial(transport.dial, egress=egress)
+def dialling(dial: Dial | None, egress: Egress | None, permission: Permission) -> Dial:
+    """Return how sockets are opened: as given, else with `transport.dial`, which leaves as the egress says.
+
+    Without the permission the dial fails and nothing leaves.
+    """
+    opened = dial or partial(transport.dial, egress=egress)
+
+    async def permitted(
+        url: str, handler: LinkHandler, *, headers: Mapping[str, str] | None, timeout: float
+    ) -> Link:
+        if not permission.holds():
+            raise DialError("the account is not this process' any more; nothing was dialled")
+        permission.dialling(0.0)
+        return await opened(url, handler, headers=headers, timeout=timeout)
+
+    return opened if permission is ALONE else permitted
 
 
 class Failure(NamedTuple):

@@ -20,6 +20,8 @@ EVICTED_SECONDS = 60.0
 MOST_EVICTED_SECONDS = 900.0
 #: An eviction that long ago says nothing about today.
 FORGOTTEN_SECONDS = 3_600.0
+#: Between two looks whether sockets of others are gone.
+_OTHERS_SECONDS = 0.1
 #: A Retry-After beyond this is taken for a mistake: it would stop the feed for the day.
 MOST_RETRY_AFTER_SECONDS = 3_600.0
 
@@ -68,11 +70,20 @@ class DialBudget:
         self._evicted_seconds = EVICTED_SECONDS
         self._evicted_at = 0.0
 
-    def wait(self, now: float) -> float | None:
-        """Return the seconds until a dial may leave, 0 for now; None until something else happens."""
+    def assume(self, at: float) -> None:
+        """Count a dial that somebody else made, the oldest first."""
+        self._pacer.spend(at)
+
+    def wait(self, now: float, others: int = 0) -> float | None:
+        """Return the seconds until a dial may leave, 0 for now; None until something else happens.
+
+        `others` are sockets of the account that are not this budget's.
+        """
         if self.cap < self.max_sockets and now >= self._cap_grows_at:
             self.cap += 1
             self._cap_grows_at = now + self._evicted_seconds
+        if self.sockets < self.cap <= self.sockets + others:
+            return _OTHERS_SECONDS
         if self.sockets >= self.cap:
             return self._cap_grows_at - now if self.cap < self.max_sockets else None
         if self._scout is not None:

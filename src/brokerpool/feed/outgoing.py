@@ -37,8 +37,12 @@ class Outgoing:
         subscriptions: Subscriptions,
         fence: Fence,
         monotonic: Callable[[], float],
+        may_send: Callable[[], bool],
     ) -> None:
-        """`account` counts the messages of all sockets, which wait in one `line` for what it lets pass."""
+        """`account` counts the messages of all sockets, which wait in one `line` for what it lets pass.
+
+        `may_send` is asked at the last moment before each of them; what may not leave is dropped.
+        """
         #: Messages over all sockets.
         self.messages = 0
         self._limits = limits
@@ -47,6 +51,7 @@ class Outgoing:
         self._subscriptions = subscriptions
         self._fence = fence
         self._monotonic = monotonic
+        self._may_send = may_send
         self._wire: Wire  # a new one for each socket
         self._allowance = Allowance(limits, account)
         self._answers: deque[str | bytes] = deque(maxlen=_MOST_ANSWERS)
@@ -92,7 +97,7 @@ class Outgoing:
     def ping(self, link: Link) -> bool:
         """Ask for a sign of life, unless that would be a message too many; tell whether it was asked."""
         now = self._monotonic()
-        if not self._allowance.may_ping(now, self._beat_due + self._spare):
+        if not self._allowance.may_ping(now, self._beat_due + self._spare) or not self._may_send():
             return False
         link.ping()
         self._allowance.spend_control_frame(now)
@@ -201,7 +206,7 @@ class Outgoing:
             await asyncio.sleep(seconds)
 
     def _put(self, link: Link, message: str | bytes) -> None:
-        if self._over:
+        if self._over or not self._may_send():
             return
         send = link.send_text if isinstance(message, str) else link.send_binary
         self._fence.call(send, message, otherwise=None)  # the adapter may have made what cannot be sent

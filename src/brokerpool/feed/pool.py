@@ -23,7 +23,7 @@ from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.demand_replica import Replica, holding, planned
-from brokerpool.feed.dial import Dial, leaving
+from brokerpool.feed.dial import Dial, dialling
 from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
@@ -34,6 +34,7 @@ from brokerpool.feed.placement_plan import Plan
 from brokerpool.feed.pool_arguments import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.pool_inspection import Inspection
 from brokerpool.feed.refusals import Subscribed
+from brokerpool.feed.sending_permission import ALONE, Permission
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
@@ -70,6 +71,7 @@ class WebSocketPool:
         random: Random | None = None,
         egress: Egress | None = None,
         dial: Dial | None = None,
+        permission: Permission = ALONE,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Make a pool for one account; nothing is dialled before the first subscribe.
@@ -78,8 +80,8 @@ class WebSocketPool:
         open for `linger` seconds after its last symbol has gone; `placement` is "fill-first" (as few
         connections as possible) or "least-loaded" (evenly over all of them).
         With a `redundancy` of 2 each symbol is on two connections, and the first copy of a tick passes. After
-        `grace` seconds without its connection a symbol moves to another one that has room. Outside the
-        `hours` silence is normal. The `filler` gives snapshots for holes. Dials leave as the `egress` says.
+        `grace` seconds without its connection a symbol moves to one that has room. Outside `hours` silence is
+        normal. The `filler` gives snapshots for holes. Dials leave as `egress` and `permission` say.
         Raises ValueError for another placement, for limits below 1, and for more redundancy than connections,
         TypeError without a feed, and RuntimeError where no event loop runs.
         """
@@ -95,15 +97,14 @@ class WebSocketPool:
         random = random or Random()
         self._demand = Demand()
         self._tokens: dict[Instrument, Token] = {}
-        name = self.account_name
-        account = (feed.login, feed.limits, capacity.sockets, random, self.journal, wall_clock, name)
-        self._account = AccountLimits(*account)
+        named = self.journal, wall_clock, self.account_name, permission
+        self._account = AccountLimits(feed.login, feed.limits, capacity.sockets, random, *named)
         self._replicas: list[Replica] = []
         self._delivery = Delivery(self._replicas, self.journal, wall_clock, self._account.fence)
         shared = (self._account.budget, self._demand, self._tokens, self._delivery, self.journal)
-        timing = linger, random, dial or leaving(egress), wall_clock
+        timing = linger, random, dialling(dial, egress, permission), wall_clock
         for number in range(redundancy):
-            prefix = name if number == 0 else f"{name}-{COPIES[number - 1]}"
+            prefix = self.account_name + (f"-{COPIES[number - 1]}" if number else "")
             places = Placement(prefix, capacity.divided(redundancy), POLICIES[placement])
             rotation = Rotation(places, feed.login, life=feed.limits.socket_life_seconds, linger=linger)
             sockets = Connections(feed, self._account, self._delivery, *timing)
@@ -111,7 +112,7 @@ class WebSocketPool:
         self._placement = self._replicas[0].placement
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
         inspected = self._replicas, self._delivery, self._demand, self._account.budget
-        self.inspection = Inspection(feed, *inspected, name)
+        self.inspection = Inspection(feed, *inspected, self.account_name)
         filling = Filling(filler, self._delivery, Backoff(random)) if filler else None
         watched = self._replicas, self._delivery, hours, filling, self.journal, wall_clock
         self._supervision = Supervision(*watched)
@@ -119,7 +120,7 @@ class WebSocketPool:
         #: What was wanted at the last `relist`, is listed no more, and keeps its place; to be read only.
         self.unlisted: list[Instrument] = []
         self._streams = TickStreams(self)
-        self._closed, self._guard = False, ForkGuard(self, f"pool {name}")
+        self._closed, self._guard = False, ForkGuard(self, f"pool {self.account_name}")
         open_pools.add("websocket", self, self._numbers, self._guard)
 
     # -- demand -------------------------------------------------------------------------------------------

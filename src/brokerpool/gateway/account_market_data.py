@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 from brokerpool.brokers.rest import Candle, Ohlc
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.gateway.summed_statistics import summed
-from brokerpool.http.broker_api import BrokerApi, Quoted
+from brokerpool.http.broker_api import Quoted
+from brokerpool.http.market_data_interface import MarketDataApi
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 
@@ -29,6 +30,7 @@ OUT = frozenset(
         ErrorCode.CALL_FAILED,
         ErrorCode.PROXY_REFUSED,
         ErrorCode.TLS_NOT_TRUSTED,
+        ErrorCode.BUS_UNREACHABLE,
     }
 )
 
@@ -37,7 +39,7 @@ class AccountApi(NamedTuple):
     """One account's HTTP API, and which instruments it may be asked about."""
 
     name: str
-    api: BrokerApi
+    api: MarketDataApi
     #: Tells whether the account lists the instrument, and serves its exchange.
     lists: Callable[[Instrument], bool]
 
@@ -95,11 +97,11 @@ class AccountApis:
     def breakers(self) -> dict[str, str]:
         """Return how each breaker stands, by host and group; of several accounts the host is ACCOUNT/host."""
         if len(self._accounts) == 1:
-            return self._accounts[0].api.client.breakers()
+            return self._accounts[0].api.breakers()
         return {
             f"{account.name}/{key}": state
             for account in self._accounts
-            for key, state in account.api.client.breakers().items()
+            for key, state in account.api.breakers().items()
         }
 
     def stats(self) -> dict[str, Any]:
@@ -112,16 +114,16 @@ class AccountApis:
 
     async def warm_up(self) -> None:
         """Open one connection of each client, which spares the first question a handshake."""
-        await asyncio.gather(*(account.api.client.warm_up(most=1) for account in self._accounts))
+        await asyncio.gather(*(account.api.warm_up(most=1) for account in self._accounts))
 
     def keep_warm(self, when: Callable[[], bool]) -> None:
         """Keep the clients' connections open while that is the case."""
         for account in self._accounts:
-            account.api.client.keep_warm(when=when)
+            account.api.keep_warm(when=when)
 
     async def drain(self, seconds: float) -> None:
         """End all calls; those on their way have so many seconds."""
-        await asyncio.gather(*(account.api.client.drain(seconds) for account in self._accounts))
+        await asyncio.gather(*(account.api.drain(seconds) for account in self._accounts))
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class AccountApis:
         listing = [account for account in self._accounts if account.lists(instrument)]
         return sorted(listing, key=lambda account: account.name != serving) or [self._accounts[0]]
 
-    async def _one(self, order: Sequence[AccountApi], ask: Callable[[BrokerApi], Awaitable[T]]) -> T:
+    async def _one(self, order: Sequence[AccountApi], ask: Callable[[MarketDataApi], Awaitable[T]]) -> T:
         """Ask one account after the other until one is not out."""
         for account in order[:-1]:
             try:
@@ -146,7 +148,7 @@ class AccountApis:
     async def _many(
         self,
         instruments: Iterable[Instrument],
-        ask: Callable[[BrokerApi, list[Instrument]], Awaitable[dict[Instrument, T]]],
+        ask: Callable[[MarketDataApi, list[Instrument]], Awaitable[dict[Instrument, T]]],
     ) -> dict[Instrument, T]:
         """Ask each account for its part, and the next ones for the parts of those that are out."""
         if len(self._accounts) == 1:

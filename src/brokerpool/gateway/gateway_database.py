@@ -37,8 +37,9 @@ class Persistence:
     is there.
     """
 
-    def __init__(self, settings: Settings, *, grace: float = GRACE_SECONDS) -> None:
-        """`grace` is how many seconds the demand of the last run is held."""
+    def __init__(self, settings: Settings, *, grace: float = GRACE_SECONDS, has_clients: bool = True) -> None:
+        """`grace` is how many seconds the demand of the last run is held; only who has clients needs keys."""
+        self._has_clients = has_clients
         self._settings = settings
         self._grace = grace
         self._store: Store | None = None
@@ -61,7 +62,9 @@ class Persistence:
             await self._open()
         except StoreError as error:
             accounts = settings.accounts()
-            given = any(a.broker_access_token.get_secret_value() or _key_is_login(a) for a in accounts)
+            given = settings.in_cluster or any(
+                a.broker_access_token.get_secret_value() or _key_is_login(a) for a in accounts
+            )
             if not settings.api_key.get_secret_value() or not given:
                 logger.error(
                     "the database is needed: BROKERPOOL_API_KEY and %s are not both set, and with them the"
@@ -73,7 +76,7 @@ class Persistence:
             logger.error("the gateway starts WITHOUT its database: %s", error)
             return
         logger.info("the database is %s", shown(settings.database_url.get_secret_value()))
-        if not settings.api_key.get_secret_value() and not self.keys:
+        if self._has_clients and not settings.api_key.get_secret_value() and not self.keys:
             text = "BROKERPOOL_API_KEY is not set, and no valid key is in the database."
             raise BrokerpoolError(text, code=ErrorCode.NO_API_KEY)
 
@@ -192,7 +195,9 @@ class Persistence:
         store.keys.watch(revoked)
         store.follow(upstream.journal)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_demand(store, upstream), name="brokerpool saved demand")
+            # Of a cluster's gateway the clients go on at another one, and ask there.
+            if not self._settings.in_cluster:
+                tasks.create_task(self._keep_demand(store, upstream), name="brokerpool saved demand")
             tasks.create_task(self._keep_statistics(store, upstream), name="brokerpool kept statistics")
 
     async def _keep_demand(self, store: Store, upstream: Upstream) -> None:

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.summed_statistics import summed
+
+
+class LookedAfter(Protocol):
+    """What keeps one list: `InstrumentRefresh` says what each member does and returns."""
+
+    @property
+    def fault(self) -> str: ...
+
+    @property
+    def exchanges(self) -> Iterable[str]: ...
+
+    def start(self) -> None: ...
+
+    def request(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def stats(self) -> dict[str, Any]: ...
 
 
 class InstrumentLists:
     """Keeps each account's list that of the day; of one account it says what that one's refresh says."""
 
-    def __init__(self, refreshes: Mapping[str, InstrumentRefresh]) -> None:
+    def __init__(self, refreshes: Mapping[str, LookedAfter]) -> None:
         """Account -> what looks after its list; at least one, in order of preference."""
         self._refreshes = refreshes
 

@@ -7,8 +7,9 @@ import contextlib
 import gc
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from brokerpool import signals
 from brokerpool.brokers.login import Credentials
@@ -38,12 +39,23 @@ async def run(settings: Settings, files: Sequence[Path], read: Callable[[], Sett
     """
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     files = [*files, *(certificate.files if certificate is not None else ())]
+    serve = _serve_cluster if settings.in_cluster else _serve
+    await until_stopped(settings, files, read, lambda watch: serve(settings, watch, certificate))
+
+
+async def until_stopped(
+    settings: Settings,
+    files: Sequence[Path],
+    read: Callable[[], Settings],
+    serve: Callable[[SettingsWatch], Coroutine[Any, Any, None]],
+) -> None:
+    """Run `serve` until SIGTERM or Ctrl-C cancels it; it is given what notices changes of the files."""
     stop, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(LoopFaults(loop.time))
     watch = SettingsWatch(files, read, settings, hangup)
     with signals.handled(dict.fromkeys(signals.STOP, stop.set) | {signals.HANGUP: hangup.set}):
-        serving = asyncio.create_task(_serve(settings, watch, certificate))
+        serving = asyncio.create_task(serve(watch))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -59,7 +71,7 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
     try:
         await persistence.open()
         accounts = await asyncio.gather(*(started(a, settings, persistence) for a in settings.accounts()))
-        _check(accounts)
+        check(accounts)
         gateway = compose(
             settings,
             *(account.feed for account in accounts),
@@ -67,24 +79,54 @@ async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certific
             certificate=certificate,
             unlisted={a.settings.name: a.unlisted for a in accounts if a.unlisted is not None},
         )
-        await gateway.start()
-        # The instrument list lives as long as the process: no collection need look at it again.
-        gc.collect()
-        gc.freeze()
-        print(json.dumps({"ws_url": gateway.ws_url, "http_url": gateway.http_url}), flush=True)
+        await _ready(gateway)
         await asyncio.gather(
-            _follow(gateway, accounts, watch, certificate),
+            follow(accounts, watch, gateway.instruments.request, certificate),
             *(account.trial.follow(account.stored.newer()) for account in accounts),
         )
     finally:
         if gateway is not None:
-            logger.info("stopping: %d clients are told to come back", gateway.clients)
-            await gateway.close()
+            await _closed(gateway)
         else:
             await persistence.close()
 
 
-def _check(accounts: Sequence[StartedAccount]) -> None:
+async def _serve_cluster(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:
+    from brokerpool.gateway.cluster_gateway import joined  # needs the extra
+
+    persistence = Persistence(settings)
+    gateway: Gateway | None = None
+    try:
+        await persistence.open()
+        async with joined(settings, persistence, certificate) as gateway:
+            try:
+                await _ready(gateway)
+                await follow((), watch, gateway.instruments.request, certificate)
+            finally:
+                await _closed(gateway)
+    finally:
+        if gateway is None:
+            await persistence.close()
+
+
+async def _ready(gateway: Gateway) -> None:
+    """Have it accept clients, and say so."""
+    await gateway.start()
+    # The instrument list lives as long as the process: no collection need look at it again.
+    gc.collect()
+    gc.freeze()
+    urls = {"ws_url": gateway.ws_url, "http_url": gateway.http_url}
+    if gateway.status_url != gateway.http_url:
+        urls["status_url"] = gateway.status_url
+    print(json.dumps(urls), flush=True)
+
+
+async def _closed(gateway: Gateway) -> None:
+    logger.info("stopping: %d clients are told to come back", gateway.clients)
+    await gateway.close()
+
+
+def check(accounts: Sequence[StartedAccount]) -> None:
     """Tell which accounts wait for what. Raises what the first of them lacks where none can do anything."""
     faults = {account.settings.name: account.fault for account in accounts}
     first = next((fault for fault in faults.values() if fault is not None), None)
@@ -95,15 +137,15 @@ def _check(accounts: Sequence[StartedAccount]) -> None:
             logger.error("account %s does not serve yet, and is tried again: %s", name, fault)
 
 
-async def _follow(
-    gateway: Gateway,
+async def follow(
     accounts: Sequence[StartedAccount],
     watch: SettingsWatch,
-    certificate: Certificate | None,
+    relist: Callable[[], object],
+    certificate: Certificate | None = None,
 ) -> None:
     """Use the access tokens each time the files were read again; certificate and lists go with them."""
     async for tokens in watch.tokens():
-        gateway.instruments.request()
+        relist()
         if certificate is not None:
             try:
                 # Off the loop: a disk that hangs must not hold up the ticks.

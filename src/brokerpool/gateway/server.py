@@ -7,7 +7,7 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -77,10 +77,12 @@ class Gateway:
         persistence: Persistence | None = None,
         certificate: Certificate | None = None,
         orders: OrderCarrier | None = None,
+        cluster: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         """`apis` answer what the feed does not; `instruments` keeps the upstream's book up to date.
 
         `orders` carries the calls that the gateway does not answer itself; without it they get 404.
+        `cluster` gives what `/stats` says of the cluster that it belongs to.
 
         `persistence` is the opened database side; without it only the settings' key is valid. The gateway
         ends all of them when it closes.
@@ -94,6 +96,7 @@ class Gateway:
         self._persistence = persistence
         self._certificate = certificate
         self._orders = orders
+        self._cluster = cluster
         self._limits = SessionLimits(
             auth_seconds=settings.auth_grace_seconds,
             buffer_bytes=settings.client_buffer_bytes,
@@ -149,6 +152,8 @@ class Gateway:
         self._broadcast = Broadcast(sources, upstream.journal)
         self._links: LinkServer | None = None
         self._rest: RestServer | None = None
+        #: Of one of several gateways that share the port: where it alone answers.
+        self._own_rest: RestServer | None = None
 
     @property
     def ws_url(self) -> str:
@@ -160,7 +165,18 @@ class Gateway:
     def http_url(self) -> str:
         """Where the REST endpoints, `/dashboard`, `/stats` and `/health` are."""
         assert self._rest is not None
-        return f"{'https' if self._certificate else 'http'}://{url_host(self._settings.http_host)}:{self._rest.port}"
+        return self._http_url(self._rest)
+
+    @property
+    def status_url(self) -> str:
+        """Where this gateway is asked for its own state, also where it shares the other port with others."""
+        rest = self._own_rest or self._rest
+        assert rest is not None
+        return self._http_url(rest)
+
+    def _http_url(self, rest: RestServer) -> str:
+        scheme = "https" if self._certificate else "http"
+        return f"{scheme}://{url_host(self._settings.http_host)}:{rest.port}"
 
     @property
     def clients(self) -> int:
@@ -187,14 +203,17 @@ class Gateway:
         app.include_router(clients(self._clients, self._fanout))
         app.include_router(subscriptions(self.upstream.demand))
         app.include_router(dashboard(self.upstream, self._broadcast, self._new_access()))
+        served = Cors(Admission(app, slots), origin_rules)
+        shared = settings.share_ports == "yes"
         with _address("BROKERPOOL_HTTP_PORT", settings.http_host, settings.http_port):
             self._rest = await serve_rest(
-                settings.http_host,
-                settings.http_port,
-                Cors(Admission(app, slots), origin_rules),
-                slots=slots,
-                tls=tls,
+                settings.http_host, settings.http_port, served, slots=slots, tls=tls, shared=shared
             )
+        if shared:
+            with _address("BROKERPOOL_STATUS_PORT", settings.http_host, settings.status_port):
+                self._own_rest = await serve_rest(
+                    settings.http_host, settings.status_port, served, slots=slots, tls=tls
+                )
         with _address("WEBSOCKET_PORT", settings.websocket_host, settings.websocket_port):
             self._links = await serve(
                 self._accept,
@@ -204,6 +223,7 @@ class Gateway:
                 ping_interval=settings.ping_interval,
                 ping_timeout=settings.ping_timeout,
                 tls=tls,
+                shared=shared,
             )
         # One warm connection spares the first question a handshake; what load opens beyond it is kept.
         self._warm_up = asyncio.create_task(self._apis.warm_up(), name="brokerpool warm-up")
@@ -233,6 +253,7 @@ class Gateway:
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
             },
             **({"database": self._persistence.stats()} if self._persistence is not None else {}),
+            **({"cluster": self._cluster()} if self._cluster is not None else {}),
             **self._health.stats(pool["websocket"], http["breakers"]),
         }
 
@@ -259,8 +280,7 @@ class Gateway:
             self._warm_up.cancel()
         # The calls to the broker end first, so that REST requests under way still get an answer.
         ends = [self.instruments.stop(), self.upstream.close(), self._apis.drain(_CALLS_SECONDS)]
-        if self._rest is not None:
-            ends.append(self._rest.close())
+        ends += [rest.close() for rest in (self._rest, self._own_rest) if rest is not None]
         await asyncio.gather(*ends)
         if self._persistence is not None:
             await self._persistence.close()  # last, so that it keeps what the end itself has to tell

@@ -169,6 +169,22 @@ class BrokerApi:
         """Return the numbers of the client."""
         return self.client.stats()
 
+    def breakers(self) -> dict[str, str]:
+        """Return how each breaker of the client stands, by host and group."""
+        return self.client.breakers()
+
+    async def warm_up(self, most: int) -> None:
+        """Open so many of the client's connections, which spares the first question a handshake."""
+        await self.client.warm_up(most=most)
+
+    def keep_warm(self, when: Callable[[], bool]) -> None:
+        """Keep the client's connections open while that is the case."""
+        self.client.keep_warm(when=when)
+
+    async def drain(self, seconds: float) -> None:
+        """End the client's calls; those on their way have so many seconds."""
+        await self.client.drain(seconds)
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -6,6 +6,7 @@ Each group has a module of its own, named as the group is.
 from brokerpool.settings.accounts import AccountSettings
 from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.client_access import AccessSettings
+from brokerpool.settings.cluster import ClusterSettings
 from brokerpool.settings.database import DatabaseSettings
 from brokerpool.settings.description import Described, describe
 from brokerpool.settings.egress import EgressSettings
@@ -24,6 +25,7 @@ __all__ = [
     "AccountSettings",
     "AccountsSettings",
     "BrokerSettings",
+    "ClusterSettings",
     "DatabaseSettings",
     "Described",
     "EgressSettings",
@@ -47,6 +49,7 @@ class Settings(
     GatewaySettings,
     AccessSettings,
     DatabaseSettings,
+    ClusterSettings,
 ):
     """Everything that `brokerpool serve` needs."""
 

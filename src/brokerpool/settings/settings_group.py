@@ -27,6 +27,9 @@ from brokerpool.settings.settings_errors import fault, sentence, stranger
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"
 
+#: The setting that makes a process a part of a cluster.
+CLUSTER = "BROKERPOOL_NATS_URL"
+
 #: Stands for a secret that must be given, while the others are looked at.
 _ANY = "-"
 
@@ -100,6 +103,8 @@ class Group(BaseSettings):
         own = {name: given[name] for name in _names(cls) if name in given}
         required = {setting.name for setting in describe(cls) if setting.default is None}
         lost, absent = False, set[str]()
+        if given.get(CLUSTER):  # whose gateways have no account
+            absent = required.intersection(FLAT.values()) - own.keys()
         if any(field.alias == account_reading.TABLES for field in cls.model_fields.values()):
             faults += accounts.faults
             own[account_reading.TABLES] = tuple(accounts.sound)
@@ -111,6 +116,7 @@ class Group(BaseSettings):
                 lost = not accounts.sound
                 own = {name: value for name, value in own.items() if name not in FLAT.values()}
                 absent = required.intersection(FLAT.values())
+        without_account = absent
         try:
             settings = cls(**own, **dict.fromkeys(absent, _ANY))
         except ValidationError as error:
@@ -118,7 +124,7 @@ class Group(BaseSettings):
             faults += [fault(cls, detail) for detail in details]
             wrong = {str(detail["loc"][0]) for detail in details}
             sound = {name: value for name, value in own.items() if name not in wrong}
-            absent = required - sound.keys()
+            absent = without_account | (required - sound.keys())
             try:
                 settings = cls(**sound, **dict.fromkeys(absent, _ANY))
             except ValidationError:

@@ -79,17 +79,21 @@ async def cut_off(sockets: Sequence[ListeningSocket]) -> None:
         await asyncio.sleep(0)
 
 
-async def listen_on(host: str, port: int, *, backlog: int = 128) -> list[ListeningSocket]:
+async def listen_on(
+    host: str, port: int, *, backlog: int = 128, shared: bool = False
+) -> list[ListeningSocket]:
     """Return listening sockets for the host; `::` is every IPv6 and every IPv4 address.
 
-    With port 0 all of them have the same free one. Addresses that the machine has not are left out, with a
-    warning, as long as others remain: so `::` and `localhost` do without IPv6. Raises OSError for a name that
-    is unknown, for an address that is not the machine's, and for one that is taken.
+    A `shared` port may be listened on by other processes of the same user that share it too; the system
+    spreads new connections over them. With port 0 all of them have the same free one. Addresses that the
+    machine has not are left out, with a warning, as long as others remain: so `::` and `localhost` do
+    without IPv6. Raises OSError for a name that is unknown, for an address that is not the machine's, and
+    for one that is taken.
     """
     addresses = await _addresses(host, port)
     for _ in range(_PORTS_TRIED):
         try:
-            return _listening(addresses, backlog)
+            return _listening(addresses, backlog, shared=shared)
         except OSError as error:
             if port != 0 or error.errno != errno.EADDRINUSE:
                 raise
@@ -117,7 +121,7 @@ async def _addresses(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys(addresses))
 
 
-def _listening(addresses: Sequence[Address], backlog: int) -> list[ListeningSocket]:
+def _listening(addresses: Sequence[Address], backlog: int, *, shared: bool) -> list[ListeningSocket]:
     sockets: list[ListeningSocket] = []
     absent: OSError | None = None
     with ExitStack() as until_all_listen:
@@ -126,7 +130,9 @@ def _listening(addresses: Sequence[Address], backlog: int) -> list[ListeningSock
                 port = sockets[0].getsockname()[1]
             try:
                 # IPv6 alone, also where the system's default is both: IPv4 has a socket of its own.
-                plain = socket.create_server((host, port, *zone), family=family, backlog=backlog)
+                plain = socket.create_server(
+                    (host, port, *zone), family=family, backlog=backlog, reuse_port=shared
+                )
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise

@@ -93,10 +93,16 @@ class LinkServer:
         return len(self._links)
 
     async def listen(
-        self, host: str, port: int, handshake_timeout: float, tls: ssl.SSLContext | None
+        self,
+        host: str,
+        port: int,
+        handshake_timeout: float,
+        tls: ssl.SSLContext | None,
+        *,
+        shared: bool,
     ) -> None:
         """Begin to accept; port 0 takes any free one. Raises OSError when the address is taken."""
-        for sock in await listen_on(host, port, backlog=_BACKLOG):
+        for sock in await listen_on(host, port, backlog=_BACKLOG, shared=shared):
             self._sockets.append(sock)
             # Before anybody connects: accepted sockets have it too, and announce no wider window.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
@@ -200,14 +206,15 @@ async def serve(
     ping_interval: float = 20.0,
     ping_timeout: float = 20.0,
     tls: ssl.SSLContext | None = None,
+    shared: bool = False,
 ) -> LinkServer:
     """Listen for WebSockets, as `listen_on` does; `accept` gives each request a handler or an HTTP refusal.
 
     A client that does not finish its handshake in `handshake_timeout` seconds, or is silent for
     `ping_timeout` seconds after a ping, is disconnected. permessage-deflate is not negotiated: it costs
     more per client than the frame itself. With `tls` clients connect by wss://, and have the same seconds
-    for that handshake. Raises OSError when the address is taken.
+    for that handshake. A `shared` port is as in `listen_on`. Raises OSError when the address is taken.
     """
     server = LinkServer(accept, max_message_bytes, ping_interval, ping_timeout)
-    await server.listen(host, port, handshake_timeout, tls)
+    await server.listen(host, port, handshake_timeout, tls, shared=shared)
     return server

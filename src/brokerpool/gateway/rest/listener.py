@@ -124,13 +124,14 @@ async def serve_rest(
     *,
     slots: ConnectionSlots[Connection],
     tls: ssl.SSLContext | None = None,
+    shared: bool = False,
 ) -> RestServer:
     """Listen for HTTP, as `listen_on` does. Raises OSError when the address is taken.
 
     `app` has an `Admission` with the same slots; of connections, those that wait give way to new ones. With
     `tls` it is HTTPS.
     """
-    sockets = await listen_on(host, port)
+    sockets = await listen_on(host, port, shared=shared)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; inherited by what is accepted
         for sock in sockets:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)

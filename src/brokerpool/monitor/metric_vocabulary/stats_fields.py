@@ -9,6 +9,7 @@ from brokerpool.feed.states import ConnectionState
 from brokerpool.monitor.health_verdict import Status
 from brokerpool.monitor.metric_vocabulary.accounts import ACCOUNTS
 from brokerpool.monitor.metric_vocabulary.broker import BROKER
+from brokerpool.monitor.metric_vocabulary.cluster import CLUSTER, LEASES, NODES
 from brokerpool.monitor.metric_vocabulary.database import DATABASE
 from brokerpool.monitor.metric_vocabulary.gateway import GATEWAY
 from brokerpool.monitor.metric_vocabulary.orders import ORDERS
@@ -368,6 +369,9 @@ SECTIONS = {
         ("database", "The database and its pool", DATABASE),
         ("broker", "The account at the broker", BROKER),
         ("broker.accounts[account]", "The instrument list of each of several accounts", _LISTS_OF_EACH),
+        ("cluster", "The cluster, where there is one", CLUSTER),
+        ("cluster.nodes[node]", "Each of its feed nodes", NODES),
+        ("cluster.accounts[account]", "Each of its accounts", LEASES),
         ("health", "Health", _HEALTH),
         ("journal", "The journal", _JOURNAL),
         ("process", "The process", _PROCESS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 import struct
@@ -69,7 +70,8 @@ class Side(asyncio.Protocol):
     def finish(self) -> None:
         """Tell the other end that nothing more comes, and go on reading."""
         if self._transport is not None and self.open:
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # it was reset, which is told in the next turn
+                self._transport.write_eof()
 
     def close(self) -> None:
         """Close in order once everything written has left."""

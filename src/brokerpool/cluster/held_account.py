@@ -1,0 +1,351 @@
+"""An account that this node holds: its upstream, what gateways want of it, and what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from brokerpool.cluster.book_parts import BookParts
+from brokerpool.cluster.bus import Bus, Subscription
+from brokerpool.cluster.demand_state import Change, ReadDemand
+from brokerpool.cluster.messages import (
+    FORMAT,
+    BookRequest,
+    Decoder,
+    DemandSlice,
+    OperatorOrder,
+    SliceAnswer,
+    SnapshotRequest,
+    Status,
+    encode,
+)
+from brokerpool.cluster.shard_outlet import Outlets, Told
+from brokerpool.cluster.subjects import Subjects
+from brokerpool.cluster.tick_codec import Kind, Row, stands_row
+from brokerpool.cluster.timing import Timing
+from brokerpool.errors import BrokerpoolError, Refused
+from brokerpool.event_journal import Event, Journal
+from brokerpool.feed.gaps import Gap
+from brokerpool.feed.listeners import PoolListener
+from brokerpool.feed.states import SymbolState
+from brokerpool.feed.upstream_interface import Upstream
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Mode, Tick
+
+logger = logging.getLogger("brokerpool.cluster")
+
+#: Between two statuses at most.
+_STATUS_SECONDS = 1.0
+_order, _snapshot, _book = Decoder(OperatorOrder), Decoder(SnapshotRequest), Decoder(BookRequest)
+
+
+class Surroundings(NamedTuple):
+    """What all accounts of a node share."""
+
+    bus: Bus
+    node: str
+    subjects: Subjects
+    timing: Timing
+    shards: int
+    wall_clock: Callable[[], float]
+
+
+class _JournalTold(Journal):
+    """Tells gateways what the upstream's journal notes."""
+
+    def __init__(self, held: HeldAccount) -> None:
+        super().__init__(size=1)
+        self._held = held
+
+    def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
+        self._held.noted((Kind.JOURNAL.value, event.value, connection, symbols, reason))
+
+
+class HeldAccount(PoolListener):
+    """Merges each gateway as one owner, and tells all gateways what the upstream tells, in its order."""
+
+    def __init__(self, account: str, epoch: int, upstream: Upstream, around: Surroundings) -> None:
+        self.account = account
+        self.epoch = epoch
+        self.upstream = upstream
+        self._around = around
+        self._bus, self._subjects, self._timing = around.bus, around.subjects, around.timing
+        self._loop = asyncio.get_running_loop()
+        self._outlets = Outlets(epoch, around.shards)
+        self._demand = ReadDemand()
+        #: By gateway: what its upstream refused, and would be wanted still.
+        self._refused: dict[tuple[str, int], dict[Instrument, tuple[Mode, Refused]]] = {}
+        self._hearers: set[str] = set()
+        self._statuses = 0
+        self._tried: tuple[int, int] = (0, 0)
+        self._status_due, self._status_at = True, 0.0
+        self._closed = False
+        #: While a predecessor tells how the account stands.
+        self.silent = False
+        self._flush: asyncio.TimerHandle | None = None
+        self._books = BookParts()
+        self._subscriptions: list[Subscription] = []
+        upstream.listen(self)
+        upstream.journal.pass_on(_JournalTold(self), account)
+        self._subscriptions = [
+            self._bus.serve(self._subjects.snapshot(account), self._tell_snapshot),
+            self._bus.serve(self._subjects.book(account), self._tell_book),
+            self._bus.subscribe(self._subjects.orders(account), self._ordered),
+        ]
+
+    # -- demand -------------------------------------------------------------------------------------------
+
+    def wanted(self, slice_: DemandSlice, *, lives: bool) -> None:
+        """Take note of a slice of a gateway's demand; it is merged while its gateway lives."""
+        if self._demand.saw(slice_) and lives:
+            self._merge(slice_)
+
+    def joined(self, gateway: str) -> None:
+        """Merge all that is known of a gateway that lives."""
+        for slice_ in self._demand.slices(gateway):
+            self._merge(slice_)
+
+    def left(self, gateway: str) -> None:
+        """Give up all that a gateway held."""
+        self._demand.leave(gateway)
+        for key in [key for key in self._refused if key[0] == gateway]:
+            del self._refused[key]
+        self._release(gateway, self.upstream.demand.instruments(gateway))
+        self.hears_orders(gateway, on=False)
+
+    def forgot(self, gateway: str, number: int) -> None:
+        """Take a slice whose key is gone for an empty one."""
+        known = self._demand.slice(gateway, number)
+        if known.version:
+            self._merge(replace(known, wanted=()))
+            self._demand.forget(gateway, number)
+
+    def hears_orders(self, gateway: str, *, on: bool) -> None:
+        """Keep a connection open for what it tells of orders while any gateway wants that."""
+        before = bool(self._hearers)
+        (self._hearers.add if on else self._hearers.discard)(gateway)
+        if before != bool(self._hearers):
+            self.upstream.hold_open(bool(self._hearers))
+
+    def _merge(self, slice_: DemandSlice) -> None:
+        key = slice_.gateway, slice_.number
+        change = self._demand.change(slice_)
+        self._release(slice_.gateway, change.given_up)
+        changed = {*change.given_up, *chain.from_iterable(change.wanted.values())}
+        still = {i: why for i, why in self._refused.pop(key, {}).items() if i not in changed}
+        still |= self._want(slice_.gateway, change)
+        if still:
+            self._refused[key] = still
+        told = tuple(
+            (i.exchange, i.symbol, int(mode), why.code.name, why.message) for i, (mode, why) in still.items()
+        )
+        answer = SliceAnswer(FORMAT, self.account, self.epoch, slice_.number, slice_.version, told)
+        self._bus.publish(self._subjects.answers(slice_.gateway), encode(answer))
+
+    def _release(self, gateway: str, instruments: Sequence[Instrument]) -> None:
+        self.upstream.release(gateway, instruments)
+        self._outlets.forget(i for i in instruments if self.upstream.demand.mode(i) is None)
+
+    def _want(self, gateway: str, change: Change) -> dict[Instrument, tuple[Mode, Refused]]:
+        """Have the upstream serve what is new; return what it refuses."""
+        refused: dict[Instrument, tuple[Mode, Refused]] = {}
+        demand = self.upstream.demand
+        for how, instruments in change.wanted.items():
+            new = [i for i in instruments if not demand.holds(gateway, i)]
+            try:
+                # An upstream of one process answers at once.
+                done = self.upstream.want(gateway, instruments, how.mode, how.priority).result()
+            except BrokerpoolError as error:
+                refused |= {i: (how.mode, Refused(i, error.code, str(error))) for i in instruments}
+                continue
+            refused |= {why.instrument: (how.mode, why) for why in done.refused}
+            for instrument in done.accepted:
+                for mode in demand.held(gateway, instrument) - {how.mode}:
+                    self.upstream.release(gateway, [instrument], mode)
+            self._stand(i for i in new if i not in refused)
+        return refused
+
+    def _retry(self) -> None:
+        """Ask again for what was refused, once something has changed that may have made room."""
+        seen = self.upstream.demand.changes, self._books.version(self.upstream.book)
+        if seen == self._tried:
+            return
+        for (gateway, number), refused in list(self._refused.items()):
+            slice_ = self._demand.slice(gateway, number)
+            self._demand.without(slice_, refused)
+            self._merge(slice_)
+        self._tried = self.upstream.demand.changes, seen[1]
+
+    # -- what the upstream tells --------------------------------------------------------------------------
+
+    def ticked(self, ticks: list[Tick]) -> None:
+        self._outlets.ticked(ticks, self._now_ms())
+        if self._flush is None:
+            self._soon()
+
+    def filled(self, ticks: list[Tick]) -> None:
+        self._outlets.filled(ticks, self._now_ms())
+        self._soon()
+
+    def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
+        self._outlets.states(instruments, state, self._now_ms())
+        self._soon()
+
+    def refused(self, instruments: list[Instrument], reason: str) -> None:
+        self._outlets.news(Kind.REFUSED, instruments, self._now_ms(), reason)
+        self._soon()
+
+    def delisted(self, instruments: list[Instrument]) -> None:
+        self._outlets.news(Kind.DELISTED, instruments, self._now_ms())
+        self._soon()
+
+    def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
+        self._outlets.news(Kind.REROUTED, instruments, self._now_ms(), account, broker)
+        self._soon()
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        self._outlets.gaps(Kind.GAPS_OPENED, gaps, self._now_ms())
+        self._soon()
+
+    def gaps_closed(self, gaps: list[Gap]) -> None:
+        self._outlets.gaps(Kind.GAPS_CLOSED, gaps, self._now_ms())
+        self._soon()
+
+    def order_updated(self, update: str | bytes) -> None:
+        self._outlets.of_account((Kind.ORDER.value, update), self._now_ms())
+        self._soon()
+
+    def connection_changed(self, name: str, state: str, reason: str) -> None:
+        self._outlets.of_account((Kind.CONNECTION.value, name, state, reason), self._now_ms())
+        self._soon()
+        self._status_due = True
+
+    def noted(self, row: Row) -> None:
+        """Tell an entry of the upstream's journal."""
+        self._outlets.of_account(row, self._now_ms())
+        self._soon()
+
+    def _stand(self, instruments: Iterable[Instrument]) -> None:
+        """Say how these stand, to a gateway that has just begun to want them."""
+        for instrument in instruments:
+            told = self._outlets.told(instrument)
+            self._outlets.stands(told, self._standing(told), self._now_ms())
+        self._soon()
+
+    def _standing(self, told: Told) -> Row:
+        upstream, instrument = self.upstream, told.instrument
+        gap, state = upstream.gap(instrument), told.state
+        account, broker = upstream.account(instrument), upstream.broker(instrument)
+        return stands_row(told.number, told.received_ms, told.tick, gap, state, account, broker)
+
+    # -- what leaves --------------------------------------------------------------------------------------
+
+    def _soon(self) -> None:
+        if self._flush is None and not self._closed:
+            self._flush = self._loop.call_later(self._timing.flush, self._leave)
+
+    def _leave(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        if self._status_due and not self.silent:
+            self._tell_status(self._loop.time())  # before the news, whose hearers look at its numbers
+        publish, ticks = self._bus.publish, self._subjects.ticks
+        for shard, batch in self._outlets.flush(self._loop.time()):
+            publish(ticks(self.account, shard.name), encode(batch))
+
+    def look(self) -> None:
+        """Say that it lives, how it stands, and try what was refused; to be called several times a second."""
+        now = self._loop.time()
+        for shard, batch in self._outlets.signs_of_life(now, self._timing.keep_alive):
+            self._bus.publish(self._subjects.ticks(self.account, shard.name), encode(batch))
+        if self._refused:
+            self._retry()
+        if (self._status_due or now - self._status_at >= _STATUS_SECONDS) and not self.silent:
+            self._tell_status(now)
+
+    def _tell_status(self, now: float) -> None:
+        self._status_due, self._status_at = False, now
+        self._statuses += 1
+        upstream = self.upstream
+        status = Status(
+            FORMAT,
+            self.account,
+            self._around.node,
+            self.epoch,
+            self._statuses,
+            upstream.name,
+            upstream.depth_levels,
+            self._books.version(upstream.book),
+            upstream.connected,
+            upstream.symbols_down,
+            upstream.symbols_unserved,
+            tuple(upstream.accounts()),
+            upstream.get_pool_stats()["websocket"],
+        )
+        self._bus.publish(self._subjects.status(self.account), encode(status))
+
+    # -- what is asked ------------------------------------------------------------------------------------
+
+    async def _tell_snapshot(self, subject: str, payload: bytes) -> bytes:
+        request = _snapshot(payload)
+        if request is None or not 0 <= request.shard < self._around.shards:
+            raise ValueError("no such shard")
+        self._leave()
+        standing = map(self._standing, self._outlets.all_of(request.shard))
+        return encode(self._outlets.snapshot(request.shard, standing))
+
+    async def _tell_book(self, subject: str, payload: bytes) -> bytes:
+        request = _book(payload)
+        if request is None:
+            raise ValueError("no request for a part of a list")
+        return encode(self._books.part(self.upstream.book, request))
+
+    def _ordered(self, subject: str, payload: bytes) -> None:
+        request = _order(payload)
+        orders = {"rotate": self.upstream.rotate, "drain": self.upstream.drain}
+        if request is not None and request.order in orders:
+            try:
+                orders[request.order](request.connection)
+            except BrokerpoolError as error:
+                logger.warning("%s: an order to %s a connection: %s", self.account, request.order, error)
+
+    @property
+    def waiting(self) -> bool:
+        """True while something that the upstream has told has not left."""
+        return self._flush is not None
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def sockets(self) -> int:
+        """Return how many connections are or may be open at the broker."""
+        return len(self.upstream.get_pool_stats()["websocket"]["per_connection"])
+
+    def live(self) -> bool:
+        """Tell whether all that is wanted is carried."""
+        return not self.upstream.symbols_unserved
+
+    def settled(self) -> bool:
+        """Tell whether every symbol that is wanted has ticked."""
+        return all(self._outlets.told(i).tick is not None for i in self.upstream.demand.instruments())
+
+    async def close(self, *, relieved: bool = False) -> None:
+        """Tell no more and close every socket; begun at once, also when cancelled.
+
+        `relieved` says that a successor carries all of it, so that others can go on with its ticks.
+        """
+        for subscription in self._subscriptions:
+            subscription.close()
+        self.upstream.unlisten(self)
+        self._outlets.leave(relieved=relieved, received_ms=self._now_ms())
+        self._leave()
+        self._closed = True
+        await self.upstream.close()
+
+    def _now_ms(self) -> int:
+        return int(self._around.wall_clock() * 1000)

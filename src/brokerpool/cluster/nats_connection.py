@@ -1,0 +1,127 @@
+"""The connection to the NATS servers of a cluster: how it is made and secured, and that it ends in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client, Srv
+
+from brokerpool.errors import SettingsError
+from brokerpool.settings import ClusterSettings, words
+
+#: What one dial may take.
+DIAL_SECONDS = 2
+#: A server that answers no ping for two to three of these is given up, and the next one is dialled.
+PING_SECONDS = 1
+#: Between two dials of one server.
+REDIAL_SECONDS = 0.25
+#: What an orderly end may take; then the line is cut.
+END_SECONDS = 2.0
+
+
+class Connection(Client):
+    """nats-py's, which is to give up a line that takes nothing any more, and to leave none open.
+
+    Its own would wait for the server to read what was sent before it dials the next one, however long that
+    takes, and send to the next one what was meant for a moment long past.
+    """
+
+    async def end(self) -> None:
+        """Close it; takes END_SECONDS at most."""
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await self.close()
+        except (nats.errors.Error, TimeoutError, OSError):
+            pass
+        finally:
+            self._cut()
+
+    def drop_what_waits(self) -> None:
+        """Forget what has not left yet."""
+        self._pending.clear()
+        self._pending_data_size = 0
+
+    async def _process_op_err(self, e: Exception) -> None:
+        self._cut()
+        await super()._process_op_err(e)
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        self._cut()  # one whose handshake failed
+        await super()._connect_to_server(s)
+
+    def _cut(self) -> None:
+        for name in ("_io_writer", "_bare_io_writer"):
+            writer: asyncio.StreamWriter | None = getattr(self._transport, name, None)
+            if writer is not None:
+                with contextlib.suppress(RuntimeError):  # of a loop that has ended
+                    writer.transport.abort()
+
+
+def connection_options(settings: ClusterSettings) -> dict[str, Any]:
+    """Return what nats-py is told to connect, and to redial for ever.
+
+    Raises SettingsError for a file that cannot be read, or holds not what it is to hold.
+    """
+    files = {
+        "BROKERPOOL_NATS_CREDENTIALS_FILE": settings.nats_credentials_file,
+        "BROKERPOOL_NATS_NKEY_FILE": settings.nats_nkey_file,
+    }
+    for name, file in files.items():
+        if file:
+            _readable(name, file)
+    return {
+        "servers": words(settings.nats_url.get_secret_value()),
+        "tls": _tls(settings),
+        "user_credentials": settings.nats_credentials_file or None,
+        "nkeys_seed": settings.nats_nkey_file or None,
+        "connect_timeout": DIAL_SECONDS,
+        "reconnect_time_wait": REDIAL_SECONDS,
+        "max_reconnect_attempts": -1,
+        "ping_interval": PING_SECONDS,
+        "max_outstanding_pings": 2,
+    }
+
+
+def servers(settings: ClusterSettings) -> str:
+    """Return hosts and ports of the servers, without what is secret in their URLs."""
+    urls = words(settings.nats_url.get_secret_value())
+    return ", ".join(url.partition("://")[2].rpartition("@")[2].rstrip("/") for url in urls)
+
+
+def _tls(settings: ClusterSettings) -> ssl.SSLContext | None:
+    """Return what proves the servers, and us to them; None where no URL and no file asks for TLS."""
+    ca, cert = settings.nats_ca_file, settings.nats_cert_file
+    secured = any(url.startswith("tls://") for url in words(settings.nats_url.get_secret_value()))
+    if not (secured or ca or cert):
+        return None
+    if ca:
+        _readable("BROKERPOOL_NATS_CA_FILE", ca)
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except ssl.SSLError:
+        raise SettingsError(f"BROKERPOOL_NATS_CA_FILE: {ca} holds no certificates in PEM.") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if cert:
+        key = settings.nats_key_file
+        _readable("BROKERPOOL_NATS_CERT_FILE", cert)
+        if key:
+            _readable("BROKERPOOL_NATS_KEY_FILE", key)
+        try:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            context.load_cert_chain(cert, key or None, password="")
+        except (ssl.SSLError, ValueError):
+            text = "BROKERPOOL_NATS_CERT_FILE and BROKERPOOL_NATS_KEY_FILE are no certificate and its key."
+            raise SettingsError(text) from None
+    return context
+
+
+def _readable(name: str, file: str) -> None:
+    try:
+        Path(file).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{name}: {file} cannot be read: {error.strerror}.") from None

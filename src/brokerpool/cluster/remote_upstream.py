@@ -1,0 +1,321 @@
+"""RemoteUpstream: the accounts of a cluster's feed nodes as the one upstream of a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from brokerpool import argument_checks
+from brokerpool.cluster import subjects as names
+from brokerpool.cluster.bus import Bus, BusError
+from brokerpool.cluster.messages import (
+    FORMAT,
+    Decoder,
+    GatewaySign,
+    OperatorOrder,
+    SliceAnswer,
+    encode,
+)
+from brokerpool.cluster.remote_account import RemoteAccount, Surroundings
+from brokerpool.cluster.remote_demand import RemoteDemand
+from brokerpool.cluster.remote_inspection import RemoteInspection
+from brokerpool.cluster.subjects import SUBJECTS, Subjects
+from brokerpool.cluster.timing import SHARDS, Timing
+from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
+from brokerpool.event_journal import Event, Journal
+from brokerpool.feed import refusals
+from brokerpool.feed.demand import Demand
+from brokerpool.feed.gaps import Gap, GapBook
+from brokerpool.feed.listeners import Listeners, PoolListener
+from brokerpool.feed.router_instruments import Listing, RouterBook
+from brokerpool.feed.symbol_explanation import AccountStatus
+from brokerpool.feed.upstream_interface import Answer
+from brokerpool.instruments import Instrument, TokenBook
+from brokerpool.ticks import Mode
+from brokerpool.user_callbacks import Fence
+
+#: Between two looks at what is silent and overdue.
+_LOOK_SECONDS = 0.25
+_answer = Decoder(SliceAnswer)
+
+
+class _Bookkeeping(PoolListener):
+    """Keeps what is held here in line with what the accounts tell, before others hear of it."""
+
+    def __init__(self, upstream: RemoteUpstream) -> None:
+        self._upstream = upstream
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        self._upstream.gaps_told(gaps)
+
+    def delisted(self, instruments: list[Instrument]) -> None:
+        self._upstream.delisted(instruments)
+
+
+class RemoteUpstream:
+    """Brings ticks of accounts that other processes hold, as an `Upstream` does.
+
+    Everything happens on one event loop; what is asked of it is answered from what is known here.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        accounts: Sequence[str],
+        *,
+        gateway: str,
+        timing: Timing | None = None,
+        subjects: Subjects = SUBJECTS,
+        shards: int = SHARDS,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`gateway` must be the name of this process alone, also of one that was here before it.
+
+        `accounts` are in order of preference: a symbol is wanted of the first that lists it.
+        """
+        self.gateway = gateway
+        self.journal = Journal(wall_clock=wall_clock)
+        self._bus, self._subjects, self._timing = bus, subjects, timing or Timing()
+        self._loop = asyncio.get_running_loop()
+        self._gaps = GapBook()
+        self._gaps_total = 0
+        fence = Fence("remote upstream", lambda reason: self.journal.note(Event.FAULT, reason=reason))
+        self._listeners = Listeners(fence)
+        self._listeners.add(_Bookkeeping(self))
+        told = self._listeners, self._gaps, self.journal
+        around = Surroundings(bus, gateway, subjects, self._timing, shards, wall_clock, *told)
+        self._accounts = [RemoteAccount(name, around, self) for name in accounts]
+        self._book: TokenBook = self._accounts[0].book
+        self._wanted = RemoteDemand(self._accounts, self._timing, self._listeners, self._loop.time)
+        #: Where single symbols are and what ails them; to be asked by people, not for every tick.
+        self.inspection = RemoteInspection(
+            self._accounts, self._wanted.demand, self._gaps, self._wanted.home, wall_clock
+        )
+        self._hears_orders = False
+        self._signs = 0
+        #: Monotonic seconds at which the last sign left that is known to have come.
+        self._signed_at = self._loop.time()
+        self._sign_now = asyncio.Event()
+        self._listed = asyncio.Event()
+        self._closed = False
+        self._subscriptions = [
+            bus.subscribe(subjects.answers(gateway), self._wanted.answered),
+            bus.on_connection(self._connection_changed),
+        ]
+        self._tasks = [
+            asyncio.create_task(self._give_signs(), name="brokerpool gateway's sign"),
+            asyncio.create_task(self._look(), name="brokerpool look"),
+        ]
+
+    async def start(self, timeout: float = 30.0) -> None:
+        """Return once the instrument list of each account is here.
+
+        Raises BrokerpoolError (FEED_UNREACHABLE) after `timeout` seconds, with the accounts that are missing;
+        it goes on to be of use then, once they come.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._listed.wait()
+        missing = [account.name for account in self._accounts if not account.book_version]
+        if missing:
+            text = f"no instrument list of {', '.join(missing)} came within {timeout:g} s."
+            raise BrokerpoolError(text, code=ErrorCode.FEED_UNREACHABLE)
+
+    # -- demand -------------------------------------------------------------------------------------------
+
+    def want(self, owner: str, instruments: Sequence[Instrument], mode: Mode, priority: int = 0) -> Answer:
+        """Want the instruments in the mode; see `Upstream.want`.
+
+        What others want here in that mode already is granted at once. One that no feed node answers within
+        `Timing.answer` ends with FEED_UNREACHABLE.
+        """
+        self._check_open()
+        argument_checks.text("owner", owner)
+        return self._wanted.want(owner, instruments, mode, priority)
+
+    def release(self, owner: str, instruments: Sequence[Instrument], mode: Mode | None = None) -> object:
+        """Give up the mode (all modes by default) of what the owner holds of these, at once."""
+        return self._wanted.release(owner, instruments, tuple(Mode) if mode is None else (mode,))
+
+    def hold_open(self, on: bool) -> None:
+        """Keep a connection open for what it tells of orders; see `Upstream.hold_open`."""
+        if on:
+            self._check_open()
+        if on != self._hears_orders:
+            self._hears_orders = on
+            self._sign_now.set()
+
+    @property
+    def demand(self) -> Demand:
+        """Who holds what, without wants under way; to be read only."""
+        return self._wanted.demand
+
+    def delisted(self, instruments: Iterable[Instrument]) -> None:
+        """Release what the broker does not list any more."""
+        self._wanted.give_up(instruments)
+
+    def gaps_told(self, gaps: Sequence[Gap]) -> None:
+        """Note gaps that were opened."""
+        self._gaps_total += len(gaps)
+        for reason, count in Counter(gap.reason for gap in gaps).items():
+            self.journal.note(Event.GAP, symbols=count, reason=reason)
+
+    # -- what comes of it ---------------------------------------------------------------------------------
+
+    def listen(self, listener: PoolListener) -> None:
+        """Tell the listener of every tick and change from now on."""
+        self._listeners.add(listener)
+
+    def unlisten(self, listener: PoolListener) -> None:
+        """Tell the listener no more; one that never listened is ignored."""
+        self._listeners.remove(listener)
+
+    def gap(self, instrument: Instrument) -> Gap | None:
+        """Return the instrument's open gap, in which its last value is stale; None when there is none."""
+        return self._gaps.get(instrument)
+
+    def broker(self, instrument: Instrument) -> str:
+        """Return the broker that feeds the instrument, or would, in lower case."""
+        home = self._wanted.home(instrument)
+        held = home.held(instrument)
+        return (held.broker if held is not None else "") or home.broker
+
+    def account(self, instrument: Instrument) -> str:
+        """Return the account that serves the instrument now, "" when none does."""
+        return self.inspection.account(instrument)
+
+    # -- how it stands ------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The broker of the first account as clients see it, in lower case."""
+        return self._accounts[0].broker
+
+    @property
+    def depth_levels(self) -> int:
+        """The most levels of the order book that any account carries on each side."""
+        return max(account.depth_levels for account in self._accounts)
+
+    @property
+    def book(self) -> TokenBook:
+        """What the accounts list; another one once one of them uses a newer list."""
+        return self._book
+
+    def listed(self, account: RemoteAccount) -> None:
+        """Use the account's newer list."""
+        books = [account.book for account in self._accounts]
+        self._book = books[0] if len(books) == 1 else RouterBook([Listing(b, frozenset()) for b in books])
+        if all(account.book_version for account in self._accounts):
+            self._listed.set()
+
+    def lists(self, account: str, instrument: Instrument) -> bool:
+        """Tell whether an account lists the instrument, as far as its list is here."""
+        books = (each.book for each in self._accounts if each.name == account)
+        return any(book.token(instrument) is not None for book in books)
+
+    @property
+    def connected(self) -> bool:
+        """True while a feed node is heard that has a live connection to its broker."""
+        return any(account.connected for account in self._accounts)
+
+    @property
+    def symbols_down(self) -> int:
+        """Symbols wanted here whose connection or feed node was lost, and that no other one carries."""
+        return sum(account.symbols_down for account in self._accounts)
+
+    @property
+    def symbols_unserved(self) -> int:
+        """Symbols wanted here that no live connection carries, as far as is known here."""
+        return sum(account.symbols_unserved for account in self._accounts)
+
+    def accounts(self) -> Sequence[AccountStatus]:
+        """Tell how each account stands, in order of preference."""
+        return self.inspection.accounts()
+
+    def get_pool_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the numbers of all accounts in one, under `websocket`."""
+        return {"websocket": self.inspection.stats(self._gaps_total, self.symbols_down)}
+
+    # -- orders of an operator, and the end ---------------------------------------------------------------
+
+    def rotate(self, name: str) -> int:
+        """Have a connection replaced and return how many symbols are to move; see `Upstream.rotate`.
+
+        What its feed node cannot do then it says in its log.
+        """
+        return self._order("rotate", name)
+
+    def drain(self, name: str) -> int:
+        """Do the same with the connections that are open, so that there is one less."""
+        return self._order("drain", name)
+
+    def _order(self, order: str, name: str) -> int:
+        for account in self._accounts:
+            for connection in account.statistics().get("per_connection", ()):
+                if connection["name"] == name:
+                    self._bus.publish(
+                        self._subjects.orders(account.name), encode(OperatorOrder(FORMAT, order, name))
+                    )
+                    return int(connection["symbols"])
+        raise refusals.no_connection(connection["name"] for connection in self.inspection.connections())
+
+    async def close(self) -> None:
+        """Want nothing any more and listen no more; takes as long as two questions at most."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
+        for task in self._tasks:
+            task.cancel()
+        for account in self._accounts:
+            account.close()
+        closed = PoolClosedError(f"the upstream of gateway {self.gateway} is closed.")
+        self._wanted.close(closed)
+        with contextlib.suppress(BusError, TimeoutError):
+            async with asyncio.timeout(2 * self._timing.request):
+                await self._bus.store(names.GATEWAYS).delete(names.gateway_key(self.gateway))
+                for account in self._accounts:
+                    await account.withdraw()
+
+    # -- the regular look ---------------------------------------------------------------------------------
+
+    async def _give_signs(self) -> None:
+        store, key = self._bus.store(names.GATEWAYS), names.gateway_key(self.gateway)
+        while True:
+            self._sign_now.clear()
+            self._signs += 1
+            sign = GatewaySign(FORMAT, self.gateway, self._signs, self._hears_orders)
+            sent_at = self._loop.time()
+            with contextlib.suppress(BusError):
+                await store.put(key, encode(sign))
+                self._signed_at = sent_at
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.gateway_renewal):
+                    await self._sign_now.wait()
+
+    async def _look(self) -> None:
+        looked_at = self._loop.time()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = self._loop.time()
+            stalled, looked_at = now - looked_at - _LOOK_SECONDS, now
+            if now - self._signed_at >= self._timing.gateway_life:
+                for account in self._accounts:
+                    account.doubt(f"this gateway gave no sign of life for {self._timing.gateway_life:g} s")
+            if stalled > self._timing.dark / 2:
+                continue  # it was this process that stood still: first it hears what came meanwhile
+            for account in self._accounts:
+                account.look(now)
+            self._wanted.look(now)
+
+    def _connection_changed(self, connected: bool) -> None:
+        if connected:
+            for account in self._accounts:
+                account.write_everything()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise PoolClosedError(f"the upstream of gateway {self.gateway} is closed.")

@@ -1,0 +1,38 @@
+"""The numbers of a cluster as one of its processes sees it; see `monitor.metric_vocabulary`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from brokerpool.cluster.directory import Directory
+from brokerpool.cluster.nats_bus import NatsBus
+
+
+def cluster_statistics(name: str, role: str, bus: NatsBus, directory: Directory) -> dict[str, Any]:
+    """Return what `/stats` says under `cluster`; `role` is "feed" or "gateway"."""
+    nodes = directory.nodes
+    holders = directory.holders()
+    return {
+        "name": name,
+        "role": role,
+        "bus": {
+            "connected": bus.connected,
+            "round_trip_seconds": bus.round_trip,
+            **asdict(bus.counts),
+        },
+        "nodes": [
+            {"name": node, "accounts": sum(holder.node == node for holder in holders)} for node in nodes
+        ],
+        "gateways": len(directory.gateways),
+        "accounts": [
+            {
+                "name": holder.account,
+                "node": holder.node,
+                "held": bool(holder.node),
+                "epoch": holder.epoch,
+                "renewal_age_seconds": None if holder.age is None else round(holder.age, 3),
+            }
+            for holder in holders
+        ],
+    }

@@ -1,0 +1,62 @@
+"""How long things take in a cluster; all nodes and gateways of one are given the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Any two clocks run apart by less than this share of the time.
+SKEW = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds; the defaults let a standby take over within 5 s of a crash.
+
+    Raises ValueError where a lease could not be renewed in time, or could be held by two.
+    """
+
+    #: After so long without a renewal an account may be taken over.
+    lease: float = 3.0
+    #: So much earlier its holder has let go of it by its own clock: what clocks may differ by in that time,
+    #: and what a message that has left may be under way.
+    margin: float = 1.0
+    #: Between two renewals of a lease, and between two signs of life of a node.
+    renewal: float = 0.5
+    #: A gateway whose sign of life stood still for so long wants nothing any more.
+    gateway_life: float = 5.0
+    #: Between two signs of life of a gateway.
+    gateway_renewal: float = 1.0
+    #: For so long ticks are collected for one message.
+    flush: float = 0.002
+    #: Between two messages of a shard at most.
+    keep_alive: float = 0.5
+    #: A shard that was silent for so long is dark.
+    dark: float = 1.5
+    #: What one question over the bus may take.
+    request: float = 1.0
+    #: A want that no feed node has answered for so long ends with an error.
+    answer: float = 10.0
+    #: A holder that hands over keeps its sockets open for so long at most until its successor is live.
+    hand_over: float = 10.0
+
+    @property
+    def quiet(self) -> float:
+        """How long ago a holder whose lease ran out sent its last when somebody else takes over, at least."""
+        return self.margin - SKEW * (2 * self.lease - self.margin)
+
+    def __post_init__(self) -> None:
+        if not 0 < 2 * self.renewal <= self.lease - self.margin or self.margin <= 0:
+            text = f"a lease of {self.lease:g} s less {self.margin:g} s must have time for two renewals"
+            raise ValueError(f"{text} of {self.renewal:g} s")
+        if self.quiet <= 0:
+            raise ValueError(f"{self.margin:g} s of margin are too few for clocks over {self.lease:g} s")
+        if not 0 < 2 * self.gateway_renewal <= self.gateway_life:
+            text = f"a gateway's life of {self.gateway_life:g} s must have time for two signs of it"
+            raise ValueError(f"{text}, {self.gateway_renewal:g} s apart")
+        if not 0 < 2 * self.keep_alive <= self.dark:
+            text = f"a shard is dark after {self.dark:g} s, which must be two messages' time"
+            raise ValueError(f"{text} of {self.keep_alive:g} s")
+
+
+#: Shards of an account's ticks: a gateway takes those in which it has symbols.
+SHARDS = 16

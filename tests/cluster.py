@@ -1,0 +1,225 @@
+"""A cluster as users run it: NATS, feed nodes, gateways, and a broker that notes its trades."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+import tomllib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from brokerpool.cluster.nats_server import NatsServer
+from brokerpool.simulator.broker import SimulatedBroker
+from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
+from brokerpool.simulator.registry import front
+from brokerpool.simulator.run import write_account
+from tests import processes, rehearsal
+from tests.processes import Running
+from tests.one_exchange import Trader, trader
+
+#: From now on nothing takes longer, on a machine that others use too.
+SECONDS = 60.0
+#: How far the clocks of the broker, a gateway and a client may be from the same trade.
+_EDGE_MS = 250.0
+
+
+class Trade(NamedTuple):
+    """One trade of a symbol: the day's volume after it, which numbers it, and the epoch milliseconds."""
+
+    volume: int
+    at_ms: float
+
+
+class Cluster:
+    """Runs in one folder; what is started in it ends with it."""
+
+    def __init__(self, folder: Path, until_end: AsyncExitStack, rate: float) -> None:
+        self.folder = folder
+        self._until_end = until_end
+        self.rate = rate
+        self.nats = NatsServer(folder / "nats")
+        self.broker: SimulatedBroker
+        #: By symbol.
+        self.trades: dict[str, list[Trade]] = defaultdict(list)
+        self._started = 0
+
+    async def start(self, **simulated: Any) -> None:
+        """Start NATS and the broker, whose market trades from now on."""
+        await asyncio.to_thread(self.nats.start)
+        self._until_end.callback(self.nats.stop)
+        self.broker = broker = await self._until_end.enter_async_context(
+            front("zerodha")(rate=0, seed=17, **simulated)
+        )
+        write_account(self.folder / "accounts.toml", broker)
+        names = {row.token: row.tradingsymbol for row in broker.listings}
+        advance = broker.market.advance
+
+        def noted(ticks: int) -> Iterator[Quote]:
+            for quote in advance(ticks):
+                self.trades[names[quote.token]].append(Trade(quote.volume, time.time() * 1000))
+                yield quote
+
+        broker.market.advance = noted  # type: ignore[method-assign]
+        trading = asyncio.create_task(self._trade())
+        self._until_end.push_async_callback(_cancelled, trading)
+
+    async def feed(self, name: str, **environ: str) -> Running:
+        """Start a feed node."""
+        return await self._command(name, ("feed", "--config", str(self.folder / "accounts.toml")), environ)
+
+    async def gateway(self, name: str, **environ: str) -> Running:
+        """Start a gateway, which has no credentials of the broker."""
+        empty = self.folder / "gateway.env"
+        empty.write_text(f"BROKERPOOL_API_KEY={self.api_key}\n")
+        return await self._command(name, ("serve", "--env-file", str(empty)), environ)
+
+    @property
+    def api_key(self) -> str:
+        """The key of the gateways' clients."""
+        return str(tomllib.loads((self.folder / "accounts.toml").read_text())["BROKERPOOL_API_KEY"])
+
+    @property
+    def symbols(self) -> list[str]:
+        """The shares that the broker lists."""
+        return [row.tradingsymbol for row in self.broker.listings if row.kind == "EQ"]
+
+    @property
+    def round_seconds(self) -> float:
+        """How long it takes until each symbol has traded once."""
+        return len(self.broker.listings) / self.rate
+
+    @asynccontextmanager
+    async def clients(
+        self, count: int, *gateways: Running, symbols: Sequence[str] = ()
+    ) -> AsyncIterator[list[Trader]]:
+        """Give clients, evenly over the gateways, once every symbol has ticked at each."""
+        wanted = symbols or self.symbols
+        async with AsyncExitStack() as until_end:
+            found = []
+            for number in range(count):
+                url = gateways[number % len(gateways)].said["ws_url"]
+                found.append(await until_end.enter_async_context(trader(url, self.api_key)))
+                said = await found[-1].subscribe(wanted)
+                assert said["status"] == "success", said
+            await until(lambda: all(len(client.seen) == len(wanted) for client in found))
+            yield found
+
+    # -- witnesses ----------------------------------------------------------------------------------------
+
+    def keeps_its_limits(self, sockets: int = 3) -> None:
+        """Fail when the broker was ever asked for more than an account may have."""
+        seen = self.broker.stats()
+        assert seen["violations"] == {"tokens": 0, "sockets": 0}, seen
+        assert seen["peak_sockets"] <= sockets
+        assert seen["malformed_requests"] == 0
+        assert seen["refusals"] == {}
+
+    def nothing_is_lost_in_silence(self, client: Trader) -> None:
+        """Fail for a trade that came twice, out of order, or never and in no gap that was told."""
+        told: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for frame in client.symbol_news("gap"):
+            told[frame["symbol"]].append((frame["from"] - _EDGE_MS, frame["to"] + _EDGE_MS))
+        for symbol, seen in client.seen.items():
+            volumes = [one.volume for one in seen]
+            assert volumes == sorted(set(volumes)), f"{symbol} came twice or out of order"
+            known = set(volumes)
+            lost = [
+                trade
+                for trade in self.trades[symbol]
+                if volumes[0] < trade.volume < volumes[-1] and trade.volume not in known
+            ]
+            gaps = told[symbol]
+            silent = [trade for trade in lost if not any(a <= trade.at_ms <= b for a, b in gaps)]
+            assert not silent, f"{symbol}: {silent} are in none of the gaps {gaps}"
+
+    def carried(self) -> int:
+        """Return how many symbols the broker is asked for now, over all sockets."""
+        return sum(len(socket["tokens"]) for socket in self.broker.sockets())
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    async def _trade(self) -> None:
+        metronome = Metronome(self.rate)
+        metronome.start(time.monotonic())
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            await self.broker.step(metronome.due(time.monotonic()))
+
+    async def _command(self, name: str, arguments: tuple[str, ...], environ: dict[str, str]) -> Running:
+        self._started += 1
+        folder = self.folder / f"{name}-{self._started}"
+        folder.mkdir()
+        settings = {
+            "BROKERPOOL_NATS_URL": self.nats.url,
+            "BROKERPOOL_NODE": folder.name,
+            "DATABASE_URL": f"sqlite:///{folder / 'brokerpool.db'}",
+            "WEBSOCKET_PORT": "0",
+            "BROKERPOOL_HTTP_PORT": "0",
+            "BROKERPOOL_MARKET_HOURS": "always",
+        }
+        process = _process(folder, arguments, {**settings, **environ})
+        running = await asyncio.to_thread(process.__enter__)
+
+        async def end(*_: object) -> None:
+            await asyncio.to_thread(process.__exit__, None, None, None)
+
+        self._until_end.push_async_exit(end)
+        return running
+
+
+@asynccontextmanager
+async def cluster(folder: Path, *, rate: float, **simulated: Any) -> AsyncIterator[Cluster]:
+    """Run NATS and a simulated broker until the block ends."""
+    async with AsyncExitStack() as until_end:
+        started = Cluster(folder, until_end, rate)
+        await started.start(**simulated)
+        yield started
+
+
+@contextmanager
+def _process(folder: Path, arguments: tuple[str, ...], environ: dict[str, str]) -> Iterator[Running]:
+    with processes.command(*arguments, folder=folder, **environ) as running:
+        try:
+            yield running
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.process.pid, signal.SIGCONT)  # one that was stopped is to hear SIGTERM
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(holds: Callable[[], object], seconds: float = SECONDS) -> float:
+    """Return after how many seconds it holds; fail when it does not within `seconds`."""
+    began = time.monotonic()
+    await rehearsal.until(holds, seconds)
+    return time.monotonic() - began
+
+
+async def ended(running: Running) -> int:
+    """Send SIGTERM and return the exit code, while everything else goes on."""
+    return await asyncio.to_thread(running.terminate)
+
+
+def ticking(clients: Sequence[Trader], since: float) -> bool:
+    """Tell whether every symbol has ticked at each client since this monotonic time."""
+    return all(seen[-1].at > since for client in clients for seen in client.seen.values())
+
+
+async def ticks_on(clients: Sequence[Trader], since: float) -> None:
+    """Return once every symbol has ticked at each client after this monotonic time."""
+    await until(lambda: ticking(clients, since))
+
+
+def gapped(client: Trader) -> list[str]:
+    """Return the symbols of the gaps that the client was told of, in order."""
+    return sorted(frame["symbol"] for frame in client.symbol_news("gap"))

@@ -1,0 +1,99 @@
+"""A listener at a gateway: it notices what is lost, doubled or out of order without being told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from brokerpool.feed.gaps import Gap
+from brokerpool.feed.listeners import PoolListener
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import Tick
+
+
+@dataclass(slots=True)
+class _Stint:
+    """One time in which an instrument was wanted."""
+
+    #: The running number of the last tick, None before the first.
+    last: int | None = None
+    last_ms: int = 0
+    #: Whether a gap was told since then, or is open.
+    gap: bool = False
+    open: Gap | None = None
+
+
+class GatewayWitness(PoolListener):
+    """Holds what a gateway is told to its promises; `problems` has where they were broken.
+
+    Running numbers of a symbol come once and in order. What is missing between two of them lies in a gap
+    that was told, and begins no later than the tick before the hole. Gaps come in pairs, and are told as
+    closed before the tick that closes them.
+    """
+
+    def __init__(self, name: str, wall_clock: Callable[[], float]) -> None:
+        self.problems: list[str] = []
+        self.ticks, self.gaps = 0, 0
+        self._name = name
+        self._wall_clock = wall_clock
+        self._stints: dict[Instrument, _Stint] = {}
+
+    def look(self, wanted: set[Instrument]) -> None:
+        """Take note of what is wanted now, before anything more is told."""
+        for instrument in [i for i in self._stints if i not in wanted]:
+            stint = self._stints.pop(instrument)
+            if stint.open is not None:
+                self._say(f"the gap of {instrument}, which nobody wants any more, was never closed")
+        for instrument in wanted:
+            self._stints.setdefault(instrument, _Stint())
+
+    def ticked(self, ticks: list[Tick]) -> None:
+        now_ms = int(self._wall_clock() * 1000)
+        for tick in ticks:
+            self.ticks += 1
+            stint, number = self._stints.get(tick.instrument), int(tick.ltp)
+            if stint is None:
+                self._say(f"{tick.instrument} ticks, and nobody wants it")
+                continue
+            if stint.open is not None:
+                self._say(f"{tick.instrument} ticks in a gap that is open")
+            if stint.last is not None and not stint.gap:
+                if number == stint.last:
+                    self._say(f"number {number} of {tick.instrument} comes twice")
+                elif number > stint.last + 1:
+                    self._say(f"numbers after {stint.last} of {tick.instrument} are lost outside of any gap")
+            if stint.last is not None and number < stint.last:
+                self._say(f"number {number} of {tick.instrument} comes after {stint.last}")
+            stint.last, stint.last_ms, stint.gap = number, now_ms, False
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            self.gaps += 1
+            stint = self._stints.get(gap.instrument)
+            if stint is None:
+                continue
+            if stint.open is not None:
+                self._say(f"a gap of {gap.instrument} is opened inside another one")
+            if stint.last is not None and gap.from_ms > stint.last_ms + 1:
+                self._say(f"the gap of {gap.instrument} begins after the last tick came")
+            stint.open, stint.gap = gap, True
+
+    def gaps_closed(self, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            stint = self._stints.get(gap.instrument)
+            if stint is None:
+                continue
+            if stint.open is None:
+                self._say(f"a gap of {gap.instrument} is closed that was not open")
+            stint.open = None
+
+    def dark(self) -> list[Instrument]:
+        """Return what is wanted and has a gap open."""
+        return [i for i, stint in self._stints.items() if stint.open is not None]
+
+    def silent(self) -> list[Instrument]:
+        """Return what is wanted and has never ticked."""
+        return [i for i, stint in self._stints.items() if stint.last is None]
+
+    def _say(self, problem: str) -> None:
+        self.problems.append(f"{self._wall_clock():.3f} {self._name}: {problem}")

@@ -1,0 +1,74 @@
+"""A cluster's promises, whatever fails: one holder, no limit exceeded, nothing lost in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from brokerpool.cluster.feed_node import FeedNode
+from brokerpool.cluster.lease import Lease, Taken
+from brokerpool.cluster.shard_view import ShardView
+from tests.simulation.cluster_swizzle import rehearse
+from tests.simulation.seeds import Report
+from tests.virtual_bus import VirtualStore
+
+SEEDS, PER_TEST = 300, 15
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, PER_TEST))
+def test_whatever_fails_and_returns_the_promises_hold(first: int) -> None:
+    failed = [r for r in map(rehearse, range(first, first + PER_TEST)) if r.problems]
+    assert not failed, "\n".join(map(str, failed))
+
+
+def test_a_seed_replays_exactly() -> None:
+    seeds = (3, 11, 42)
+    hashes = [rehearse(seed).trace_hash for seed in seeds]
+    assert [rehearse(seed).trace_hash for seed in seeds] == hashes
+    assert len(set(hashes)) == len(seeds)
+
+
+def caught(*messages: str, seeds: int = 60) -> Report:
+    """Return the first report with one of the problems; the harness must find it within so many seeds."""
+    reports = (rehearse(seed) for seed in range(seeds))
+    return next(r for r in reports if any(m in problem for problem in r.problems for m in messages))
+
+
+def test_a_holder_that_does_not_let_go_in_time_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "held_until", property(lambda self: self._renewed_at + 60))
+    report = caught("hold the account", "after one of")
+    assert f"--seed {report.seed}" in str(report)
+
+
+def test_a_store_without_the_fence_of_revisions_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def update(self: VirtualStore, key: str, value: bytes, revision: int) -> int:
+        return await self.put(key, value)
+
+    monkeypatch.setattr(VirtualStore, "update", update)
+    caught("hold the account", "after one of")
+
+
+def test_a_takeover_that_takes_the_rate_windows_for_empty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "_inherited", lambda self, value, since, now: Taken())
+    caught("more than RateWindow", seeds=200)
+
+
+def test_a_node_that_keeps_the_demand_of_a_dead_gateway_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FeedNode, "_gateway_left", lambda self, gateway: None)
+    caught("the broker serves")
+
+
+def test_a_gateway_that_keeps_a_lost_message_to_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ShardView, "_miss", lambda self, batches: None)
+    caught("are lost outside of any gap", "after the last fault")
+
+
+def test_a_gateway_that_passes_a_doubled_message_on_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = ShardView.heard
+
+    def twice(self, batch, now):
+        if self._whole and batch.rows and batch.sequence == self._sequence:
+            self._sequence -= 1
+        heard(self, batch, now)
+
+    monkeypatch.setattr(ShardView, "heard", twice)
+    caught("comes twice", "is opened inside", "that was not open")

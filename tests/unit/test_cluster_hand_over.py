@@ -1,0 +1,145 @@
+"""A hand-over between two feed nodes whose sockets are both open, as a gateway's shard sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from brokerpool.cluster.messages import Batch
+from brokerpool.cluster.shard_outlet import Outlets
+from brokerpool.cluster.shard_view import ShardView
+from brokerpool.feed.gaps import Gap, GapBook
+from brokerpool.feed.listeners import PoolListener
+from brokerpool.feed.states import SymbolState
+from brokerpool.instruments import Instrument
+from brokerpool.ticks import QuoteTick, Tick
+
+INFY, TCS = Instrument("NSE", "INFY"), Instrument("NSE", "TCS")
+NOW = 1_790_000_000_000
+
+
+def trade(instrument: Instrument, volume: int, timestamp: int = NOW) -> QuoteTick:
+    """Return a trade; both sockets see it, each with its own time of arrival."""
+    return QuoteTick(instrument, 100.0 + volume / 100, timestamp, volume=volume)
+
+
+class Seen(PoolListener):
+    def __init__(self) -> None:
+        self.volumes: dict[Instrument, list[int]] = {INFY: [], TCS: []}
+        self.gaps: list[str] = []
+
+    def ticked(self, ticks: list[Tick]) -> None:
+        for tick in ticks:
+            assert isinstance(tick, QuoteTick)
+            self.volumes[tick.instrument].append(tick.volume)
+
+    def gaps_opened(self, gaps: list[Gap]) -> None:
+        self.gaps += [gap.reason for gap in gaps]
+
+
+class Node:
+    """What one feed node tells of a single shard."""
+
+    def __init__(self, epoch: int) -> None:
+        self._outlets = Outlets(epoch, 1)
+
+    def told(self, *ticks: Tick) -> Iterator[Batch]:
+        self._outlets.ticked(ticks, NOW)
+        return self._flushed()
+
+    def live(self, *instruments: Instrument) -> Iterator[Batch]:
+        self._outlets.states(instruments, SymbolState.LIVE, NOW)
+        return self._flushed()
+
+    def left(self, *, relieved: bool) -> Iterator[Batch]:
+        self._outlets.leave(relieved=relieved, received_ms=NOW)
+        return self._flushed()
+
+    def _flushed(self) -> Iterator[Batch]:
+        return (batch for _, batch in [*self._outlets.flush(0.0)])
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.seen = Seen()
+        self.view = ShardView(self.seen, GapBook())
+        self.view.hold(INFY)
+        self.view.hold(TCS)
+        self.old, self.new = Node(1), Node(2)
+        self.hear(self.old.told(trade(INFY, 1), trade(TCS, 1)))
+        self.view.snapshot(self.old._outlets.snapshot(0, ()), 0.0)
+        assert self.seen.volumes == {INFY: [], TCS: []}
+        self.hear(self.old.told(trade(INFY, 2), trade(TCS, 2)))
+
+    def hear(self, batches: Iterator[Batch]) -> None:
+        for batch in batches:
+            self.view.heard(batch, 0.0)
+
+    def follows(self, volumes: Sequence[int], told: Sequence[int] = (2,)) -> None:
+        assert self.seen.volumes == {INFY: [2, *volumes], TCS: [*told]}
+
+
+def test_every_trade_comes_once_and_no_gap_is_told_whichever_socket_was_ahead() -> None:
+    stage = Stage()
+    stage.hear(stage.new.live(INFY, TCS))
+    stage.hear(stage.new.told(trade(INFY, 2, NOW + 5), trade(TCS, 2, NOW + 5), trade(INFY, 3)))
+    stage.hear(stage.old.told(trade(INFY, 3, NOW + 7)))
+    stage.hear(stage.new.told(trade(INFY, 4)))
+    stage.follows([3])  # the successor's wait until its predecessor has told its last
+    stage.hear(stage.old.left(relieved=True))
+    stage.follows([3, 4])
+    stage.hear(stage.new.told(trade(INFY, 5), trade(TCS, 3)))
+    stage.follows([3, 4, 5], [2, 3])
+    assert stage.seen.gaps == []
+
+
+def test_a_successor_that_is_behind_repeats_nothing() -> None:
+    stage = Stage()
+    stage.hear(stage.new.told(trade(INFY, 2)))
+    stage.hear(stage.old.told(trade(INFY, 3), trade(INFY, 4)))
+    stage.hear(stage.old.left(relieved=True))
+    stage.hear(stage.new.told(trade(INFY, 3, NOW + 9)))
+    stage.hear(stage.new.told(trade(INFY, 4, NOW + 9), trade(INFY, 5)))
+    stage.follows([3, 4, 5])
+    assert stage.seen.gaps == []
+
+
+def test_a_symbol_that_the_successor_has_not_told_of_yet_goes_on_without_a_repetition() -> None:
+    stage = Stage()
+    stage.hear(stage.new.live(INFY, TCS))
+    stage.hear(stage.old.left(relieved=True))
+    stage.hear(stage.new.told(trade(TCS, 2, NOW + 3)))
+    stage.hear(stage.new.told(trade(TCS, 3)))
+    stage.follows([], [2, 3])
+    assert stage.seen.gaps == []
+
+
+@pytest.mark.parametrize("relieved", [True, False])
+def test_a_predecessor_that_leaves_with_no_successor_that_carries_all_is_a_gap(relieved: bool) -> None:
+    stage = Stage()
+    if not relieved:
+        stage.hear(stage.new.told(trade(INFY, 3)))
+    stage.hear(stage.old.left(relieved=relieved))
+    assert len(stage.seen.gaps) == 2
+    assert stage.view.lacks_snapshot
+
+
+def test_a_lost_message_of_the_successor_is_a_gap_and_not_silence() -> None:
+    stage = Stage()
+    [*stage.new.told(trade(INFY, 3))]  # never came
+    stage.hear(stage.new.told(trade(INFY, 4)))
+    stage.hear(stage.old.left(relieved=True))
+    assert len(stage.seen.gaps) == 2
+    assert stage.view.lacks_snapshot
+
+
+def test_a_predecessor_that_dies_meanwhile_is_a_gap_and_the_successor_goes_on() -> None:
+    stage = Stage()
+    stage.hear(stage.new.told(trade(INFY, 2), trade(INFY, 3)))
+    stage.view.look(0.0, 1.5)
+    stage.view.look(2.0, 1.5)
+    assert len(stage.seen.gaps) == 2
+    stage.view.snapshot(stage.new._outlets.snapshot(0, ()), 2.0)
+    stage.hear(stage.new.told(trade(INFY, 4)))
+    stage.follows([4])

@@ -1,0 +1,345 @@
+"""The bus over real NATS servers: what is told and kept, each login, and servers that go and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokerpool.cluster.bus import Bus, BusError, Entry
+from brokerpool.cluster.nats_bus import WAITING_BYTES, NatsBus
+from brokerpool.cluster.nats_server import NatsServer, nats_server, program
+from brokerpool.cluster.subjects import LEASES
+from brokerpool.errors import SettingsError
+from tests.http_server import Authority
+from tests.nats import bus, cluster_settings, jwt_server, nkey
+from tests.rehearsal import until
+
+pytestmark = pytest.mark.skipif(program() is None, reason="needs the program nats-server")
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+@asynccontextmanager
+async def pair(folder: Path) -> AsyncIterator[tuple[NatsServer, NatsBus, NatsBus]]:
+    with nats_server(folder) as server:
+        async with bus(server.url, "one") as one, bus(server.url, "two") as two:
+            yield server, one, two
+
+
+def test_messages_arrive_in_the_order_of_their_sender_until_the_subscription_is_closed(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            seen: list[tuple[str, bytes]] = []
+            subscription = two.subscribe(
+                "a.ticks.*", lambda subject, payload: seen.append((subject, payload))
+            )
+            await settled(two)
+            for number in range(500):
+                one.publish("a.ticks.1", str(number).encode())
+            one.publish("a.other", b"is not meant")
+            await until(lambda: len(seen) >= 500)
+            assert seen == [("a.ticks.1", str(number).encode()) for number in range(500)]
+            subscription.close()
+            subscription.close()
+            await settled(two)
+            one.publish("a.ticks.1", b"too late")
+            await settled(one)
+            await settled(two)
+            assert len(seen) == 500
+
+    run(test())
+
+
+async def settled(one: NatsBus) -> None:
+    """Return once the server has read all that this bus has sent."""
+    with pytest.raises(BusError):
+        await one.request("nobody.is.here", b"", 5)
+
+
+def test_a_handler_that_raises_takes_no_message_from_itself_or_others(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            seen: list[bytes] = []
+
+            def broken(subject: str, payload: bytes) -> None:
+                seen.append(payload)
+                raise ValueError("a stranger's fault")
+
+            two.subscribe("a", broken)
+            await settled(two)
+            one.publish("a", b"1")
+            one.publish("a", b"2")
+            await until(lambda: seen == [b"1", b"2"])
+
+    run(test())
+
+
+def test_a_request_is_answered_and_without_anybody_ends_at_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+
+            async def answer(subject: str, payload: bytes) -> bytes:
+                if payload == b"raise":
+                    raise ValueError("no answer")
+                return payload.upper()
+
+            serving = two.serve("ask", answer)
+            await settled(two)
+            assert await one.request("ask", b"text", 5) == b"TEXT"
+            with pytest.raises(BusError, match="ask"):
+                await one.request("ask", b"raise", 0.2)
+            serving.close()
+            await settled(two)
+            began = time.monotonic()
+            with pytest.raises(BusError):
+                await one.request("ask", b"text", 30)
+            assert time.monotonic() - began < 10
+
+    run(test())
+
+
+def test_a_key_is_written_by_whoever_knows_its_last_revision_and_by_nobody_else(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            mine, theirs = one.store(LEASES), two.store(LEASES)
+            assert await mine.get("zerodha") is None
+            first = await mine.create("zerodha", b"one")
+            assert first is not None
+            assert await theirs.create("zerodha", b"two") is None
+            assert await theirs.get("zerodha") == Entry("zerodha", b"one", first)
+            second = await mine.update("zerodha", b"again", first)
+            assert second is not None
+            assert second > first
+            assert await theirs.update("zerodha", b"two", first) is None
+            assert not await theirs.delete("zerodha", first)
+            assert await theirs.get("zerodha") == Entry("zerodha", b"again", second)
+            third = await theirs.put("zerodha", b"whatever it was")
+            assert third > second
+            assert await mine.delete("zerodha", third)
+            assert await mine.get("zerodha") is None
+            assert await theirs.create("zerodha", b"two") is not None
+
+    run(test())
+
+
+def test_a_watch_tells_what_is_there_what_changes_and_what_goes(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            store = one.store(LEASES)
+            await store.put("a.1", b"before")
+            await store.put("b.1", b"of another prefix")
+            told: list[Entry] = []
+            watch = two.store(LEASES).watch("a.", told.append)
+            await until(lambda: len(told) == 1)
+            await store.put("a.2", b"after")
+            await store.delete("a.1")
+            await until(lambda: len(told) == 3)
+            assert [(entry.key, entry.value) for entry in told] == [
+                ("a.1", b"before"),
+                ("a.2", b"after"),
+                ("a.1", None),
+            ]
+            assert [e.revision for e in told] == sorted({e.revision for e in told})
+            watch.close()
+            watch.close()
+            await settled(two)
+            await store.put("a.3", b"unseen")
+            await settled(two)
+            assert len(told) == 3
+
+    run(test())
+
+
+def test_a_server_that_was_killed_forgets_no_lease_and_what_was_published_meanwhile_is_lost(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (server, one, two):
+            seen: list[bytes] = []
+            told: list[Entry] = []
+            changes: list[bool] = []
+            two.subscribe("a", lambda subject, payload: seen.append(payload))
+            two.store(LEASES).watch("", told.append)
+            one.on_connection(changes.append)
+            revision = await one.store(LEASES).create("zerodha", b"one")
+            await until(lambda: told)
+            server.kill()
+            await until(lambda: not one.connected and not two.connected)
+            one.publish("a", b"of the time without a server")
+            with pytest.raises(BusError):
+                await one.store(LEASES).get("zerodha")
+            with pytest.raises(BusError):
+                await one.request("a", b"", 1)
+            server.start()
+            await until(lambda: one.connected and two.connected)
+            assert changes == [False, True]
+            assert await one.store(LEASES).get("zerodha") == Entry("zerodha", b"one", revision or 0)
+            await until(lambda: len(told) >= 2)  # all is told again
+            later = await one.store(LEASES).update("zerodha", b"two", revision or 0)
+            await until(lambda: told[-1] == Entry("zerodha", b"two", later or 0))
+            one.publish("a", b"after")
+            await until(lambda: seen)
+            assert seen == [b"after"]
+            assert one.counts.lost == 1
+            assert one.counts.reconnects >= 1
+
+    run(test())
+
+
+def test_a_server_that_stands_still_is_noticed_within_five_seconds_and_memory_stays_bounded(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (server, one, _):
+            process = server.process
+            assert process is not None
+            process.send_signal(signal.SIGSTOP)
+            try:
+                began = time.monotonic()
+                block = bytes(65_536)
+                while one.connected and time.monotonic() - began < 10:
+                    one.publish("a", block)
+                    await asyncio.sleep(0.001)
+                assert time.monotonic() - began < 5
+                assert one.counts.lost > 0
+                assert one.counts.published_bytes < 4 * WAITING_BYTES
+            finally:
+                process.send_signal(signal.SIGCONT)
+            await until(lambda: one.connected)
+
+    run(test())
+
+
+def test_with_several_urls_the_bus_goes_on_at_the_next_server(tmp_path: Path) -> None:
+    async def test() -> None:
+        with nats_server(tmp_path / "1") as first, nats_server(tmp_path / "2") as second:
+            async with bus(f"{first.url},{second.url}") as one:
+                (first if at(one, first) else second).kill()
+                await until(lambda: not one.connected)
+                await until(lambda: one.connected)
+                await one.store(LEASES).put("a", b"b")
+
+    run(test())
+
+
+def at(one: NatsBus, server: NatsServer) -> bool:
+    return server.url.endswith(str(one._client.connected_url.port))  # type: ignore[union-attr]
+
+
+def test_tls_a_wrong_authority_and_a_client_certificate(tmp_path: Path) -> None:
+    authority, stranger = Authority(), Authority()
+    cert, key = files(tmp_path, "server", authority.pair())
+    own_cert, own_key = files(tmp_path, "client", authority.pair("a-gateway"))
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.pem())
+    other = tmp_path / "other.pem"
+    other.write_bytes(stranger.pem())
+    tls = {"cert_file": str(cert), "key_file": str(key), "ca_file": str(ca), "verify": True}
+
+    async def test() -> None:
+        with nats_server(tmp_path / "nats", config={"tls": tls}) as server:
+            assert server.url.startswith("tls://")
+            own = {
+                "BROKERPOOL_NATS_CA_FILE": str(ca),
+                "BROKERPOOL_NATS_CERT_FILE": str(own_cert),
+                "BROKERPOOL_NATS_KEY_FILE": str(own_key),
+            }
+            async with bus(server.url, **own) as one:
+                await one.store(LEASES).put("a", b"b")
+            await refused(server.url, **{**own, "BROKERPOOL_NATS_CA_FILE": str(other)})  # type: ignore[arg-type]
+            await refused(server.url, BROKERPOOL_NATS_CA_FILE=str(ca))
+
+    run(test())
+
+
+def files(folder: Path, name: str, pair: tuple[bytes, bytes]) -> tuple[Path, Path]:
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    cert.write_bytes(pair[0])
+    key.write_bytes(pair[1])
+    return cert, key
+
+
+async def refused(url: str, seconds: float = 1.0, **given: Any) -> str:
+    """Return what a bus says that is not let in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brokerpool.cluster.nats_bus.OPEN_SECONDS", seconds)
+        with pytest.raises(BusError) as error:
+            async with bus(url, **given):
+                pass
+    return str(error.value)
+
+
+def test_a_credentials_file_of_an_operator_lets_in_and_nothing_else_does(tmp_path: Path) -> None:
+    config, creds = jwt_server(tmp_path)
+
+    async def test() -> None:
+        with nats_server(tmp_path / "nats", config=config) as server:
+            async with bus(server.url, BROKERPOOL_NATS_CREDENTIALS_FILE=str(creds)) as one:
+                await one.store(LEASES).put("a", b"b")
+            await refused(server.url)
+
+    run(test())
+
+
+def test_an_nkey_lets_in_and_the_one_of_somebody_else_does_not(tmp_path: Path) -> None:
+    own, other = nkey(), nkey()
+    (tmp_path / "own.nk").write_text(own.seed)
+    (tmp_path / "other.nk").write_text(other.seed)
+    config = {"authorization": {"users": [{"nkey": own.public}]}}
+
+    async def test() -> None:
+        with nats_server(tmp_path / "nats", config=config) as server:
+            async with bus(server.url, BROKERPOOL_NATS_NKEY_FILE=str(tmp_path / "own.nk")) as one:
+                await one.store(LEASES).put("a", b"b")
+            said = await refused(server.url, BROKERPOOL_NATS_NKEY_FILE=str(tmp_path / "other.nk"))
+            assert other.seed not in said
+
+    run(test())
+
+
+def test_a_password_in_a_url_stands_in_no_error(tmp_path: Path) -> None:
+    config = {"authorization": {"user": "feed", "password": "correct-horse"}}
+
+    async def test() -> None:
+        with nats_server(tmp_path / "nats", config=config) as server:
+            at = server.url.removeprefix("nats://")
+            async with bus(f"nats://feed:correct-horse@{at}") as one:
+                assert one.connected
+            said = await refused(f"nats://feed:battery-staple@{at}")
+            assert "battery-staple" not in said
+            assert at in said
+
+    run(test())
+
+
+def test_without_jetstream_the_start_says_so(tmp_path: Path) -> None:
+    async def test() -> None:
+        with nats_server(tmp_path / "nats", config={"jetstream": False}) as server:
+            assert "bucket" in await refused(server.url)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "name", ["BROKERPOOL_NATS_CREDENTIALS_FILE", "BROKERPOOL_NATS_NKEY_FILE", "BROKERPOOL_NATS_CA_FILE"]
+)
+def test_a_file_that_is_missing_is_told_by_the_name_of_its_setting(name: str, tmp_path: Path) -> None:
+    settings = cluster_settings("nats://127.0.0.1:4222", **{name: str(tmp_path / "absent")})
+    with pytest.raises(SettingsError, match=name):
+        NatsBus(settings, "test")
+
+
+def test_it_is_what_the_cluster_calls_a_bus() -> None:
+    bus: Bus = NatsBus(cluster_settings("nats://127.0.0.1:4222"), "test")
+    assert not bus.connected

@@ -1,0 +1,49 @@
+"""The gateway's own tests once more, over a bus to a feed node that holds the account."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.clustered_upstream import ClusteredGateway, ClusteredUpstream
+from tests.gateway_client import gateway
+from tests.unit import (
+    test_clients,
+    test_ended_permissions,
+    test_gateway,
+    test_monitor_explain,
+    test_monitor_health,
+    test_rest_endpoints,
+)
+from tests.unit.gateway_tests import collected, stand_over
+
+_MODULES = (
+    test_clients,
+    test_ended_permissions,
+    test_gateway,
+    test_monitor_explain,
+    test_monitor_health,
+    test_rest_endpoints,
+)
+
+#: Which connection carries a symbol is known to its feed node; of the room there the number of symbols is.
+_ELSEWHERE = {
+    "test_a_symbol_that_ticks_is_told_with_its_owners_modes_connection_and_last_tick",
+    "test_a_symbol_whose_broker_is_gone_is_told_with_its_gap_and_the_fault_of_its_connection",
+}
+
+globals().update(collected(_MODULES, _ELSEWHERE))
+
+
+@pytest.fixture(autouse=True)
+def _over_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_over(monkeypatch, ClusteredUpstream, ClusteredGateway)
+
+
+def test_the_gateway_of_these_tests_stands_over_a_cluster() -> None:
+    async def main() -> None:
+        async with gateway() as (_, served_by):
+            assert isinstance(served_by.upstream, ClusteredUpstream)
+
+    asyncio.run(main())
