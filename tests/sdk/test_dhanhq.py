@@ -149,6 +149,8 @@ async def watch(broker: DhanSimulator) -> Seen:
         # Four more: the sixth socket ends the first, which is the SDK's.
         links += [await dial(address(broker), LinkHandler()) for _ in range(4)]
         printed = await sdk.ask("closed")
+        # The SDK tells the broker's last packet at once; the socket under it is gone some moments later.
+        await until(lambda: len(broker.sockets()) <= 5)
         evicted, stats = broker.sockets(), broker.stats()
         for link in links:
             link.close()

@@ -54,6 +54,7 @@ class _Rows(Generic[Row]):
         self.book = TokenBook()
         self.skipped = 0
         self._one = msgspec.json.Decoder(shape)
+        # A type that is made of a variable: msgspec reads it, and no type checker can.
         self._many = msgspec.json.Decoder(list[shape])  # type: ignore[valid-type]
         self._entry = entry
 

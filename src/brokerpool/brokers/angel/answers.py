@@ -92,6 +92,7 @@ def read_data(answer: RestAnswer, shape: type[_Shape]) -> _Shape:
 
 def read_rows(answer: RestAnswer, shape: type[_Shape]) -> list[_Shape]:
     """Return the rows of a good answer, whose data are null where there are none; raises as `read_data`."""
+    # A type that is made of a variable: msgspec reads it, and no type checker can.
     rows: list[_Shape] | None = read_data(answer, list[shape] | None)  # type: ignore[valid-type,arg-type]
     return rows or []
 
