@@ -25,7 +25,8 @@ test: style ## linters, types and every test, as any user in any folder; ARGS="t
 	@$(MAKE) -j 2 types together  # the types take one processor for most of a minute
 	$(BIN)/pytest -m alone $(SKIPS) || [ $$? -eq 5 ]
 
-together: $(VENV)/.test
+together: $(VENV)/.compiled
+	@$(BIN)/python -m compileall -q -j 2 src tests
 	$(BIN)/pytest -m "not alone" -n 6 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
 else
 # What somebody works on: those tests, collected once, one after the other, and nothing else.
@@ -113,6 +114,11 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
+
+# Else each of six workers that begin at the same moment would compile for itself what all of them import.
+$(VENV)/.compiled: $(VENV)/.test
+	@$(BIN)/python -m compileall -q -j 2 $(VENV)/lib || true  # what cannot be, is not imported
+	@touch $@
 
 # One stamp for each extra, so that an environment is brought up to date only when pyproject.toml changed.
 $(VENV)/.%: pyproject.toml | $(BIN)/python
