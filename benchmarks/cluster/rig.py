@@ -46,7 +46,7 @@ class ClusterRig:
 def rig(
     stack: ExitStack, program: Path, cores: Cores, scenario: Scenario, kind: str, gateways: int
 ) -> ClusterRig:
-    """Start the `pool` alone, all in `one` process, or a `cluster`. Raises LoadError when a part gives up."""
+    """Start the `pool` alone, all in `one` process, or a cluster. Raises LoadError when a part gives up."""
     kite = feed_of(stack, program, cores, scenario, "kite")
     broker = {
         "BROKERPOOL_BROKER_API_KEY": "bench",
