@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +13,15 @@ import pytest
 
 from brokerpool.brokers.wire import ControlBatch
 from brokerpool.brokers.zerodha.codec import KiteWire
-from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator import KiteSimulator
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
-from brokerpool.transport import DialError, Link, LinkHandler, dial
+from brokerpool.transport import DialError, LinkHandler, dial
+from tests.sdk.sdk_process import Receiver, running, until
 
 CLIENT = Path(__file__).with_name("kiteconnect_client.py")
 TOKENS = 3_000
 ROUNDS = 2
 MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
-DEADLINE = 30.0
 FUTURE = "USDINR26NOVFUT"
 
 
@@ -46,70 +42,16 @@ class Seen(NamedTuple):
     broker: KiteSimulator
 
 
-class Receiver(LinkHandler):
-    """Our own client: the adapter's codec on our transport."""
-
-    def __init__(self, modes: Mapping[int, Mode]) -> None:
-        self._batch = ControlBatch(add=dict(modes.items()))
-        self._wire = KiteWire()
-        self._routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in modes}
-        self.ticks: list[Tick] = []
-
-    def opened(self, link: Link) -> None:
-        for request in self._wire.requests(self._batch):
-            link.send_text(request)
-
-    def binary(self, message: bytes | memoryview) -> None:
-        self.ticks += self._wire.binary(message, self._routes, 0)
-
-
-class Sdk:
-    """The process in which the SDK runs."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def tell(self, line: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        await self._process.stdin.drain()
-
-    async def ask(self, *command: object) -> Any:
-        assert self._process.stdout is not None
-        await self.tell(command)
-        answer = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE)
-        assert answer, "the SDK's process has ended"
-        return json.loads(answer)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(DEADLINE / 6_000)
-    raise AssertionError(f"not within {DEADLINE} s")
-
-
 async def watch(broker: KiteSimulator) -> Seen:
     tokens = [listing.token for listing in broker.listings]
     modes = {token: Mode(number % 3 + 1) for number, token in enumerate(tokens[:TOKENS])}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(CLIENT),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=2**27,
-        env={**os.environ, "TZ": "Asia/Kolkata"},
-    )
-    try:
-        sdk = Sdk(process)
-        account = {"api_key": broker.api_key, "access_token": broker.access_token}
-        await sdk.tell({"ws_url": broker.ws_url, "http_url": broker.http_url, **account})
+    account = {"api_key": broker.api_key, "access_token": broker.access_token}
+    told = {"ws_url": broker.ws_url, "http_url": broker.http_url, **account}
+    async with running(sys.executable, CLIENT, told, environ={"TZ": "Asia/Kolkata"}) as sdk:
         named = {name: [t for t, m in modes.items() if m == mode] for name, mode in MODES.items()}
         await sdk.ask("connect", named)
         url = f"{broker.ws_url}?api_key={broker.api_key}&access_token={broker.access_token}"
-        receiver = Receiver(modes)
+        receiver = Receiver(KiteWire(), [ControlBatch(add=dict(modes.items()))], modes)
         links = [await dial(url, receiver)]
         wanted = {str(token): name for name, of_mode in named.items() for token in of_mode}
         await until(lambda: [socket["tokens"] for socket in broker.sockets()] == [wanted, wanted])
@@ -139,10 +81,6 @@ async def watch(broker: KiteSimulator) -> Seen:
         http["expired"] = await sdk.ask("http", "ltp", ["NSE:INFY"])
         for link in links:
             link.close()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
     by_sdk, by_us = defaultdict(list), defaultdict(list)
     for tick in from_sdk:
