@@ -16,8 +16,10 @@ from tests.unit import (
     test_departed_clients,
     test_ended_permissions,
     test_gateway,
+    test_gateway_authentication,
     test_gateway_database,
     test_gateway_hostile_clients,
+    test_gateway_operation,
     test_gateway_strangers,
     test_gateway_tls,
     test_gateway_turns,
@@ -28,6 +30,7 @@ from tests.unit import (
     test_refusal_log,
     test_rest_browsers,
     test_rest_endpoints,
+    test_rest_market_data,
 )
 from tests.unit.gateway_tests import collected, stand_over
 
@@ -39,6 +42,8 @@ _MODULES = (
     test_departed_clients,
     test_ended_permissions,
     test_gateway,
+    test_gateway_authentication,
+    test_gateway_operation,
     test_gateway_hostile_clients,
     test_gateway_strangers,
     test_gateway_tls,
@@ -51,6 +56,7 @@ _MODULES = (
     test_refusal_log,
     test_rest_browsers,
     test_rest_endpoints,
+    test_rest_market_data,
 )
 #: Those that start the gateway as a process of its own, or in which nobody subscribes for half a minute; one
 #: that measures turns of the loop, of which the stand-in's own work would be a part; and one of several

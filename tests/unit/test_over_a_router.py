@@ -17,9 +17,12 @@ from tests.unit import (
     test_clients,
     test_ended_permissions,
     test_gateway,
+    test_gateway_authentication,
+    test_gateway_operation,
     test_monitor_explain,
     test_monitor_health,
     test_rest_endpoints,
+    test_rest_market_data,
 )
 from tests.unit.gateway_tests import collected, stand_over
 
@@ -27,9 +30,12 @@ _MODULES = (
     test_clients,
     test_ended_permissions,
     test_gateway,
+    test_gateway_authentication,
+    test_gateway_operation,
     test_monitor_explain,
     test_monitor_health,
     test_rest_endpoints,
+    test_rest_market_data,
 )
 
 globals().update(collected(_MODULES, ()))
