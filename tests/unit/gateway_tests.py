@@ -11,6 +11,30 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import assembly
 from brokerpool.gateway.server import Gateway
+from tests.unit import (
+    test_clients,
+    test_ended_permissions,
+    test_gateway,
+    test_gateway_authentication,
+    test_gateway_operation,
+    test_monitor_explain,
+    test_monitor_health,
+    test_rest_endpoints,
+    test_rest_market_data,
+)
+
+#: Those that any upstream passes.
+MODULES = (
+    test_clients,
+    test_ended_permissions,
+    test_gateway,
+    test_gateway_authentication,
+    test_gateway_operation,
+    test_monitor_explain,
+    test_monitor_health,
+    test_rest_endpoints,
+    test_rest_market_data,
+)
 
 
 def collected(modules: Iterable[ModuleType], elsewhere: Collection[str]) -> dict[str, object]:

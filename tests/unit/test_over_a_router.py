@@ -13,32 +13,9 @@ from brokerpool.feed.router_accounts import Route
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import client, gateway
 from tests.rehearsal import feed, until
-from tests.unit import (
-    test_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_gateway_authentication,
-    test_gateway_operation,
-    test_monitor_explain,
-    test_monitor_health,
-    test_rest_endpoints,
-    test_rest_market_data,
-)
-from tests.unit.gateway_tests import collected, stand_over
+from tests.unit.gateway_tests import MODULES, collected, stand_over
 
-_MODULES = (
-    test_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_gateway_authentication,
-    test_gateway_operation,
-    test_monitor_explain,
-    test_monitor_health,
-    test_rest_endpoints,
-    test_rest_market_data,
-)
-
-globals().update(collected(_MODULES, ()))
+globals().update(collected(MODULES, ()))
 
 
 def routed(pool: WebSocketPool) -> Router:
