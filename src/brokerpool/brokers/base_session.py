@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from brokerpool.brokers.http_call import Answer, call
 from brokerpool.brokers.registry import LoginSession
 from brokerpool.egress import Egress
+from brokerpool.errors import BrokerError
 
 
 class BaseSession(LoginSession):
@@ -50,6 +51,25 @@ class BaseSession(LoginSession):
             form=form,
             json=json,
         )
+
+    async def _asked(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return a good answer. Raises BrokerError for what the broker complains of."""
+        answer = await self._call(method, path, headers, form=form)
+        complaint = self._fault(answer)
+        if complaint is not None:
+            raise complaint
+        return answer
+
+    def _fault(self, answer: Answer) -> BrokerError | None:
+        """Return what the broker complains of; None for an answer without a complaint."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {urlsplit(self._http_url).hostname}>"

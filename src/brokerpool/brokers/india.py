@@ -15,6 +15,11 @@ def next_time(now: float, hour: int, minute: int = 0) -> float:
     return (then if then > local else then + timedelta(days=1)).timestamp()
 
 
+def utc_seconds(hour: int, minute: int = 0) -> int:
+    """Return a time of the day in India in seconds after midnight UTC."""
+    return (hour * 60 + minute - 330) * 60
+
+
 def as_read(at: float, about: str = "") -> str:
     """Return epoch seconds as a trader in India reads them, as in Sun 29 Nov, 03:30 India time."""
     return datetime.fromtimestamp(at, INDIA).strftime(f"%a %d %b, {about}%H:%M India time")

@@ -119,11 +119,10 @@ class DhanSession(BaseSession):
 
     async def _get(self, path: str, access_token: str) -> Answer:
         headers = {"access-token": access_token, "dhanClientId": self._client_id}
-        answer = await self._call("GET", path, headers)
-        refusal = fault(answer)
-        if refusal is not None:
-            raise refusal
-        return answer
+        return await self._asked("GET", path, headers)
+
+    def _fault(self, answer: Answer) -> BrokerError | None:
+        return fault(answer)
 
 
 def renewal(session: DhanSession, present: Callable[[], Credentials], before: Provider | None) -> Provider:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from brokerpool.brokers.account import Endpoint
 from brokerpool.brokers.base_account import BaseAccount, text
+from brokerpool.brokers.india import utc_seconds
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.openalgo.codec import OpenAlgoWire
@@ -28,7 +29,7 @@ class OpenAlgoFeed(BaseAccount):
 
     name = "openalgo"
     #: 09:00 in India, in seconds after midnight UTC: OpenAlgo reads its broker's list at the day's login.
-    list_ready = (9 * 60 - 330) * 60
+    list_ready = utc_seconds(9)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import msgspec
@@ -107,7 +107,7 @@ class UpstoxSession(BaseSession):
             "redirect_uri": self._redirect_uri,
             "grant_type": "authorization_code",
         }
-        made = decoded("Upstox", (await self._asked("POST", TOKEN_PATH, HEADERS, form)).body, _Session)
+        made = decoded("Upstox", (await self._asked("POST", TOKEN_PATH, HEADERS, form=form)).body, _Session)
         if not made.access_token:
             raise BrokerError("Upstox's session has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
         return Credentials(made.access_token, token_end(self._wall_clock()), made.user_id)
@@ -123,11 +123,5 @@ class UpstoxSession(BaseSession):
         holder = await self.holder(access_token)
         return holder, Credentials(access_token, token_end(self._wall_clock()), holder.user)
 
-    async def _asked(
-        self, method: str, path: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
-    ) -> Answer:
-        answer = await self._call(method, path, headers, form=form)
-        complaint = fault(answer)
-        if complaint is not None:
-            raise complaint
-        return answer
+    def _fault(self, answer: Answer) -> BrokerError | None:
+        return fault(answer)
