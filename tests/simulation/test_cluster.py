@@ -63,6 +63,14 @@ class _Cluster:
         await gateway.upstream.start()
         return gateway, witness
 
+    async def served(self, name: str) -> GatewayWitness:
+        """Return the witness of a new gateway that wants every symbol, once each of them has ticked."""
+        gateway, witness = await self.gateway(name)
+        await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
+        witness.look(set(SYMBOLS))
+        await self.until(lambda: not witness.silent(), 5)
+        return witness
+
     async def until(self, holds: Callable[[], object], seconds: float) -> float:
         """Return how long it took until it holds; fails after so many seconds."""
         began = self.loop.time()
@@ -91,10 +99,7 @@ async def cluster(*nodes: str, size: int = 6, **limits: Any) -> AsyncIterator[_C
 def test_a_standby_has_every_symbol_tick_again_within_five_seconds_of_a_kill() -> None:
     async def main() -> None:
         async with cluster("a", "b") as scene:
-            gateway, witness = await scene.gateway("g")
-            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            witness.look(set(SYMBOLS))
-            await scene.until(lambda: not witness.silent(), 5)
+            witness = await scene.served("g")
             holder = next(node for node in scene.nodes if node.node.held)
             scene.processes.stop(holder)
             holder.bus.close()
@@ -141,10 +146,7 @@ def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_wher
 ) -> None:
     async def main() -> None:
         async with cluster("a", "b", size=size) as scene:
-            gateway, witness = await scene.gateway("g")
-            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            witness.look(set(SYMBOLS))
-            await scene.until(lambda: not witness.silent(), 5)
+            witness = await scene.served("g")
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)
             assert len(scene.broker.sockets) == sockets
@@ -226,10 +228,7 @@ def test_the_highest_mode_and_priority_of_all_gateways_count_and_fall_when_one_o
 def test_a_gateway_that_joins_has_the_last_values_at_once_and_one_that_leaves_is_forgotten_at_once() -> None:
     async def main() -> None:
         async with cluster("a") as scene:
-            one, first = await scene.gateway("one")
-            await one.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            first.look(set(SYMBOLS))
-            await scene.until(lambda: not first.silent(), 5)
+            await scene.served("one")
             scene.broker.muted.update(range(1, 7))
             two, second = await scene.gateway("two")
             second.look(set(SYMBOLS))
@@ -317,10 +316,7 @@ def test_a_lease_that_nobody_else_wants_is_freed_by_a_node_that_ends() -> None:
 def test_a_holder_whose_signs_are_heard_and_that_hears_nothing_is_replaced() -> None:
     async def main() -> None:
         async with cluster("a", "b") as scene:
-            gateway, witness = await scene.gateway("g")
-            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            witness.look(set(SYMBOLS))
-            await scene.until(lambda: not witness.silent(), 5)
+            witness = await scene.served("g")
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)
             holder.bus.cut(sends=True, hears=False)

@@ -8,37 +8,23 @@ import pytest
 
 from tests.gateway_client import gateway
 from tests.late_upstream import LateUpstream
-from tests.unit import (
-    test_access,
-    test_dashboard_figures,
-    test_dashboard_stream,
-    test_departed_clients,
-    test_gateway_database,
-    test_gateway_hostile_clients,
-    test_gateway_strangers,
-    test_gateway_tls,
-    test_gateway_turns,
-    test_monitor_stats,
-    test_monitor_watched,
-    test_refusal_log,
-    test_rest_browsers,
-)
-from tests.unit.gateway_tests import MODULES, collected, stand_over
+from tests.unit import test_gateway_database
+from tests.unit.gateway_tests import MODULES, collected, modules, stand_over
 
-_FURTHER = (
-    test_access,
-    test_dashboard_figures,
-    test_dashboard_stream,
-    test_departed_clients,
-    test_gateway_hostile_clients,
-    test_gateway_strangers,
-    test_gateway_tls,
-    test_gateway_turns,
-    test_monitor_stats,
-    test_monitor_watched,
-    test_gateway_database,
-    test_refusal_log,
-    test_rest_browsers,
+_FURTHER = modules(
+    "test_access",
+    "test_dashboard_figures",
+    "test_dashboard_stream",
+    "test_departed_clients",
+    "test_gateway_hostile_clients",
+    "test_gateway_strangers",
+    "test_gateway_tls",
+    "test_gateway_turns",
+    "test_monitor_stats",
+    "test_monitor_watched",
+    "test_gateway_database",
+    "test_refusal_log",
+    "test_rest_browsers",
 )
 #: Those that start the gateway as a process of its own, or in which nobody subscribes for half a minute; one
 #: that measures turns of the loop, of which the stand-in's own work would be a part; and one of several
