@@ -12,6 +12,7 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 from brokerpool.transport.frames import server_frame
+from tests.clock import Clock
 
 INFY = Instrument("NSE", "INFY")
 
@@ -43,16 +44,6 @@ class Inbox:
         ]
 
 
-class Clock:
-    """Time that stands still, so that flushes cost nothing and every tick leaves at once."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def tick(ltp: float, instrument: Instrument = INFY, mode: Mode = Mode.DEPTH) -> Tick:
     book = (DepthLevel(ltp, 10, 2),) * 5
     full = DepthTick(instrument, ltp, 1_790_000_000_123, volume=7, buy=book, sell=book)
@@ -64,6 +55,7 @@ def tick(ltp: float, instrument: Instrument = INFY, mode: Mode = Mode.DEPTH) -> 
 
 def run(test: Callable[[Fanout], Awaitable[None]], clock: Callable[[], float] | None = None) -> None:
     async def main() -> None:
+        # Time stands still, so that flushes cost nothing and every tick leaves at once.
         fanout = Fanout("zerodha", 0.002, clock or Clock())
         await test(fanout)
         fanout.close()

@@ -8,11 +8,11 @@ from itertools import permutations
 
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.ticks import Mode
+from tests.clock import Clock
 from tests.unit.fanout_stage import (
     INFY,
     NEWS,
     SBIN,
-    Clock,
     Inbox,
     admitted,
     client,
