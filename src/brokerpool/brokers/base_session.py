@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
+
 from brokerpool.brokers.http_call import Answer, call
-from brokerpool.brokers.registry import LoginSession
+from brokerpool.brokers.registry import Holder, LoginSession
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError
+from brokerpool.untrusted_text import remembered
 
 
 class BaseSession(LoginSession):
@@ -73,6 +76,18 @@ class BaseSession(LoginSession):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {urlsplit(self._http_url).hostname}>"
+
+
+class User(msgspec.Struct):
+    """Whose a token is, as Kite and Upstox tell it."""
+
+    user_id: str
+    user_name: str = ""
+
+    @property
+    def holder(self) -> Holder:
+        """The account's holder, in words of bounded length."""
+        return Holder(remembered(self.user_id, 64), remembered(self.user_name, 100))
 
 
 def in_address(text: str, *names: str) -> list[str] | None:

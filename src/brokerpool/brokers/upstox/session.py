@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-import msgspec
-
 from brokerpool.brokers.base_rest import decoded
-from brokerpool.brokers.base_session import BaseSession, in_address, not_in_address
+from brokerpool.brokers.base_session import BaseSession, User, in_address, not_in_address
 from brokerpool.brokers.http_call import Answer
 from brokerpool.brokers.india import as_read, next_time
 from brokerpool.brokers.login import Credentials
@@ -17,7 +15,6 @@ from brokerpool.brokers.registry import Holder
 from brokerpool.brokers.upstox.rest import HEADERS, fault, proof, read_data
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.untrusted_text import remembered
 
 #: Where the page is, and where a code becomes a token (Upstox documentation, login; looked up 2026-11-29).
 LOGIN_PATH = "/v2/login/authorization/dialog"
@@ -26,12 +23,7 @@ TOKEN_PATH = "/v2/login/authorization/token"
 REDIRECT_URI = "http://127.0.0.1:8123/"
 
 
-class _Holder(msgspec.Struct):
-    user_id: str
-    user_name: str = ""
-
-
-class _Session(_Holder):
+class _Session(User):
     access_token: str = ""
 
 
@@ -115,8 +107,8 @@ class UpstoxSession(BaseSession):
     async def holder(self, access_token: str) -> Holder:
         """Return whose token it is, which proves that it is valid."""
         answer = await self._asked("GET", "/v2/user/profile", proof(Credentials(access_token)))
-        told = read_data(answer, _Holder)
-        return Holder(remembered(told.user_id, 64), remembered(told.user_name, 100))
+        told = read_data(answer, User)
+        return told.holder
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
         """Return whose token it is, and the credentials with that and with when they end."""

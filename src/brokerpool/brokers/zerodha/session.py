@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-import msgspec
-
-from brokerpool.brokers.base_session import BaseSession, in_address, not_in_address
+from brokerpool.brokers.base_session import BaseSession, User, in_address, not_in_address
 from brokerpool.brokers.http_call import Answer
 from brokerpool.brokers.india import as_read, next_time
 from brokerpool.brokers.login import Credentials
@@ -17,17 +15,11 @@ from brokerpool.brokers.registry import Holder
 from brokerpool.brokers.zerodha.rest import HEADERS, fault, read_data
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.untrusted_text import remembered
 
 LOGIN_URL = "https://kite.zerodha.com/connect/login"
 
 
-class _Holder(msgspec.Struct):
-    user_id: str
-    user_name: str = ""
-
-
-class _Session(_Holder):
+class _Session(User):
     access_token: str = ""
 
 
@@ -115,8 +107,8 @@ class KiteSession(BaseSession):
     async def holder(self, access_token: str) -> Holder:
         """Return whose token it is, which proves that it is valid."""
         headers = {**HEADERS, "Authorization": f"token {self._api_key}:{access_token}"}
-        told = read_data(await self._asked("GET", "/user/profile", headers), _Holder)
-        return Holder(remembered(told.user_id, 64), remembered(told.user_name, 100))
+        told = read_data(await self._asked("GET", "/user/profile", headers), User)
+        return told.holder
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
         """Return whose token it is, and the credentials with that and with when they end."""
