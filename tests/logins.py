@@ -12,16 +12,6 @@ from tests.rehearsal import no_task_dies
 NOW = 1_700_000_000.0
 
 
-class Clock:
-    """Invented wall time."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Provider:
     """Answers when the test lets it; counts the questions that are open and the most at one time."""
 

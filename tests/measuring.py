@@ -58,7 +58,7 @@ def work(clock: Callable[[], float] = time.thread_time) -> Iterator[Work]:
     Without Python's garbage collection, which strikes wherever it likes.
     """
     measured, before = Work(), pace()
-    with _no_collection():
+    with no_collection():
         began = clock()
         yield measured
         spent = clock() - began
@@ -80,7 +80,7 @@ async def turns() -> AsyncIterator[Work]:
     loop._run_once = turn
     await asyncio.sleep(0)  # the turn in which this was called ends unmeasured
     try:
-        with _no_collection():
+        with no_collection():
             yield measured
             for _ in range(2):  # until the turn has ended that was prepared last
                 await asyncio.sleep(0)
@@ -101,7 +101,8 @@ def longest_turn(runs: Sequence[Work]) -> float:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector out of what is done in the block."""
     enabled = gc.isenabled()
     gc.disable()
     try:

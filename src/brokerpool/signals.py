@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from types import FrameType
+from typing import Any
 
 #: The signals that end a command: Ctrl-C, a service manager's, Ctrl-Break and a closed console on Windows.
 STOP = ("SIGINT", "SIGTERM", "SIGBREAK")
@@ -32,6 +33,23 @@ def handled(actions: Mapping[str, Callable[[], None]]) -> Iterator[None]:
                 undo.callback(signal.signal, number, signal.getsignal(number))
                 signal.signal(number, _calling(loop, action))
         yield
+
+
+async def until_stopped(serve: Coroutine[Any, Any, None], hangup: asyncio.Event) -> None:
+    """Run this until it ends, or until SIGTERM or Ctrl-C cancels it; SIGHUP sets the event `hangup`.
+
+    Raises what it raises.
+    """
+    stop = asyncio.Event()
+    with handled(dict.fromkeys(STOP, stop.set) | {HANGUP: hangup.set}):
+        serving = asyncio.create_task(serve)
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not serving.done():
+            serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
 
 
 def _calling(

@@ -22,11 +22,10 @@ class Walk(ModeWalk):
     """Does what a replica does, in an order of chance."""
 
     def __init__(self, rule: Capacity, policy: Policy, random: Random) -> None:
-        super().__init__(random)
+        super().__init__(Placement("ws", rule, policy), random)
         self.capacity = rule
         self.where: dict[str, str] = {}
         self.priorities: dict[Instrument, int] = {}
-        self.placement = Placement("ws", rule, policy)
         self.failover = Failover(self.placement, Leaving(self.where), self._urgency)
 
     def go(self, steps: int) -> None:
@@ -38,14 +37,6 @@ class Walk(ModeWalk):
             self.check_that_every_symbol_has_its_mode_at_home_and_no_slot_too_much()
 
     # -- what happens -------------------------------------------------------------------------------------
-
-    def unsubscribe(self) -> None:
-        for instrument in self._some(sorted(self.wanted)):
-            del self.wanted[instrument]
-            places = (self.placement.slot(instrument), self.placement.host(instrument))
-            self.failover.remove(instrument)
-            for name in filter(None, places):
-                self.placement.settle(name)
 
     def change_a_connection(self) -> None:
         for name in self.random.sample(sorted(self.where), min(1, len(self.where))):
@@ -79,8 +70,7 @@ class Walk(ModeWalk):
             serving = [n for n in places if n is not None and self.where[n] in (Where.LIVE, Where.EVACUATED)]
             keeps = serving[0] if serving and serving[0] != name else None
             self.failover.rehome(instrument, name, mode, keeps)
-        raised = filter(None, map(self.placement.slot, plan.raised))
-        for changed in dict.fromkeys([*plan.assignments, *plan.moved.values(), *raised]):
+        for changed in self._touched(plan):
             self.where.setdefault(changed, Where.LIVE)
             self.placement.settle(changed)
             for instrument in self.failover.surplus(changed):
@@ -97,13 +87,11 @@ class Walk(ModeWalk):
         home = self.placement.slot(instrument)
         return self.priorities.get(instrument, 0) if home in Leaving(self.where) else AT_HOME
 
+    def _remove(self, instrument: Instrument) -> None:
+        self.failover.remove(instrument)
+
     def _want(self, instrument: Instrument, mode: Mode) -> None:
-        self.wanted[instrument] = mode
-        places = [n for n in (self.placement.slot(instrument), self.placement.host(instrument)) if n]
-        for name in places:
-            self.placement.adapt(instrument, name, mode)
-        for name in places:
-            self.placement.settle(name)
+        super()._want(instrument, mode)
         self.failover.note(instrument)
 
     @property

@@ -24,9 +24,8 @@ class Walk(ModeWalk):
     """Owners that come and go, symbols that are hosted and move on, by chance; every step is checked."""
 
     def __init__(self, rule: Capacity, policy: Policy, random: Random) -> None:
-        super().__init__(random)
+        super().__init__(Placement("ws", rule, policy), random)
         self.rule = rule
-        self.placement = Placement("ws", rule, policy)
 
     def go(self, steps: int) -> None:
         often = [self.subscribe, self.subscribe, self.want_more, self.want_more, self.want_less]
@@ -44,14 +43,6 @@ class Walk(ModeWalk):
             self.check_that_what_is_wanted_is_carried_and_no_more_where_all_of_it_fits()
 
     # -- what happens -------------------------------------------------------------------------------------
-
-    def unsubscribe(self) -> None:
-        for instrument in self._some(sorted(self.wanted)):
-            places = [self.placement.slot(instrument), self.placement.host(instrument)]
-            self.placement.remove(instrument)
-            del self.wanted[instrument]
-            for name in filter(None, places):
-                self.placement.settle(name)
 
     def be_hosted(self) -> None:
         for instrument in self._some(sorted(self.wanted)):
@@ -87,8 +78,7 @@ class Walk(ModeWalk):
             host = self.random.choice([h for h in hosts if h != name])
             self.placement.rehome(instrument, name, mode, host)
             assert self.placement.host(instrument) == host
-        raised = filter(None, map(self.placement.slot, plan.raised))
-        for changed in dict.fromkeys([*plan.assignments, *plan.moved.values(), *raised]):
+        for changed in self._touched(plan):
             self._make_room(changed)
         for instrument in batch:
             if instrument not in plan.unplaced:
@@ -98,14 +88,6 @@ class Walk(ModeWalk):
             self._check_refused(instrument, mode)
 
     # -- what a replica does ------------------------------------------------------------------------------
-
-    def _want(self, instrument: Instrument, mode: Mode) -> None:
-        self.wanted[instrument] = mode
-        places = [self.placement.slot(instrument), self.placement.host(instrument)]
-        for name in filter(None, places):
-            self.placement.adapt(instrument, name, mode)
-        for name in filter(None, places):
-            self.placement.settle(name)
 
     def _make_room(self, name: str) -> None:
         self.placement.settle(name)

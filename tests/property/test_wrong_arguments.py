@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokerpool import BrokerpoolError, Instrument, Mode
-from brokerpool.testing.virtual_loop import run
-from tests.unit.replica_stage import SYMBOLS, Stage, stage, until
+from brokerpool.testing.virtual_loop import run, until
+from tests.unit.replica_stage import SYMBOLS, Stage, stage
 
 
 class HalfwayError(Exception):

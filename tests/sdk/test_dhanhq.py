@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,94 +20,34 @@ from brokerpool.brokers.dhan.codec import DhanWire
 from brokerpool.brokers.dhan.requests import CODES
 from brokerpool.brokers.rest import Candle
 from brokerpool.brokers.wire import ControlBatch
-from brokerpool.instruments import Instrument, Token
+from brokerpool.instruments import Instrument
 from brokerpool.simulator.dhan.broker import DhanSimulator
 from brokerpool.simulator.dhan.http import LIST_PATH
 from brokerpool.simulator.dhan.instruments import SEGMENTS, instrument_name
 from brokerpool.simulator.history import IST
 from brokerpool.ticks import Mode, QuoteTick, Tick
-from brokerpool.transport import Link, LinkHandler, dial
+from brokerpool.transport import LinkHandler, dial
 from tests.sdk.dhanhq_words import as_sdk, price
 from tests.sdk.environments import python
+from tests.sdk.sdk_process import Receiver, Sdk, running, until
 
 CLIENT = Path(__file__).with_name("dhanhq_client.py")
 TOKENS = 1_200
 ROUNDS = 2
-DEADLINE = 30.0
 #: 2026-11-24, 12:00 in India, a Tuesday.
 NOON = 1_795_501_800
 NAMES = {number: name for name, number in SEGMENTS.items()}
 EXCEEDED = "Disconnected: No. of active websocket connections exceeded"
 
 
-class Receiver(LinkHandler):
-    """Our own client: the adapter's codec on our transport."""
-
-    def __init__(self, modes: Mapping[int, Mode]) -> None:
-        self._modes = modes
-        self.wire = DhanWire()
-        self._routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in modes}
-        self.ticks: list[Tick] = []
-
-    def opened(self, link: Link) -> None:
-        tokens = list(self._modes.items())
-        for begin in range(0, len(tokens), 100):
-            for request in self.wire.requests(ControlBatch(add=dict(tokens[begin : begin + 100]))):
-                link.send_text(request)
-
-    def binary(self, message: bytes | memoryview) -> None:
-        self.ticks += self.wire.binary(message, self._routes, 0)
-
-
-class Sdk:
-    """The process in which the SDK runs."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def tell(self, line: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        await self._process.stdin.drain()
-
-    async def ask(self, *command: object) -> Any:
-        assert self._process.stdout is not None
-        await self.tell(command)
-        answer = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE)
-        assert answer, "the SDK's process has ended"
-        return json.loads(answer)
-
-
 @asynccontextmanager
 async def sdk_at(broker: DhanSimulator) -> AsyncIterator[Sdk]:
     """Run the SDK against a simulated broker."""
-    process = await asyncio.create_subprocess_exec(
-        python("dhan"),
-        str(CLIENT),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=2**27,
-        env={**os.environ, "TZ": "Asia/Kolkata"},
-    )
-    try:
-        sdk = Sdk(process)
-        origin = urlsplit(broker.http_url)._replace(path=LIST_PATH).geturl()
-        account = {"client_id": broker.api_key, "access_token": broker.access_token}
-        await sdk.tell({"ws_url": broker.ws_url, "http_url": broker.http_url, "list_url": origin, **account})
+    origin = urlsplit(broker.http_url)._replace(path=LIST_PATH).geturl()
+    account = {"client_id": broker.api_key, "access_token": broker.access_token}
+    told = {"ws_url": broker.ws_url, "http_url": broker.http_url, "list_url": origin, **account}
+    async with running(python("dhan"), CLIENT, told, environ={"TZ": "Asia/Kolkata"}) as sdk:
         yield sdk
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(DEADLINE / 6_000)
-    raise AssertionError(f"not within {DEADLINE} s")
 
 
 def address(broker: DhanSimulator) -> str:
@@ -118,6 +56,11 @@ def address(broker: DhanSimulator) -> str:
 
 def named(modes: Mapping[int, Mode]) -> list[tuple[int, str, int]]:
     return [(token & 0xFF, str(token >> 8), CODES[mode]) for token, mode in modes.items()]
+
+
+def in_hundreds(modes: Mapping[int, Mode]) -> list[ControlBatch]:
+    tokens = list(modes.items())
+    return [ControlBatch(add=dict(tokens[at : at + 100])) for at in range(0, len(tokens), 100)]
 
 
 class Seen(NamedTuple):
@@ -140,7 +83,7 @@ async def watch(broker: DhanSimulator) -> Seen:
     modes = {token: Mode(number % 3 + 1) for number, token in enumerate(tokens[:TOKENS])}
     async with sdk_at(broker) as sdk:
         await sdk.ask("connect", named(modes))
-        receiver = Receiver(modes)
+        receiver = Receiver(DhanWire(), in_hundreds(modes), modes)
         links = [await dial(address(broker), receiver)]
         await until(lambda: [socket["entries"] for socket in broker.sockets()] == [TOKENS, TOKENS])
         await broker.step(len(tokens) * ROUNDS)

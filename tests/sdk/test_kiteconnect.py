@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +13,15 @@ import pytest
 
 from brokerpool.brokers.wire import ControlBatch
 from brokerpool.brokers.zerodha.codec import KiteWire
-from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator import KiteSimulator
-from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
-from brokerpool.transport import DialError, Link, LinkHandler, dial
+from brokerpool.ticks import DepthTick, Mode, Tick
+from brokerpool.transport import DialError, LinkHandler, dial
+from tests.sdk.sdk_process import Receiver, running, until
+from tests.unit.kite_values import MODES, as_sdk
 
 CLIENT = Path(__file__).with_name("kiteconnect_client.py")
 TOKENS = 3_000
 ROUNDS = 2
-MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
-DEADLINE = 30.0
 FUTURE = "USDINR26NOVFUT"
 
 
@@ -46,70 +42,16 @@ class Seen(NamedTuple):
     broker: KiteSimulator
 
 
-class Receiver(LinkHandler):
-    """Our own client: the adapter's codec on our transport."""
-
-    def __init__(self, modes: Mapping[int, Mode]) -> None:
-        self._batch = ControlBatch(add=dict(modes.items()))
-        self._wire = KiteWire()
-        self._routes: dict[Token, Instrument] = {token: Instrument("NSE", str(token)) for token in modes}
-        self.ticks: list[Tick] = []
-
-    def opened(self, link: Link) -> None:
-        for request in self._wire.requests(self._batch):
-            link.send_text(request)
-
-    def binary(self, message: bytes | memoryview) -> None:
-        self.ticks += self._wire.binary(message, self._routes, 0)
-
-
-class Sdk:
-    """The process in which the SDK runs."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def tell(self, line: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        await self._process.stdin.drain()
-
-    async def ask(self, *command: object) -> Any:
-        assert self._process.stdout is not None
-        await self.tell(command)
-        answer = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE)
-        assert answer, "the SDK's process has ended"
-        return json.loads(answer)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(DEADLINE / 6_000)
-    raise AssertionError(f"not within {DEADLINE} s")
-
-
 async def watch(broker: KiteSimulator) -> Seen:
     tokens = [listing.token for listing in broker.listings]
     modes = {token: Mode(number % 3 + 1) for number, token in enumerate(tokens[:TOKENS])}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(CLIENT),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=2**27,
-        env={**os.environ, "TZ": "Asia/Kolkata"},
-    )
-    try:
-        sdk = Sdk(process)
-        account = {"api_key": broker.api_key, "access_token": broker.access_token}
-        await sdk.tell({"ws_url": broker.ws_url, "http_url": broker.http_url, **account})
-        named = {name: [t for t, m in modes.items() if m == mode] for name, mode in MODES.items()}
+    account = {"api_key": broker.api_key, "access_token": broker.access_token}
+    told = {"ws_url": broker.ws_url, "http_url": broker.http_url, **account}
+    async with running(sys.executable, CLIENT, told, environ={"TZ": "Asia/Kolkata"}) as sdk:
+        named = {name: [t for t, m in modes.items() if m == mode] for mode, name in MODES.items()}
         await sdk.ask("connect", named)
         url = f"{broker.ws_url}?api_key={broker.api_key}&access_token={broker.access_token}"
-        receiver = Receiver(modes)
+        receiver = Receiver(KiteWire(), [ControlBatch(add=dict(modes.items()))], modes)
         links = [await dial(url, receiver)]
         wanted = {str(token): name for name, of_mode in named.items() for token in of_mode}
         await until(lambda: [socket["tokens"] for socket in broker.sockets()] == [wanted, wanted])
@@ -139,10 +81,6 @@ async def watch(broker: KiteSimulator) -> Seen:
         http["expired"] = await sdk.ask("http", "ltp", ["NSE:INFY"])
         for link in links:
             link.close()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
     by_sdk, by_us = defaultdict(list), defaultdict(list)
     for tick in from_sdk:
@@ -166,43 +104,8 @@ def seen() -> Seen:
     return asyncio.run(asyncio.wait_for(scenario(), 90))
 
 
-def as_sdk(tick: Tick, token: int) -> dict[str, Any]:
-    """Our tick in the SDK's words."""
-    index = token & 0xFF == 9
-    told: dict[str, Any] = {
-        "tradable": not index,
-        "mode": {mode: name for name, mode in MODES.items()}[tick.mode],
-        "instrument_token": token,
-        "last_price": tick.ltp,
-    }
-    if not isinstance(tick, QuoteTick):
-        return told
-    told["ohlc"] = {"open": tick.open, "high": tick.high, "low": tick.low, "close": tick.close}
-    told["change"] = tick.change_percent
-    if isinstance(tick, DepthTick):
-        told["exchange_timestamp"] = tick.timestamp // 1000
-    if index:
-        return told
-    told |= {
-        "last_traded_quantity": tick.last_trade_quantity,
-        "average_traded_price": tick.avg_trade_price,
-        "volume_traded": tick.volume,
-        "total_buy_quantity": tick.total_buy_quantity,
-        "total_sell_quantity": tick.total_sell_quantity,
-    }
-    if isinstance(tick, DepthTick):
-        told |= {
-            "last_trade_time": tick.last_trade_time // 1000,
-            "oi": tick.oi,
-            "oi_day_high": tick.oi_day_high,
-            "oi_day_low": tick.oi_day_low,
-            "depth": {"buy": [level(each) for each in tick.buy], "sell": [level(each) for each in tick.sell]},
-        }
-    return told
-
-
-def level(each: DepthLevel) -> dict[str, Any]:
-    return {"quantity": each.quantity, "price": each.price, "orders": each.orders}
+def seconds(milliseconds: int) -> int:
+    return milliseconds // 1000
 
 
 def test_both_receive_the_same_ticks_of_3000_tokens_in_three_modes(seen: Seen) -> None:
@@ -213,7 +116,7 @@ def test_both_receive_the_same_ticks_of_3000_tokens_in_three_modes(seen: Seen) -
     for token, ticks in seen.by_us.items():
         assert len(ticks) == ROUNDS
         assert {tick.mode for tick in ticks} == {seen.modes[token]}
-        assert seen.by_sdk[token] == [as_sdk(tick, token) for tick in ticks]
+        assert seen.by_sdk[token] == [as_sdk(tick, token, seconds) for tick in ticks]
         compared += len(ticks)
     assert compared == TOKENS * ROUNDS
 

@@ -5,32 +5,29 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from brokerpool import BrokerApi, BrokerError, Candle, Credentials, ErrorCode, Instrument
+from brokerpool import BrokerApi, BrokerError, Candle, Credentials, ErrorCode
 from brokerpool.brokers.angel import AngelFeed, SmartStreamWire
 from brokerpool.brokers.angel.segments import parts
 from brokerpool.brokers.registry import Access, broker
 from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
-from brokerpool.instruments import Token
 from brokerpool.simulator.angel.broker import AngelSimulator
 from brokerpool.simulator.angel.login import TOTP_SECRET
 from brokerpool.ticks import DepthTick, Mode, Tick
-from brokerpool.transport import DialError, Link, LinkHandler, dial
+from brokerpool.transport import DialError, LinkHandler, dial
 from tests.sdk import environments
+from tests.sdk.sdk_process import Receiver, Sdk, running, until
 from tests.unit.smartapi_values import as_sdk, told
 
 CLIENT = Path(__file__).with_name("smartapi_client.py")
 TOKENS = 1_000
 ROUNDS = 2
-DEADLINE = 30.0
 INDIA = timezone(timedelta(hours=5, minutes=30))
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 QUOTED = ("NSE:INFY", "NSE:SBIN", "NSE_INDEX:NIFTY")
@@ -56,53 +53,6 @@ class Seen(NamedTuple):
     broker: AngelSimulator
 
 
-class Receiver(LinkHandler):
-    """Our own client: the adapter's codec on our transport."""
-
-    def __init__(self, modes: Mapping[str, Mode]) -> None:
-        self.wire = SmartStreamWire()
-        self._batch = ControlBatch(add=dict(modes.items()))
-        self._routes: dict[Token, Instrument] = {token: Instrument("NSE", token) for token in modes}
-        self.ticks: list[Tick] = []
-
-    def opened(self, link: Link) -> None:
-        for request in self.wire.requests(self._batch):
-            link.send_text(request)
-
-    def binary(self, message: bytes | memoryview) -> None:
-        self.ticks += self.wire.binary(message, self._routes, 0)
-
-    def text(self, message: str) -> None:
-        self.wire.text(message, self._routes, 0)
-
-
-class Sdk:
-    """The process in which the official client runs."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def tell(self, line: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        await self._process.stdin.drain()
-
-    async def ask(self, *command: object) -> Any:
-        assert self._process.stdout is not None
-        await self.tell(command)
-        answer = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE)
-        assert answer, "the client's process has ended"
-        return json.loads(answer)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(DEADLINE / 6_000)
-    raise AssertionError(f"not within {DEADLINE} s")
-
-
 def token_list(tokens: list[str]) -> list[dict[str, Any]]:
     by_segment = defaultdict(list)
     for segment, number in map(parts, tokens):
@@ -126,25 +76,15 @@ async def watch(simulator: AngelSimulator, interpreter: Path, folder: Path) -> S
     account.relist(await account.instruments())
     tokens = [str(account.book.token(instrument)) for instrument in account.book]
     modes = {token: Mode(number % 3 + 1) for number, token in enumerate(tokens[-TOKENS:])}
-    process = await asyncio.create_subprocess_exec(
-        str(interpreter),
-        str(CLIENT),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=2**27,
-        cwd=folder,
-        # Loading it asks a stranger for this machine's public address; it does without the answer.
-        env={**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"},
-    )
-    try:
-        sdk = Sdk(process)
-        credentials = {"api_key": login["api_key"], "access_token": login["access_token"], **fields}
-        await sdk.tell({"ws_url": simulator.ws_url, "http_url": simulator.http_url, **credentials})
+    credentials = {"api_key": login["api_key"], "access_token": login["access_token"], **fields}
+    said = {"ws_url": simulator.ws_url, "http_url": simulator.http_url, **credentials}
+    # Loading it asks a stranger for this machine's public address; it does without the answer.
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+    async with running(interpreter, CLIENT, said, folder=folder, environ=nowhere) as sdk:
         named = {str(int(mode)): token_list([t for t, m in modes.items() if m == mode]) for mode in Mode}
         await sdk.ask("connect", named)
         endpoint = await account.endpoint()
-        receiver = Receiver(modes)
+        receiver = Receiver(SmartStreamWire(), [ControlBatch(add=dict(modes.items()))], modes)
         links = [await dial(endpoint.url, receiver, headers=endpoint.headers)]
         await until(lambda: [socket["entries"] for socket in simulator.sockets()] == [TOKENS, TOKENS])
 
@@ -174,10 +114,6 @@ async def watch(simulator: AngelSimulator, interpreter: Path, folder: Path) -> S
         )
         for link in links:
             link.close()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
     by_sdk, by_us = defaultdict(list), defaultdict(list)
     for tick in from_sdk:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from brokerpool import BrokerApi, Instrument
+from brokerpool import BrokerApi
 from brokerpool.brokers.upstox import UpstoxFeed, UpstoxWire
 from brokerpool.brokers.wire import ControlBatch
-from brokerpool.instruments import Token
 from brokerpool.simulator.upstox import instruments
 from brokerpool.simulator.upstox.broker import UpstoxSimulator
 from brokerpool.ticks import DepthTick, Mode, Tick
-from brokerpool.transport import DialError, Link, LinkHandler, dial
+from brokerpool.transport import DialError, LinkHandler, dial
 from tests.sdk import environments
+from tests.sdk.sdk_process import Receiver, Sdk, running, until
 from tests.sdk.upstox_words import of_ours, of_theirs
 
 PROGRAM = Path(__file__).with_name("upstox_program.py")
@@ -31,7 +30,6 @@ CHANGED = 100
 ROUNDS = 2
 #: In mode option_greeks at the SDK alone: no tick of ours has greeks.
 GREEKS = 200
-DEADLINE = 30.0
 IST = timezone(timedelta(hours=5, minutes=30))
 
 
@@ -55,51 +53,6 @@ class Seen(NamedTuple):
     broker: UpstoxSimulator
 
 
-class Receiver(LinkHandler):
-    """Our own client: the adapter's codec on our transport."""
-
-    def __init__(self, batches: list[ControlBatch], keys: Mapping[str, Mode]) -> None:
-        self._batches = batches
-        self.wire = UpstoxWire()
-        self._routes: dict[Token, Instrument] = {key: Instrument("NSE", key) for key in keys}
-        self.ticks: list[Tick] = []
-
-    def opened(self, link: Link) -> None:
-        for batch in self._batches:
-            for request in self.wire.requests(batch):
-                link.send_binary(request)
-
-    def binary(self, message: bytes | memoryview) -> None:
-        self.ticks += self.wire.binary(message, self._routes, 0)
-
-
-class Sdk:
-    """The process in which the SDK runs."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def tell(self, line: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        await self._process.stdin.drain()
-
-    async def ask(self, *command: object) -> Any:
-        assert self._process.stdout is not None
-        await self.tell(command)
-        answer = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE)
-        assert answer, "the SDK's process has ended"
-        return json.loads(answer)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(DEADLINE / 6_000)
-    raise AssertionError(f"not within {DEADLINE} s")
-
-
 def carried(broker: UpstoxSimulator) -> list[int]:
     return [len(socket["tokens"]) for socket in broker.sockets()]
 
@@ -113,29 +66,15 @@ async def watch(broker: UpstoxSimulator, advance: Callable[[], None], python: Pa
     modes = {key: Mode.DEPTH if n % 2 else Mode.LTP for n, key in enumerate(wanted)}
     full = [key for key, mode in modes.items() if mode is Mode.DEPTH]
     changed = full[:CHANGED]
-    process = await asyncio.create_subprocess_exec(
-        str(python),
-        str(PROGRAM),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=2**27,
-    )
     account = UpstoxFeed(broker.access_token, http_url=broker.http_url)
-    try:
-        sdk = Sdk(process)
-        await sdk.tell(
-            {
-                "ws_url": broker.http_url.replace("http:", "ws:"),
-                "http_url": broker.http_url,
-                "access_token": broker.access_token,
-            }
-        )
+    dialled = broker.http_url.replace("http:", "ws:")
+    said = {"ws_url": dialled, "http_url": broker.http_url, "access_token": broker.access_token}
+    async with running(python, PROGRAM, said) as sdk:
         prices = [key for key, mode in modes.items() if mode is Mode.LTP]
         await sdk.ask("connect", {"ltpc": prices, "full": full, "option_greeks": greeks})
         await sdk.ask("change_mode", changed, "ltpc")
         lower = ControlBatch(remode=dict.fromkeys(changed, Mode.LTP))
-        receiver = Receiver([ControlBatch(add=dict(modes.items())), lower], modes)
+        receiver = Receiver(UpstoxWire(), [ControlBatch(add=dict(modes.items())), lower], modes)
         url, headers = await account.endpoint()
         link = await dial(url, receiver, headers=headers)
         modes |= dict.fromkeys(changed, Mode.LTP)
@@ -157,10 +96,6 @@ async def watch(broker: UpstoxSimulator, advance: Callable[[], None], python: Pa
             "http", "MarketQuoteV3Api", "get_ltp", [], {"instrument_key": keys[0]}
         )
         link.close()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
     by_sdk, by_us = defaultdict(list), defaultdict(list)
     for message in messages:

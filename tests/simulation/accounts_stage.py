@@ -19,7 +19,7 @@ from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import TokenBook
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedFeed, ScriptedWire
-from brokerpool.testing.virtual_loop import VirtualLoop
+from brokerpool.testing.virtual_loop import VirtualLoop, until
 from brokerpool.testing.wire_dialect import Quote
 
 
@@ -96,11 +96,7 @@ class Accounts:
 
     async def until(self, condition: Callable[[], object], seconds: float, what: str = "") -> float:
         """Return how long it took until the condition held; raises AssertionError when it is too long."""
-        begun = self.loop.time()
-        while not condition():
-            assert self.loop.time() - begun < seconds, f"{what or 'it was'} not within {seconds:g} s"
-            await asyncio.sleep(0.05)
-        return self.loop.time() - begun
+        return await until(condition, seconds, what)
 
 
 def account(

@@ -15,10 +15,9 @@ from brokerpool import Instrument, Mode
 from brokerpool.errors import SubscriptionError
 from brokerpool.feed.backoff import CAP_SECONDS, PROVEN_SECONDS
 from brokerpool.feed.routing_rules import RoutingTable
-from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 from tests.simulation.accounts_stage import Account, Accounts, account, over
 from tests.simulation.accounts_witness import AccountsWitness
-from tests.simulation.seeds import Report, errors_noted, play_seeds
+from tests.simulation.seeds import Report, for_a_while, play_seeds, played
 
 by_priority = RoutingTable.by_priority  # kept, for those who break it
 CHAOS_SECONDS = 45.0
@@ -34,14 +33,7 @@ MAX_STEPS = 400_000
 def rehearse(seed: int) -> Report:
     """Play the seed's scenario to its end and report what the router did that it must not do."""
     report = Report(seed, "accounts_swizzle")
-    loops: list[VirtualLoop] = []
-    with errors_noted(report.problems):
-        try:
-            run(lambda: _play(seed, report), max_steps=MAX_STEPS, prepare=loops.append)
-        except (Exception, LeakError) as error:
-            report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
-    report.steps = loops[0].steps
-    return report
+    return played(report, lambda: _play(seed, report), MAX_STEPS)
 
 
 async def _play(seed: int, report: Report) -> None:
@@ -106,13 +98,7 @@ class _Party:
         if holds.random() < 0.5:
             parties.append(self._hold(holds))
         parties += [self._rage() for _ in range(self._random.choice((1, 2)))]
-        tasks = [asyncio.create_task(party) for party in parties]
-        done, _ = await asyncio.wait(tasks, timeout=CHAOS_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        await for_a_while(parties, CHAOS_SECONDS)
 
     async def _own(self, owner: str) -> None:
         random, router, every = self._random, self._router, self._scene.instruments

@@ -15,10 +15,10 @@ from random import Random
 from brokerpool import Instrument, Mode
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.testing.scripted_feed import ScriptedFeed
-from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
+from brokerpool.testing.virtual_loop import VirtualLoop
 from tests.simulation.cluster_stage import GatewayProcess, NodeProcess, Process, Processes, WitnessedBroker
 from tests.simulation.cluster_witness import GatewayWitness
-from tests.simulation.seeds import Report, errors_noted, play_seeds
+from tests.simulation.seeds import Report, play_seeds, played
 from tests.virtual_bus import Faults, VirtualServer
 
 CHAOS_SECONDS = 20.0
@@ -33,15 +33,7 @@ _WELL = Faults(latency=(0.0005, 0.003))
 def rehearse(seed: int) -> Report:
     """Play the seed's scenario to its end and report what the cluster did that it must not do."""
     report = Report(seed, program="cluster_swizzle")
-    loops: list[VirtualLoop] = []
-    rehearsal = _Rehearsal(seed, report)
-    with errors_noted(report.problems):
-        try:
-            run(rehearsal.play, max_steps=MAX_STEPS, prepare=loops.append)
-        except (Exception, LeakError) as error:
-            report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
-    report.steps = loops[0].steps
-    return report
+    return played(report, _Rehearsal(seed, report).play, MAX_STEPS)
 
 
 class _Rehearsal:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
+
+from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
 
 
 @dataclass(slots=True)
@@ -57,6 +61,29 @@ def errors_noted(problems: list[str]) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagate
+
+
+def played(report: Report, play: Callable[[], Coroutine[Any, Any, None]], max_steps: int) -> Report:
+    """Play a scenario to its end in invented time; whatever it raises is one of the report's problems."""
+    loops: list[VirtualLoop] = []
+    with errors_noted(report.problems):
+        try:
+            run(play, max_steps=max_steps, prepare=loops.append)
+        except (Exception, LeakError) as error:
+            report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
+    report.steps = loops[0].steps
+    return report
+
+
+async def for_a_while(parties: Iterable[Coroutine[Any, Any, None]], seconds: float) -> None:
+    """Let all go on at once for so long, or until one of them fails, which is raised."""
+    tasks = [asyncio.create_task(party) for party in parties]
+    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 def play_seeds(

@@ -22,9 +22,9 @@ from brokerpool.feed.placement import Placement
 from brokerpool.feed.states import SymbolState
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedFeed
-from brokerpool.testing.virtual_loop import LeakError, VirtualLoop, run
+from brokerpool.testing.virtual_loop import VirtualLoop
 from tests.simulation.nemesis import Nemesis
-from tests.simulation.seeds import Report, errors_noted, play_seeds
+from tests.simulation.seeds import Report, for_a_while, play_seeds, played
 from tests.simulation.witness import Witness
 
 CHAOS_SECONDS = 120.0
@@ -39,15 +39,7 @@ MAX_STEPS = 200_000
 def rehearse(seed: int, pool_class: type[WebSocketPool] = WebSocketPool) -> Report:
     """Play the seed's scenario to its end and report what the pool did that it must not do."""
     report = Report(seed)
-    rehearsal = _Rehearsal(seed, report, pool_class)
-    loops: list[VirtualLoop] = []
-    with errors_noted(report.problems):
-        try:
-            run(rehearsal.play, max_steps=MAX_STEPS, prepare=loops.append)
-        except (Exception, LeakError) as error:
-            report.problems += [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
-    report.steps = loops[0].steps
-    return report
+    return played(report, _Rehearsal(seed, report, pool_class).play, MAX_STEPS)
 
 
 class _Rehearsal:
@@ -158,13 +150,7 @@ class _Rehearsal:
         if holds.random() < 0.5:
             parties.append(self._hold(holds))
         parties += [nemesis.rage() for _ in range(self.random.choice((1, 1, 2)))]
-        tasks = [asyncio.create_task(party) for party in parties]
-        done, _ = await asyncio.wait(tasks, timeout=CHAOS_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        await for_a_while(parties, CHAOS_SECONDS)
         self.report.covered.update(nemesis.deeds)
 
     async def _own(self, owner: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ from brokerpool.cluster.subjects import LEASES, NODES, wish_key
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.testing.scripted_feed import ScriptedFeed
-from brokerpool.testing.virtual_loop import VirtualLoop, run
+from brokerpool.testing.virtual_loop import VirtualLoop, run, until
 from tests.simulation.cluster_stage import ACCOUNT, GatewayProcess, NodeProcess, Processes, WitnessedBroker
 from tests.simulation.cluster_witness import GatewayWitness
 from tests.virtual_bus import VirtualServer
@@ -63,13 +63,13 @@ class _Cluster:
         await gateway.upstream.start()
         return gateway, witness
 
-    async def until(self, holds: Callable[[], object], seconds: float) -> float:
-        """Return how long it took until it holds; fails after so many seconds."""
-        began = self.loop.time()
-        while not holds():
-            assert self.loop.time() - began < seconds, f"not within {seconds:g} s"
-            await asyncio.sleep(0.02)
-        return self.loop.time() - began
+    async def served(self, name: str) -> GatewayWitness:
+        """Return the witness of a new gateway that wants every symbol, once each of them has ticked."""
+        gateway, witness = await self.gateway(name)
+        await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
+        witness.look(set(SYMBOLS))
+        await until(lambda: not witness.silent(), 5)
+        return witness
 
 
 @asynccontextmanager
@@ -91,16 +91,13 @@ async def cluster(*nodes: str, size: int = 6, **limits: Any) -> AsyncIterator[_C
 def test_a_standby_has_every_symbol_tick_again_within_five_seconds_of_a_kill() -> None:
     async def main() -> None:
         async with cluster("a", "b") as scene:
-            gateway, witness = await scene.gateway("g")
-            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            witness.look(set(SYMBOLS))
-            await scene.until(lambda: not witness.silent(), 5)
+            witness = await scene.served("g")
             holder = next(node for node in scene.nodes if node.node.held)
             scene.processes.stop(holder)
             holder.bus.close()
             scene.broker.kill_sockets_of(holder)
-            await scene.until(lambda: len(witness.dark()) == len(SYMBOLS), 5)
-            await scene.until(lambda: not witness.dark(), 5 - 1.5)
+            await until(lambda: len(witness.dark()) == len(SYMBOLS), 5)
+            await until(lambda: not witness.dark(), 5 - 1.5)
             assert witness.gaps == len(SYMBOLS), "one gap a symbol"
             assert not witness.problems
             scene.processes.go_on(holder)
@@ -113,7 +110,7 @@ async def _stopped_with_messages_to_send() -> None:
         gateway, witness = await scene.gateway("g")
         await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
         witness.look(set(SYMBOLS))
-        await scene.until(lambda: len(witness.silent()) < len(SYMBOLS), 5)
+        await until(lambda: len(witness.silent()) < len(SYMBOLS), 5)
         holder = next(node for node in scene.nodes if node.node.held)
         scene.processes.stop(holder)
         await asyncio.sleep(9)
@@ -141,10 +138,7 @@ def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_wher
 ) -> None:
     async def main() -> None:
         async with cluster("a", "b", size=size) as scene:
-            gateway, witness = await scene.gateway("g")
-            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            witness.look(set(SYMBOLS))
-            await scene.until(lambda: not witness.silent(), 5)
+            witness = await scene.served("g")
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)
             assert len(scene.broker.sockets) == sockets
@@ -155,7 +149,7 @@ def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_wher
                 await asyncio.sleep(0.01)
             scene.nodes.remove(holder)
             assert most == (2 if sockets == 1 else 3)
-            await scene.until(lambda: standby.node.held and not witness.dark(), 3)
+            await until(lambda: standby.node.held and not witness.dark(), 3)
             assert not witness.problems
 
     run(main)
@@ -169,7 +163,7 @@ def test_an_operators_wish_moves_an_account_and_it_stays_there() -> None:
             other = next(node for node in scene.nodes if not node.node.held)
             wish = other.node.node.encode()
             await scene.gateways[0].bus.store(NODES).put(wish_key(ACCOUNT), wish)
-            await scene.until(lambda: other.node.held and not holder.node.held, 5)
+            await until(lambda: other.node.held and not holder.node.held, 5)
             await asyncio.sleep(10)
             assert other.node.held
 
@@ -214,7 +208,7 @@ def test_the_highest_mode_and_priority_of_all_gateways_count_and_fall_when_one_o
             scene.processes.stop(two)
             two.bus.close()
             scene.gateways.remove(two)
-            took = await scene.until(lambda: pool.demand.mode(SYMBOLS[0]) is Mode.LTP, 6)
+            took = await until(lambda: pool.demand.mode(SYMBOLS[0]) is Mode.LTP, 6)
             assert took > 3, "a gateway that is only slow is not given up"
             assert pool.demand.priority(SYMBOLS[0]) == 1
             scene.processes.go_on(two)
@@ -226,10 +220,7 @@ def test_the_highest_mode_and_priority_of_all_gateways_count_and_fall_when_one_o
 def test_a_gateway_that_joins_has_the_last_values_at_once_and_one_that_leaves_is_forgotten_at_once() -> None:
     async def main() -> None:
         async with cluster("a") as scene:
-            one, first = await scene.gateway("one")
-            await one.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            first.look(set(SYMBOLS))
-            await scene.until(lambda: not first.silent(), 5)
+            await scene.served("one")
             scene.broker.muted.update(range(1, 7))
             two, second = await scene.gateway("two")
             second.look(set(SYMBOLS))
@@ -281,7 +272,7 @@ def test_order_updates_reach_the_gateways_and_a_hole_in_them_is_told_as_a_lost_c
             orders = Orders()
             await gateway.upstream.want("me", SYMBOLS[:1], Mode.QUOTE)
             gateway.upstream.listen(orders)
-            await scene.until(lambda: "live" in orders.told, 5)
+            await until(lambda: "live" in orders.told, 5)
             held = scene.nodes[0].node.held[ACCOUNT]
             held.order_updated("first")
             await asyncio.sleep(0.1)
@@ -307,7 +298,7 @@ def test_a_lease_that_nobody_else_wants_is_freed_by_a_node_that_ends() -> None:
             scene.nodes.clear()
             began = scene.loop.time()
             scene.node("b")
-            await scene.until(lambda: scene.nodes[0].node.held, 1)
+            await until(lambda: scene.nodes[0].node.held, 1)
             assert scene.loop.time() - began < 1, "no lease has to run out"
             assert await scene.gateways[0].bus.store(LEASES).get(ACCOUNT) is not None
 
@@ -317,15 +308,12 @@ def test_a_lease_that_nobody_else_wants_is_freed_by_a_node_that_ends() -> None:
 def test_a_holder_whose_signs_are_heard_and_that_hears_nothing_is_replaced() -> None:
     async def main() -> None:
         async with cluster("a", "b") as scene:
-            gateway, witness = await scene.gateway("g")
-            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
-            witness.look(set(SYMBOLS))
-            await scene.until(lambda: not witness.silent(), 5)
+            witness = await scene.served("g")
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)
             holder.bus.cut(sends=True, hears=False)
-            await scene.until(witness.dark, 5)
-            await scene.until(lambda: standby.node.held and not witness.dark(), 6)
+            await until(witness.dark, 5)
+            await until(lambda: standby.node.held and not witness.dark(), 6)
             holder.bus.cut(sends=True, hears=True)
             await asyncio.sleep(10)
             assert standby.node.held, "it is not given back at once"

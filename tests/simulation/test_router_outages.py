@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
 
-from brokerpool import (
-    Mode,
-)
+from brokerpool import Instrument, Mode
 from brokerpool.event_journal import Event
 from brokerpool.ticks import QuoteTick
 from tests.simulation.accounts_stage import account, over
@@ -131,15 +131,15 @@ async def test_what_went_out_together_leaves_by_priority_however_long_a_look_at_
         await scene.until(lambda: scene.at(1) == set(dear), 15)
 
 
-@played
-async def test_no_trade_of_two_accounts_is_older_than_the_last_though_ticks_have_no_time() -> None:
+@asynccontextmanager
+async def there_and_back(mode: Mode) -> AsyncIterator[tuple[Heard, list[Instrument]]]:
+    """Have an account with late ticks go out and come back, and tell what was heard of whose symbols."""
     random = Random(3)
     late = account("late", random, 6, places=6, connections=1, lag_ms=1500)
     good = account("good", random, 6, places=6, connections=1)
     async with over([late, good]) as scene:
-        router, every = scene.router, scene.instruments
-        heard = Heard(router)
-        router.subscribe(every, Mode.QUOTE)
+        heard = Heard(scene.router)
+        scene.router.subscribe(scene.instruments, mode)
         await scene.until(scene.live, 5)
         scene[0].die()
         await scene.until(lambda: len(scene.at(1)) == 6 and scene.live(), 10)
@@ -147,6 +147,12 @@ async def test_no_trade_of_two_accounts_is_older_than_the_last_though_ticks_have
         await scene.until(lambda: not scene[1].pool.demand.instruments(), 40)
         await scene.until(scene.live, 5)
         await asyncio.sleep(5)
+        yield heard, scene.instruments
+
+
+@played
+async def test_no_trade_of_two_accounts_is_older_than_the_last_though_ticks_have_no_time() -> None:
+    async with there_and_back(Mode.QUOTE) as (heard, every):
         for symbol in every:
             volumes = [t.volume for t in heard.ticks if t.instrument == symbol and isinstance(t, QuoteTick)]
             assert volumes == sorted(volumes)
@@ -155,20 +161,7 @@ async def test_no_trade_of_two_accounts_is_older_than_the_last_though_ticks_have
 
 @played
 async def test_no_tick_of_two_accounts_passes_and_none_is_older_than_the_last() -> None:
-    random = Random(3)
-    late = account("late", random, 6, places=6, connections=1, lag_ms=1500)
-    good = account("good", random, 6, places=6, connections=1)
-    async with over([late, good]) as scene:
-        router, every = scene.router, scene.instruments
-        heard = Heard(router)
-        router.subscribe(every, Mode.DEPTH)
-        await scene.until(scene.live, 5)
-        scene[0].die()
-        await scene.until(lambda: len(scene.at(1)) == 6 and scene.live(), 10)
-        scene[0].log_in()
-        await scene.until(lambda: not scene[1].pool.demand.instruments(), 40)
-        await scene.until(scene.live, 5)
-        await asyncio.sleep(5)
+    async with there_and_back(Mode.DEPTH) as (heard, every):
         for symbol in every:
             times = [tick.timestamp for tick in heard.ticks if tick.instrument == symbol]
             assert times == sorted(times)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,25 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import assembly
 from brokerpool.gateway.server import Gateway
+
+
+def modules(*names: str) -> tuple[ModuleType, ...]:
+    """Return modules of this folder."""
+    return tuple(import_module(f"tests.unit.{name}") for name in names)
+
+
+#: Those that any upstream passes.
+MODULES = modules(
+    "test_clients",
+    "test_ended_permissions",
+    "test_gateway",
+    "test_gateway_authentication",
+    "test_gateway_operation",
+    "test_monitor_explain",
+    "test_monitor_health",
+    "test_rest_endpoints",
+    "test_rest_market_data",
+)
 
 
 def collected(modules: Iterable[ModuleType], elsewhere: Collection[str]) -> dict[str, object]:

@@ -19,7 +19,7 @@ from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, Wire
 from brokerpool.event_journal import Event
 from brokerpool.feed.gaps import Gap
 from brokerpool.instruments import Token
-from brokerpool.testing.virtual_loop import run
+from brokerpool.testing.virtual_loop import run, until
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler
 from tests.rehearsal import Prompt
@@ -33,15 +33,6 @@ EVICTED = 4001
 
 def now() -> float:
     return asyncio.get_running_loop().time()
-
-
-async def until(condition: Callable[[], object], seconds: float = 100.0) -> float:
-    """Return when the condition first held, in seconds from now; fail when that is not within `seconds`."""
-    began = now()
-    while not condition():
-        assert now() - began < seconds, f"not within {seconds:g} s"
-        await asyncio.sleep(0.05)
-    return now() - began
 
 
 class Socket:

@@ -13,7 +13,8 @@ from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import account_limits as account_module
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.dial_budget import DialPermit
-from tests.logins import NOW, Clock, Provider, run, turns
+from tests.clock import Clock
+from tests.logins import NOW, Provider, run, turns
 from tests.rehearsal import until
 
 LIMITS = FeedLimits(
@@ -33,7 +34,7 @@ LIMITS = FeedLimits(
 def account(login: Login | None = None, *, sockets: int = 1, journal: Journal | None = None) -> AccountLimits:
     login = login or Login(Credentials("monday"))
     return AccountLimits(
-        login, LIMITS, sockets, Random(1), Journal() if journal is None else journal, Clock()
+        login, LIMITS, sockets, Random(1), Journal() if journal is None else journal, Clock(NOW)
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import gzip
 import json
-import time
 import tracemalloc
 from typing import Any
 
@@ -14,7 +12,8 @@ import pytest
 
 from brokerpool.brokers.angel.instruments import load_instruments
 from brokerpool.brokers.angel.symbols import Row, named
-from brokerpool.instruments import Details, Instrument, TokenBook
+from brokerpool.instruments import Details, Instrument
+from tests.list_slices import reading
 
 
 def row(
@@ -161,42 +160,12 @@ def big_dump(rows: int) -> bytes:
 def test_150_000_rows_are_read_within_3_s_in_slices_of_which_none_is_a_large_part_of_the_whole(pack):
     dump = pack(big_dump(150_000))
 
-    async def measured() -> tuple[TokenBook, float, list[float]]:
-        turns = []
-
-        async def beat() -> None:
-            last = time.thread_time()
-            while True:
-                await asyncio.sleep(0)
-                now = time.thread_time()
-                turns.append(now - last)
-                last = now
-
-        beating = asyncio.create_task(beat())
-        started = time.thread_time()
-        loaded = await load_instruments(dump)
-        spent = time.thread_time() - started
-        beating.cancel()
-        return loaded.book, spent, sorted(turns)
-
-    # By its own processor time; a collection of all that other tests have left behind is not the loader's.
-    gc.collect()
-    gc.freeze()
-    try:
-        runs = [asyncio.run(measured()) for _ in range(2)]
-    finally:
-        gc.unfreeze()
-    spent = min(run[1] for run in runs)
-    # In a few turns the dictionaries grow, all at once.
-    longest, usual = (min(turns[at] / whole for _, whole, turns in runs) for at in (-1, -8))
-    print(
-        f"150,000 rows: {spent:.2f} s of processor time; a turn takes {usual * spent * 1000:.1f} ms at most,"
-        f" {longest * spent * 1000:.1f} ms when the dictionaries grow"
-    )
-    assert len(runs[0][0]) == 150_000
-    assert spent < 3.0
-    assert usual < 1 / 300
-    assert longest < 1 / 20
+    best = reading(lambda: load_instruments(dump), runs=2)
+    print(best)
+    assert best.rows == 150_000
+    assert best.seconds < 3.0
+    assert best.usual < 1 / 300
+    assert best.longest < 1 / 20
 
 
 def test_a_list_needs_little_memory_beyond_the_rows_that_are_kept():

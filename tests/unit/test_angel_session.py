@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta, timezone
 
 import aiohttp
 import pytest
@@ -22,13 +21,9 @@ from brokerpool.errors import SettingsError
 from brokerpool.simulator.angel.broker import AngelSimulator
 from brokerpool.simulator.angel.login import TOTP_SECRET, totp
 from brokerpool.simulator.faults import Refuse
+from tests.broker_login import at
 
-IST = timezone(timedelta(hours=5, minutes=30))
 NOW = 1_795_341_600.0
-
-
-def at(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=IST).timestamp()
 
 
 def run(scenario: Callable[[AngelSimulator], Awaitable[None]], **options: object) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Event
-from brokerpool.testing.virtual_loop import run
-from tests.unit.replica_stage import SYMBOLS, Stage, stage, until
+from brokerpool.testing.virtual_loop import run, until
+from tests.unit.replica_stage import SYMBOLS, Stage, stage
 
 
 def names(s: Stage) -> list[str]:

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from brokerpool.gateway.loop_faults import LoopFaults
 from tests.gateway_client import gateway
 from tests.http_server import AUTHORITY
+from tests.measuring import no_collection
 from tests.rehearsal import until
 from tests.unit.test_gateway_tls import written
 
@@ -27,16 +27,6 @@ KINDS = {
 }
 #: What a connection is made of, here and in asyncio and uvicorn.
 PARTS = {"SSLProtocol", "SSLObject", "MemoryBIO", "H11Protocol", "Connection", "Session", "_AcceptedLink"}
-
-
-@contextlib.contextmanager
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def parts() -> Counter[str]:
@@ -69,7 +59,8 @@ def test_a_failed_handshake_leaves_no_part_of_itself_even_without_the_garbage_co
                 for sent in KINDS.values():
                     await fail(port, sent)
             await asyncio.sleep(0.2)
-            with no_collector():
+            gc.collect()
+            with no_collection():
                 before, descriptors = parts(), descriptors_open()
                 for port in ports:
                     for sent in KINDS.values():

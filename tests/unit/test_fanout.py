@@ -3,96 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
-from collections.abc import Awaitable, Callable
 from itertools import permutations
-from typing import Any
 
-from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.fanout import Fanout
-from brokerpool.instruments import Instrument
-from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
-from brokerpool.transport.frames import server_frame
-
-INFY = Instrument("NSE", "INFY")
-SBIN = Instrument("NSE", "SBIN")
-
-
-class Inbox:
-    """Takes frames apart as a client's library would."""
-
-    def __init__(self) -> None:
-        self.writes = 0
-        self.frames: list[dict[str, Any]] = []
-
-    def send_frames(self, frames: bytes) -> None:
-        self.writes += 1
-        while frames:
-            short = frames[1] < 126
-            start = 2 if short else 4
-            size = frames[1] if short else int.from_bytes(frames[2:4], "big")
-            self.frames.append(json.loads(frames[start : start + size]))
-            frames = frames[start + size :]
-
-    def prices(self, instrument: Instrument = INFY, mode: Mode | None = None) -> list[float]:
-        return [
-            f["data"]["ltp"]
-            for f in self.frames
-            if f["symbol"] == instrument.symbol and mode in (None, f["mode"])
-        ]
-
-
-class Clock:
-    """Time that stands still, so that flushes cost nothing and every tick leaves at once."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def tick(ltp: float, instrument: Instrument = INFY, mode: Mode = Mode.DEPTH) -> Tick:
-    book = (DepthLevel(ltp, 10, 2),) * 5
-    full = DepthTick(instrument, ltp, 1_790_000_000_123, volume=7, buy=book, sell=book)
-    if mode == Mode.DEPTH:
-        return full
-    kind = QuoteTick if mode == Mode.QUOTE else Tick
-    return kind(**{name: getattr(full, name) for name in kind.__struct_fields__})
-
-
-def run(test: Callable[[Fanout], Awaitable[None]], clock: Callable[[], float] | None = None) -> None:
-    async def main() -> None:
-        fanout = Fanout("zerodha", 0.002, clock or Clock())
-        await test(fanout)
-        fanout.close()
-
-    asyncio.run(main())
-
-
-def admitted(fanout: Fanout, inbox: Inbox) -> Subscriber:
-    subscriber = Subscriber(inbox)
-    fanout.admit(subscriber)
-    return subscriber
-
-
-def client(fanout: Fanout, *keys: tuple[Instrument, Mode]) -> tuple[Inbox, Subscriber]:
-    inbox = Inbox()
-    subscriber = admitted(fanout, inbox)
-    for instrument, mode in keys:
-        fanout.add(subscriber, instrument, mode)
-    return inbox, subscriber
-
-
-def caught_up(fanout: Fanout, subscriber: Subscriber) -> int:
-    """Let a slow client have what it missed; return how many steps that took."""
-    return sum(1 for _ in fanout.resume(subscriber)) + 1
-
-
-async def settled() -> None:
-    """Let clients with equal subscriptions come together."""
-    await asyncio.sleep(0.3)
+from brokerpool.ticks import Mode
+from tests.clock import Clock
+from tests.unit.fanout_stage import (
+    INFY,
+    NEWS,
+    SBIN,
+    Inbox,
+    admitted,
+    client,
+    run,
+    settled,
+    tick,
+)
 
 
 def test_each_mode_gets_its_core_members_with_fixed_types() -> None:
@@ -275,86 +202,6 @@ def test_a_long_read_is_flushed_inside_and_not_only_when_it_ends() -> None:
     run(test, Reading())
 
 
-def test_a_slow_client_gets_the_newest_value_of_each_symbol_and_delays_nobody() -> None:
-    async def test(fanout: Fanout) -> None:
-        slow, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
-        quick, _ = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
-        await settled()
-        fanout.ticked([tick(1.0), tick(10.0, SBIN)])
-        fanout.pause(subscriber)
-        for price in (2.0, 3.0, 4.0):
-            fanout.ticked([tick(price)])
-        assert slow.prices() == [1.0]
-        assert quick.prices() == [1.0, 2.0, 3.0, 4.0]
-        caught_up(fanout, subscriber)
-        assert slow.prices() == [1.0, 4.0]
-        assert slow.prices(SBIN) == [10.0], "what did not change is not sent again"
-        assert fanout.stats()["frames_conflated"] == 2
-        fanout.ticked([tick(5.0)])
-        assert slow.prices() == [1.0, 4.0, 5.0]
-
-    run(test)
-
-
-def test_a_client_that_missed_a_single_tick_gets_it_when_it_resumes() -> None:
-    async def test(fanout: Fanout) -> None:
-        slow, subscriber = client(fanout, (INFY, Mode.LTP))
-        fanout.ticked([tick(1.0)])
-        fanout.pause(subscriber)
-        fanout.ticked([tick(2.0)])
-        caught_up(fanout, subscriber)
-        assert slow.prices() == [1.0, 2.0]
-
-    run(test)
-
-
-def test_no_frame_of_a_symbol_comes_after_it_was_given_up() -> None:
-    async def test(fanout: Fanout) -> None:
-        inbox, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
-        fanout._not_before = 1.0  # busy: frames wait
-        fanout.ticked([tick(1.0)])
-        fanout.remove(subscriber, INFY, Mode.LTP)
-        assert inbox.prices() == [1.0], "what came before goes before"
-        fanout.ticked([tick(2.0), tick(2.0, SBIN)])
-        fanout.flush()
-        assert inbox.prices() == [1.0]
-        assert inbox.prices(SBIN) == [2.0]
-
-    run(test)
-
-
-def test_values_that_wait_when_a_slow_client_resumes_do_not_follow_newer_ones() -> None:
-    async def test(fanout: Fanout) -> None:
-        slow, subscriber = client(fanout, (INFY, Mode.LTP))
-        fanout.pause(subscriber)
-        fanout.ticked([tick(1.0)])
-        fanout._not_before = 1.0  # busy: the next ticks wait
-        fanout.ticked([tick(2.0)])
-        fanout.ticked([tick(3.0)])
-        caught_up(fanout, subscriber)
-        fanout.flush()
-        assert slow.prices() == [3.0]
-
-    run(test)
-
-
-def test_a_client_paused_by_its_own_write_gets_nothing_twice() -> None:
-    async def test(fanout: Fanout) -> None:
-        class Full(Inbox):
-            def send_frames(self, frames: bytes) -> None:
-                super().send_frames(frames)
-                fanout.pause(subscriber)
-
-        inbox = Full()
-        subscriber = admitted(fanout, inbox)
-        fanout.add(subscriber, INFY, Mode.LTP)
-        fanout.ticked([tick(1.0)])
-        caught_up(fanout, subscriber)
-        assert inbox.prices() == [1.0]
-
-    run(test)
-
-
 def test_a_newcomer_gets_the_last_value_marked_as_a_snapshot() -> None:
     async def test(fanout: Fanout) -> None:
         client(fanout, (INFY, Mode.QUOTE))
@@ -381,9 +228,6 @@ def test_a_newcomer_is_told_when_the_last_value_is_stale() -> None:
     run(test)
 
 
-NEWS = server_frame(b'{"symbol":"INFY","news":1}')
-
-
 def test_news_of_a_symbol_comes_once_in_its_place_among_the_ticks_to_those_who_hold_it() -> None:
     async def test(fanout: Fanout) -> None:
         both, _ = client(fanout, (INFY, Mode.LTP), (INFY, Mode.DEPTH))
@@ -393,20 +237,6 @@ def test_news_of_a_symbol_comes_once_in_its_place_among_the_ticks_to_those_who_h
         fanout.ticked([tick(2.0)])
         assert [f.get("news") or f["data"]["ltp"] for f in both.frames] == [1.0, 1.0, 1, 2.0, 2.0]
         assert other.frames == []
-
-    run(test)
-
-
-def test_a_slow_client_gets_the_news_that_it_missed_before_the_newest_values() -> None:
-    async def test(fanout: Fanout) -> None:
-        inbox, subscriber = client(fanout, (INFY, Mode.LTP), (INFY, Mode.QUOTE))
-        fanout.tell(INFY, NEWS)
-        fanout.pause(subscriber)
-        for price in (1.0, 2.0):
-            fanout.tell(INFY, NEWS)
-            fanout.ticked([tick(price)])
-        caught_up(fanout, subscriber)
-        assert [f.get("news") or f["data"]["ltp"] for f in inbox.frames] == [1, 1, 1, 2.0, 2.0]
 
     run(test)
 

@@ -11,7 +11,112 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from brokerpool.transport.frames import server_frame
-from tests.unit.test_fanout import INFY, NEWS, SBIN, Inbox, admitted, caught_up, client, run, tick
+from tests.unit.fanout_stage import (
+    INFY,
+    NEWS,
+    SBIN,
+    Inbox,
+    admitted,
+    caught_up,
+    client,
+    run,
+    settled,
+    tick,
+)
+
+
+def test_a_slow_client_gets_the_newest_value_of_each_symbol_and_delays_nobody() -> None:
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
+        quick, _ = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
+        await settled()
+        fanout.ticked([tick(1.0), tick(10.0, SBIN)])
+        fanout.pause(subscriber)
+        for price in (2.0, 3.0, 4.0):
+            fanout.ticked([tick(price)])
+        assert slow.prices() == [1.0]
+        assert quick.prices() == [1.0, 2.0, 3.0, 4.0]
+        caught_up(fanout, subscriber)
+        assert slow.prices() == [1.0, 4.0]
+        assert slow.prices(SBIN) == [10.0], "what did not change is not sent again"
+        assert fanout.stats()["frames_conflated"] == 2
+        fanout.ticked([tick(5.0)])
+        assert slow.prices() == [1.0, 4.0, 5.0]
+
+    run(test)
+
+
+def test_a_client_that_missed_a_single_tick_gets_it_when_it_resumes() -> None:
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, (INFY, Mode.LTP))
+        fanout.ticked([tick(1.0)])
+        fanout.pause(subscriber)
+        fanout.ticked([tick(2.0)])
+        caught_up(fanout, subscriber)
+        assert slow.prices() == [1.0, 2.0]
+
+    run(test)
+
+
+def test_no_frame_of_a_symbol_comes_after_it_was_given_up() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, subscriber = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
+        fanout._not_before = 1.0  # busy: frames wait
+        fanout.ticked([tick(1.0)])
+        fanout.remove(subscriber, INFY, Mode.LTP)
+        assert inbox.prices() == [1.0], "what came before goes before"
+        fanout.ticked([tick(2.0), tick(2.0, SBIN)])
+        fanout.flush()
+        assert inbox.prices() == [1.0]
+        assert inbox.prices(SBIN) == [2.0]
+
+    run(test)
+
+
+def test_values_that_wait_when_a_slow_client_resumes_do_not_follow_newer_ones() -> None:
+    async def test(fanout: Fanout) -> None:
+        slow, subscriber = client(fanout, (INFY, Mode.LTP))
+        fanout.pause(subscriber)
+        fanout.ticked([tick(1.0)])
+        fanout._not_before = 1.0  # busy: the next ticks wait
+        fanout.ticked([tick(2.0)])
+        fanout.ticked([tick(3.0)])
+        caught_up(fanout, subscriber)
+        fanout.flush()
+        assert slow.prices() == [3.0]
+
+    run(test)
+
+
+def test_a_client_paused_by_its_own_write_gets_nothing_twice() -> None:
+    async def test(fanout: Fanout) -> None:
+        class Full(Inbox):
+            def send_frames(self, frames: bytes) -> None:
+                super().send_frames(frames)
+                fanout.pause(subscriber)
+
+        inbox = Full()
+        subscriber = admitted(fanout, inbox)
+        fanout.add(subscriber, INFY, Mode.LTP)
+        fanout.ticked([tick(1.0)])
+        caught_up(fanout, subscriber)
+        assert inbox.prices() == [1.0]
+
+    run(test)
+
+
+def test_a_slow_client_gets_the_news_that_it_missed_before_the_newest_values() -> None:
+    async def test(fanout: Fanout) -> None:
+        inbox, subscriber = client(fanout, (INFY, Mode.LTP), (INFY, Mode.QUOTE))
+        fanout.tell(INFY, NEWS)
+        fanout.pause(subscriber)
+        for price in (1.0, 2.0):
+            fanout.tell(INFY, NEWS)
+            fanout.ticked([tick(price)])
+        caught_up(fanout, subscriber)
+        assert [f.get("news") or f["data"]["ltp"] for f in inbox.frames] == [1, 1, 1, 2.0, 2.0]
+
+    run(test)
 
 
 def test_a_slow_client_gets_no_frame_again_because_a_lower_tick_came_meanwhile() -> None:

@@ -14,17 +14,11 @@ from brokerpool.gateway import lockout
 from brokerpool.gateway.client_replies import refused_key
 from brokerpool.gateway.gatekeeper import OWN, Caller, Gatekeeper, KeyLimits
 from brokerpool.store.keys import Key, KeyRing, Scope, digest, new_key
+from tests.clock import Clock
 
 OWNERS = "the-operators-own-key"
 LIMITS = KeyLimits(clients=2, symbols=10, requests=3, seconds=1.0)
 HERE, THERE = "10.0.0.1", "10.0.0.2"
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Seat:
@@ -42,7 +36,7 @@ class House:
     """A gatekeeper with keys, a clock and a journal."""
 
     def __init__(self, own: str = OWNERS, limits: KeyLimits = LIMITS) -> None:
-        self.clock, self.journal, self.ring = Clock(), Journal(wall_clock=lambda: 0), KeyRing()
+        self.clock, self.journal, self.ring = Clock(1000.0), Journal(wall_clock=lambda: 0), KeyRing()
         self.rows: list[Key] = []
         self.keeper = Gatekeeper(own, self.ring.check, limits, self.journal, self.clock)
         self.ring.watch(self.keeper.revoked)

@@ -8,82 +8,13 @@ from functools import partial
 from itertools import permutations
 
 import aiohttp
-import pytest
-import websockets
 from websockets.asyncio.client import connect
 
-from brokerpool import BrokerpoolError, ErrorCode, Instrument, Mode
-from brokerpool.brokers.registry import names
+from brokerpool import Instrument, Mode
 from brokerpool.simulator.faults import Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client, told, trade
 from tests.rehearsal import served, until
-
-
-def test_authentication_answers_at_once_while_the_broker_is_down() -> None:
-    async def main() -> None:
-        async with gateway() as (broker, served_by):
-            await broker.down()
-            began = asyncio.get_running_loop().time()
-            async with client(served_by) as session:
-                reply = await session.subscribe("INFY")
-                assert reply["status"] == "success", "accepted; the broker connects in the background"
-                assert (await session.ask(action="get_broker_info"))["adapter_status"] == "disconnected"
-                assert asyncio.get_running_loop().time() - began < 5, "it waits for no dial"
-                await broker.up()
-                await until(lambda: served(broker))
-                assert (await session.ask(action="get_broker_info"))["adapter_status"] == "connected"
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("key", ["wrong-key", "", KEY[:-1], KEY + "x", "schlüssel"])
-def test_a_wrong_key_is_refused_and_nothing_else_is_allowed(key: str) -> None:
-    async def main() -> None:
-        async with gateway() as (_, served_by), client(served_by, key=None) as session:
-            reply = await session.ask(action="authenticate", api_key=key)
-            assert (reply["type"], reply["status"]) == ("auth", "error")
-            for action in (
-                "subscribe",
-                "unsubscribe",
-                "unsubscribe_all",
-                "get_broker_info",
-                "subscribe_orders",
-            ):
-                refusal = await session.ask(action=action, symbol="INFY", exchange="NSE")
-                assert refusal["code"] == "NOT_AUTHENTICATED"
-            assert (await session.ask(action="ping"))["type"] == "pong"
-            assert (await session.ask(action="get_supported_brokers"))["brokers"] == names()
-
-    asyncio.run(main())
-
-
-def test_who_does_not_authenticate_is_closed_with_4401() -> None:
-    async def main() -> None:
-        async with (
-            gateway(WS_AUTH_GRACE_SECONDS="0.2") as (_, served_by),
-            client(served_by) as authenticated,
-            client(served_by, key=None) as stranger,
-        ):
-            with pytest.raises(websockets.ConnectionClosed):
-                async with asyncio.timeout(2):
-                    await stranger.connection.recv()
-            assert stranger.connection.close_code == 4401
-            assert stranger.connection.close_reason == "auth timeout"
-            assert (await authenticated.ask(action="ping"))["type"] == "pong"
-
-    asyncio.run(main())
-
-
-def test_a_client_may_send_everything_behind_its_authentication_without_waiting() -> None:
-    async def main() -> None:
-        async with gateway() as (_, served_by), connect(served_by.ws_url) as connection:
-            await connection.send(json.dumps({"action": "authenticate", "api_key": KEY}))
-            await connection.send(json.dumps({"action": "subscribe", "symbol": "INFY", "exchange": "NSE"}))
-            assert json.loads(await connection.recv())["type"] == "auth", "the first frame is the reply"
-            assert json.loads(await connection.recv())["type"] == "subscribe"
-
-    asyncio.run(main())
 
 
 def test_requests_behind_a_long_one_are_answered_in_order() -> None:
@@ -196,38 +127,6 @@ def test_five_clients_on_one_symbol_leave_in_every_order_and_each_keeps_what_it_
 
 def _serves(broker: KiteSimulator, mode: int) -> bool:
     return list(served(broker).values()) == [mode]
-
-
-def test_limits_on_clients_symbols_and_message_size_are_told() -> None:
-    async def main() -> None:
-        limits = {
-            "BROKERPOOL_MAX_CLIENTS": "2",
-            "BROKERPOOL_MAX_SYMBOLS_PER_CLIENT": "2",
-            "BROKERPOOL_MAX_MESSAGE_BYTES": "4096",
-        }
-        async with gateway(**limits) as (_, served_by), client(served_by) as one, client(served_by) as two:
-            with pytest.raises(websockets.InvalidStatus) as caught:
-                await connect(served_by.ws_url)
-            assert caught.value.response.status_code == 503
-            assert caught.value.response.headers["Retry-After"] == "5"
-            reply = await one.subscribe("INFY", "SBIN", "TCS")
-            assert [item.get("code") for item in reply["subscriptions"]] == [
-                None,
-                None,
-                "CLIENT_SYMBOL_LIMIT",
-            ]
-            assert (await one.subscribe("INFY", mode=3))["status"] == "success", (
-                "another mode is no new symbol"
-            )
-            await two.connection.send("x" * 5000)
-            with pytest.raises(websockets.ConnectionClosed):
-                async with asyncio.timeout(2):
-                    await two.connection.recv()
-            assert two.connection.close_code == 1009
-            await until(lambda: served_by.clients == 1)
-            assert (await one.ask(action="ping"))["type"] == "pong", "no other client notices"
-
-    asyncio.run(main())
 
 
 def test_m10_clients_are_told_when_symbols_lose_their_feed_and_when_it_is_back() -> None:
@@ -353,68 +252,5 @@ def test_a_client_may_say_which_symbols_come_first_and_nonsense_is_refused() -> 
             for wrong in (10, "high", True, 1.5):
                 reply = await session.ask(action="subscribe", symbols=[infy], mode=1, priority=wrong)
                 assert reply["code"] == "INVALID_PARAMETERS"
-
-    asyncio.run(main())
-
-
-def test_the_journal_is_served_over_http_and_can_be_followed() -> None:
-    async def main() -> None:
-        async with gateway() as (broker, served_by), client(served_by) as session:
-            await session.subscribe("INFY")
-            await until(lambda: served(broker))
-            async with aiohttp.ClientSession(served_by.http_url) as http:
-                async with http.get("/journal") as response:
-                    entries = (await response.json())["entries"]
-                assert [(e["event"], e["connection"]) for e in entries] == [
-                    ("key used", ""),
-                    ("client came", ""),
-                    ("dialled", "zerodha-1"),
-                    ("live", "zerodha-1"),
-                ]
-                async with http.get("/journal", params={"after": entries[0]["number"]}) as response:
-                    assert (await response.json())["entries"] == entries[1:]
-
-    asyncio.run(main())
-
-
-def test_stopping_tells_clients_to_come_back_and_leaves_no_broker_socket() -> None:
-    async def main() -> None:
-        async with gateway() as (broker, served_by), client(served_by) as session:
-            await session.subscribe("INFY")
-            await until(lambda: broker.sockets())
-            await served_by.close()
-            with pytest.raises(websockets.ConnectionClosed):
-                await session.drain()
-            assert session.connection.close_code == 1001
-            assert "reconnect in" in (session.connection.close_reason or "")
-            await until(lambda: not broker.sockets())
-
-    asyncio.run(main())
-
-
-def test_a_port_that_is_taken_gives_a_clear_error() -> None:
-    async def main() -> None:
-        async with gateway() as (_, served_by):
-            port = served_by.ws_url.rpartition(":")[2]
-            with pytest.raises(BrokerpoolError, match="WEBSOCKET_PORT") as caught:
-                async with gateway(WEBSOCKET_PORT=port):
-                    pass
-            assert caught.value.code is ErrorCode.ADDRESS_IN_USE
-
-    asyncio.run(main())
-
-
-def test_the_statistics_are_served_over_http() -> None:
-    async def main() -> None:
-        async with gateway() as (broker, served_by), client(served_by) as session:
-            await session.subscribe("INFY", "SBIN")
-            await until(lambda: len(served(broker)) == 2)
-            async with aiohttp.ClientSession() as http:
-                async with http.get(f"{served_by.http_url}/stats") as response:
-                    stats = await response.json()
-                async with http.get(f"{served_by.http_url}/health/live") as response:
-                    assert await response.json() == {"status": "live"}
-            assert stats["websocket"]["total_symbols"] == 2
-            assert stats["gateway"]["clients"] == 1
 
     asyncio.run(main())

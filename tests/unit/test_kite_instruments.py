@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import gzip
 import itertools
 import time
@@ -17,6 +16,7 @@ from brokerpool.brokers.zerodha import fetch_instruments, load_instruments
 from brokerpool.brokers.zerodha.symbols import openalgo_instrument
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Details, Instrument, TokenBook
+from tests.list_slices import reading
 from tests.recordings import recorded
 
 HEADER = (
@@ -169,41 +169,11 @@ def test_a_gzip_bomb_is_refused_before_it_unfolds(monkeypatch):
 def test_100_000_rows_are_read_in_slices_of_which_none_is_a_large_part_of_the_whole(pack):
     dump = pack(big_dump(100_000))
 
-    async def measured() -> tuple[TokenBook, float, list[float]]:
-        turns = []
-
-        async def beat() -> None:
-            last = time.thread_time()
-            while True:
-                await asyncio.sleep(0)
-                now = time.thread_time()
-                turns.append(now - last)
-                last = now
-
-        beating = asyncio.create_task(beat())
-        started = time.thread_time()
-        loaded = await load_instruments(dump)
-        spent = time.thread_time() - started
-        beating.cancel()
-        return loaded.book, spent, sorted(turns)
-
-    # By its own processor time; a collection of all that other tests have left behind is not the loader's.
-    gc.collect()
-    gc.freeze()
-    try:
-        runs = [asyncio.run(measured()) for _ in range(3)]
-    finally:
-        gc.unfreeze()
-    spent = min(run[1] for run in runs)
-    # In a few turns the dictionaries grow, all at once.
-    longest, usual = (min(turns[at] / whole for _, whole, turns in runs) for at in (-1, -8))
-    print(
-        f"100,000 rows: {spent:.2f} s of processor time; a turn takes {usual * spent * 1000:.1f} ms at most,"
-        f" {longest * spent * 1000:.1f} ms when the dictionaries grow"
-    )
-    assert len(runs[0][0]) == 100_000
-    assert usual < 1 / 300
-    assert longest < 1 / 20
+    best = reading(lambda: load_instruments(dump), runs=3)
+    print(best)
+    assert best.rows == 100_000
+    assert best.usual < 1 / 300
+    assert best.longest < 1 / 20
 
 
 def test_a_quote_that_is_never_closed_costs_its_own_row_only():

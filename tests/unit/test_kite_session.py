@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool import BrokerError, ErrorCode
+from brokerpool import ErrorCode
 from brokerpool.brokers.zerodha.session import KiteSession, redirected_token, token_end
 from brokerpool.simulator import KiteSimulator
-
-IST = timezone(timedelta(hours=5, minutes=30))
-
-
-def at(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=IST).timestamp()
+from tests.broker_login import assert_away_and_no_secret_shown, at, code_of, log_in
 
 
 @pytest.mark.parametrize(
@@ -91,35 +83,10 @@ def with_broker(scenario: Callable[[KiteSimulator, KiteSession], Awaitable[None]
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
-class Stay(urllib.request.HTTPRedirectHandler):
-    """Shows where a redirect leads instead of following it."""
-
-    def redirect_request(self, *args: object) -> None:
-        return None
-
-
-def log_in(address: str) -> str:
-    """Press the button of the login page, and return the address to which that leads."""
-    with urllib.request.urlopen(address, timeout=5) as page:
-        assert b"<button" in page.read()
-    opener = urllib.request.build_opener(Stay)
-    with pytest.raises(urllib.error.HTTPError) as moved:
-        opener.open(urllib.request.Request(address, method="POST"), timeout=5)
-    with moved.value as answer:
-        assert answer.code == 302
-        return str(answer.headers["Location"])
-
-
 async def request_token(session: KiteSession) -> str:
     token = redirected_token(await asyncio.to_thread(log_in, session.login_address()))
     assert token is not None
     return token
-
-
-async def code_of(call: Awaitable[object]) -> ErrorCode:
-    with pytest.raises(BrokerError) as refused:
-        await call
-    return refused.value.code
 
 
 def test_a_login_gives_a_token_that_is_the_account_holder_s_and_ends_the_one_before() -> None:
@@ -150,12 +117,4 @@ def test_a_request_token_works_once_and_with_the_right_secret_only() -> None:
 
 
 def test_a_broker_that_is_away_is_told_from_a_refusal_and_no_secret_shows() -> None:
-    async def main() -> None:
-        session = KiteSession("hunter1", http_url="http://127.0.0.1:9")
-        for call in (session.holder("hunter2"), session.exchange("hunter3", "hunter4")):
-            with pytest.raises(BrokerError) as away:
-                await call
-            assert away.value.code is ErrorCode.BROKER_UNREACHABLE
-            assert "hunter" not in str(away.value) + repr(session)
-
-    asyncio.run(main())
+    assert_away_and_no_secret_shown(KiteSession("hunter1", http_url="http://127.0.0.1:9"))

@@ -12,14 +12,7 @@ from typing import Any
 import pytest
 
 from brokerpool.gateway.loop_faults import LoopFaults
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def exhausted() -> dict[str, Any]:

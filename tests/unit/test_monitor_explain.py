@@ -77,6 +77,8 @@ def test_a_symbol_that_nobody_wants_is_told_with_the_room_for_it() -> None:
             assert (told["state"], told["owners"], told["mode"]) == ("not wanted", [], None)
             assert "there is room" in told["why"]
             await session.subscribe("RELIANCE")
+            inspection = served_by.upstream.inspection  # of which a cluster's hears a moment later
+            await until(lambda: not inspection.explain(Instrument("NSE", "INFY")).fits)
             _, told = await explained(served_by, "NSE:INFY")
             assert "every connection is full" in told["why"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -26,6 +26,7 @@ from brokerpool.instruments import Token
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Tick
 from brokerpool.transport import DialError, Link, LinkHandler
+from tests.measuring import no_collection
 from tests.rehearsal import Prompt
 
 SIZE = 3000
@@ -145,17 +146,6 @@ async def scene(wanted: int, *, out: bool) -> AsyncIterator[Scene]:
         await s.pool.close()
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the garbage collector out of what is measured."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 class Cost(NamedTuple):
     """CPU seconds."""
 
@@ -171,7 +161,8 @@ class Cost(NamedTuple):
 async def cost(act: Callable[[Instrument], object], symbols: list[Instrument]) -> Cost:
     """Return what one call a symbol costs, 250 of them in each turn of the loop."""
     calls = 0.0
-    with quiet():
+    gc.collect()
+    with no_collection():
         began = time.thread_time()
         for start in range(0, len(symbols), 250):
             called = time.thread_time()

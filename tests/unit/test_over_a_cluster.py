@@ -8,24 +8,7 @@ import pytest
 
 from tests.clustered_upstream import ClusteredGateway, ClusteredUpstream
 from tests.gateway_client import gateway
-from tests.unit import (
-    test_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_monitor_explain,
-    test_monitor_health,
-    test_rest_endpoints,
-)
-from tests.unit.gateway_tests import collected, stand_over
-
-_MODULES = (
-    test_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_monitor_explain,
-    test_monitor_health,
-    test_rest_endpoints,
-)
+from tests.unit.gateway_tests import MODULES, collected, stand_over
 
 #: Which connection carries a symbol is known to its feed node; of the room there the number of symbols is.
 _ELSEWHERE = {
@@ -33,7 +16,7 @@ _ELSEWHERE = {
     "test_a_symbol_whose_broker_is_gone_is_told_with_its_gap_and_the_fault_of_its_connection",
 }
 
-globals().update(collected(_MODULES, _ELSEWHERE))
+globals().update(collected(MODULES, _ELSEWHERE))
 
 
 @pytest.fixture(autouse=True)

@@ -8,49 +8,23 @@ import pytest
 
 from tests.gateway_client import gateway
 from tests.late_upstream import LateUpstream
-from tests.unit import (
-    test_access,
-    test_clients,
-    test_dashboard_figures,
-    test_dashboard_stream,
-    test_departed_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_gateway_database,
-    test_gateway_hostile_clients,
-    test_gateway_strangers,
-    test_gateway_tls,
-    test_gateway_turns,
-    test_monitor_explain,
-    test_monitor_health,
-    test_monitor_stats,
-    test_monitor_watched,
-    test_refusal_log,
-    test_rest_browsers,
-    test_rest_endpoints,
-)
-from tests.unit.gateway_tests import collected, stand_over
+from tests.unit import test_gateway_database
+from tests.unit.gateway_tests import MODULES, collected, modules, stand_over
 
-_MODULES = (
-    test_access,
-    test_clients,
-    test_dashboard_figures,
-    test_dashboard_stream,
-    test_departed_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_gateway_hostile_clients,
-    test_gateway_strangers,
-    test_gateway_tls,
-    test_gateway_turns,
-    test_monitor_explain,
-    test_monitor_health,
-    test_monitor_stats,
-    test_monitor_watched,
-    test_gateway_database,
-    test_refusal_log,
-    test_rest_browsers,
-    test_rest_endpoints,
+_FURTHER = modules(
+    "test_access",
+    "test_dashboard_figures",
+    "test_dashboard_stream",
+    "test_departed_clients",
+    "test_gateway_hostile_clients",
+    "test_gateway_strangers",
+    "test_gateway_tls",
+    "test_gateway_turns",
+    "test_monitor_stats",
+    "test_monitor_watched",
+    "test_gateway_database",
+    "test_refusal_log",
+    "test_rest_browsers",
 )
 #: Those that start the gateway as a process of its own, or in which nobody subscribes for half a minute; one
 #: that measures turns of the loop, of which the stand-in's own work would be a part; and one of several
@@ -63,7 +37,7 @@ _ELSEWHERE = {
 }
 url = test_gateway_database.url
 
-globals().update(collected(_MODULES, _ELSEWHERE))
+globals().update(collected((*MODULES, *_FURTHER), _ELSEWHERE))
 
 
 @pytest.fixture(autouse=True)

@@ -13,26 +13,9 @@ from brokerpool.feed.router_accounts import Route
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import client, gateway
 from tests.rehearsal import feed, until
-from tests.unit import (
-    test_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_monitor_explain,
-    test_monitor_health,
-    test_rest_endpoints,
-)
-from tests.unit.gateway_tests import collected, stand_over
+from tests.unit.gateway_tests import MODULES, collected, stand_over
 
-_MODULES = (
-    test_clients,
-    test_ended_permissions,
-    test_gateway,
-    test_monitor_explain,
-    test_monitor_health,
-    test_rest_endpoints,
-)
-
-globals().update(collected(_MODULES, ()))
+globals().update(collected(MODULES, ()))
 
 
 def routed(pool: WebSocketPool) -> Router:

@@ -11,7 +11,8 @@ from brokerpool.brokers import retry_pacing
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.feed import login_renewal as renewal_module
 from brokerpool.feed.login_renewal import Renewal
-from tests.logins import NOW, Clock, Provider, run, turns
+from tests.clock import Clock
+from tests.logins import NOW, Provider, run, turns
 from tests.rehearsal import until
 
 
@@ -28,7 +29,7 @@ def test_a_token_with_a_known_end_is_renewed_ahead_of_it_and_not_before(
         monkeypatch.setattr(renewal_module, "AHEAD_SECONDS", 1.6)
         provider = Provider()
         login = Login(Credentials("monday", NOW + 2.0), provider)  # half of what is left is less
-        renewal = Renewal(login, Clock())
+        renewal = Renewal(login, Clock(NOW))
         login.watch(renewal.look)
         began = asyncio.get_running_loop().time()
         renewal.look()
@@ -47,7 +48,7 @@ def test_a_token_with_a_known_end_is_renewed_ahead_of_it_and_not_before(
 @pytest.mark.parametrize(("left", "ahead"), [(86_400.0, 300.0), (600.0, 300.0), (100.0, 50.0), (-5.0, 0.0)])
 def test_the_time_ahead_is_five_minutes_or_half_of_what_is_left(left: float, ahead: float) -> None:
     async def main() -> None:
-        renewal = Renewal(Login(Credentials("monday", NOW + left), Provider()), Clock())
+        renewal = Renewal(Login(Credentials("monday", NOW + left), Provider()), Clock(NOW))
         assert renewal._due() == max(0.0, left - ahead)
 
     run(main)
@@ -58,7 +59,7 @@ def test_a_refused_login_is_asked_about_until_there_is_a_new_version() -> None:
     async def main() -> None:
         provider = Provider()
         login = Login(Credentials("monday"), provider)
-        renewal = Renewal(login, Clock())
+        renewal = Renewal(login, Clock(NOW))
         login.watch(renewal.look)
         renewal.look()
         await turns()
@@ -86,7 +87,7 @@ def test_a_token_that_was_only_prolonged_is_left_alone_until_its_new_end() -> No
     async def main() -> None:
         provider = Provider()
         login = Login(Credentials("monday", NOW), provider)
-        renewal = Renewal(login, Clock())
+        renewal = Renewal(login, Clock(NOW))
         login.watch(renewal.look)
         renewal.look()
         await until(lambda: provider.questions)
@@ -104,7 +105,7 @@ def test_a_version_that_is_refused_as_soon_as_it_came_is_asked_about_too() -> No
     async def main() -> None:
         provider = Provider()
         login = Login(Credentials("monday"), provider)
-        renewal = Renewal(login, Clock())
+        renewal = Renewal(login, Clock(NOW))
         login.watch(renewal.look)
         login.refuse(1)
         await until(lambda: provider.open == 1)
@@ -128,7 +129,7 @@ def test_a_new_time_of_expiry_that_is_told_by_hand_is_acted_on() -> None:
     async def main() -> None:
         provider = Provider()
         login = Login(Credentials("monday", NOW + 86_400), provider)
-        renewal = Renewal(login, Clock())
+        renewal = Renewal(login, Clock(NOW))
         login.watch(renewal.look)
         renewal.look()
         await turns()
@@ -154,7 +155,7 @@ def test_tokens_that_hardly_live_are_not_asked_for_without_a_pause(
             return Credentials("same" if same else f"token {len(asked)}", NOW + life + len(asked) / 1e6)
 
         login = Login(Credentials("monday", NOW), provider)
-        renewal = Renewal(login, Clock())
+        renewal = Renewal(login, Clock(NOW))
         login.watch(renewal.look)
         renewal.look()
         await until(lambda: len(asked) >= 4)
@@ -168,7 +169,7 @@ def test_tokens_that_hardly_live_are_not_asked_for_without_a_pause(
 def test_without_a_provider_or_an_end_no_task_runs() -> None:
     async def main() -> None:
         for login in (Login(Credentials("a", NOW)), Login(Credentials("a"), Provider())):
-            renewal = Renewal(login, Clock())
+            renewal = Renewal(login, Clock(NOW))
             renewal.look()
             assert asyncio.all_tasks() == {asyncio.current_task()}
             renewal.end()
@@ -181,7 +182,7 @@ def test_without_a_provider_or_an_end_no_task_runs() -> None:
 def test_a_renewal_that_is_closed_leaves_no_question_open(expires_at: float) -> None:
     async def main() -> None:
         provider = Provider()
-        renewal = Renewal(Login(Credentials("monday", expires_at), provider), Clock())
+        renewal = Renewal(Login(Credentials("monday", expires_at), provider), Clock(NOW))
         renewal.look()
         await turns()
         renewal.end()

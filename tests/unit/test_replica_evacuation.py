@@ -6,7 +6,8 @@ import asyncio
 
 from brokerpool import Credentials
 from brokerpool.event_journal import Event
-from tests.unit.replica_stage import SYMBOLS, Stage, on_stage, until
+from brokerpool.testing.virtual_loop import until
+from tests.unit.replica_stage import SYMBOLS, Stage, on_stage
 
 
 @on_stage(connections=2, socket_life_seconds=1000.0)

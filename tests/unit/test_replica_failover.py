@@ -10,8 +10,8 @@ import pytest
 from brokerpool import Mode, SymbolState
 from brokerpool.event_journal import Event
 from brokerpool.feed.backoff import PROVEN_SECONDS
-from brokerpool.testing.virtual_loop import run
-from tests.unit.replica_stage import EVICTED, GRACE, SIZE, SYMBOLS, Stage, now, on_stage, stage, until
+from brokerpool.testing.virtual_loop import run, until
+from tests.unit.replica_stage import EVICTED, GRACE, SIZE, SYMBOLS, Stage, now, on_stage, stage
 
 
 @on_stage()

@@ -13,15 +13,9 @@ from brokerpool.gateway.rest import request_authorization as access_module
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
 from brokerpool.gateway.rest.request_authorization import Access
 from brokerpool.settings import Settings
+from tests.clock import Clock
 
 KEY = "a-key-for-the-gateway"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def a_door(most: int, seconds: float, clock: Clock) -> Access:

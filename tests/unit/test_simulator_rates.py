@@ -7,20 +7,11 @@ from hypothesis import strategies as st
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.request_rates import RequestRates
+from tests.clock import Clock
 
 windows = st.lists(st.builds(RateWindow, st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=3)
 #: Whole eighths of seconds, so that a sum of them is exact.
 pauses = st.lists(st.integers(0, 12).map(lambda eighths: eighths / 8), max_size=120)
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def inside(times: list[float], end: float, seconds: float) -> int:
@@ -32,7 +23,7 @@ def inside(times: list[float], end: float, seconds: float) -> int:
 def test_no_window_ever_admits_more_and_a_refusal_had_a_full_one(
     windows: list[RateWindow], pauses: list[float]
 ) -> None:
-    clock = Clock()
+    clock = Clock(1_000.0)
     rates = RequestRates({"quote": windows}, clock)
     admitted: list[float] = []
     for pause in pauses:
@@ -46,7 +37,9 @@ def test_no_window_ever_admits_more_and_a_refusal_had_a_full_one(
 
 
 def test_groups_are_counted_apart_and_one_without_windows_has_no_limit() -> None:
-    rates = RequestRates({"quote": [RateWindow(1, 1)], "order": [RateWindow(2, 1)], "other": []}, Clock())
+    rates = RequestRates(
+        {"quote": [RateWindow(1, 1)], "order": [RateWindow(2, 1)], "other": []}, Clock(1_000.0)
+    )
     assert [rates.admit("quote") for _ in range(2)] == [True, False]
     assert [rates.admit("order") for _ in range(3)] == [True, True, False]
     assert all(rates.admit(group) for group in ("other", "unheard of") for _ in range(100))

@@ -17,44 +17,16 @@ from typing import Any
 
 import pytest
 
-from brokerpool import cli
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import ErrorCode
-from brokerpool.settings import NAMES, DatabaseSettings
+from brokerpool.settings import DatabaseSettings
 from brokerpool.store.store import Store
+from tests import command_line
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 OTHER_KEY = "YW5vdGhlciBrZXksIG5vdCB0aGF0IG9mIGJlZm9yZSE="
 TOKEN = "access-token-0123456789"
-
-
-class Ran:
-    """How a command ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Run a command in this process, in an empty directory, with no settings but those given."""
-    monkeypatch.chdir(tmp_path)
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str, **environ: str) -> Ran:
-        with monkeypatch.context() as patched:
-            for name, value in environ.items():
-                patched.setenv(name, value)
-            patched.setattr(sys, "argv", ["brokerpool", *arguments])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return run
+run = command_line.run
 
 
 def stored_login(secret_key: str = SECRET_KEY) -> Credentials:

@@ -124,16 +124,8 @@ async def run(settings: Settings, workers: int, arguments: Sequence[str]) -> Non
     `arguments` say where the processes find their settings. A NATS server is started where the settings have
     none. Raises BusError where it cannot be, and BrokerpoolError (ADDRESS_IN_USE, WORKER_FAILED).
     """
-    stop, hangup = asyncio.Event(), asyncio.Event()
-    with signals.handled(dict.fromkeys(signals.STOP, stop.set) | {signals.HANGUP: hangup.set}):
-        serving = asyncio.create_task(_serve(settings, workers, arguments, hangup))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not serving.done():
-            serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+    hangup = asyncio.Event()
+    await signals.until_stopped(_serve(settings, workers, arguments, hangup), hangup)
 
 
 async def _serve(settings: Settings, workers: int, arguments: Sequence[str], hangup: asyncio.Event) -> None:

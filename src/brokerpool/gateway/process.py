@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import logging
@@ -50,19 +49,11 @@ async def until_stopped(
     serve: Callable[[SettingsWatch], Coroutine[Any, Any, None]],
 ) -> None:
     """Run `serve` until SIGTERM or Ctrl-C cancels it; it is given what notices changes of the files."""
-    stop, hangup = asyncio.Event(), asyncio.Event()
+    hangup = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(LoopFaults(loop.time))
     watch = SettingsWatch(files, read, settings, hangup)
-    with signals.handled(dict.fromkeys(signals.STOP, stop.set) | {signals.HANGUP: hangup.set}):
-        serving = asyncio.create_task(serve(watch))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not serving.done():
-            serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+    await signals.until_stopped(serve(watch), hangup)
 
 
 async def _serve(settings: Settings, watch: SettingsWatch, certificate: Certificate | None) -> None:

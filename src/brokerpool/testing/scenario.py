@@ -14,7 +14,7 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_broker import ScriptedBroker
-from brokerpool.testing.virtual_loop import VirtualLoop
+from brokerpool.testing.virtual_loop import VirtualLoop, until
 from brokerpool.testing.wire_dialect import Dialect, served_mode
 from brokerpool.ticks import Mode
 
@@ -46,11 +46,7 @@ class Stage(Generic[AccountT]):
 
     async def until(self, condition: Callable[[], object], seconds: float, what: str = "") -> float:
         """Return how long it took until the condition held; raises AssertionError when it is too long."""
-        begun = self.loop.time()
-        while not condition():
-            assert self.loop.time() - begun < seconds, f"{what or 'it was'} not within {seconds:g} s"
-            await asyncio.sleep(0.05)
-        return self.loop.time() - begun
+        return await until(condition, seconds, what)
 
     def taken(self) -> int:
         """Return how many of the account's permits are taken: sockets that the pool dials, has, or closes."""

@@ -239,6 +239,16 @@ def run(
         clear_away(loop)
 
 
+async def until(condition: Callable[[], object], seconds: float = 100.0, what: str = "") -> float:
+    """Return how long it took until the condition held; raises AssertionError when it is too long."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while not condition():
+        assert loop.time() - begun < seconds, f"{what or 'it was'} not within {seconds:g} s"
+        await asyncio.sleep(0.05)
+    return loop.time() - begun
+
+
 def _left_behind(loop: VirtualLoop) -> list[str]:
     left = [f"task {whereabouts(task)}" for task in loop.pending()]
     left += [f"timer due in {timer.when() - loop.time():.3f} s: {timer!r}" for timer in loop.timers()]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
-from brokerpool.brokers.account import DialRefusal, Endpoint, FullAccount, usual_refusal
+from brokerpool.brokers.account import DialRefusal, Endpoint, usual_refusal
 from brokerpool.brokers.angel.codec import SmartStreamWire
 from brokerpool.brokers.angel.instruments import LIST_HOST, LIST_READY, fetch_instruments
 from brokerpool.brokers.angel.rest import HTTP_URL, AngelRest, bearer
 from brokerpool.brokers.angel.session import FEED_TOKEN
+from brokerpool.brokers.base_account import BaseAccount, text
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.login import Credentials, Login, Provider
+from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook
 
@@ -19,7 +19,7 @@ from brokerpool.instruments import TokenBook
 WS_URL = "wss://smartapisocket.angelone.in/smart-stream"
 
 
-class AngelFeed(FullAccount):
+class AngelFeed(BaseAccount):
     """The feed of one SmartAPI app and login; `repr` and errors never show the key or a token.
 
     The feed wants a token of its own besides the access token, and the client code. A login that was made
@@ -48,37 +48,27 @@ class AngelFeed(FullAccount):
     ) -> None:
         """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire.
 
-        The instrument list is on a host of its own, unless there is an `http_url`. The calls for it leave as
-        the `egress` says, else as the environment does.
+        Angel ends its tokens at midnight; `login.renew` takes the next ones. The instrument list is on a host
+        of its own, unless there is an `http_url`. The calls for it leave as the `egress` says, else as the
+        environment does.
         """
-        if not isinstance(api_key, str):
-            raise TypeError(f"the api_key is a {type(api_key).__name__}; give a text")
-        self._api_key = api_key
+        self._api_key = text("api_key", api_key)
         self._client_code = client_code
         self._feed_token = feed_token
-        #: The account's tokens, which Angel ends at midnight; `login.renew` takes the next ones.
-        self.login = Login(credentials, provider)
-        self._ws_url = ws_url
         self._list_host = http_url or LIST_HOST
-        self.http_url = http_url or HTTP_URL
-        self._egress = egress
-        #: The instruments that can be asked for.
-        self.book = book if book is not None else TokenBook()
-        #: Angel's published figures unless others were given.
-        self.limits = limits if limits is not None else FeedLimits.load(__package__)
+        super().__init__(
+            credentials,
+            provider,
+            ws_url=ws_url,
+            http_url=http_url or HTTP_URL,
+            book=book,
+            limits=limits if limits is not None else FeedLimits.load(__package__),
+            egress=egress,
+        )
 
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""
         return await fetch_instruments(self._list_host, egress=self._egress)
-
-    def relist(self, book: TokenBook) -> None:
-        """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line.
-
-        Raises TypeError for what is no TokenBook.
-        """
-        if not isinstance(book, TokenBook):
-            raise TypeError(f"the book is a {type(book).__name__}; give a TokenBook")
-        self.book = book
 
     async def endpoint(self) -> Endpoint:
         """Return the address, and the current credentials in the four headers in which Angel wants them."""
@@ -102,6 +92,3 @@ class AngelFeed(FullAccount):
     def wire(self) -> SmartStreamWire:
         """Return a new wire for a new socket."""
         return SmartStreamWire()
-
-    def __repr__(self) -> str:
-        return f"<AngelFeed {urlsplit(self._ws_url).hostname}, {len(self.book)} instruments>"

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from brokerpool.brokers import base_rest
 from brokerpool.brokers.rest import RestAnswer
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.untrusted_text import remembered
@@ -44,10 +45,6 @@ class _Envelope(msgspec.Struct):
         return self.errorcode or self.error_code or ""
 
 
-class _Data(msgspec.Struct):
-    data: msgspec.Raw
-
-
 def refuses(answer: RestAnswer) -> bool:
     """Tell whether the session has ended; a 403 says so only with one of the codes."""
     if answer.status == HTTPStatus.UNAUTHORIZED:
@@ -83,11 +80,7 @@ def fault(answer: RestAnswer) -> BrokerError | None:
 
 def read_data(answer: RestAnswer, shape: type[_Shape]) -> _Shape:
     """Return what a good answer tells. Raises BrokerError (BROKER_UNREACHABLE) when it is not so shaped."""
-    try:
-        return msgspec.json.decode(msgspec.json.decode(answer.body, type=_Data).data, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        what = f"{len(answer.body)} bytes"
-    raise unlike(what)
+    return base_rest.read_data("Angel", answer, shape)
 
 
 def read_rows(answer: RestAnswer, shape: type[_Shape]) -> list[_Shape]:
@@ -95,11 +88,6 @@ def read_rows(answer: RestAnswer, shape: type[_Shape]) -> list[_Shape]:
     # A type that is made of a variable: msgspec reads it, and no type checker can.
     rows: list[_Shape] | None = read_data(answer, list[shape] | None)  # type: ignore[valid-type,arg-type]
     return rows or []
-
-
-def unlike(what: str) -> BrokerError:
-    """Return the error for an answer that is not as documented."""
-    return BrokerError(f"Angel's answer is not as documented: {what}.", code=ErrorCode.BROKER_UNREACHABLE)
 
 
 def _complaint(answer: RestAnswer) -> _Envelope | None:

@@ -6,6 +6,7 @@ import sys
 
 from brokerpool.brokers.angel.segments import SEGMENTS, token
 from brokerpool.brokers.angel.symbols import Row, named
+from brokerpool.brokers.india import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list
 from brokerpool.brokers.list_json import load_json
 from brokerpool.egress import Egress
@@ -16,7 +17,7 @@ LIST_HOST = "https://margincalculator.angelone.in"
 LIST_PATH = "/OpenAPI_File/files/OpenAPIScripMaster.json"
 
 #: Seconds after midnight UTC: 08:45 in India, half an hour before the market opens; ours, Angel names none.
-LIST_READY = (8 * 60 + 45 - 330) * 60
+LIST_READY = utc_seconds(8, 45)
 
 _PAISE = 100.0
 #: What the wire has room for.

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
 
 from brokerpool.brokers import spelling
 from brokerpool.brokers.angel import answers
-from brokerpool.brokers.angel.answers import read_data, read_rows, unlike
+from brokerpool.brokers.angel.answers import read_data, read_rows
 from brokerpool.brokers.angel.segments import SEGMENTS, token
+from brokerpool.brokers.base_rest import BaseRest, Depth, change, levels, unlike
+from brokerpool.brokers.india import INDIA
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.ticks import DepthLevel, DepthTick, Tick
+from brokerpool.ticks import DepthTick, Tick
 
 #: Where the HTTP API is (SmartAPI documentation; looked up 2026-11-29).
 HTTP_URL = "https://apiconnect.angelone.in"
@@ -35,8 +37,6 @@ _HEADERS = {
     "X-MACAddress": "00:00:00:00:00:00",
 }
 
-#: Angel tells times in India's zone; quotes do not name it.
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 
 #: OpenAlgo's name of an interval -> Angel's, and the longest days that one call may span (SmartAPI
 #: documentation, historical API; looked up 2026-11-29).
@@ -50,17 +50,6 @@ _INTERVALS = {
     "1h": ("ONE_HOUR", 400),
     "D": ("ONE_DAY", 2000),
 }
-
-
-class _Level(msgspec.Struct, gc=False):
-    price: float
-    quantity: int
-    orders: int
-
-
-class _Depth(msgspec.Struct, gc=False):
-    buy: list[_Level]
-    sell: list[_Level]
 
 
 class _Last(msgspec.Struct, gc=False):
@@ -87,7 +76,7 @@ class _Quote(_Day, gc=False, rename="camel"):
     opn_interest: int = 0
     tot_buy_quan: int = 0
     tot_sell_quan: int = 0
-    depth: _Depth | None = None
+    depth: Depth | None = None
 
 
 _Shape = TypeVar("_Shape", bound=_Last)
@@ -108,7 +97,7 @@ class _Candle(msgspec.Struct, array_like=True, gc=False):
     volume: float
 
 
-class AngelRest(RestCodec):
+class AngelRest(BaseRest):
     """The HTTP API of one app and login; `repr` and errors show neither key nor token."""
 
     name = "angel"
@@ -118,11 +107,13 @@ class AngelRest(RestCodec):
     ) -> None:
         """`book` gives the instrument list of the day, by which names become Angel's."""
         self._api_key = api_key
-        self._book = book
-        self.login = login
-        self.http_url = http_url
-        self.limits = RestLimits.load(__package__)
-        self.intervals: Mapping[str, int] = {name: days for name, (_, days) in _INTERVALS.items()}
+        super().__init__(
+            login,
+            book=book,
+            http_url=http_url,
+            limits=RestLimits.load(__package__),
+            intervals={name: days for name, (_, days) in _INTERVALS.items()},
+        )
 
     def proof(self, credentials: Credentials) -> dict[str, str]:
         """Return the headers of every request."""
@@ -196,7 +187,7 @@ class AngelRest(RestCodec):
                 for row in rows
             ]
         except ValueError:
-            raise unlike("a candle without a time") from None
+            raise unlike("Angel", "a candle without a time") from None
 
     # -- what an answer means -----------------------------------------------------------------------------
 
@@ -228,9 +219,6 @@ class AngelRest(RestCodec):
                 found.append((f"{row.exchange}:{row.number}", instrument, row))
         return found
 
-    def __repr__(self) -> str:
-        return f"<AngelRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"
-
 
 def headers(api_key: str, access_token: str = "") -> dict[str, str]:
     """Return the headers of a request, with the proof of a login where there is one."""
@@ -253,7 +241,7 @@ def _asked(mode: str, keys: Sequence[str]) -> RestRequest:
 
 
 def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
-    depth = quote.depth or _Depth([], [])
+    depth = quote.depth or Depth([], [])
     close = quote.close
     return DepthTick(
         instrument,
@@ -266,32 +254,27 @@ def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
         quote.trade_volume,
         quote.last_trade_qty,
         quote.avg_price,
-        round(quote.ltp - close, 4) if close else 0.0,
-        (quote.ltp - close) * 100.0 / close if close else 0.0,
+        *change(quote.ltp, close),
         quote.tot_buy_quan,
         quote.tot_sell_quan,
         _epoch_ms(quote.exch_trade_time),
         quote.opn_interest,
         0,
         0,
-        _levels(depth.buy),
-        _levels(depth.sell),
+        levels(depth.buy),
+        levels(depth.sell),
     )
 
 
-def _levels(levels: Sequence[_Level]) -> tuple[DepthLevel, ...]:
-    return tuple(DepthLevel(level.price, level.quantity, level.orders) for level in levels)
-
-
 def _epoch_ms(text: str) -> int:
-    """Return the epoch milliseconds of 21-Jun-2023 10:46:10; 0 for no time, or one that cannot be read."""
+    """Return the epoch milliseconds of 21-Jun-2023 10:46:10 in India; 0 for none that can be read."""
     try:
         day, month, rest = text.split("-", 2)
         number = spelling.MONTHS.index(month.upper()) + 1
         at = datetime.strptime(f"{day}-{number}-{rest}", "%d-%m-%Y %H:%M:%S")
     except ValueError:
         return 0
-    return int(at.replace(tzinfo=_INDIA).timestamp()) * 1000
+    return int(at.replace(tzinfo=INDIA).timestamp()) * 1000
 
 
 def _seconds(text: str) -> int:
@@ -299,4 +282,4 @@ def _seconds(text: str) -> int:
 
 
 def _local(at: datetime) -> str:
-    return at.astimezone(_INDIA).strftime("%Y-%m-%d %H:%M")
+    return at.astimezone(INDIA).strftime("%Y-%m-%d %H:%M")

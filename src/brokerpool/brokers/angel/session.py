@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
-from brokerpool.brokers import http_call
 from brokerpool.brokers.angel.answers import fault, read_data
 from brokerpool.brokers.angel.rest import HTTP_URL, headers
-from brokerpool.brokers.http_call import Answer
+from brokerpool.brokers.base_session import BaseSession, in_address
+from brokerpool.brokers.india import as_read, next_time
 from brokerpool.brokers.login import Credentials
-from brokerpool.brokers.registry import Holder, LoginSession
+from brokerpool.brokers.registry import Holder
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.untrusted_text import remembered
@@ -26,7 +25,6 @@ LOGIN_URL = "https://smartapi.angelone.in/publisher-login"
 FEED_TOKEN = "feed_token"
 _LOGIN = "/rest/auth/angelbroking/user/v1/loginByPassword"
 _PROFILE = "/rest/secure/angelbroking/user/v1/getProfile"
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 _CODE_DIGITS = 6
 
 
@@ -45,12 +43,10 @@ def token_end(now: float) -> float:
 
     SmartAPI documentation, login: a session is valid until 12 at night; looked up 2026-11-29, not tried live.
     """
-    local = datetime.fromtimestamp(now, UTC).astimezone(_INDIA)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    return (midnight + timedelta(days=1)).timestamp()
+    return next_time(now, 0)
 
 
-class AngelSession(LoginSession):
+class AngelSession(BaseSession):
     """Makes credentials of logins, and asks whose they are; `repr` and errors show no secret.
 
     A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once. Raises BrokerError:
@@ -72,11 +68,9 @@ class AngelSession(LoginSession):
         """The `client_code`, by which Angel knows its customer, is needed for a login with PIN and code."""
         self._api_key = api_key
         self._client_code = client_code
-        self._http_url = http_url.rstrip("/")
-        self._login_url = login_url
-        self._egress = egress or Egress()
-        self._timeout = timeout
-        self._wall_clock = wall_clock
+        super().__init__(
+            http_url=http_url, login_url=login_url, egress=egress, timeout=timeout, wall_clock=wall_clock
+        )
 
     def login_address(self, state: str = "") -> str:
         """Return the page on which the account's holder logs in; it hands the `state` on."""
@@ -90,17 +84,8 @@ class AngelSession(LoginSession):
         """
         if len(text) == _CODE_DIGITS and text.isascii() and text.isdigit():
             return text
-        if "auth_token=" not in text and "://" not in text:
-            return None
-        _, asked, query = text.partition("?")
-        found = parse_qs((query if asked else text).partition("#")[0])
-        tokens = {name: found.get(name, [""])[0] for name in ("auth_token", FEED_TOKEN)}
-        if not all(tokens.values()):
-            raise ValueError(
-                "this address has no auth_token and feed_token: log in again, and copy the whole address that"
-                " the browser shows afterwards, from http to its end"
-            )
-        return urlencode(tokens)
+        found = in_address(text, "auth_token", FEED_TOKEN)
+        return None if found is None else urlencode(dict(zip(("auth_token", FEED_TOKEN), found, strict=True)))
 
     def secret(self, redirected: str) -> str:
         """Return that a one-time code needs the PIN; the tokens of an address need nothing."""
@@ -108,7 +93,7 @@ class AngelSession(LoginSession):
 
     def until(self, expires_at: float) -> str:
         """Return a time as a trader in India reads it."""
-        return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, %H:%M India time")
+        return as_read(expires_at)
 
     async def exchange(self, redirected: str, api_secret: str) -> Credentials:
         """Return the credentials for what `redirected` has given.
@@ -126,7 +111,7 @@ class AngelSession(LoginSession):
             text = "A login with PIN and code needs the login field client_code; nothing was sent."
             raise BrokerError(text, code=ErrorCode.NO_CREDENTIALS)
         form = {"clientcode": self._client_code, "password": pin, "totp": code}
-        answer = await self._call("POST", _LOGIN, json=form)
+        answer = await self._call("POST", _LOGIN, headers(self._api_key), json=form)
         complaint = fault(answer)
         if complaint is not None:
             if complaint.code is ErrorCode.BROKER_REFUSED_CALL:  # of wrong credentials there are many codes
@@ -139,7 +124,7 @@ class AngelSession(LoginSession):
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
         """Return whose token it is, and the credentials with that and with when they end."""
-        answer = await self._call("GET", _PROFILE, access_token=access_token)
+        answer = await self._call("GET", _PROFILE, headers(self._api_key, access_token))
         complaint = fault(answer)
         if complaint is not None:
             raise complaint
@@ -149,16 +134,3 @@ class AngelSession(LoginSession):
 
     def _made(self, access_token: str, feed_token: str, user: str = "") -> Credentials:
         return Credentials(access_token, token_end(self._wall_clock()), user, more={FEED_TOKEN: feed_token})
-
-    async def _call(self, method: str, path: str, *, access_token: str = "", json: object = None) -> Answer:
-        return await http_call.call(
-            method,
-            f"{self._http_url}{path}",
-            headers=headers(self._api_key, access_token),
-            egress=self._egress,
-            timeout=self._timeout,
-            json=json,
-        )
-
-    def __repr__(self) -> str:
-        return f"<AngelSession {urlsplit(self._http_url).hostname}>"

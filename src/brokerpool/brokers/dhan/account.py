@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from brokerpool.brokers.account import Endpoint, FullAccount
+from brokerpool.brokers.account import Endpoint
+from brokerpool.brokers.base_account import BaseAccount, text, with_query
 from brokerpool.brokers.dhan.codec import DhanWire
 from brokerpool.brokers.dhan.instruments import LIST_READY, LIST_URL, fetch_instruments
 from brokerpool.brokers.dhan.rest import DhanRest
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.login import Credentials, Login, Provider
+from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook
 
@@ -20,7 +21,7 @@ HTTP_URL = "https://api.dhan.co/v2"
 _LIST_PATH = urlsplit(LIST_URL).path
 
 
-class DhanFeed(FullAccount):
+class DhanFeed(BaseAccount):
     """The feed of one Dhan client; `repr` and errors never show the token."""
 
     name = "dhan"
@@ -43,43 +44,29 @@ class DhanFeed(FullAccount):
     ) -> None:
         """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire.
 
-        The calls for the instrument list leave as the `egress` says, else as the environment does.
+        Dhan's token lives for 24 hours; `login.renew` takes the next one. The calls for the instrument list
+        leave as the `egress` says, else as the environment does.
         """
-        if not isinstance(client_id, str):
-            raise TypeError(f"the client_id is a {type(client_id).__name__}; give a text")
-        if book is not None and not isinstance(book, TokenBook):
-            raise TypeError(f"the book is a {type(book).__name__}; give a TokenBook")
-        self._client_id = client_id
-        #: The account's access token; Dhan's lives for 24 hours, and `login.renew` takes the next one.
-        self.login = Login(Credentials(access_token), provider)
-        self._ws_url = ws_url
-        self.http_url = http_url
-        self._egress = egress
-        #: The instruments that can be asked for.
-        self.book = book if book is not None else TokenBook()
-        #: Dhan's published figures unless others were given.
-        self.limits = limits if limits is not None else FeedLimits.load(__package__)
+        self._client_id = text("client_id", client_id)
+        super().__init__(
+            Credentials(access_token),
+            provider,
+            ws_url=ws_url,
+            http_url=http_url,
+            book=book,
+            limits=limits if limits is not None else FeedLimits.load(__package__),
+            egress=egress,
+        )
 
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""
         return await fetch_instruments(self._list_url, egress=self._egress)
 
-    def relist(self, book: TokenBook) -> None:
-        """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line.
-
-        Raises TypeError for what is no TokenBook.
-        """
-        if not isinstance(book, TokenBook):
-            raise TypeError(f"the book is a {type(book).__name__}; give a TokenBook")
-        self.book = book
-
     async def endpoint(self) -> Endpoint:
         """Return the address with the current credentials in its query, which is where Dhan wants them."""
-        scheme, host, path, query, _ = urlsplit(self._ws_url)
         token = self.login.credentials.access_token
-        credentials = urlencode({"version": 2, "token": token, "clientId": self._client_id, "authType": 2})
-        query = f"{query}&{credentials}" if query else credentials
-        return Endpoint(urlunsplit((scheme, host, path or "/", query, "")), {})
+        proof = {"version": 2, "token": token, "clientId": self._client_id, "authType": 2}
+        return Endpoint(with_query(self._ws_url, proof), {})
 
     def rest(self) -> DhanRest:
         """Return the HTTP API of the same account, under the same login and instrument list."""
@@ -95,6 +82,3 @@ class DhanFeed(FullAccount):
             return LIST_URL
         scheme, host, *_ = urlsplit(self.http_url)
         return urlunsplit((scheme, host, _LIST_PATH, "", ""))
-
-    def __repr__(self) -> str:
-        return f"<DhanFeed {urlsplit(self._ws_url).hostname}, {len(self.book)} instruments>"

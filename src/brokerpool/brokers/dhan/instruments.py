@@ -9,6 +9,7 @@ from typing import Final
 
 from brokerpool.brokers import spelling
 from brokerpool.brokers.dhan.segments import SEGMENTS, token
+from brokerpool.brokers.india import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list, load_csv
 from brokerpool.egress import Egress
 from brokerpool.instruments import Details, Instrument, TokenBook
@@ -18,7 +19,7 @@ LIST_URL: Final = "https://images.dhan.co/api-data/api-scrip-master.csv"
 
 #: Seconds after midnight UTC: 08:45 in India, half an hour before the market opens. The broker does not say
 #: when it makes the list of a day; ours.
-LIST_READY = (8 * 60 + 45 - 330) * 60
+LIST_READY = utc_seconds(8, 45)
 
 _COLUMNS = (
     "SEM_EXM_EXCH_ID",

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
 
+from brokerpool.brokers.base_rest import BaseRest, Depth, change, levels, unlike
 from brokerpool.brokers.dhan.complaints import complaint
 from brokerpool.brokers.dhan.instruments import DhanDetails
 from brokerpool.brokers.dhan.segments import NUMBERS, security_id, segment, token
+from brokerpool.brokers.india import INDIA
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.ticks import DepthLevel, DepthTick, Tick
+from brokerpool.ticks import DepthTick, Tick
 
-#: Dhan tells times in India's zone without naming it.
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 #: "01/01/1980 00:00:00" stands for an instrument that has never traded.
 _NEVER = datetime(1981, 1, 1)
 
@@ -37,17 +37,6 @@ class _Prices(msgspec.Struct, gc=False):
     high: float
     low: float
     close: float
-
-
-class _Level(msgspec.Struct, gc=False):
-    price: float
-    quantity: int
-    orders: int
-
-
-class _Depth(msgspec.Struct, gc=False):
-    buy: list[_Level]
-    sell: list[_Level]
 
 
 class _Last(msgspec.Struct, gc=False):
@@ -68,7 +57,7 @@ class _Quote(_Day, gc=False):
     oi: int = 0
     oi_day_high: int = 0
     oi_day_low: int = 0
-    depth: _Depth | None = None
+    depth: Depth | None = None
 
 
 class _Columns(msgspec.Struct):
@@ -92,7 +81,7 @@ class _Envelope(msgspec.Struct):
 _Shape = TypeVar("_Shape", bound=_Last)
 
 
-class DhanRest(RestCodec):
+class DhanRest(BaseRest):
     """The HTTP API of one Dhan client; `repr` and errors never show the token."""
 
     name = "dhan"
@@ -100,11 +89,13 @@ class DhanRest(RestCodec):
     def __init__(self, client_id: str, login: Login, *, book: Callable[[], TokenBook], http_url: str) -> None:
         """`book` gives the instrument list of the day, by which names become Dhan's."""
         self._client_id = client_id
-        self._book = book
-        self.login = login
-        self.http_url = http_url
-        self.limits = RestLimits.load(__package__)
-        self.intervals: Mapping[str, int] = {**dict.fromkeys(_MINUTES, _MINUTE_DAYS), "D": _DAY_DAYS}
+        super().__init__(
+            login,
+            book=book,
+            http_url=http_url,
+            limits=RestLimits.load(__package__),
+            intervals={**dict.fromkeys(_MINUTES, _MINUTE_DAYS), "D": _DAY_DAYS},
+        )
 
     def proof(self, credentials: Credentials) -> dict[str, str]:
         """Return the headers of every request (DhanHQ v2 documentation, market quote)."""
@@ -204,7 +195,7 @@ class DhanRest(RestCodec):
                 )
             ]
         except (ValueError, OverflowError):
-            raise _unlike("candles of which not every one has all prices") from None
+            raise unlike("Dhan", "candles of which not every one has all prices") from None
 
     # -- what an answer means -----------------------------------------------------------------------------
 
@@ -240,9 +231,6 @@ class DhanRest(RestCodec):
                     rows.append((f"{name}{_BETWEEN}{security}", instrument, row))
         return rows
 
-    def __repr__(self) -> str:
-        return f"<DhanRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"
-
 
 def fault(answer: RestAnswer) -> BrokerError | None:
     """Return Dhan's complaint under our code, with its words; None for a good answer."""
@@ -268,7 +256,7 @@ def _read(answer: RestAnswer, shape: type[_T]) -> _T:
     try:
         return msgspec.json.decode(answer.body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _unlike(str(error)) from None
+        raise unlike("Dhan", str(error)) from None
 
 
 def _asked(path: str, keys: Sequence[str]) -> RestRequest:
@@ -286,7 +274,7 @@ def _prices(day: _Day) -> tuple[float, float, float, float]:
 
 def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
     open_, high, low, close = _prices(quote)
-    depth = quote.depth or _Depth([], [])
+    depth = quote.depth or Depth([], [])
     traded_ms = _epoch(quote.last_trade_time) * 1000
     return DepthTick(
         instrument,
@@ -299,35 +287,26 @@ def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
         quote.volume,
         quote.last_quantity,
         quote.average_price,
-        round(quote.last_price - close, 4) if close else 0.0,
-        (quote.last_price - close) * 100.0 / close if close else 0.0,
+        *change(quote.last_price, close),
         quote.buy_quantity,
         quote.sell_quantity,
         traded_ms,
         quote.oi,
         quote.oi_day_high,
         quote.oi_day_low,
-        _levels(depth.buy),
-        _levels(depth.sell),
+        levels(depth.buy),
+        levels(depth.sell),
     )
 
 
-def _levels(levels: Sequence[_Level]) -> tuple[DepthLevel, ...]:
-    return tuple(DepthLevel(level.price, level.quantity, level.orders) for level in levels)
-
-
 def _epoch(text: str) -> int:
-    """Return the epoch seconds of "24/11/2026 12:00:30"; 0 for never, and for what is no time."""
+    """Return the epoch seconds of "24/11/2026 12:00:30" in India; 0 for never, and for what is no time."""
     try:
         local = datetime.strptime(text, "%d/%m/%Y %H:%M:%S")
     except ValueError:
         return 0
-    return int(local.replace(tzinfo=_INDIA).timestamp()) if local > _NEVER else 0
+    return int(local.replace(tzinfo=INDIA).timestamp()) if local > _NEVER else 0
 
 
 def _local(at: datetime, form: str) -> str:
-    return at.astimezone(_INDIA).strftime(form)
-
-
-def _unlike(what: str) -> BrokerError:
-    return BrokerError(f"Dhan's answer is not as documented: {what}.", code=ErrorCode.BROKER_UNREACHABLE)
+    return at.astimezone(INDIA).strftime(form)

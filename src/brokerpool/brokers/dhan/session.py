@@ -5,15 +5,17 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
-from typing import TypeVar
+from datetime import datetime
 
 import msgspec
 
+from brokerpool.brokers.base_rest import decoded
+from brokerpool.brokers.base_session import BaseSession
 from brokerpool.brokers.dhan.rest import fault
-from brokerpool.brokers.http_call import Answer, call
+from brokerpool.brokers.http_call import Answer
+from brokerpool.brokers.india import INDIA, as_read
 from brokerpool.brokers.login import Credentials, Provider
-from brokerpool.brokers.registry import Holder, LoginSession
+from brokerpool.brokers.registry import Holder
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.untrusted_text import remembered
@@ -22,7 +24,6 @@ from brokerpool.untrusted_text import remembered
 #: DhanHQ APIs" of the profile.
 LOGIN_URL = "https://web.dhan.co"
 
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 #: No token of Dhan's is longer; what is longer is not looked into.
 _LONGEST_TOKEN = 4096
 
@@ -58,7 +59,7 @@ def credentials(access_token: str) -> Credentials:
     return Credentials(access_token, claims.exp, remembered(claims.dhan_client_id, 64))
 
 
-class DhanSession(LoginSession):
+class DhanSession(BaseSession):
     """Asks whose a token is, and renews one that lives; `repr` and errors show no secret.
 
     A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once.
@@ -74,10 +75,7 @@ class DhanSession(LoginSession):
         timeout: float = 10.0,
     ) -> None:
         self._client_id = client_id
-        self._http_url = http_url.rstrip("/")
-        self._login_url = login_url
-        self._egress = egress or Egress()
-        self._timeout = timeout
+        super().__init__(http_url=http_url, login_url=login_url, egress=egress, timeout=timeout)
 
     def login_address(self, state: str = "") -> str:
         """Return the page on which Dhan makes a token; it leads nowhere else."""
@@ -98,7 +96,7 @@ class DhanSession(LoginSession):
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
         """Return whose token it is, and the credentials with that and with when they end."""
-        profile = _read(await self._get("/profile", access_token), _Profile)
+        profile = decoded("Dhan", (await self._get("/profile", access_token)).body, _Profile)
         known = credentials(access_token)
         user = remembered(profile.dhan_client_id or known.user or self._client_id, 64)
         ends = known.expires_at if known.expires_at is not None else _epoch(profile.token_validity)
@@ -109,7 +107,7 @@ class DhanSession(LoginSession):
 
         Raises BrokerError: BROKER_REFUSED_CREDENTIALS for one that has ended, or was not made on the page.
         """
-        made = _read(await self._get("/RenewToken", access_token), _Renewed)
+        made = decoded("Dhan", (await self._get("/RenewToken", access_token)).body, _Renewed)
         token = made.access_token or made.token
         if not token:
             raise BrokerError("Dhan's renewal has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
@@ -117,23 +115,14 @@ class DhanSession(LoginSession):
 
     def until(self, expires_at: float) -> str:
         """Return a time as a trader in India reads it."""
-        return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, about %H:%M India time")
+        return as_read(expires_at, "about ")
 
     async def _get(self, path: str, access_token: str) -> Answer:
-        answer = await call(
-            "GET",
-            f"{self._http_url}{path}",
-            headers={"access-token": access_token, "dhanClientId": self._client_id},
-            egress=self._egress,
-            timeout=self._timeout,
-        )
-        refusal = fault(answer)
-        if refusal is not None:
-            raise refusal
-        return answer
+        headers = {"access-token": access_token, "dhanClientId": self._client_id}
+        return await self._asked("GET", path, headers)
 
-    def __repr__(self) -> str:
-        return f"<DhanSession {self._http_url.partition('?')[0]}>"
+    def _fault(self, answer: Answer) -> BrokerError | None:
+        return fault(answer)
 
 
 def renewal(session: DhanSession, present: Callable[[], Credentials], before: Provider | None) -> Provider:
@@ -153,19 +142,9 @@ def renewal(session: DhanSession, present: Callable[[], Credentials], before: Pr
     return renew_dhan_token
 
 
-_Shape = TypeVar("_Shape", _Profile, _Renewed)
-
-
-def _read(answer: Answer, shape: type[_Shape]) -> _Shape:
-    try:
-        return msgspec.json.decode(answer.body, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise BrokerError("Dhan's answer is not as documented.", code=ErrorCode.BROKER_UNREACHABLE) from None
-
-
 def _epoch(text: str) -> float | None:
     """Return the epoch seconds of "30/03/2026 15:37"; None for what is no time."""
     try:
-        return datetime.strptime(text, "%d/%m/%Y %H:%M").replace(tzinfo=_INDIA).timestamp()
+        return datetime.strptime(text, "%d/%m/%Y %H:%M").replace(tzinfo=INDIA).timestamp()
     except ValueError:
         return None

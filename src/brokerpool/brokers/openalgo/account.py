@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from brokerpool.brokers.account import Endpoint, FullAccount
+from brokerpool.brokers.account import Endpoint
+from brokerpool.brokers.base_account import BaseAccount, text
+from brokerpool.brokers.india import utc_seconds
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.login import Credentials, Login, Provider
+from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.openalgo.codec import OpenAlgoWire
 from brokerpool.brokers.openalgo.instruments import fetch_instruments
 from brokerpool.brokers.openalgo.rest import HEADERS, OpenAlgoRest
@@ -19,7 +21,7 @@ WS_URL = "ws://127.0.0.1:8765"
 HTTP_URL = "http://127.0.0.1:5000"
 
 
-class OpenAlgoFeed(FullAccount):
+class OpenAlgoFeed(BaseAccount):
     """One user of an OpenAlgo, or of a gateway that speaks its protocol; `repr` and errors show no key.
 
     The API key is the whole login: it takes the place of an access token, and stands until it is replaced.
@@ -27,7 +29,7 @@ class OpenAlgoFeed(FullAccount):
 
     name = "openalgo"
     #: 09:00 in India, in seconds after midnight UTC: OpenAlgo reads its broker's list at the day's login.
-    list_ready = (9 * 60 - 330) * 60
+    list_ready = utc_seconds(9)
 
     def __init__(
         self,
@@ -47,28 +49,23 @@ class OpenAlgoFeed(FullAccount):
         With `orders` the feed brings order updates as well. `one_symbol_a_frame` is for servers that do not
         take lists of symbols. `provider` gives the next key when this one is refused.
         """
-        if not isinstance(api_key, str):
-            raise TypeError(f"the api_key is a {type(api_key).__name__}; give a text")
-        #: The API key, as an access token.
-        self.login = Login(Credentials(api_key), provider)
-        self._ws_url = ws_url
-        self.http_url = http_url
         #: Whether its sockets tell what becomes of orders.
         self.tells_orders = orders
         self._one_symbol_a_frame = one_symbol_a_frame
-        self._egress = egress
-        #: The instruments that can be asked for.
-        self.book: TokenBook = book if book is not None else OpenAlgoBook()
-        self.limits = limits if limits is not None else FeedLimits.load(__package__)
+        super().__init__(
+            Credentials(text("api_key", api_key)),
+            provider,
+            ws_url=ws_url,
+            http_url=http_url,
+            book=book if book is not None else OpenAlgoBook(),
+            limits=limits if limits is not None else FeedLimits.load(__package__),
+            egress=egress,
+        )
 
     async def instruments(self) -> TokenBook:
         """Return the book of the server's list, newly fetched; raises as `fetch_instruments` does."""
         key = self.login.credentials.access_token
         return await fetch_instruments(self.http_url, key, egress=self._egress)
-
-    def relist(self, book: TokenBook) -> None:
-        """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line."""
-        self.book = book
 
     async def endpoint(self) -> Endpoint:
         """Return the address, which carries no key: that is said on the open socket."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
 
+from brokerpool.brokers.base_rest import BaseRest
+from brokerpool.brokers.india import INDIA
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import DepthLevel, DepthTick, Tick
@@ -19,7 +21,6 @@ from brokerpool.untrusted_text import remembered
 HEADERS = {"User-Agent": "brokerpool"}
 PREFIX = "/api/v1"
 
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 _DAY = 86_400
 
 #: Intervals of OpenAlgo -> the longest days of one call: ours, for OpenAlgo states none. Which of them there
@@ -122,7 +123,7 @@ class _History(msgspec.Struct):
     data: list[_Row]
 
 
-class OpenAlgoRest(RestCodec):
+class OpenAlgoRest(BaseRest):
     """The REST of one OpenAlgo, under the account's key; `repr` and errors do not show it.
 
     Quotes of many have the best bid and offer without their quantities, for `multiquotes` tells no more.
@@ -133,11 +134,13 @@ class OpenAlgoRest(RestCodec):
 
     def __init__(self, login: Login, *, book: Callable[[], TokenBook], http_url: str) -> None:
         """`book` gives the instruments that can be asked for."""
-        self._book = book
-        self.login = login
-        self.http_url = http_url
-        self.limits = RestLimits.load(__package__)
-        self.intervals: Mapping[str, int] = _INTERVALS
+        super().__init__(
+            login,
+            book=book,
+            http_url=http_url,
+            limits=RestLimits.load(__package__),
+            intervals=_INTERVALS,
+        )
 
     def proof(self, credentials: Credentials) -> dict[str, str]:
         """Return headers without a proof: the key stands in each body."""
@@ -350,4 +353,4 @@ def _whole(number: float | None) -> int:
 
 
 def _day(at: datetime) -> str:
-    return at.astimezone(_INDIA).strftime("%Y-%m-%d")
+    return at.astimezone(INDIA).strftime("%Y-%m-%d")

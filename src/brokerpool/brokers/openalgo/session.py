@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from brokerpool.brokers.http_call import Answer, call
+from brokerpool.brokers.base_session import BaseSession
+from brokerpool.brokers.http_call import Answer
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.openalgo.rest import HEADERS, PREFIX, fault, read_data
-from brokerpool.brokers.registry import Holder, LoginSession
+from brokerpool.brokers.registry import Holder
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.untrusted_text import remembered
@@ -24,7 +25,7 @@ class _Ping(msgspec.Struct):
     data: _Pong
 
 
-class OpenAlgoSession(LoginSession):
+class OpenAlgoSession(BaseSession):
     """Asks a server whether it takes a key; `repr` and errors show none.
 
     A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once.
@@ -41,10 +42,8 @@ class OpenAlgoSession(LoginSession):
     ) -> None:
         """`api_key` is tried where no other is given."""
         self._api_key = api_key
-        self._http_url = http_url.rstrip("/")
+        super().__init__(http_url=http_url, login_url=login_url, egress=egress, timeout=timeout)
         self._login_url = login_url or f"{self._http_url}/apikey"
-        self._egress = egress or Egress()
-        self._timeout = timeout
 
     def login_address(self, state: str = "") -> str:
         """Return the page on which OpenAlgo shows a user's API key; it leads nowhere else."""
@@ -86,18 +85,8 @@ class OpenAlgoSession(LoginSession):
         return "it is replaced"
 
     async def _ask(self, endpoint: str, key: str) -> Answer:
-        answer = await call(
-            "POST",
-            f"{self._http_url}{PREFIX}/{endpoint}",
-            headers=HEADERS,
-            egress=self._egress,
-            timeout=self._timeout,
-            json={"apikey": key},
-        )
+        answer = await self._call("POST", f"{PREFIX}/{endpoint}", HEADERS, json={"apikey": key})
         complaint = fault(answer)
         if complaint is not None and answer.status != HTTPStatus.NOT_FOUND:
             raise complaint
         return answer
-
-    def __repr__(self) -> str:
-        return f"<OpenAlgoSession {urlsplit(self._http_url).hostname}>"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit, urlunsplit
 
-from brokerpool.brokers.account import DialRefusal, Endpoint, FullAccount
+from brokerpool.brokers.account import DialRefusal, Endpoint
+from brokerpool.brokers.base_account import BaseAccount
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.login import Credentials, Login, Provider
+from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.rest import RestAnswer, RestRequest
 from brokerpool.brokers.upstox.codec import UpstoxWire
 from brokerpool.brokers.upstox.instruments import LIST_HOST, LIST_READY, fetch_instruments
@@ -27,7 +28,7 @@ _HEADERS = {"User-Agent": "brokerpool"}
 _BUSY = (403, 429)
 
 
-class UpstoxFeed(FullAccount):
+class UpstoxFeed(BaseAccount):
     """The feed of one Upstox login; `repr` and errors never show the token or an address with its code.
 
     Each dial has an address of its own, which works once. It is asked for over `ask`, which counts in the
@@ -51,35 +52,24 @@ class UpstoxFeed(FullAccount):
     ) -> None:
         """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire.
 
-        With a `ws_url` its scheme, host and port take the place of those that Upstox names, for a proxy on
-        the way. The calls for the list and for an address leave as the `egress` says, else as the environment
-        does.
+        Upstox's token dies at 03:30; `login.renew` takes the next one. With a `ws_url` its scheme, host and
+        port take the place of those that Upstox names, for a proxy on the way. The calls for the list and for
+        an address leave as the `egress` says, else as the environment does.
         """
-        if book is not None and not isinstance(book, TokenBook):
-            raise TypeError(f"the book is a {type(book).__name__}; give a TokenBook")
-        #: The account's access token; Upstox's dies at 03:30, and `login.renew` takes the next one.
-        self.login = Login(Credentials(access_token), provider)
-        self._ws_url = ws_url
-        self.http_url = http_url
-        self._egress = egress
-        #: The instruments that can be asked for.
-        self.book = book if book is not None else TokenBook()
-        #: Upstox's published figures unless others were given.
-        self.limits = limits if limits is not None else FeedLimits.load(__package__)
+        super().__init__(
+            Credentials(access_token),
+            provider,
+            ws_url=ws_url,
+            http_url=http_url,
+            book=book,
+            limits=limits if limits is not None else FeedLimits.load(__package__),
+            egress=egress,
+        )
 
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""
         host = LIST_HOST if self.http_url == HTTP_URL else self.http_url
         return await fetch_instruments(host, egress=self._egress)
-
-    def relist(self, book: TokenBook) -> None:
-        """Use the instrument list of a new day; `WebSocketPool.relist` brings the subscriptions into line.
-
-        Raises TypeError for what is no TokenBook.
-        """
-        if not isinstance(book, TokenBook):
-            raise TypeError(f"the book is a {type(book).__name__}; give a TokenBook")
-        self.book = book
 
     async def endpoint(self) -> Endpoint:
         """Return the address that Upstox gives for one dial, in 5 s at most.
@@ -125,6 +115,3 @@ class UpstoxFeed(FullAccount):
     def wire(self) -> UpstoxWire:
         """Return a new wire for a new socket."""
         return UpstoxWire()
-
-    def __repr__(self) -> str:
-        return f"<UpstoxFeed {urlsplit(self.http_url).hostname}, {len(self.book)} instruments>"

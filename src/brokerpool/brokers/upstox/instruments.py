@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 
+from brokerpool.brokers.india import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list
 from brokerpool.brokers.list_json import load_json
 from brokerpool.brokers.upstox.symbols import Row, expiry, openalgo_instrument
@@ -17,7 +18,7 @@ LIST_PATH = "/market-quote/instruments/exchange/complete.json.gz"
 
 #: Seconds after midnight UTC: 08:45 in India. Upstox makes the list at about 06:00, and the market opens at
 #: 09:15; ours, and the same as at other brokers.
-LIST_READY = (8 * 60 + 45 - 330) * 60
+LIST_READY = utc_seconds(8, 45)
 
 _PAISE = 100.0
 _LONGEST_KEY = 100

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 from urllib.parse import quote as quoted
 
 import msgspec
 
+from brokerpool.brokers import base_rest
+from brokerpool.brokers.base_rest import BaseRest, CandleRow, Level, candle, levels, unlike
+from brokerpool.brokers.india import INDIA
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.ticks import DepthLevel, DepthTick, Tick
+from brokerpool.ticks import DepthTick, Tick
 from brokerpool.untrusted_text import remembered
 
 HEADERS = {"Accept": "application/json", "User-Agent": "brokerpool"}
@@ -22,7 +25,6 @@ HEADERS = {"Accept": "application/json", "User-Agent": "brokerpool"}
 #: Asks for the address of one dial (Upstox documentation, Market Data Feed V3; looked up 2026-11-22).
 ADDRESS = RestRequest("/v3/feed/market-data-feed/authorize", {}, "address")
 
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 
 #: OpenAlgo's name of an interval -> Upstox's unit and number, and the longest days of one call: a month, a
 #: quarter and a decade (Upstox documentation, Historical Candle Data V3; looked up 2026-11-29).
@@ -72,9 +74,7 @@ class _Day(_Last, gc=False):
     prev_ohlc: _Bar | None = None
 
 
-class _Level(msgspec.Struct, gc=False):
-    price: float
-    quantity: int
+class _Level(Level, gc=False):
     orders: int = 0
 
 
@@ -102,7 +102,7 @@ class _Quote(_Last, gc=False):
 
 
 class _Candles(msgspec.Struct):
-    candles: list[tuple[str, float, float, float, float, float, float]]
+    candles: list[CandleRow]
 
 
 class _Address(msgspec.Struct):
@@ -134,13 +134,7 @@ _Shape = TypeVar("_Shape")
 _Row = TypeVar("_Row", bound=_Keyed)
 
 
-class _Envelope(msgspec.Struct):
-    """What every good answer but that of a login has around its data."""
-
-    data: msgspec.Raw
-
-
-class UpstoxRest(RestCodec):
+class UpstoxRest(BaseRest):
     """The HTTP API of one Upstox login; `repr` and errors show no token."""
 
     name = "upstox"
@@ -154,12 +148,14 @@ class UpstoxRest(RestCodec):
         wall_clock: Callable[[], float],
     ) -> None:
         """`book` gives the instrument list of the day, by which names become instrument keys."""
-        self._book = book
-        self.login = login
-        self.http_url = http_url
+        super().__init__(
+            login,
+            book=book,
+            http_url=http_url,
+            limits=RestLimits.load(__package__),
+            intervals={name: days for name, (_, _, days) in _INTERVALS.items()},
+        )
         self._wall_clock = wall_clock
-        self.limits = RestLimits.load(__package__)
-        self.intervals: Mapping[str, int] = {name: days for name, (_, _, days) in _INTERVALS.items()}
 
     def proof(self, credentials: Credentials) -> dict[str, str]:
         """Return the headers of every request."""
@@ -222,7 +218,7 @@ class UpstoxRest(RestCodec):
     def span(self, interval: str, start: datetime, end: datetime) -> datetime:
         """Return the end of the days that one call tells: those of the past, or today, which has its own."""
         last = super().span(interval, start, end)
-        left = self._today() - start.astimezone(_INDIA)
+        left = self._today() - start.astimezone(INDIA)
         return last if left <= timedelta() else min(last, start + left - timedelta(seconds=1))
 
     def history(self, instrument: Instrument, interval: str, start: datetime, end: datetime) -> RestRequest:
@@ -236,27 +232,21 @@ class UpstoxRest(RestCodec):
             raise BrokerError(f"{instrument} is not in Upstox's list.", code=ErrorCode.SYMBOL_NOT_FOUND)
         unit, number, _ = _INTERVALS[interval]
         key = quoted(str(token), safe="")
-        if start.astimezone(_INDIA) >= self._today():
+        if start.astimezone(INDIA) >= self._today():
             return RestRequest(f"/v3/historical-candle/intraday/{key}/{unit}/{number}", {}, "historical")
-        first, last = (at.astimezone(_INDIA).date().isoformat() for at in (start, end))
+        first, last = (at.astimezone(INDIA).date().isoformat() for at in (start, end))
         return RestRequest(f"/v3/historical-candle/{key}/{unit}/{number}/{last}/{first}", {}, "historical")
 
     def _today(self) -> datetime:
-        now = datetime.fromtimestamp(self._wall_clock(), _INDIA)
+        now = datetime.fromtimestamp(self._wall_clock(), INDIA)
         return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def read_history(self, answer: RestAnswer) -> list[Candle]:
         """Return candles, the oldest first."""
-        rows = read_data(answer, _Candles).candles
         try:
-            return [
-                Candle(
-                    int(datetime.fromisoformat(at).timestamp()), open_, high, low, close, int(volume), int(oi)
-                )
-                for at, open_, high, low, close, volume, oi in reversed(rows)
-            ]
+            return [candle(row) for row in reversed(read_data(answer, _Candles).candles)]
         except (ValueError, OverflowError):
-            raise _unlike("a candle without a time") from None
+            raise unlike("Upstox", "a candle without a time") from None
 
     # -- what an answer means -----------------------------------------------------------------------------
 
@@ -271,9 +261,6 @@ class UpstoxRest(RestCodec):
     def fault(self, answer: RestAnswer) -> BrokerError | None:
         """Return Upstox's complaint under our code, with its words."""
         return fault(answer)
-
-    def __repr__(self) -> str:
-        return f"<UpstoxRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"
 
 
 def proof(credentials: Credentials) -> dict[str, str]:
@@ -312,15 +299,7 @@ def fault(answer: RestAnswer) -> BrokerError | None:
 
 def read_data(answer: RestAnswer, shape: type[_Shape]) -> _Shape:
     """Return what a good answer tells. Raises BrokerError (BROKER_UNREACHABLE) when it is not so shaped."""
-    return decoded(decoded(answer.body, _Envelope).data, shape)
-
-
-def decoded(body: bytes | msgspec.Raw, shape: type[_Shape]) -> _Shape:
-    """Return what a text of JSON tells, in a shape. Raises BrokerError (BROKER_UNREACHABLE) for another."""
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise _unlike(f"{len(bytes(body))} bytes") from None
+    return base_rest.read_data("Upstox", answer, shape)
 
 
 def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
@@ -347,13 +326,9 @@ def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
         int(quote.oi or 0),
         int(quote.oi_day_high or 0),
         int(quote.oi_day_low or 0),
-        _levels(depth.buy),
-        _levels(depth.sell),
+        levels(depth.buy),
+        levels(depth.sell),
     )
-
-
-def _levels(levels: Sequence[_Level]) -> tuple[DepthLevel, ...]:
-    return tuple(DepthLevel(level.price, level.quantity, level.orders) for level in levels)
 
 
 def _milliseconds(text: str | None) -> int:
@@ -376,7 +351,3 @@ def _complaint(answer: RestAnswer) -> _Complaint:
         return msgspec.json.decode(answer.body, type=_Complaint)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _Complaint()  # an error page of the broker's edge
-
-
-def _unlike(what: str) -> BrokerError:
-    return BrokerError(f"Upstox's answer is not as documented: {what}.", code=ErrorCode.BROKER_UNREACHABLE)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
-import msgspec
-
-from brokerpool.brokers.http_call import Answer, call
+from brokerpool.brokers.base_rest import decoded
+from brokerpool.brokers.base_session import BaseSession, User, in_address, not_in_address
+from brokerpool.brokers.http_call import Answer
+from brokerpool.brokers.india import as_read, next_time
 from brokerpool.brokers.login import Credentials
-from brokerpool.brokers.registry import Holder, LoginSession
-from brokerpool.brokers.upstox.rest import HEADERS, decoded, fault, proof, read_data
+from brokerpool.brokers.registry import Holder
+from brokerpool.brokers.upstox.rest import HEADERS, fault, proof, read_data
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.untrusted_text import remembered
 
 #: Where the page is, and where a code becomes a token (Upstox documentation, login; looked up 2026-11-29).
 LOGIN_PATH = "/v2/login/authorization/dialog"
@@ -23,15 +22,8 @@ TOKEN_PATH = "/v2/login/authorization/token"
 #: The address that the app is registered with, where none is given.
 REDIRECT_URI = "http://127.0.0.1:8123/"
 
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 
-
-class _Holder(msgspec.Struct):
-    user_id: str
-    user_name: str = ""
-
-
-class _Session(_Holder):
+class _Session(User):
     access_token: str = ""
 
 
@@ -40,9 +32,7 @@ def token_end(now: float) -> float:
 
     It is so whenever the token was made (Upstox documentation, get token; looked up 2026-11-29).
     """
-    local = datetime.fromtimestamp(now, UTC).astimezone(_INDIA)
-    end = local.replace(hour=3, minute=30, second=0, microsecond=0)
-    return (end if end > local else end + timedelta(days=1)).timestamp()
+    return next_time(now, 3, 30)
 
 
 def redirected_code(text: str) -> str | None:
@@ -50,19 +40,15 @@ def redirected_code(text: str) -> str | None:
 
     Raises ValueError, which quotes nothing, for an address without one.
     """
-    if "code=" not in text and "://" not in text:
+    found = in_address(text, "code")
+    if found is None:
         return None
-    _, asked, query = text.partition("?")
-    found = parse_qs((query if asked else text).partition("#")[0]).get("code", [])
-    if len(found) != 1 or not found[0].isascii() or not found[0].replace("-", "").replace("_", "").isalnum():
-        raise ValueError(
-            "this address has no code: log in again, and copy the whole address that the browser shows"
-            " afterwards, from http to its end"
-        )
+    if not found[0].isascii() or not found[0].replace("-", "").replace("_", "").isalnum():
+        raise not_in_address("code")
     return found[0]
 
 
-class UpstoxSession(LoginSession):
+class UpstoxSession(BaseSession):
     """Makes access tokens of logins, and asks whose they are; `repr` and errors show no secret.
 
     A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once: a code works once.
@@ -83,12 +69,11 @@ class UpstoxSession(LoginSession):
     ) -> None:
         """`redirect_uri` is the address that the app is registered with: Upstox wants it twice."""
         self._api_key = api_key
-        self._http_url = http_url.rstrip("/")
+        super().__init__(
+            http_url=http_url, login_url=login_url, egress=egress, timeout=timeout, wall_clock=wall_clock
+        )
         self._login_url = login_url or f"{self._http_url}{LOGIN_PATH}"
         self._redirect_uri = redirect_uri or REDIRECT_URI
-        self._egress = egress or Egress()
-        self._timeout = timeout
-        self._wall_clock = wall_clock
 
     def login_address(self, state: str = "") -> str:
         """Return the page on which the account's holder logs in; it hands the `state` on."""
@@ -103,7 +88,7 @@ class UpstoxSession(LoginSession):
 
     def until(self, expires_at: float) -> str:
         """Return a time as a trader in India reads it."""
-        return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, %H:%M India time")
+        return as_read(expires_at)
 
     async def exchange(self, redirected: str, api_secret: str) -> Credentials:
         """Return the credentials for what a login has given, which works once."""
@@ -114,37 +99,21 @@ class UpstoxSession(LoginSession):
             "redirect_uri": self._redirect_uri,
             "grant_type": "authorization_code",
         }
-        made = decoded((await self._call("POST", TOKEN_PATH, HEADERS, form)).body, _Session)
+        made = decoded("Upstox", (await self._asked("POST", TOKEN_PATH, HEADERS, form=form)).body, _Session)
         if not made.access_token:
             raise BrokerError("Upstox's session has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
         return Credentials(made.access_token, token_end(self._wall_clock()), made.user_id)
 
     async def holder(self, access_token: str) -> Holder:
         """Return whose token it is, which proves that it is valid."""
-        answer = await self._call("GET", "/v2/user/profile", proof(Credentials(access_token)))
-        told = read_data(answer, _Holder)
-        return Holder(remembered(told.user_id, 64), remembered(told.user_name, 100))
+        answer = await self._asked("GET", "/v2/user/profile", proof(Credentials(access_token)))
+        told = read_data(answer, User)
+        return told.holder
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
         """Return whose token it is, and the credentials with that and with when they end."""
         holder = await self.holder(access_token)
         return holder, Credentials(access_token, token_end(self._wall_clock()), holder.user)
 
-    async def _call(
-        self, method: str, path: str, headers: dict[str, str], form: dict[str, str] | None = None
-    ) -> Answer:
-        answer = await call(
-            method,
-            f"{self._http_url}{path}",
-            headers=headers,
-            egress=self._egress,
-            timeout=self._timeout,
-            form=form,
-        )
-        complaint = fault(answer)
-        if complaint is not None:
-            raise complaint
-        return answer
-
-    def __repr__(self) -> str:
-        return f"<UpstoxSession {urlsplit(self._http_url).hostname}>"
+    def _fault(self, answer: Answer) -> BrokerError | None:
+        return fault(answer)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from functools import lru_cache
 
 import msgspec
 
 from brokerpool.brokers import spelling
+from brokerpool.brokers.india import INDIA
 from brokerpool.instruments import Instrument
-
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 
 #: Upstox's segments (instruments documentation; looked up 2026-11-22) -> OpenAlgo's exchanges.
 EXCHANGES = {
@@ -88,6 +87,6 @@ def expiry(told: int | str | None) -> date:
     if isinstance(told, str):
         return date.fromisoformat(told)
     try:
-        return datetime.fromtimestamp((told or 0) / 1000, UTC).astimezone(_INDIA).date()
+        return datetime.fromtimestamp((told or 0) / 1000, UTC).astimezone(INDIA).date()
     except (OverflowError, OSError) as error:
         raise ValueError(f"expiry {told}") from error

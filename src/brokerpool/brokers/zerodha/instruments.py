@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from brokerpool.brokers.india import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list, load_csv
 from brokerpool.brokers.zerodha.rest import HEADERS
 from brokerpool.brokers.zerodha.symbols import openalgo_instrument
@@ -12,7 +13,7 @@ from brokerpool.instruments import Details, TokenBook
 
 #: Seconds after midnight UTC: 08:45 in India. Kite makes the list once a day, at about 08:30 (users on its
 #: forum, looked up on 2026-11-28), and the market opens at 09:15.
-LIST_READY = (8 * 60 + 45 - 330) * 60
+LIST_READY = utc_seconds(8, 45)
 
 _COLUMNS = (
     "instrument_token",

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
 
+from brokerpool.brokers import base_rest
+from brokerpool.brokers.base_rest import BaseRest, CandleRow, Depth, candle, change, levels, unlike
+from brokerpool.brokers.india import INDIA
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
+from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.ticks import DepthLevel, DepthTick, Tick
+from brokerpool.ticks import DepthTick, Tick
 from brokerpool.untrusted_text import remembered
 
 #: Kite Connect documentation: every request names the API version; the agent is ours.
 HEADERS = {"X-Kite-Version": "3", "User-Agent": "brokerpool"}
 
-#: Kite tells times in India's zone without naming it.
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 
 #: OpenAlgo's name of an interval -> Kite's, and the longest days that one call may span: from an answer of
 #: Zerodha's staff (Kite Connect forum, "historical data limits"); not in the documentation, not tried live.
@@ -59,17 +60,6 @@ class _Ohlc(msgspec.Struct, gc=False):
     close: float
 
 
-class _Level(msgspec.Struct, gc=False):
-    price: float
-    quantity: int
-    orders: int
-
-
-class _Depth(msgspec.Struct, gc=False):
-    buy: list[_Level]
-    sell: list[_Level]
-
-
 class _Last(msgspec.Struct, gc=False):
     instrument_token: int
     last_price: float
@@ -92,11 +82,11 @@ class _Quote(_Day, gc=False):
     oi: float = 0
     oi_day_high: float = 0
     oi_day_low: float = 0
-    depth: _Depth | None = None
+    depth: Depth | None = None
 
 
 class _Candles(msgspec.Struct):
-    candles: list[tuple[str, float, float, float, float, float, float]]
+    candles: list[CandleRow]
 
 
 class _Complaint(msgspec.Struct):
@@ -107,13 +97,7 @@ class _Complaint(msgspec.Struct):
 _Shape = TypeVar("_Shape")
 
 
-class _Envelope(msgspec.Struct):
-    """What every good answer has around its data."""
-
-    data: msgspec.Raw
-
-
-class ZerodhaRest(RestCodec):
+class ZerodhaRest(BaseRest):
     """The HTTP API of one Kite Connect app and login; `repr` and errors show neither key nor token."""
 
     name = "zerodha"
@@ -128,11 +112,13 @@ class ZerodhaRest(RestCodec):
     ) -> None:
         """`book` gives the instrument list of the day, by which names become Kite's."""
         self._api_key = api_key
-        self._book = book
-        self.login = login
-        self.http_url = http_url
-        self.limits = RestLimits.load(__package__)
-        self.intervals: Mapping[str, int] = {name: days for name, (_, days) in _INTERVALS.items()}
+        super().__init__(
+            login,
+            book=book,
+            http_url=http_url,
+            limits=RestLimits.load(__package__),
+            intervals={name: days for name, (_, days) in _INTERVALS.items()},
+        )
 
     def proof(self, credentials: Credentials) -> dict[str, str]:
         """Return the headers of every request (Kite Connect documentation, authentication)."""
@@ -201,16 +187,10 @@ class ZerodhaRest(RestCodec):
 
     def read_history(self, answer: RestAnswer) -> list[Candle]:
         """Return candles, the oldest first."""
-        rows = read_data(answer, _Candles).candles
         try:
-            return [
-                Candle(
-                    int(datetime.fromisoformat(at).timestamp()), open_, high, low, close, int(volume), int(oi)
-                )
-                for at, open_, high, low, close, volume, oi in rows
-            ]
+            return [candle(row) for row in read_data(answer, _Candles).candles]
         except ValueError:
-            raise _unlike("a candle without a time") from None
+            raise unlike("Kite", "a candle without a time") from None
 
     # -- what an answer means -----------------------------------------------------------------------------
 
@@ -234,9 +214,6 @@ class ZerodhaRest(RestCodec):
         instrument = self._book().instrument(token)
         return instrument if instrument is not None and self.key(instrument) == key else None
 
-    def __repr__(self) -> str:
-        return f"<ZerodhaRest {self.http_url.partition('?')[0]}, {len(self._book())} instruments>"
-
 
 def fault(answer: RestAnswer) -> BrokerError | None:
     """Return Kite's complaint under our code, with its words; None for a good answer."""
@@ -254,15 +231,12 @@ def fault(answer: RestAnswer) -> BrokerError | None:
 
 def read_data(answer: RestAnswer, shape: type[_Shape]) -> _Shape:
     """Return what a good answer tells. Raises BrokerError (BROKER_UNREACHABLE) when it is not so shaped."""
-    try:
-        return msgspec.json.decode(msgspec.json.decode(answer.body, type=_Envelope).data, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise _unlike(f"{len(answer.body)} bytes") from None
+    return base_rest.read_data("Kite", answer, shape)
 
 
 def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
     open_, high, low, close = _prices(quote)
-    depth = quote.depth or _Depth([], [])
+    depth = quote.depth or Depth([], [])
     return DepthTick(
         instrument,
         quote.last_price,
@@ -275,16 +249,15 @@ def _tick(instrument: Instrument, quote: _Quote, received_ms: int) -> DepthTick:
         quote.last_quantity,
         quote.average_price,
         # Kite's net_change is absolute and has been wrong in its own examples.
-        round(quote.last_price - close, 4) if close else 0.0,
-        (quote.last_price - close) * 100.0 / close if close else 0.0,
+        *change(quote.last_price, close),
         quote.buy_quantity,
         quote.sell_quantity,
         _epoch(quote.last_trade_time) * 1000,
         int(quote.oi),
         int(quote.oi_day_high),
         int(quote.oi_day_low),
-        _levels(depth.buy),
-        _levels(depth.sell),
+        levels(depth.buy),
+        levels(depth.sell),
     )
 
 
@@ -292,20 +265,16 @@ def _prices(day: _Day) -> tuple[float, float, float, float]:
     return day.ohlc.open, day.ohlc.high, day.ohlc.low, day.ohlc.close
 
 
-def _levels(levels: Sequence[_Level]) -> tuple[DepthLevel, ...]:
-    return tuple(DepthLevel(level.price, level.quantity, level.orders) for level in levels)
-
-
 def _epoch(text: str | None) -> int:
-    """Return epoch seconds; 0 for no time, or one that cannot be read."""
+    """Return the epoch seconds of a time in India, which is not named; 0 for none that can be read."""
     try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=_INDIA).timestamp()) if text else 0
+        return int(datetime.fromisoformat(text).replace(tzinfo=INDIA).timestamp()) if text else 0
     except ValueError:
         return 0
 
 
 def _local(at: datetime) -> str:
-    return at.astimezone(_INDIA).strftime("%Y-%m-%d %H:%M:%S")
+    return at.astimezone(INDIA).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _complaint(answer: RestAnswer) -> _Complaint:
@@ -313,7 +282,3 @@ def _complaint(answer: RestAnswer) -> _Complaint:
         return msgspec.json.decode(answer.body, type=_Complaint)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _Complaint()  # an error page of the broker's edge
-
-
-def _unlike(what: str) -> BrokerError:
-    return BrokerError(f"Kite's answer is not as documented: {what}.", code=ErrorCode.BROKER_UNREACHABLE)

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone
-from urllib.parse import parse_qs, urlencode, urlsplit
+from collections.abc import Callable
+from urllib.parse import urlencode
 
-import msgspec
-
-from brokerpool.brokers.http_call import Answer, call
+from brokerpool.brokers.base_session import BaseSession, User, in_address, not_in_address
+from brokerpool.brokers.http_call import Answer
+from brokerpool.brokers.india import as_read, next_time
 from brokerpool.brokers.login import Credentials
-from brokerpool.brokers.registry import Holder, LoginSession
+from brokerpool.brokers.registry import Holder
 from brokerpool.brokers.zerodha.rest import HEADERS, fault, read_data
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, ErrorCode
-from brokerpool.untrusted_text import remembered
 
 LOGIN_URL = "https://kite.zerodha.com/connect/login"
 
-_INDIA = timezone(timedelta(hours=5, minutes=30))
 
-
-class _Holder(msgspec.Struct):
-    user_id: str
-    user_name: str = ""
-
-
-class _Session(_Holder):
+class _Session(User):
     access_token: str = ""
 
 
@@ -38,9 +29,7 @@ def token_end(now: float) -> float:
     Kite ends all access tokens early each morning, at no fixed minute; about 07:30 is the latest that users
     and staff tell (Kite Connect forum; looked up 2026-11-28, not tried live).
     """
-    local = datetime.fromtimestamp(now, UTC).astimezone(_INDIA)
-    end = local.replace(hour=7, minute=30, second=0, microsecond=0)
-    return (end if end > local else end + timedelta(days=1)).timestamp()
+    return next_time(now, 7, 30)
 
 
 def redirected_token(text: str) -> str | None:
@@ -48,15 +37,11 @@ def redirected_token(text: str) -> str | None:
 
     Raises ValueError, which quotes nothing, for an address without one.
     """
-    if "request_token=" not in text and "://" not in text:
+    found = in_address(text, "request_token")
+    if found is None:
         return None
-    _, asked, query = text.partition("?")
-    found = parse_qs((query if asked else text).partition("#")[0]).get("request_token", [])
-    if len(found) != 1 or not found[0].isascii() or not found[0].isalnum():
-        raise ValueError(
-            "this address has no request_token: log in again, and copy the whole address that the browser"
-            " shows afterwards, from http to its end"
-        )
+    if not found[0].isascii() or not found[0].isalnum():
+        raise not_in_address("request_token")
     return found[0]
 
 
@@ -65,7 +50,7 @@ def checksum(api_key: str, request_token: str, api_secret: str) -> str:
     return hashlib.sha256(f"{api_key}{request_token}{api_secret}".encode()).hexdigest()
 
 
-class KiteSession(LoginSession):
+class KiteSession(BaseSession):
     """Makes access tokens of logins, and asks whose they are; `repr` and errors show no secret.
 
     A call takes `timeout` seconds at most, leaves as the `egress` says, and is made once: a request token
@@ -84,11 +69,9 @@ class KiteSession(LoginSession):
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._api_key = api_key
-        self._http_url = http_url.rstrip("/")
-        self._login_url = login_url
-        self._egress = egress or Egress()
-        self._timeout = timeout
-        self._wall_clock = wall_clock
+        super().__init__(
+            http_url=http_url, login_url=login_url, egress=egress, timeout=timeout, wall_clock=wall_clock
+        )
 
     def login_address(self, state: str = "") -> str:
         """Return the page on which the account's holder logs in; there is no other way to begin.
@@ -107,7 +90,7 @@ class KiteSession(LoginSession):
 
     def until(self, expires_at: float) -> str:
         """Return a time as a trader in India reads it."""
-        return datetime.fromtimestamp(expires_at, _INDIA).strftime("%a %d %b, about %H:%M India time")
+        return as_read(expires_at, "about ")
 
     async def exchange(self, redirected: str, api_secret: str) -> Credentials:
         """Return the credentials for what a login has given, which works once and for minutes."""
@@ -116,42 +99,21 @@ class KiteSession(LoginSession):
             "request_token": redirected,
             "checksum": checksum(self._api_key, redirected, api_secret),
         }
-        made = read_data(await self._call("POST", "/session/token", form=form), _Session)
+        made = read_data(await self._asked("POST", "/session/token", HEADERS, form=form), _Session)
         if not made.access_token:
             raise BrokerError("Kite's session has no access token.", code=ErrorCode.BROKER_UNREACHABLE)
         return Credentials(made.access_token, token_end(self._wall_clock()), made.user_id)
 
     async def holder(self, access_token: str) -> Holder:
         """Return whose token it is, which proves that it is valid."""
-        headers = {"Authorization": f"token {self._api_key}:{access_token}"}
-        told = read_data(await self._call("GET", "/user/profile", headers=headers), _Holder)
-        return Holder(remembered(told.user_id, 64), remembered(told.user_name, 100))
+        headers = {**HEADERS, "Authorization": f"token {self._api_key}:{access_token}"}
+        told = read_data(await self._asked("GET", "/user/profile", headers), User)
+        return told.holder
 
     async def tried(self, access_token: str) -> tuple[Holder, Credentials]:
         """Return whose token it is, and the credentials with that and with when they end."""
         holder = await self.holder(access_token)
         return holder, Credentials(access_token, token_end(self._wall_clock()), holder.user)
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
-    ) -> Answer:
-        answer = await call(
-            method,
-            f"{self._http_url}{path}",
-            headers={**HEADERS, **(headers or {})},
-            egress=self._egress,
-            timeout=self._timeout,
-            form=form,
-        )
-        complaint = fault(answer)
-        if complaint is not None:
-            raise complaint
-        return answer
-
-    def __repr__(self) -> str:
-        return f"<KiteSession {urlsplit(self._http_url).hostname}>"
+    def _fault(self, answer: Answer) -> BrokerError | None:
+        return fault(answer)

@@ -13,12 +13,12 @@ import secrets
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
 
 from brokerpool.simulator.angel.json_shapes import complaint, success
+from brokerpool.simulator.login_page import led_back
 
 #: The secret of every simulated account's one-time codes.
 TOTP_SECRET = "BROKERPOOLSIMULATEDTOTPSECRET234"
@@ -85,9 +85,7 @@ class AngelLogin:
             "refresh_token": tokens.refresh_token,
             **({"state": request.query["state"]} if "state" in request.query else {}),
         }
-        back = self._redirect_url
-        location = f"{back}{'&' if '?' in back else '?'}{urlencode(given)}"
-        return web.Response(status=302, headers={"Location": location}, body=b"")
+        return led_back(self._redirect_url, given)
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Begin a session for client code, PIN and one-time code."""

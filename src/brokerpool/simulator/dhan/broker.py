@@ -6,14 +6,12 @@ import math
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import msgspec
 from aiohttp import web
 
-from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.brokers.wire import Farewell
 from brokerpool.simulator.broker import SimulatedBroker
@@ -22,7 +20,6 @@ from brokerpool.simulator.dhan import instruments, json_shapes, wire
 from brokerpool.simulator.dhan.http import PREFIX, DhanApi
 from brokerpool.simulator.dhan.subscriptions import DhanSubscriptions
 from brokerpool.simulator.dhan.wire import DhanPackets
-from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.listings import Naming
 from brokerpool.transport import UpgradeRequest
 
@@ -63,26 +60,13 @@ class DhanSimulator(SimulatedBroker):
     def __init__(
         self,
         *,
-        symbols: int = 100,
-        rate: float = 100.0,
-        seed: int = 0,
-        port: int = 0,
         api_key: str | None = None,
         access_token: str | None = None,
-        redirect_url: str | None = None,
-        max_sockets: int | None = None,
-        max_tokens: int | None = None,
-        http_rates: Mapping[str, Sequence[RateWindow]] | None = None,
-        ping_seconds: float | None = None,
+        clock: Callable[[], float] = time.time,
         packets_a_message: int = 1,
         refuses_dials: bool = False,
         over_limit_ends: bool = True,
-        snapshot: bool = True,
-        latency_ms: float = 0.0,
-        replay: Path | None = None,
-        repeat: bool = True,
-        toxics: Mapping[str, Toxic] | None = None,
-        clock: Callable[[], float] = time.time,
+        **options: Any,  # noqa: ANN401  (the others of SimulatedBroker)
     ) -> None:
         self._packets_a_message = packets_a_message
         self._refuses_dials = refuses_dials
@@ -91,25 +75,8 @@ class DhanSimulator(SimulatedBroker):
         #: False: the account has not paid for the data APIs.
         self.subscribed = True
         client_id = api_key or f"11{secrets.randbelow(10**8):08d}"
-        super().__init__(
-            symbols=symbols,
-            rate=rate,
-            seed=seed,
-            port=port,
-            api_key=client_id,
-            access_token=access_token or make_token(client_id, self._token_ends),
-            redirect_url=redirect_url,
-            max_sockets=max_sockets,
-            max_tokens=max_tokens,
-            http_rates=http_rates,
-            ping_seconds=ping_seconds,
-            snapshot=snapshot,
-            latency_ms=latency_ms,
-            replay=replay,
-            repeat=repeat,
-            toxics=toxics,
-            clock=clock,
-        )
+        token = access_token or make_token(client_id, self._token_ends)
+        super().__init__(api_key=client_id, access_token=token, clock=clock, **options)
 
     @property
     def http_url(self) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
 
-from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Limits, Pings
-from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.listings import Naming
 from brokerpool.simulator.upstox import instruments, json_shapes
@@ -56,48 +52,9 @@ class UpstoxSimulator(SimulatedBroker):
     order_type: ClassVar[type[FaultOrder]] = UpstoxOrder
     faults: UpstoxFaults
 
-    def __init__(
-        self,
-        *,
-        symbols: int = 100,
-        rate: float = 100.0,
-        seed: int = 0,
-        port: int = 0,
-        api_key: str | None = None,
-        access_token: str | None = None,
-        redirect_url: str | None = None,
-        max_sockets: int | None = None,
-        max_tokens: int | None = None,
-        http_rates: Mapping[str, Sequence[RateWindow]] | None = None,
-        ping_seconds: float | None = None,
-        too_many_sockets: int = 403,
-        snapshot: bool = True,
-        latency_ms: float = 0.0,
-        replay: Path | None = None,
-        repeat: bool = True,
-        toxics: Mapping[str, Toxic] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, *, too_many_sockets: int = 403, **options: Any) -> None:  # noqa: ANN401  (those of SimulatedBroker)
         self._addresses = Addresses(lambda: self.ws_url)
-        super().__init__(
-            symbols=symbols,
-            rate=rate,
-            seed=seed,
-            port=port,
-            api_key=api_key,
-            access_token=access_token,
-            redirect_url=redirect_url,
-            max_sockets=max_sockets,
-            max_tokens=max_tokens,
-            http_rates=http_rates,
-            ping_seconds=ping_seconds,
-            snapshot=snapshot,
-            latency_ms=latency_ms,
-            replay=replay,
-            repeat=repeat,
-            toxics=toxics,
-            clock=clock,
-        )
+        super().__init__(**options)
         self.too_many_sockets = too_many_sockets
 
     @property

@@ -6,24 +6,15 @@ minutes.
 
 from __future__ import annotations
 
-import html
 import secrets
 from collections.abc import Callable
-from urllib.parse import urlencode
 
 from aiohttp import web
 
+from brokerpool.simulator.login_page import LoginCodes, finished, led_back, login_page
 from brokerpool.simulator.upstox.json_shapes import HOLDER, failure, success
 
 DIALOG_PATH = "/v2/login/authorization/dialog"
-#: How long what a login has given can be exchanged.
-CODE_SECONDS = 300.0
-#: Logins that wait for their exchange; of more the eldest are forgotten.
-_MOST_LOGINS = 100
-
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
-<body style="font-family: sans-serif; max-width: 40em; margin: 3em auto; padding: 0 1em">
-<h1>{title}</h1>{body}</body></html>"""
 
 
 class UpstoxLogin:
@@ -46,17 +37,15 @@ class UpstoxLogin:
         self._api_key = api_key
         self._api_secret = api_secret
         self._redirect_url = redirect_url
-        self._clock = clock
         self._began = began
         self._ended = ended
-        #: Code -> when it was given.
-        self._given: dict[str, float] = {}
+        self._codes = LoginCodes(clock)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the endpoints that need no access token."""
         router.add_get(DIALOG_PATH, self._page)
         router.add_post(DIALOG_PATH, self._log_in)
-        router.add_get("/login/finished", self._finished)
+        router.add_get("/login/finished", finished)
         router.add_post("/v2/login/authorization/token", self._exchange)
 
     async def log_out(self, request: web.Request) -> web.Response:
@@ -68,33 +57,15 @@ class UpstoxLogin:
         wrong = self._wrong(request)
         if wrong is not None:
             return wrong
-        return _page(
-            "Simulated Upstox",
-            "<p>Upstox's own page asks for phone number, PIN and TOTP here. This one asks for nothing.</p>"
-            '<form method="post"><button style="font-size: 1.2em; padding: .5em 2em">Log in</button></form>',
-        )
+        return login_page("Upstox", "Upstox", "phone number, PIN and TOTP")
 
     async def _log_in(self, request: web.Request) -> web.Response:
         wrong = self._wrong(request)
         if wrong is not None:
             return wrong
-        code = secrets.token_urlsafe(6)
-        self._given[code] = self._clock()
-        while len(self._given) > _MOST_LOGINS:
-            del self._given[next(iter(self._given))]
         state = request.query.get("state")
-        query = urlencode({"code": code, **({"state": state} if state else {})})
-        back = self._redirect_url()
-        location = f"{back}{'&' if '?' in back else '?'}{query}"
-        return web.Response(status=302, headers={"Location": location}, body=b"")
-
-    async def _finished(self, request: web.Request) -> web.Response:
-        """Stand for the app's redirect address, where none is registered."""
-        return _page(
-            "You are logged in",
-            "<p>Copy the whole address of this page, and paste it where <code>brokerpool login</code> asks"
-            f" for it:</p><p><code>{html.escape(str(request.url))}</code></p>",
-        )
+        told = {"code": self._codes.give(secrets.token_urlsafe(6)), **({"state": state} if state else {})}
+        return led_back(self._redirect_url(), told)
 
     async def _exchange(self, request: web.Request) -> web.Response:
         """Give an access token for a code, which is used with that whatever becomes of it."""
@@ -103,14 +74,14 @@ class UpstoxLogin:
             str(form.get(name, ""))
             for name in ("code", "client_id", "client_secret", "redirect_uri", "grant_type")
         )
-        given = self._given.pop(code, None)
+        good = self._codes.take(code)
         if grant != "authorization_code":
             return failure(400, "grant_type must be authorization_code.")
         if key != self._api_key or address != self._redirect_url():
             return failure(401, "Check your 'client_id' and 'redirect_uri'.", "UDAPI100068")
         if not secrets.compare_digest(secret.encode(), self._api_secret.encode()):
             return failure(401, "Check your 'client_secret'.", "UDAPI100069")
-        if given is None or self._clock() - given > CODE_SECONDS:
+        if not good:
             return failure(401, "Invalid Auth code.", "UDAPI100057")
         access_token = secrets.token_hex(16)
         self._began(access_token)
@@ -123,9 +94,3 @@ class UpstoxLogin:
         if right == (self._api_key, self._redirect_url(), "code"):
             return None
         return failure(401, "Check your 'client_id' and 'redirect_uri'.", "UDAPI100068")
-
-
-def _page(title: str, body: str) -> web.Response:
-    text = _PAGE.format(title=title, body=body)
-    headers = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
-    return web.Response(text=text, content_type="text/html", headers=headers)

@@ -18,6 +18,7 @@ from aiohttp import web
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import History
 from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.login_page import finished
 from brokerpool.simulator.orders import Order, OrderBook
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.traffic_ledger import Ledger
@@ -82,7 +83,7 @@ class KiteApi:
         router.add_get("/user/profile", own("other", self._profile))
         router.add_get("/connect/login", self._login.page)
         router.add_post("/connect/login", self._login.log_in)
-        router.add_get("/connect/finished", self._login.finished)
+        router.add_get("/connect/finished", finished)
         router.add_post("/session/token", self._limited("other", self._login.exchange))
         router.add_delete("/session/token", self._limited("other", self._login.log_out))
 

@@ -7,23 +7,14 @@ for five minutes.
 from __future__ import annotations
 
 import hashlib
-import html
 import secrets
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from brokerpool.simulator.login_page import LoginCodes, led_back, login_page
 from brokerpool.simulator.zerodha.json_shapes import failure, local, profile, success
-
-#: How long what a login has given can be exchanged.
-REQUEST_TOKEN_SECONDS = 300.0
-#: Logins that wait for their exchange; of more the eldest are forgotten.
-_MOST_LOGINS = 100
-
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
-<body style="font-family: sans-serif; max-width: 40em; margin: 3em auto; padding: 0 1em">
-<h1>{title}</h1>{body}</body></html>"""
 
 
 class KiteLogin:
@@ -51,40 +42,22 @@ class KiteLogin:
         self._accepts = accepts
         self._began = began
         self._ended = ended
-        #: Request token -> when it was given.
-        self._given: dict[str, float] = {}
+        self._codes = LoginCodes(clock)
 
     async def page(self, request: web.Request) -> web.Response:
         """Show the button that logs in."""
         if request.query.get("api_key") != self._api_key or request.query.get("v") != "3":
             return failure(400, "Invalid `api_key`, or another version than v=3.")
-        return _page(
-            "Simulated Kite",
-            "<p>Zerodha's own page asks for user id, password and TOTP here. This one asks for nothing.</p>"
-            '<form method="post"><button style="font-size: 1.2em; padding: .5em 2em">Log in</button></form>',
-        )
+        return login_page("Kite", "Zerodha", "user id, password and TOTP")
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Lead the browser back to the app, with a request token."""
         if request.query.get("api_key") != self._api_key:
             return failure(400, "Invalid `api_key`.")
-        token = secrets.token_hex(16)
-        self._given[token] = self._clock()
-        while len(self._given) > _MOST_LOGINS:
-            del self._given[next(iter(self._given))]
-        back = self._redirect_url or "/connect/finished"
+        token = self._codes.give(secrets.token_hex(16))
         own = {"action": "login", "type": "login", "status": "success", "request_token": token}
-        query = urlencode([*parse_qsl(request.query.get("redirect_params", "")), *own.items()])
-        location = f"{back}{'&' if '?' in back else '?'}{query}"
-        return web.Response(status=302, headers={"Location": location}, body=b"")
-
-    async def finished(self, request: web.Request) -> web.Response:
-        """Stand for the app's redirect address, where none is registered."""
-        return _page(
-            "You are logged in",
-            "<p>Copy the whole address of this page, and paste it where <code>brokerpool login</code> asks"
-            f" for it:</p><p><code>{html.escape(str(request.url))}</code></p>",
-        )
+        asked = parse_qsl(request.query.get("redirect_params", ""))
+        return led_back(self._redirect_url or "/connect/finished", [*asked, *own.items()])
 
     async def exchange(self, request: web.Request) -> web.Response:
         """Give an access token for a request token, once."""
@@ -95,8 +68,7 @@ class KiteLogin:
         right = hashlib.sha256(f"{self._api_key}{token}{self._api_secret}".encode()).hexdigest()
         if api_key != self._api_key or not secrets.compare_digest(proof.encode(), right.encode()):
             return failure(403, "Invalid `checksum`.")
-        given = self._given.pop(token, None)
-        if given is None or self._clock() - given > REQUEST_TOKEN_SECONDS:
+        if not self._codes.take(token):
             return failure(403, "Token is invalid or has expired.")
         access_token = secrets.token_hex(16)
         self._began(access_token)
@@ -120,9 +92,3 @@ class KiteLogin:
             "silo": "",
             "login_time": local(self._clock()),
         }
-
-
-def _page(title: str, body: str) -> web.Response:
-    text = _PAGE.format(title=title, body=body)
-    headers = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
-    return web.Response(text=text, content_type="text/html", headers=headers)
