@@ -126,10 +126,14 @@ def test_what_cannot_be_read_is_counted():
         packet(2, sums=(float("nan"), 0.0)),
         packet(3, sums=(0.0, float("inf"))),
         packet(2, sums=(-1.0, 0.0)),
+        packet(3, sums=(0.0, -0.5)),
+        packet(2, sums=(0.0, 2.0**63)),
     ]
     for payload in bad:
         assert wire.binary(payload, routes, RECEIVED_MS) == []
-    assert wire.skipped == {"unknown_length": 3, "unknown_token": 1, "malformed": 5, "depth_20": 0}
+    assert wire.skipped == {"unknown_length": 3, "unknown_token": 1, "malformed": 7, "depth_20": 0}
+    (tick,), _ = decode(packet(2, sums=(2.0**62, 1e6 + 0.5)))
+    assert (tick.total_buy_quantity, tick.total_sell_quantity) == (2**62, 1_000_000)
 
 
 def test_a_packet_of_another_mode_s_length_is_none_though_its_name_is_known():

@@ -117,7 +117,7 @@ def test_the_session_prices_remembered_are_bounded_and_replaced_by_new_ones() ->
         payload = b"".join(quote(10, number) for number in numbers)
         routes: dict[Token, Instrument] = dict.fromkeys(numbers, ROUTES[INFY])
         assert len(wire.binary(payload, routes, RECEIVED_MS)) == 5_000
-    assert len(wire._sessions) <= 8192
+    assert len(wire._quote_sessions) <= 8192
     for high in (11, 12, 12, 11):
         packet = bytearray(quote(10))
         packet[42:46] = struct.pack("<f", high)
@@ -187,6 +187,14 @@ def test_packets_of_several_kinds_in_one_message_are_read_in_order() -> None:
     assert [tick.ltp for tick in ticks] == [1, 2, 3, 4, 5, 6, 7]
     assert [tick.mode for tick in ticks] == [1, 1, 2, 3, 3, 1, 2]
     assert skipped == NOTHING_SKIPPED
+
+
+def test_a_security_that_comes_in_both_kinds_is_read_as_the_kind_that_it_comes_in() -> None:
+    wire, both = DhanWire(), [quote(1), quote(2), full(3), full(4), quote(5), quote(6)]
+    for _ in range(2):  # the second time everything is remembered
+        ticks = wire.binary(b"".join(both), ROUTES, RECEIVED_MS)
+        assert [(tick.ltp, tick.mode) for tick in ticks] == [(1, 2), (2, 2), (3, 3), (4, 3), (5, 2), (6, 2)]
+    assert wire.skipped == NOTHING_SKIPPED
 
 
 def test_signs_of_life_open_interest_and_market_status_are_neither_ticks_nor_faults() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
+from math import floor
 from typing import Any, TypeAlias
 
 import msgspec
@@ -39,8 +40,8 @@ _FLAGS = slice(147, 347, 20)
 #: Integers, because int / int is both exact and quicker than int / float.
 _DIVISORS = tuple(10_000_000 if segment == segments.CURRENCIES else 100 for segment in range(256))
 
-#: Sums of quantities come as doubles; one that is negative, or that these bits do not hold, is none.
-_BITS = 63
+#: Sums of quantities come as doubles; one that is negative, or that 63 bits do not hold, is none.
+_TOO_MANY = 2.0**63
 #: Times of trades below this are in seconds, others in milliseconds: the documentation leaves it open.
 _SECONDS = 100_000_000_000
 
@@ -128,8 +129,7 @@ class SmartStreamWire(Wire):
                     seen = None
                 if seen != ohlc:
                     _, token, divisor, open_, high, low, close, raw_close = _day(self._days, name, 2, ohlc)
-                buys, sells = int(buys), int(sells)
-                if (buys | sells) >> _BITS:
+                if buys < 0.0 or sells < 0.0 or buys >= _TOO_MANY or sells >= _TOO_MANY:
                     raise ValueError("a sum of quantities")
                 change = last - raw_close
                 return [
@@ -145,9 +145,9 @@ class SmartStreamWire(Wire):
                         quantity,
                         average / divisor,
                         change / divisor,
-                        change * 100.0 / raw_close if raw_close else 0.0,
-                        buys,
-                        sells,
+                        change * 100 / raw_close if raw_close else 0.0,
+                        floor(buys),
+                        floor(sells),
                     )
                 ]
             if size == 379:
@@ -178,8 +178,7 @@ class SmartStreamWire(Wire):
             seen = None
         if seen != ohlc:
             _, token, divisor, open_, high, low, close, raw_close = _day(self._full_days, name, 3, ohlc)
-        buys, sells = int(buys), int(sells)
-        if (buys | sells) >> _BITS:
+        if buys < 0.0 or sells < 0.0 or buys >= _TOO_MANY or sells >= _TOO_MANY:
             raise ValueError("a sum of quantities")
         change = last - raw_close
         bids: _Levels = (
@@ -210,9 +209,9 @@ class SmartStreamWire(Wire):
             quantity,
             average / divisor,
             change / divisor,
-            change * 100.0 / raw_close if raw_close else 0.0,
-            buys,
-            sells,
+            change * 100 / raw_close if raw_close else 0.0,
+            floor(buys),
+            floor(sells),
             traded_at * 1000 if 0 < traded_at < _SECONDS else max(0, traded_at),
             oi,
             0,

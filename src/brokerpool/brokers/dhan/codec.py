@@ -50,10 +50,15 @@ _MOST_IN_PART = 250
 _MAX_SESSIONS = 8192
 
 _Row: TypeAlias = tuple[Any, ...]
-#: What the ticks of one session share: the day's prices on the wire, and the parts of a rupee that they come
-#: in; open, high, low and the close of the session before, in rupees; and the percent of it in a rupee.
-_Session: TypeAlias = tuple[bytes, float, float, float, float, float, float]
+#: What the ticks of one session share: the day's prices on the wire, the token, and the parts of a rupee that
+#: prices come in; open, high, low and the close of the session before, in rupees; that close in those parts,
+#: and the percent of it in a rupee.
+_Session: TypeAlias = tuple[bytes, int, float, float, float, float, float, float, float]
 _Reader: TypeAlias = Callable[["DhanWire", Iterable[_Row], Mapping[Token, Instrument], int, list[Tick]], bool]
+
+
+class _NoPriceError(Exception):
+    """A price of a packet is infinite, or no number."""
 
 
 class DhanWire(Wire):
@@ -65,14 +70,16 @@ class DhanWire(Wire):
         self._modes: dict[Token, Mode] = {}
         # The closes of the session before: they come once, after the subscription.
         self._closes: dict[Token, float] = {}
-        self._sessions: dict[Token, _Session] = {}
+        # By the heads of packets, kind by kind, so that a head that is known is one of that kind.
+        self._quote_sessions: dict[int, _Session] = {}
+        self._full_sessions: dict[int, _Session] = {}
         self._farewell = Farewell.LOST
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return the messages of a batch; a mode ends under the code under which it began."""
         for token in batch.drop:
             self._closes.pop(token, None)
-            self._sessions.pop(token, None)
+            self._forget(token)
         return requests(batch, self._modes)
 
     def farewell(self, code: int, reason: str) -> Farewell:
@@ -134,7 +141,7 @@ class DhanWire(Wire):
                 self.skipped["bad_price"] += 1
             else:
                 self._closes[token] = rupees(close, token)
-                self._sessions.pop(token, None)
+                self._forget(token)
         elif kind == _DISCONNECT_KIND:
             (reason,) = _DISCONNECT.unpack_from(payload, begin)
             self.signals.append(Signal(SignalKind.REFUSED, words(reason)))
@@ -167,29 +174,30 @@ class DhanWire(Wire):
     def _read_quote(
         self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
     ) -> bool:
-        sessions = self._sessions
+        sessions, near = self._quote_sessions, ROUND
         for head, last, quantity, traded_at, average, volume, sells, buys, day in rows:
-            if head & _KIND_MASK != _QUOTE_KIND:
-                return False
-            token = head >> 24
             try:
+                seen, token, unit, open_, high, low, close, close_parts, percent = sessions[head]
+            except KeyError:
+                if head & _KIND_MASK != _QUOTE_KIND:
+                    return False
+                seen = None
+            try:
+                if seen != day:
+                    session = self._remember(sessions, head, day, routes)
+                    _, token, unit, open_, high, low, close, close_parts, percent = session
                 instrument = routes[token]
+                total = last + average
+                if total - total:
+                    raise _NoPriceError
             except KeyError:
                 self.skipped["unknown_token"] += 1
                 continue
-            try:
-                session = sessions[token]
-            except KeyError:
-                session = None
-            if session is None or session[0] != day:
-                session = self._remember(token, day)
-            total = last + average
-            if session is None or total - total:
+            except _NoPriceError:
                 self.skipped["bad_price"] += 1
                 continue
-            _, unit, open_, high, low, close, percent = session
-            ltp = (last * unit + ROUND - ROUND) / unit
-            change = ltp - close if close else 0.0
+            parts = last * unit + near - near
+            ltp = parts / unit
             ticks.append(
                 QuoteTick(
                     instrument,
@@ -201,9 +209,9 @@ class DhanWire(Wire):
                     close,
                     volume,
                     quantity,
-                    (average * unit + ROUND - ROUND) / unit,
-                    (change * unit + ROUND - ROUND) / unit,
-                    change * percent,
+                    (average * unit + near - near) / unit,
+                    (parts - close_parts) / unit if close else 0.0,
+                    (ltp - close) * percent if close else 0.0,
                     buys,
                     sells,
                 )
@@ -213,7 +221,7 @@ class DhanWire(Wire):
     def _read_full(
         self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
     ) -> bool:
-        sessions, level = self._sessions, DepthLevel
+        sessions, level, near = self._full_sessions, DepthLevel, ROUND
         # Spelled out: with a loop over the rows of the book the packet would cost half as much again.
         # fmt: off
         for (
@@ -222,27 +230,28 @@ class DhanWire(Wire):
             bq3, sq3, bn3, sn3, bp3, sp3, bq4, sq4, bn4, sn4, bp4, sp4,
         ) in rows:
             # fmt: on
-            if head & _KIND_MASK != _FULL_KIND:
-                return False
-            token = head >> 24
             try:
+                seen, token, unit, open_, high, low, close, close_parts, percent = sessions[head]
+            except KeyError:
+                if head & _KIND_MASK != _FULL_KIND:
+                    return False
+                seen = None
+            try:
+                if seen != day:
+                    session = self._remember(sessions, head, day, routes)
+                    _, token, unit, open_, high, low, close, close_parts, percent = session
                 instrument = routes[token]
+                total = last + average + bp0 + bp1 + bp2 + bp3 + bp4 + sp0 + sp1 + sp2 + sp3 + sp4
+                if total - total:
+                    raise _NoPriceError
             except KeyError:
                 self.skipped["unknown_token"] += 1
                 continue
-            try:
-                session = sessions[token]
-            except KeyError:
-                session = None
-            if session is None or session[0] != day:
-                session = self._remember(token, day)
-            total = last + average + bp0 + bp1 + bp2 + bp3 + bp4 + sp0 + sp1 + sp2 + sp3 + sp4
-            if session is None or total - total:
+            except _NoPriceError:
                 self.skipped["bad_price"] += 1
                 continue
-            _, unit, open_, high, low, close, percent = session
-            ltp = (last * unit + ROUND - ROUND) / unit
-            change = ltp - close if close else 0.0
+            parts = last * unit + near - near
+            ltp = parts / unit
             traded_ms = traded_at * 1000 - _INDIA_MS if traded_at > _NEVER else 0
             ticks.append(
                 DepthTick(
@@ -255,9 +264,9 @@ class DhanWire(Wire):
                     close,
                     volume,
                     quantity,
-                    (average * unit + ROUND - ROUND) / unit,
-                    (change * unit + ROUND - ROUND) / unit,
-                    change * percent,
+                    (average * unit + near - near) / unit,
+                    (parts - close_parts) / unit if close else 0.0,
+                    (ltp - close) * percent if close else 0.0,
                     buys,
                     sells,
                     traded_ms,
@@ -265,42 +274,57 @@ class DhanWire(Wire):
                     oi_high,
                     oi_low,
                     (
-                        level((bp0 * unit + ROUND - ROUND) / unit, bq0, bn0),
-                        level((bp1 * unit + ROUND - ROUND) / unit, bq1, bn1),
-                        level((bp2 * unit + ROUND - ROUND) / unit, bq2, bn2),
-                        level((bp3 * unit + ROUND - ROUND) / unit, bq3, bn3),
-                        level((bp4 * unit + ROUND - ROUND) / unit, bq4, bn4),
+                        level((bp0 * unit + near - near) / unit, bq0, bn0),
+                        level((bp1 * unit + near - near) / unit, bq1, bn1),
+                        level((bp2 * unit + near - near) / unit, bq2, bn2),
+                        level((bp3 * unit + near - near) / unit, bq3, bn3),
+                        level((bp4 * unit + near - near) / unit, bq4, bn4),
                     ),
                     (
-                        level((sp0 * unit + ROUND - ROUND) / unit, sq0, sn0),
-                        level((sp1 * unit + ROUND - ROUND) / unit, sq1, sn1),
-                        level((sp2 * unit + ROUND - ROUND) / unit, sq2, sn2),
-                        level((sp3 * unit + ROUND - ROUND) / unit, sq3, sn3),
-                        level((sp4 * unit + ROUND - ROUND) / unit, sq4, sn4),
+                        level((sp0 * unit + near - near) / unit, sq0, sn0),
+                        level((sp1 * unit + near - near) / unit, sq1, sn1),
+                        level((sp2 * unit + near - near) / unit, sq2, sn2),
+                        level((sp3 * unit + near - near) / unit, sq3, sn3),
+                        level((sp4 * unit + near - near) / unit, sq4, sn4),
                     ),
                 )
             )
         return True
 
-    def _remember(self, token: int, day: bytes) -> _Session | None:
-        """Return what a session's packets share, worth reading once; None when a price is none."""
+    def _remember(
+        self, sessions: dict[int, _Session], head: int, day: bytes, routes: Mapping[Token, Instrument]
+    ) -> _Session:
+        """Return what a session's packets share, worth reading once.
+
+        Raises KeyError for a token that is not routed, and _NoPriceError when a price is none.
+        """
+        token = head >> 24
+        if token not in routes:
+            raise KeyError(token)
         open_, close, high, low = _DAY(day)
         total = open_ + close + high + low
         if total - total:
-            return None
-        if len(self._sessions) >= _MAX_SESSIONS:
-            self._sessions.clear()
+            raise _NoPriceError
+        if len(sessions) >= _MAX_SESSIONS:
+            sessions.clear()
+        unit = UNITS[token & 0xFF]
         before = self._closes.get(token, rupees(close, token))
-        session = self._sessions[token] = (
+        session = sessions[head] = (
             day,
-            UNITS[token & 0xFF],
+            token,
+            unit,
             rupees(open_, token),
             rupees(high, token),
             rupees(low, token),
             before,
+            before * unit + ROUND - ROUND,
             100.0 / before if before else 0.0,
         )
         return session
+
+    def _forget(self, token: Token) -> None:
+        self._quote_sessions.pop(int(token) << 24 | _QUOTE_KIND, None)
+        self._full_sessions.pop(int(token) << 24 | _FULL_KIND, None)
 
 
 # By kind: the size of a packet, how to unpack it, and who reads it.
