@@ -79,7 +79,7 @@ class BaseSession(LoginSession):
 
 
 class User(msgspec.Struct):
-    """Whose a token is, as Kite and Upstox tell it."""
+    """Whose a token is, as more than one broker tells it."""
 
     user_id: str
     user_name: str = ""

@@ -107,6 +107,13 @@ class Demand:
             return tuple(self._holdings)
         return tuple(self._owners.get(owner, ()))
 
+    def search(self, text: str, most: int) -> list[Instrument]:
+        """Return wanted instruments that contain the text in any case, those that begin with it first."""
+        text = text.upper()
+        found = [i for i in self._holdings if text in str(i).upper()]
+        found.sort(key=lambda i: (not i.symbol.upper().startswith(text), i))
+        return found[:most]
+
     def count(self, owner: str) -> int:
         """Return how many instruments the owner wants."""
         return len(self._owners.get(owner, ()))

@@ -189,10 +189,7 @@ class Inspection:
 
     def search(self, text: str, most: int) -> list[Instrument]:
         """Return wanted symbols that contain the text in any case, those that begin with it first."""
-        text = text.upper()
-        found = [i for i in self._demand.instruments() if text in str(i).upper()]
-        found.sort(key=lambda i: (not i.symbol.upper().startswith(text), i))
-        return found[:most]
+        return self._demand.search(text, most)
 
     def login(self) -> LoginStatus:
         """Tell how the login at the broker stands."""
