@@ -14,14 +14,14 @@ import pytest
 from brokerpool.brokers.wire import ControlBatch
 from brokerpool.brokers.zerodha.codec import KiteWire
 from brokerpool.simulator import KiteSimulator
-from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
+from brokerpool.ticks import DepthTick, Mode, Tick
 from brokerpool.transport import DialError, LinkHandler, dial
 from tests.sdk.sdk_process import Receiver, running, until
+from tests.unit.kite_values import MODES, as_sdk
 
 CLIENT = Path(__file__).with_name("kiteconnect_client.py")
 TOKENS = 3_000
 ROUNDS = 2
-MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}
 FUTURE = "USDINR26NOVFUT"
 
 
@@ -48,7 +48,7 @@ async def watch(broker: KiteSimulator) -> Seen:
     account = {"api_key": broker.api_key, "access_token": broker.access_token}
     told = {"ws_url": broker.ws_url, "http_url": broker.http_url, **account}
     async with running(sys.executable, CLIENT, told, environ={"TZ": "Asia/Kolkata"}) as sdk:
-        named = {name: [t for t, m in modes.items() if m == mode] for name, mode in MODES.items()}
+        named = {name: [t for t, m in modes.items() if m == mode] for mode, name in MODES.items()}
         await sdk.ask("connect", named)
         url = f"{broker.ws_url}?api_key={broker.api_key}&access_token={broker.access_token}"
         receiver = Receiver(KiteWire(), [ControlBatch(add=dict(modes.items()))], modes)
@@ -104,43 +104,8 @@ def seen() -> Seen:
     return asyncio.run(asyncio.wait_for(scenario(), 90))
 
 
-def as_sdk(tick: Tick, token: int) -> dict[str, Any]:
-    """Our tick in the SDK's words."""
-    index = token & 0xFF == 9
-    told: dict[str, Any] = {
-        "tradable": not index,
-        "mode": {mode: name for name, mode in MODES.items()}[tick.mode],
-        "instrument_token": token,
-        "last_price": tick.ltp,
-    }
-    if not isinstance(tick, QuoteTick):
-        return told
-    told["ohlc"] = {"open": tick.open, "high": tick.high, "low": tick.low, "close": tick.close}
-    told["change"] = tick.change_percent
-    if isinstance(tick, DepthTick):
-        told["exchange_timestamp"] = tick.timestamp // 1000
-    if index:
-        return told
-    told |= {
-        "last_traded_quantity": tick.last_trade_quantity,
-        "average_traded_price": tick.avg_trade_price,
-        "volume_traded": tick.volume,
-        "total_buy_quantity": tick.total_buy_quantity,
-        "total_sell_quantity": tick.total_sell_quantity,
-    }
-    if isinstance(tick, DepthTick):
-        told |= {
-            "last_trade_time": tick.last_trade_time // 1000,
-            "oi": tick.oi,
-            "oi_day_high": tick.oi_day_high,
-            "oi_day_low": tick.oi_day_low,
-            "depth": {"buy": [level(each) for each in tick.buy], "sell": [level(each) for each in tick.sell]},
-        }
-    return told
-
-
-def level(each: DepthLevel) -> dict[str, Any]:
-    return {"quantity": each.quantity, "price": each.price, "orders": each.orders}
+def seconds(milliseconds: int) -> int:
+    return milliseconds // 1000
 
 
 def test_both_receive_the_same_ticks_of_3000_tokens_in_three_modes(seen: Seen) -> None:
@@ -151,7 +116,7 @@ def test_both_receive_the_same_ticks_of_3000_tokens_in_three_modes(seen: Seen) -
     for token, ticks in seen.by_us.items():
         assert len(ticks) == ROUNDS
         assert {tick.mode for tick in ticks} == {seen.modes[token]}
-        assert seen.by_sdk[token] == [as_sdk(tick, token) for tick in ticks]
+        assert seen.by_sdk[token] == [as_sdk(tick, token, seconds) for tick in ticks]
         compared += len(ticks)
     assert compared == TOKENS * ROUNDS
 

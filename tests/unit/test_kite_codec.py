@@ -15,16 +15,15 @@ import pytest
 from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
 from brokerpool.brokers.zerodha import KiteWire
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
+from brokerpool.ticks import Mode
 from tests.recordings import recorded
+from tests.unit.kite_values import as_sdk
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/fixtures/kite_ticker_vectors.json").read_text())["vectors"]
 
 INFY = 408065
 RECEIVED_MS = 1_790_000_000_123
-INDICES = 9
-SDK_MODES = {Mode.LTP: "ltp", Mode.QUOTE: "quote", Mode.DEPTH: "full"}
 
 
 def routes_for(expected: list[dict[str, Any]]) -> dict[Token, Instrument]:
@@ -35,45 +34,6 @@ def ist(milliseconds: int) -> str:
     """The naive local time that the SDK returns when the process runs in India."""
     local = datetime.fromtimestamp(milliseconds / 1000, ZoneInfo("Asia/Kolkata"))
     return local.replace(tzinfo=None).isoformat()
-
-
-def as_sdk(tick: Tick) -> dict[str, Any]:
-    """The dictionary that `KiteTicker` hands out for this tick."""
-    token = int(tick.instrument.symbol)
-    tradable = token & 0xFF != INDICES
-    data: dict[str, Any] = {
-        "tradable": tradable,
-        "mode": SDK_MODES[tick.mode],
-        "instrument_token": token,
-        "last_price": tick.ltp,
-    }
-    if not isinstance(tick, QuoteTick):
-        return data
-    data["ohlc"] = {"open": tick.open, "high": tick.high, "low": tick.low, "close": tick.close}
-    data["change"] = tick.change_percent
-    if isinstance(tick, DepthTick):
-        data["exchange_timestamp"] = ist(tick.timestamp)
-    if not tradable:
-        return data
-    data |= {
-        "last_traded_quantity": tick.last_trade_quantity,
-        "average_traded_price": tick.avg_trade_price,
-        "volume_traded": tick.volume,
-        "total_buy_quantity": tick.total_buy_quantity,
-        "total_sell_quantity": tick.total_sell_quantity,
-    }
-    if isinstance(tick, DepthTick):
-        data |= {
-            "last_trade_time": ist(tick.last_trade_time),
-            "oi": tick.oi,
-            "oi_day_high": tick.oi_day_high,
-            "oi_day_low": tick.oi_day_low,
-            "depth": {
-                side: [{"quantity": v.quantity, "price": v.price, "orders": v.orders} for v in levels]
-                for side, levels in (("buy", tick.buy), ("sell", tick.sell))
-            },
-        }
-    return data
 
 
 def frame(*packets: bytes) -> bytes:
@@ -101,7 +61,7 @@ def test_every_frame_decodes_to_what_the_official_sdk_returns(vector, form):
     ticks = KiteWire().binary(
         form(bytes.fromhex(vector["frame_hex"])), routes_for(vector["expected"]), RECEIVED_MS
     )
-    assert [as_sdk(tick) for tick in ticks] == vector["expected"]
+    assert [as_sdk(tick, int(tick.instrument.symbol), ist) for tick in ticks] == vector["expected"]
 
 
 def recorded_frames() -> list[tuple[str, bytes]]:
@@ -120,7 +80,7 @@ def test_recorded_packets_decode_to_what_the_official_sdk_returns():
     assert {name for name, _ in frames} == set(expected)
     for name, payload in frames:
         ticks = KiteWire().binary(payload, routes_for(expected[name]), RECEIVED_MS)
-        assert [as_sdk(tick) for tick in ticks] == expected[name], name
+        assert [as_sdk(tick, int(tick.instrument.symbol), ist) for tick in ticks] == expected[name], name
 
 
 def test_a_packet_without_exchange_time_bears_the_time_of_its_receipt():
