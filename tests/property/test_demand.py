@@ -122,3 +122,14 @@ def test_who_leaves_and_comes_back_brings_no_old_priority() -> None:
     assert demand.priority(instrument) == 0
     demand.want("a", instrument, Mode.QUOTE)
     assert demand.priority(instrument) == 0
+
+
+def test_a_search_takes_any_case_and_gives_the_symbols_that_begin_with_it_first_and_no_more_than_asked() -> (
+    None
+):
+    demand = Demand()
+    for name in ("NIFTYBEES", "FINNIFTY", "SBIN", "NIFTY"):
+        demand.want("a", Instrument("NSE", name), Mode.LTP)
+    found = [instrument.symbol for instrument in demand.search("nifty", 5)]
+    assert found == ["NIFTY", "NIFTYBEES", "FINNIFTY"]
+    assert [instrument.symbol for instrument in demand.search("Nifty", 2)] == found[:2]
