@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -68,8 +68,12 @@ class _Cluster:
         gateway, witness = await self.gateway(name)
         await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
         witness.look(set(SYMBOLS))
-        await until(lambda: not witness.silent(), 5)
+        await self.until(lambda: not witness.silent(), 5)
         return witness
+
+    async def until(self, holds: Callable[[], object], seconds: float) -> float:
+        """Return how long it took until it holds; fails after so many seconds."""
+        return await until(holds, seconds)
 
 
 @asynccontextmanager
@@ -96,8 +100,8 @@ def test_a_standby_has_every_symbol_tick_again_within_five_seconds_of_a_kill() -
             scene.processes.stop(holder)
             holder.bus.close()
             scene.broker.kill_sockets_of(holder)
-            await until(lambda: len(witness.dark()) == len(SYMBOLS), 5)
-            await until(lambda: not witness.dark(), 5 - 1.5)
+            await scene.until(lambda: len(witness.dark()) == len(SYMBOLS), 5)
+            await scene.until(lambda: not witness.dark(), 5 - 1.5)
             assert witness.gaps == len(SYMBOLS), "one gap a symbol"
             assert not witness.problems
             scene.processes.go_on(holder)
@@ -110,7 +114,7 @@ async def _stopped_with_messages_to_send() -> None:
         gateway, witness = await scene.gateway("g")
         await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
         witness.look(set(SYMBOLS))
-        await until(lambda: len(witness.silent()) < len(SYMBOLS), 5)
+        await scene.until(lambda: len(witness.silent()) < len(SYMBOLS), 5)
         holder = next(node for node in scene.nodes if node.node.held)
         scene.processes.stop(holder)
         await asyncio.sleep(9)
@@ -149,7 +153,7 @@ def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_wher
                 await asyncio.sleep(0.01)
             scene.nodes.remove(holder)
             assert most == (2 if sockets == 1 else 3)
-            await until(lambda: standby.node.held and not witness.dark(), 3)
+            await scene.until(lambda: standby.node.held and not witness.dark(), 3)
             assert not witness.problems
 
     run(main)
@@ -163,7 +167,7 @@ def test_an_operators_wish_moves_an_account_and_it_stays_there() -> None:
             other = next(node for node in scene.nodes if not node.node.held)
             wish = other.node.node.encode()
             await scene.gateways[0].bus.store(NODES).put(wish_key(ACCOUNT), wish)
-            await until(lambda: other.node.held and not holder.node.held, 5)
+            await scene.until(lambda: other.node.held and not holder.node.held, 5)
             await asyncio.sleep(10)
             assert other.node.held
 
@@ -208,7 +212,7 @@ def test_the_highest_mode_and_priority_of_all_gateways_count_and_fall_when_one_o
             scene.processes.stop(two)
             two.bus.close()
             scene.gateways.remove(two)
-            took = await until(lambda: pool.demand.mode(SYMBOLS[0]) is Mode.LTP, 6)
+            took = await scene.until(lambda: pool.demand.mode(SYMBOLS[0]) is Mode.LTP, 6)
             assert took > 3, "a gateway that is only slow is not given up"
             assert pool.demand.priority(SYMBOLS[0]) == 1
             scene.processes.go_on(two)
@@ -272,7 +276,7 @@ def test_order_updates_reach_the_gateways_and_a_hole_in_them_is_told_as_a_lost_c
             orders = Orders()
             await gateway.upstream.want("me", SYMBOLS[:1], Mode.QUOTE)
             gateway.upstream.listen(orders)
-            await until(lambda: "live" in orders.told, 5)
+            await scene.until(lambda: "live" in orders.told, 5)
             held = scene.nodes[0].node.held[ACCOUNT]
             held.order_updated("first")
             await asyncio.sleep(0.1)
@@ -298,7 +302,7 @@ def test_a_lease_that_nobody_else_wants_is_freed_by_a_node_that_ends() -> None:
             scene.nodes.clear()
             began = scene.loop.time()
             scene.node("b")
-            await until(lambda: scene.nodes[0].node.held, 1)
+            await scene.until(lambda: scene.nodes[0].node.held, 1)
             assert scene.loop.time() - began < 1, "no lease has to run out"
             assert await scene.gateways[0].bus.store(LEASES).get(ACCOUNT) is not None
 
@@ -312,8 +316,8 @@ def test_a_holder_whose_signs_are_heard_and_that_hears_nothing_is_replaced() -> 
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)
             holder.bus.cut(sends=True, hears=False)
-            await until(witness.dark, 5)
-            await until(lambda: standby.node.held and not witness.dark(), 6)
+            await scene.until(witness.dark, 5)
+            await scene.until(lambda: standby.node.held and not witness.dark(), 6)
             holder.bus.cut(sends=True, hears=True)
             await asyncio.sleep(10)
             assert standby.node.held, "it is not given back at once"
