@@ -6,6 +6,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokerpool.brokers.account import Endpoint, FullAccount
 from brokerpool.brokers.dhan.codec import DhanWire
+from brokerpool.brokers.dhan.depth20 import DEPTH_URL, DhanDepth20, beside
 from brokerpool.brokers.dhan.instruments import LIST_READY, LIST_URL, fetch_instruments
 from brokerpool.brokers.dhan.rest import DhanRest
 from brokerpool.brokers.limits import FeedLimits
@@ -40,10 +41,12 @@ class DhanFeed(FullAccount):
         limits: FeedLimits | None = None,
         provider: Provider | None = None,
         egress: Egress | None = None,
+        deep_book: bool = False,
     ) -> None:
         """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire.
 
-        The calls for the instrument list leave as the `egress` says, else as the environment does.
+        The calls for the instrument list leave as the `egress` says, else as the environment does. With
+        `deep_book` the account has the 20-level depth, which is a feed for a pool of its own.
         """
         if not isinstance(client_id, str):
             raise TypeError(f"the client_id is a {type(client_id).__name__}; give a text")
@@ -59,6 +62,9 @@ class DhanFeed(FullAccount):
         self.book = book if book is not None else TokenBook()
         #: Dhan's published figures unless others were given.
         self.limits = limits if limits is not None else FeedLimits.load(__package__)
+        if deep_book:
+            url = DEPTH_URL if ws_url == WS_URL else beside(ws_url)
+            self.deep_book = DhanDepth20(client_id, self.login, book=lambda: self.book, ws_url=url)
 
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""
