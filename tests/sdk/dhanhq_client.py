@@ -21,7 +21,7 @@ PRINTED = io.StringIO()
 TICKS = ("Ticker Data", "Quote Data", "Full Data")
 
 
-class Depth(FullDepth):
+class Depth(FullDepth):  # type: ignore[misc]  # the client has no types
     """The SDK's 20-level depth, which keeps both sides of each book as its parser hands them out."""
 
     def __init__(self, context: DhanContext, instruments: list[tuple[int, str]]) -> None:

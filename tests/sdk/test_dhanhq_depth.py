@@ -100,7 +100,7 @@ def test_both_receive_the_same_books_of_60_symbols_level_by_level(seen: Seen) ->
     for token, ticks in seen.by_us.items():
         assert len(ticks) == ROUNDS
         place = {"exchange_segment": token & 0xFF, "security_id": token >> 8}
-        told = [
+        told: list[dict[str, Any]] = [
             {
                 **place,
                 "type": kind,
