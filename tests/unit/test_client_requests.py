@@ -33,6 +33,27 @@ def unsubscribe(**members: Any) -> Unsubscribe:
     return request
 
 
+@pytest.mark.parametrize(
+    ("members", "depth"),
+    [
+        ({}, 0),
+        ({"depth": 5}, 5),
+        ({"depth": 20}, 20),
+        ({"depth_level": 20}, 20),
+        ({"depth": 5, "depth_level": 20}, 5),
+        ({"depth": "20"}, 0),
+        ({"depth": True}, 0),
+        ({"depth": 20.0}, 0),
+        ({"depth": None}, 0),
+        ({"depth": []}, 0),
+    ],
+)
+def test_the_levels_are_a_whole_number_and_anything_else_says_nothing(
+    members: dict[str, Any], depth: int
+) -> None:
+    assert subscribe(symbol="INFY", exchange="NSE", mode=3, **members).depth == depth
+
+
 def told(reply: Outcomes, outcomes: list[Outcome]) -> dict[str, Any]:
     reply.add(outcomes)
     answer: dict[str, Any] = json.loads(reply.reply())
