@@ -19,6 +19,8 @@ from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.started_account import started
 from brokerpool.instruments import Instrument
+from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
+from brokerpool.monitor.metrics import Exposition
 from brokerpool.settings import Settings
 from brokerpool.simulator.dhan.broker import DhanSimulator
 from brokerpool.simulator.dhan.depth20_wire import asks, bids
@@ -184,6 +186,24 @@ def test_without_the_setting_there_are_5_levels_and_no_second_feed() -> None:
             assert stage.served_by._deep_feed is None
             assert "deep_book" not in stage.served_by.stats()
             assert stage.broker.depth20.stats()["dials"] == 0
+
+    asyncio.run(main())
+
+
+def test_its_numbers_are_described_and_stand_apart_in_the_metrics() -> None:
+    async def main() -> None:
+        async with staged() as stage, client(stage.served_by) as program:
+            await subscribe(program, *stage.shares(3), depth=20)
+            await stage.books(3)
+            stats = stage.served_by.stats()
+            values = [value for value in VOCABULARY.values(stats) if value.path.startswith("deep_book.")]
+            assert [value.path for value in values if value.field is None] == []
+            described = {field.path for field in VOCABULARY.fields if field.path.startswith("deep_book.")}
+            assert described - {value.path for value in values} == {"deep_book.faults{source}"}
+            written = b"".join(Exposition().pieces(stats)).decode()
+            assert "brokerpool_deep_book_symbols 3.0\n" in written
+            assert 'brokerpool_deep_book_account_connected{account="dhan-depth20"} 1.0\n' in written
+            assert "brokerpool_websocket_symbols 3.0\n" in written
 
     asyncio.run(main())
 
