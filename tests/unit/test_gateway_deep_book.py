@@ -14,24 +14,27 @@ from brokerpool.brokers import registry
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.upstream_interface import Upstream
-from brokerpool.gateway.assembly import compose
+from brokerpool.gateway.assembly import account_parts, compose
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.started_account import started
-from brokerpool.instruments import Instrument
+from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
 from brokerpool.monitor.metrics import Exposition
 from brokerpool.settings import Settings
 from brokerpool.simulator.dhan.broker import DhanSimulator
 from brokerpool.simulator.dhan.depth20_wire import asks, bids
+from brokerpool.simulator.zerodha.broker import KiteSimulator
+from brokerpool.ticks import Mode
 from tests.gateway_client import KEY, Client, client
-from tests.rehearsal import no_task_dies, until
+from tests.rehearsal import feed, no_task_dies, until
 
 
 class Stage(NamedTuple):
     """A gateway over one Dhan account, with the account and the simulated broker."""
 
     broker: DhanSimulator
+    settings: Settings
     account: FullAccount
     served_by: Gateway
 
@@ -99,7 +102,7 @@ async def staged(symbols: int = 12, deep_book: str = "true", **environ: str) -> 
         served_by = compose(settings, account)
         try:
             await served_by.start()
-            yield Stage(broker, account, served_by)
+            yield Stage(broker, settings, account, served_by)
         finally:
             await served_by.close()
 
@@ -365,6 +368,71 @@ def test_the_251st_book_is_refused_by_name_and_its_symbol_has_five_levels() -> N
             by_symbol = {frame["symbol"]: frame for frame in await program.drain()}
             assert sizes([by_symbol.pop(shares[-1].symbol)]) == {5}
             assert sizes([*by_symbol.values()]) == {20}
+
+    asyncio.run(main())
+
+
+def test_a_book_follows_its_symbol_to_the_token_of_the_next_list() -> None:
+    async def main() -> None:
+        async with staged() as stage:
+            (given,) = stage.settings.accounts()
+            parts = account_parts(stage.settings, given, stage.account, None)
+            async with parts.open() as pool:
+                deep = parts.open_deep()
+                assert deep is not None
+                gone, moved, *_ = shares = stage.shares(3)
+                for each in (pool, deep):
+                    each.subscribe(shares, Mode.DEPTH)
+                tokens = {i: stage.account.book.token(i) or 0 for i in shares}
+                tokens[moved], tokens[Instrument("NSE", "NEW")] = 77 << 8 | 1, tokens.pop(gone)
+                stage.account.relist(TokenBook(tokens.items()))
+                assert parts.relist() == 1
+                assert deep.demand.instruments() == pool.demand.instruments() == tuple(shares[1:])
+                await deep.close()
+
+    asyncio.run(main())
+
+
+def test_of_several_accounts_the_one_that_has_books_brings_them_whoever_brings_the_ticks() -> None:
+    async def main() -> None:
+        async with (
+            no_task_dies(),
+            KiteSimulator(symbols=30, rate=0) as kite,
+            DhanSimulator(symbols=30, rate=0) as dhan,
+        ):
+            settings = Settings.load(
+                environ={
+                    "BROKERPOOL_API_KEY": KEY,
+                    "BROKERPOOL_ACCOUNTS": "zerodha,dhan",
+                    "BROKERPOOL_ACCOUNT_ZERODHA_API_KEY": kite.api_key,
+                    "BROKERPOOL_ACCOUNT_DHAN_API_KEY": dhan.api_key,
+                    "BROKERPOOL_ACCOUNT_DHAN_ACCESS_TOKEN": dhan.access_token,
+                    "BROKERPOOL_ACCOUNT_DHAN_WS_URL": dhan.ws_url,
+                    "BROKERPOOL_ACCOUNT_DHAN_HTTP_URL": dhan.http_url,
+                    "BROKERPOOL_ACCOUNT_DHAN_DEEP_BOOK": "true",
+                    "BROKERPOOL_MARKET_HOURS": "always",
+                    "WEBSOCKET_PORT": "0",
+                    "BROKERPOOL_HTTP_PORT": "0",
+                }
+            )
+            account = registry.broker("dhan").account(settings.accounts()[1].access())
+            account.relist(await account.instruments())
+            served_by = compose(settings, feed(kite), account)
+            try:
+                await served_by.start()
+                async with client(served_by) as program:
+                    share = next(i for i in account.book if i.exchange == "NSE")
+                    (item,) = await subscribe(program, share, depth=20)
+                    assert (item["status"], item["depth"]) == ("success", 20)
+                    await until(lambda: len(dhan.depth20.sockets()) == len(kite.sockets()) == 1)
+                    await dhan.step(30)
+                    await kite.step(30)
+                    frames = await program.take(2)
+                    assert frames[-1]["broker"] == "zerodha"
+                    assert sizes(frames[-1:]) == {20}
+                    assert not dhan.sockets(), "the ticks are the first account's"
+            finally:
+                await served_by.close()
 
     asyncio.run(main())
 
