@@ -74,8 +74,13 @@ class Stage(NamedTuple):
         await until(lambda: _received(self.served_by.upstream) >= sent and _received(self.deep) >= deep)
 
 
+def connections(upstream: Upstream) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = upstream.get_pool_stats()["websocket"]["per_connection"]
+    return told
+
+
 def _received(upstream: Upstream) -> int:
-    return sum(each["ticks"] for each in upstream.get_pool_stats()["websocket"]["per_connection"])
+    return sum(each["ticks"] for each in connections(upstream))
 
 
 @asynccontextmanager
@@ -346,6 +351,20 @@ def test_a_plan_without_the_depth_is_told_and_the_ticks_go_on() -> None:
             stage.broker.renew_token("the-next-token")
             stage.account.login.renew(Credentials("the-next-token"))
             await stage.books(1)
+
+    asyncio.run(main())
+
+
+def test_each_symbol_that_is_refused_so_is_told_once_however_many_connections_there_are() -> None:
+    async def main() -> None:
+        async with staged(symbols=150) as stage, client(stage.served_by) as program:
+            stage.broker.depth20.subscribed = False
+            shares = stage.shares(120)
+            await subscribe(program, *shares, depth=20)
+            await until(lambda: [c["state"] for c in connections(stage.deep)] == ["parked"] * 3)
+            await program.drain()
+            told = [news["symbol"] for news in program.symbol_news if news["status"] == "depth_stale"]
+            assert sorted(told) == sorted(share.symbol for share in shares)
 
     asyncio.run(main())
 

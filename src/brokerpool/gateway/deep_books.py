@@ -89,7 +89,7 @@ class DeepBooks(PoolListener):
     def connection_changed(self, name: str, state: str, reason: str) -> None:
         if state == ConnectionState.PARKED.value and (feed := self._feed) is not None:
             why = _refused(feed)
-            for instrument in feed.demand.instruments():
+            for instrument in feed.inspection.some(name, len(feed.demand)):
                 if feed.gap(instrument) is None:  # else it was told
                     self._stale(instrument, why)
 
