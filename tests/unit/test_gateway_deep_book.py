@@ -187,6 +187,25 @@ def test_each_symbol_is_told_the_levels_that_it_gets() -> None:
     asyncio.run(main())
 
 
+def test_a_client_is_told_of_which_symbols_it_holds_the_deeper_book() -> None:
+    async def main() -> None:
+        async with staged() as stage, client(stage.served_by) as program:
+            share, other = stage.shares(2)
+            await subscribe(program, share, depth=20)
+            await subscribe(program, share, other, depth=5, mode=1)
+            await subscribe(program, other, depth=5)
+            told = (await program.ask(action="list_subscriptions"))["subscriptions"]
+            held = [(item["symbol"], item["mode"], item.get("depth")) for item in told]
+            assert held == [
+                (share.symbol, 1, None),
+                (share.symbol, 3, 20),
+                (other.symbol, 1, None),
+                (other.symbol, 3, None),
+            ]
+
+    asyncio.run(main())
+
+
 def test_without_the_setting_there_are_5_levels_and_no_second_feed() -> None:
     async def main() -> None:
         async with staged(deep_book="false") as stage, client(stage.served_by) as program:

@@ -253,9 +253,15 @@ class SubscriptionList:
         self._broker = broker
         self._items = _Items()
 
-    def add(self, held: Iterable[tuple[Instrument, Mode]]) -> None:
-        """Write down what else the client holds."""
-        self._items.add([{"symbol": i.symbol, "exchange": i.exchange, "mode": int(mode)} for i, mode in held])
+    def add(self, held: Iterable[tuple[Instrument, Mode, int | None]]) -> None:
+        """Write down what else the client holds, with its levels where those are more than ticks have."""
+        self._items.add(
+            [
+                {"symbol": i.symbol, "exchange": i.exchange, "mode": int(mode)}
+                | ({} if depth is None else {"depth": depth})
+                for i, mode, depth in held
+            ]
+        )
 
     def reply(self) -> bytes:
         """Return the whole, once everything is in."""

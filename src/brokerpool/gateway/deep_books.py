@@ -40,10 +40,15 @@ class DeepBooks(PoolListener):
             feed.listen(self)
             feed.journal.pass_on(upstream.journal, f"{feed.name}-depth{feed.depth_levels}")
 
+    @property
+    def most(self) -> int:
+        """How many levels there are at most."""
+        return self._upstream.depth_levels if self._feed is None else self._feed.depth_levels
+
     def levels(self, depth: int) -> int:
-        """Return how many levels a client gets that asks for so many, where it can be had."""
+        """Return how many levels a client gets that asks for so many, where they can be had."""
         ticks = self._upstream.depth_levels
-        return self._feed.depth_levels if self._feed is not None and depth > ticks else ticks
+        return self.most if depth > ticks else ticks
 
     def want(self, owner: str, instruments: Sequence[Instrument]) -> tuple[frozenset[Instrument], Lacking]:
         """Return of which of these the owner has the deeper book from now on, and why not of others.

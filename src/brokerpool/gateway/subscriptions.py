@@ -157,7 +157,7 @@ class Subscriptions:
         reply = client_replies.SubscriptionList(request, self._upstream.name)
         demand = self._upstream.demand
         for part in _slices(demand.instruments(self._owner)):
-            reply.add((i, mode) for i in part for mode in sorted(demand.held(self._owner, i)))
+            reply.add((i, m, self._depth(i, m)) for i in part for m in sorted(demand.held(self._owner, i)))
             if len(part) == _SLICE:
                 yield
         yield from self._send(reply.reply())
@@ -251,6 +251,12 @@ class Subscriptions:
             for instrument in instruments:
                 self._fanout.remove(self._subscriber, instrument, mode if instrument in deep else DEEP)
         return deep, lacking
+
+    def _depth(self, instrument: Instrument, mode: Mode) -> int | None:
+        """Return the levels of what the client holds in a mode, None where they are those of ticks."""
+        if mode is not Mode.DEPTH or (instrument, DEEP) not in self._subscriber.keys:
+            return None
+        return self._deep_books.most
 
     # -- inside -------------------------------------------------------------------------------------------
 
