@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import partial
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from brokerpool.simulator import Malformation
+from brokerpool import TokenBook, WebSocketPool
+from brokerpool.brokers.dhan.account import DhanFeed
+from brokerpool.simulator import Malformation, Malformed
 from brokerpool.simulator.dhan import depth20_wire, wire
 from brokerpool.simulator.dhan.broker import DhanSimulator
 from brokerpool.simulator.dhan.depth20 import Depth20Subscriptions
 from brokerpool.simulator.dhan.depth20_wire import ASK, BID, SIDE_BYTES, Depth20Packets
 from brokerpool.simulator.dhan.instruments import NSE_CURRENCY, NSE_EQ, NSE_FNO
 from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.faults import FaultOrder
 from brokerpool.ticks import Mode
 from tests.rehearsal import until
 from tests.unit.test_dhan_simulator import request, rest_of, with_broker
@@ -35,6 +40,16 @@ def reason(packet: bytes) -> int:
 
 def ids(broker: DhanSimulator, segment: int = NSE_EQ) -> list[int]:
     return [row.token >> 8 for row in broker.listings if row.token & 0xFF == segment]
+
+
+def connection(pool: WebSocketPool) -> dict[str, Any]:
+    (told,) = pool.get_pool_stats()["websocket"]["per_connection"]
+    return dict(told)
+
+
+def counted(pool: WebSocketPool, reason: str, packets: int) -> bool:
+    """Tell whether the pool has left out so many packets for the reason."""
+    return bool(connection(pool)["skipped_packets"][reason] == packets)
 
 
 async def reasons(client: ClientConnection) -> list[int]:
@@ -177,6 +192,31 @@ def test_the_endpoint_alone_can_be_down_and_with_the_broker_it_is() -> None:
         await broker.up()
         async with dial(broker):
             pass
+
+    with_broker(scenario)
+
+
+def test_what_is_spoilt_is_counted_by_the_pool_and_the_next_book_comes_through() -> None:
+    async def scenario(broker: DhanSimulator) -> None:
+        account = DhanFeed(broker.api_key, broker.access_token, ws_url=broker.ws_url, deep_book=True)
+        row = next(row for row in broker.listings if row.token & 0xFF == NSE_EQ)
+        account.relist(TokenBook([("NSE:SHARE", row.token)]))
+        assert account.deep_book is not None
+        async with WebSocketPool(account.deep_book) as pool:
+            pool.subscribe("NSE:SHARE", Mode.DEPTH)
+            await pool.wait_live("NSE:SHARE")
+            for kind, name, packets in (
+                (Malformation.TRUNCATED, "truncated", 1),
+                (Malformation.UNKNOWN_TOKEN, "unknown_token", 2),
+                (Malformation.WRONG_LENGTH, "unknown_kind", 2),
+            ):
+                broker.depth20.faults.take(FaultOrder(malformed=Malformed(kind)))
+                await broker.step(len(broker.listings))
+                await until(partial(counted, pool, name, packets))
+            ticks = connection(pool)["ticks"]
+            await broker.step(len(broker.listings))
+            await until(lambda: connection(pool)["ticks"] > ticks)
+            assert broker.depth20.stats()["sockets"] == 1
 
     with_broker(scenario)
 

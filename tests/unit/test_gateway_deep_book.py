@@ -183,6 +183,12 @@ def test_each_symbol_is_told_the_levels_that_it_gets() -> None:
                 assert [item["depth"] for item in items] == told, (asked, more)
                 assert all(item["status"] == "success" and "code" not in item for item in items)
                 assert len(stage.deep.demand) == told.count(20)
+            assert [item["depth"] for item in await subscribe(program, index, depth=20)] == [5]
+            unknown = Instrument("NSE", "NO SUCH SHARE")
+            assert [item["code"] for item in await subscribe(program, unknown, depth=20)] == [
+                "SYMBOL_NOT_FOUND"
+            ]
+            assert len(stage.deep.demand) == 0
 
     asyncio.run(main())
 

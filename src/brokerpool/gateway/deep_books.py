@@ -51,7 +51,7 @@ class DeepBooks(PoolListener):
         return self.most if depth > ticks else ticks
 
     def want(self, owner: str, instruments: Sequence[Instrument]) -> tuple[frozenset[Instrument], Lacking]:
-        """Return of which of these the owner has the deeper book from now on, and why not of others.
+        """Want the deeper books; return of which the owner has them from now on, and why not of others.
 
         What is in neither has none at this broker.
         """

@@ -62,6 +62,8 @@ class Depth20Feed:
         self.subscribed = True
         #: True: every dial is refused with 503; `abort` ends the sockets that are open.
         self.down = False
+        #: The other switches of its sockets and messages; those of dials and of HTTP do nothing here.
+        self.faults = Faults()
         self._quotes = market.quotes
         self._fault = fault
         self._clock = clock
@@ -73,7 +75,7 @@ class Depth20Feed:
             self,
             self._wire,
             lambda: Depth20Subscriptions(max_tokens, self.lists, self._quotes),
-            Faults(),
+            self.faults,
             self._ledger,
             snapshot,
         )
