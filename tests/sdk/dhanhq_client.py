@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any
 
-from dhanhq import DhanContext, DhanHTTP, MarketFeed, dhanhq
+from dhanhq import DhanContext, DhanHTTP, FullDepth, MarketFeed, dhanhq
 from dhanhq.dhanhq import Security
 
 DEADLINE = 20.0
@@ -21,11 +21,27 @@ PRINTED = io.StringIO()
 TICKS = ("Ticker Data", "Quote Data", "Full Data")
 
 
+class Depth(FullDepth):  # type: ignore[misc]  # the client has no types
+    """The SDK's 20-level depth, which keeps both sides of each book as its parser hands them out."""
+
+    def __init__(self, context: DhanContext, instruments: list[tuple[int, str]]) -> None:
+        super().__init__(context, instruments)
+        self.sides: list[dict[str, Any]] = []
+        self.on_ticks = lambda book: None
+
+    def process_data(self, data: bytes) -> dict[str, Any] | None:
+        side: dict[str, Any] | None = super().process_data(data)
+        if side is not None:
+            self.sides.append({name: side[name] for name in side if name != "remaining_data"})
+        return side
+
+
 class Client:
     """The SDK's feed and HTTP client, and what they told."""
 
     def __init__(self, ws_url: str, http_url: str, list_url: str, client_id: str, access_token: str) -> None:
         MarketFeed.market_feed_wss = ws_url
+        FullDepth.depth_20_feed_wss = f"{ws_url}twentydepth"
         DhanHTTP.API_BASE_URL = http_url
         Security.COMPACT_CSV_URL = list_url
         self._client_id = client_id
@@ -36,6 +52,7 @@ class Client:
         self._ticks = 0
         self._closes = 0
         self._connected = False
+        self._depths: list[Depth] = []
 
     # -- commands -----------------------------------------------------------------------------------------
 
@@ -81,6 +98,26 @@ class Client:
         feed.start()
         self._wait(lambda: self._closes > closes)
         return self.closed()
+
+    def open_depth(self, instruments: list[tuple[int, str]]) -> None:
+        """Dial a socket for the 20-level depth, and subscribe to all: segment and security id."""
+        depth = Depth(self._context, [(segment, number) for segment, number in instruments])
+        depth.run_forever()
+        self._depths.append(depth)
+
+    def depth(self, socket: int, books: int) -> list[dict[str, Any]]:
+        """Return the sides of a socket's books, once there are so many."""
+        depth = self._depths[socket]
+        while len(depth.sides) < 2 * books:
+            depth.get_data()
+        return depth.sides
+
+    def depth_ended(self, socket: int) -> str:
+        """Return what the SDK printed, once it has read the last packet of a socket that the broker ends."""
+        depth = self._depths[socket]
+        while not depth.on_close:
+            depth.get_data()
+        return PRINTED.getvalue()
 
     def http(self, name: str, *arguments: Any) -> Any:
         """Call a method of the HTTP client."""

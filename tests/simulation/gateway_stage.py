@@ -13,6 +13,7 @@ from brokerpool.event_journal import Journal
 from brokerpool.gateway.client_session import Session, SessionLimits
 from brokerpool.gateway.clients import Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
+from brokerpool.gateway.deep_books import DeepBooks
 from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
@@ -118,6 +119,7 @@ class GatewayStage:
         session = Session(
             self.upstream,
             self.fanout,
+            DeepBooks(self.upstream, None, self.fanout),
             self.refusals,
             self._gatekeeper,
             SessionLimits(auth_seconds=15, buffer_bytes=1, stuck_seconds=10, max_symbols=1000),
@@ -139,7 +141,7 @@ class GatewayStage:
         demand, owner = self.upstream.demand, program.name
         return {(i, mode) for i in demand.instruments(owner) for mode in demand.held(owner, i)}
 
-    def watches(self, program: Program) -> set[tuple[Instrument, Mode]]:
+    def watches(self, program: Program) -> set[tuple[Instrument, int]]:
         """Return what a program gets ticks of."""
         return set(program.session._subscriber.keys)
 

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from brokerpool import BrokerError, Credentials, ErrorCode, Instrument, TokenBook
+from brokerpool.brokers.account import Account
 from brokerpool.brokers.rest import RestCodec
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.instrument_refresh import REFRESH_SECONDS, InstrumentRefresh
@@ -25,6 +26,7 @@ class Broker:
 
     list_ready = READY
     http_url = ""
+    deep_book: Account | None = None
 
     def __init__(self, scene: Stage) -> None:
         self.scene = scene

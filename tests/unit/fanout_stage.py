@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from brokerpool.gateway.audience import Subscriber
+from brokerpool.gateway.audience import Key, Subscriber
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
@@ -69,7 +69,7 @@ def admitted(fanout: Fanout, inbox: Inbox) -> Subscriber:
     return subscriber
 
 
-def client(fanout: Fanout, *keys: tuple[Instrument, Mode]) -> tuple[Inbox, Subscriber]:
+def client(fanout: Fanout, *keys: Key) -> tuple[Inbox, Subscriber]:
     inbox = Inbox()
     subscriber = admitted(fanout, inbox)
     for instrument, mode in keys:

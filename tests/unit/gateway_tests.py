@@ -50,8 +50,8 @@ def stand_over(
 ) -> None:
     """Have every gateway that is put together stand over what is made of its pool."""
 
-    def over(settings, upstream, *rest):
+    def over(settings, upstream, *rest, deep_feed):
         assert isinstance(upstream, WebSocketPool)
-        return gateway(settings, made(upstream), *rest)
+        return gateway(settings, made(upstream), *rest, deep_feed=deep_feed)
 
     monkeypatch.setattr(assembly, "Gateway", over)

@@ -271,12 +271,13 @@ def test_what_a_client_holds_is_told_in_entries_that_can_be_given_up() -> None:
     request = ask(action="list_subscriptions", request_id=4)
     assert isinstance(request, client_requests.ListSubscriptions)
     reply = client_replies.SubscriptionList(request, "zerodha")
-    reply.add([(Instrument("NSE", "INFY"), Mode.LTP), (Instrument("NSE", "INFY"), Mode.DEPTH)])
+    infy = Instrument("NSE", "INFY")
+    reply.add([(infy, Mode.LTP, None), (infy, Mode.DEPTH, 20)])
     answer = json.loads(reply.reply())
     assert answer == {
         "type": "list_subscriptions",
         "status": "success",
-        "subscriptions": [{**INFY, "mode": 1}, {**INFY, "mode": 3}],
+        "subscriptions": [{**INFY, "mode": 1}, {**INFY, "mode": 3, "depth": 20}],
         "count": 2,
         "broker": "zerodha",
         "request_id": 4,

@@ -17,6 +17,27 @@ from tests.unit.client_messages import INFY, subscribe, unsubscribe
 
 
 @pytest.mark.parametrize(
+    ("members", "depth"),
+    [
+        ({}, 0),
+        ({"depth": 5}, 5),
+        ({"depth": 20}, 20),
+        ({"depth_level": 20}, 20),
+        ({"depth": 5, "depth_level": 20}, 5),
+        ({"depth": "20"}, 0),
+        ({"depth": True}, 0),
+        ({"depth": 20.0}, 0),
+        ({"depth": None}, 0),
+        ({"depth": []}, 0),
+    ],
+)
+def test_the_levels_are_a_whole_number_and_anything_else_says_nothing(
+    members: dict[str, Any], depth: int
+) -> None:
+    assert subscribe(symbol="INFY", exchange="NSE", mode=3, **members).depth == depth
+
+
+@pytest.mark.parametrize(
     ("spelled", "mode"), [(1, 1), (2, 2), (3, 3), ("LTP", 1), (" quote ", 2), ("Depth", 3)]
 )
 def test_every_spelling_of_a_mode_is_understood(spelled: int | str, mode: int) -> None:

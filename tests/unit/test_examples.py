@@ -126,7 +126,7 @@ def test_the_examples_are_counted() -> None:
     pages = {example.name.rpartition("_")[0] for example in EXAMPLES}
     blocks = sum(page.read_text("utf-8").count("```python\n") for page in PAGES)
     not_run = [example for example in EXAMPLES if example.why is not None]
-    assert (len(pages), len(EXAMPLES), blocks, len(not_run)) == (20, 51, 51, 5)
+    assert (len(pages), len(EXAMPLES), blocks, len(not_run)) == (21, 52, 52, 6)
 
 
 def test_an_example_that_is_not_whole_is_found(tmp_path: Path) -> None:

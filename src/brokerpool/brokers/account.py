@@ -85,6 +85,11 @@ class FullAccount(Account, Protocol):
     #: Where the HTTP API is.
     http_url: str
 
+    #: The broker's deeper order book, where that is a feed of its own and the account has it, else None. Its
+    #: ticks are in depth mode whatever is wanted, with the levels and no price of a trade: `ltp` is 0. Its
+    #: credentials follow the account's; what is refused there leaves the account's own feed alone.
+    deep_book: Account | None = None
+
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched with the present credentials; raises BrokerError."""
         ...

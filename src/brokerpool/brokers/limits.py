@@ -69,11 +69,15 @@ class FeedLimits:
         return Capacity(self.symbols_per_connection, self.max_connections, self.modes)
 
     @classmethod
-    def load(cls, package: str) -> Self:
-        """Read `limits.toml` of an adapter's package, as in "brokerpool.brokers.NAME"."""
+    def load(cls, package: str, feed: str = "websocket") -> Self:
+        """Read `limits.toml` of an adapter's package, as in "brokerpool.brokers.NAME".
+
+        `feed` is the table of limits; another one than `websocket` has no `[capacity]`, so modes count alike.
+        """
         text = resources.files(package).joinpath("limits.toml").read_text("utf-8")
         tables: dict[str, dict[str, Any]] = tomllib.loads(text)
-        return cls.parse(tables["websocket"], tables.get("capacity", _NOTHING))
+        modes = tables.get("capacity", _NOTHING) if feed == "websocket" else _NOTHING
+        return cls.parse(tables[feed], modes)
 
 
 def _stands(name: str, default: object, table: Mapping[str, object]) -> bool:

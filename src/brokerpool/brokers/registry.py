@@ -36,6 +36,8 @@ class Access:
     egress: Egress | None = None
     #: Whether the account carries orders, so that it is to tell what becomes of them.
     orders: bool = False
+    #: Whether the account has the broker's deeper order book: `FullAccount.deep_book` of brokers with one.
+    deep_book: bool = False
 
 
 class Holder(NamedTuple):

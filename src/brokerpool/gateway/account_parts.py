@@ -45,6 +45,8 @@ class AccountParts:
         self.exchanges = frozenset(account.exchanges)
         #: The pool that was opened last, closed or not; None before.
         self.pool: WebSocketPool | None = None
+        #: That of the account's deeper order book, while it has one and this process has it open.
+        self.deep_pool: WebSocketPool | None = None
         self._settings = settings
         self._account = account
         self.api = BrokerApi(
@@ -85,6 +87,27 @@ class AccountParts:
         self.pool = pool
         return pool
 
+    def open_deep(self) -> WebSocketPool | None:
+        """Return a new pool over the account's deeper order book, None where it has none.
+
+        It has the connections that the broker allows for that, and dials none before a client wants a book.
+        """
+        settings, feed = self._settings, self.feed.deep_book
+        if feed is None:
+            return None
+        self.deep_pool = WebSocketPool(
+            feed,
+            name=f"{self.name}-depth{feed.limits.depth_levels}",
+            max_symbols=feed.limits.symbols_per_connection,
+            max_connections=feed.limits.max_connections,
+            linger=settings.linger_seconds,
+            placement=settings.placement,
+            grace=settings.failover_seconds,
+            hours=settings.market_hours,
+            egress=settings.egress,
+        )
+        return self.deep_pool
+
     def lists(self, instrument: Instrument) -> bool:
         """Tell whether the account can be asked about the instrument."""
         served = not self.exchanges or instrument.exchange in self.exchanges
@@ -97,6 +120,8 @@ class AccountParts:
 
     def relist(self) -> int:
         """Have the pool use the tokens of the feed's present list; see `Relisted`."""
+        if self.deep_pool is not None:
+            self.deep_pool.relist()
         return self.pool.relist() if self.pool is not None else 0
 
     def _live(self, instrument: Instrument) -> Tick | None:

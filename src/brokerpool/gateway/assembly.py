@@ -41,7 +41,10 @@ def compose(
         account_parts(settings, account, feed, persistence)
         for account, feed in zip(settings.accounts(), feeds, strict=True)
     ]
-    upstream = _upstream(accounts, settings.failover_seconds)
+    grace = settings.failover_seconds
+    upstream = _joined([Route(a.name, a.open(), a.exchanges) for a in accounts], grace)
+    deep = [Route(a.name, pool, a.exchanges) for a in accounts if (pool := a.open_deep()) is not None]
+    deep_feed = _joined(deep, grace) if deep else None
     faults = unlisted or {}
     lists = {a.name: InstrumentRefresh(a, a.feed, fault=faults.get(a.name)) for a in accounts}
     apis = AccountApis(
@@ -49,7 +52,8 @@ def compose(
         upstream.account,
     )
     orders = order_carrier(settings, {a.name: (a.codec, a.api) for a in accounts}, upstream.journal)
-    return Gateway(settings, upstream, apis, InstrumentLists(lists), persistence, certificate, orders)
+    rest = persistence, certificate, orders
+    return Gateway(settings, upstream, apis, InstrumentLists(lists), *rest, deep_feed=deep_feed)
 
 
 def account_parts(
@@ -67,13 +71,9 @@ def account_parts(
     return AccountParts(settings, account, feed, carried)
 
 
-def _upstream(accounts: Sequence[AccountParts], grace: float) -> Upstream:
-    """Return what makes one feed of the accounts: of one account its pool."""
-    pools = [account.open() for account in accounts]
-    if len(pools) == 1:
-        return pools[0]
-    routes = zip(accounts, pools, strict=True)
-    return Router([Route(a.name, pool, a.exchanges) for a, pool in routes], grace=grace)
+def _joined(routes: Sequence[Route], grace: float) -> Upstream:
+    """Return what makes one feed of the accounts' pools: of one account its pool."""
+    return routes[0].pool if len(routes) == 1 else Router(routes, grace=grace)
 
 
 def order_carrier(

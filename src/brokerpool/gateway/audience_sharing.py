@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator
 
 from brokerpool.gateway.audience import Audience, Key, Subscriber, Topic
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Mode
 
 #: A client whose subscriptions have been left alone for this long may share another's buffer.
 _SETTLED_SECONDS = 0.25
@@ -39,7 +38,7 @@ class AudienceSharing:
         self._settle_handle: asyncio.TimerHandle | None = None
         self._settled: dict[frozenset[Key], Audience] = {}
 
-    def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+    def add(self, subscriber: Subscriber, instrument: Instrument, mode: int) -> None:
         """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""
         key = (instrument, mode)
         if key in subscriber.keys:
@@ -52,7 +51,7 @@ class AudienceSharing:
         subscriber.keys[key] = turn
         topic.join(subscriber.audience, mode)
 
-    def remove(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+    def remove(self, subscriber: Subscriber, instrument: Instrument, mode: int) -> None:
         """Stop delivering; what was not held is ignored."""
         key = (instrument, mode)
         if key not in subscriber.keys:

@@ -125,11 +125,17 @@ def orders_refused(request: client_requests.Orders) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one entry; `code` and `message` are set when it was refused."""
+    """What became of one entry; `code` and `message` are set when it was refused.
+
+    `depth` are the levels of a subscription that are others than those of ticks; `lacks` is why it has not as
+    many as the client wanted.
+    """
 
     entry: Entry
     code: ErrorCode | None = None
     message: str = ""
+    depth: int | None = None
+    lacks: tuple[ErrorCode, str] | None = None
 
 
 class Outcomes(Protocol):
@@ -191,12 +197,12 @@ class Subscribed(Outcomes):
         entry = outcome.entry
         item: dict[str, Any] = {"symbol": entry.symbol, "exchange": entry.exchange}
         if outcome.code is None:
-            return item | {
-                "status": "success",
-                "mode": self._mode,
-                "depth": self._depth,
-                "broker": self._broker,
-            }
+            depth = self._depth if outcome.depth is None else outcome.depth
+            item |= {"status": "success", "mode": self._mode, "depth": depth, "broker": self._broker}
+            if outcome.lacks is not None:
+                code, message = outcome.lacks
+                item |= {"code": code.name, "message": message}
+            return item
         self._good = False
         item |= {"status": "error", "code": outcome.code.name, "mode": self._mode}
         return item | {"message": outcome.message, "broker": self._broker}
@@ -247,9 +253,15 @@ class SubscriptionList:
         self._broker = broker
         self._items = _Items()
 
-    def add(self, held: Iterable[tuple[Instrument, Mode]]) -> None:
-        """Write down what else the client holds."""
-        self._items.add([{"symbol": i.symbol, "exchange": i.exchange, "mode": int(mode)} for i, mode in held])
+    def add(self, held: Iterable[tuple[Instrument, Mode, int | None]]) -> None:
+        """Write down what else the client holds, with its levels where those are more than ticks have."""
+        self._items.add(
+            [
+                {"symbol": i.symbol, "exchange": i.exchange, "mode": int(mode)}
+                | ({} if depth is None else {"depth": depth})
+                for i, mode, depth in held
+            ]
+        )
 
     def reply(self) -> bytes:
         """Return the whole, once everything is in."""

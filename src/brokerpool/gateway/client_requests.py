@@ -89,6 +89,8 @@ class Subscribe:
     request_id: Any
     #: What is carried first while connections are out; 0 unless the client says otherwise.
     priority: int = 0
+    #: Levels of the order book that the client wants on each side; 0 where it does not say.
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def parse(message: str | bytes, most_entries: int = MOST_ENTRIES) -> Request:
             spelled = frame.get("mode", int(Mode.QUOTE))
             mode = _mode(spelled)
             entries = _entries(frame, None, most_entries)
-            return Subscribe(entries, mode, spelled, request_id, _priority(frame))
+            return Subscribe(entries, mode, spelled, request_id, _priority(frame), _depth(frame))
         case "unsubscribe":
             default = _mode(frame["mode"]) if "mode" in frame else None
             return Unsubscribe(_entries(frame, default, most_entries), request_id)
@@ -199,6 +201,12 @@ def _priority(frame: dict[str, Any]) -> int:
         return value
     text = f"priority must be a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}"
     raise RequestError(ErrorCode.INVALID_PARAMETERS, text)
+
+
+def _depth(frame: dict[str, Any]) -> int:
+    # `depth_level` is what OpenAlgo's published pages call it. Neither was ever refused, whatever it was.
+    value = frame.get("depth", frame.get("depth_level", 0))
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _ping_echo(frame: dict[str, Any]) -> dict[str, Any]:

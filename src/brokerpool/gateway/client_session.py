@@ -16,6 +16,7 @@ from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.client_requests import RequestError
 from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.connection_slots import ConnectionSlots
+from brokerpool.gateway.deep_books import DeepBooks
 from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
@@ -77,6 +78,7 @@ class Session(LinkHandler):
         self,
         upstream: Upstream,
         fanout: Fanout,
+        deep_books: DeepBooks,
         refusals: RefusalLog,
         gatekeeper: Gatekeeper,
         limits: SessionLimits,
@@ -98,6 +100,7 @@ class Session(LinkHandler):
         self.name = client_name(self._number)
         self._upstream = upstream
         self._fanout = fanout
+        self._deep_books = deep_books
         self._refusals = refusals
         self._gatekeeper = gatekeeper
         self._limits = limits
@@ -136,6 +139,7 @@ class Session(LinkHandler):
             self._subscriber,
             self._upstream,
             self._fanout,
+            self._deep_books,
             self._refusals,
             room=self._room,
             make_room=self._make_room,

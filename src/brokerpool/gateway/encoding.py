@@ -109,3 +109,25 @@ class FrameWriter:
         """Return the same with `"snapshot":true`, and `"stale":true` for a value whose feed has stopped."""
         tail = self._stale_tail if stale else self._snapshot_tail
         return server_frame(self._head + _encode(_data(tick, self._mode)) + tail)
+
+
+class DeepFrameWriter(FrameWriter):
+    """Encodes the ticks of one instrument in depth mode, with the levels of a deeper book if there is one."""
+
+    def __init__(self, instrument: Instrument, broker: str) -> None:
+        super().__init__(instrument, Mode.DEPTH, broker)
+        #: The newest one; None while its feed is away, and the levels are those of the tick.
+        self.book: DepthTick | None = None
+
+    def frame(self, tick: Tick) -> bytes:
+        """Return the tick as a finished WebSocket frame, with the levels of the deeper book."""
+        return super().frame(self._deepened(tick))
+
+    def snapshot(self, tick: Tick, *, stale: bool = False) -> bytes:
+        """Return the same as a snapshot, see `FrameWriter.snapshot`."""
+        return super().snapshot(self._deepened(tick), stale=stale)
+
+    def _deepened(self, tick: Tick) -> Tick:
+        if self.book is None or not isinstance(tick, DepthTick):
+            return tick
+        return msgspec.structs.replace(tick, buy=self.book.buy, sell=self.book.sell)

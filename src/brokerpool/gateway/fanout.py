@@ -10,10 +10,10 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.gateway.audience import Audience, Key, Subscriber, Topic
+from brokerpool.gateway.audience import MODES, Audience, Key, Subscriber, Topic
 from brokerpool.gateway.audience_sharing import AudienceSharing
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Mode, Tick
+from brokerpool.ticks import DepthTick, Tick
 
 #: After a flush that took t seconds the next one waits for this many t (up to the window), so that
 #: writing takes a bounded share of the time and a tick at light load leaves at once.
@@ -86,11 +86,11 @@ class Fanout(PoolListener):
             if subscriber.paused_turn is None:
                 subscriber.outlet.send_frames(frame)
 
-    def add(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+    def add(self, subscriber: Subscriber, instrument: Instrument, mode: int) -> None:
         """Deliver the instrument's ticks in this mode from the next tick on; adding twice changes nothing."""
         self._sharing.add(subscriber, instrument, mode)
 
-    def remove(self, subscriber: Subscriber, instrument: Instrument, mode: Mode) -> None:
+    def remove(self, subscriber: Subscriber, instrument: Instrument, mode: int) -> None:
         """Stop delivering; what was not held is ignored."""
         self._sharing.remove(subscriber, instrument, mode)
 
@@ -176,6 +176,33 @@ class Fanout(PoolListener):
             if topic is not None:
                 topic.fed_by(broker)
 
+    def deepened(self, books: Iterable[DepthTick], stale: Callable[[Instrument], bool]) -> None:
+        """Bring deeper books to those who listen to them, each with the price of the last tick.
+
+        Where that is `stale` the book waits for the next tick.
+        """
+        for book in books:
+            topic = self._topics.get(book.instrument)
+            if topic is not None and topic.deepen(book, self._turn, shown=not stale(book.instrument)):
+                self._touched.append(topic)
+        if self._touched:
+            self._flush_when_due()
+
+    def flatten(self, instrument: Instrument, frame: bytes) -> None:
+        """Have no deeper book in the instrument's frames before a new one, and say so to who listens."""
+        topic = self._topics.get(instrument)
+        if topic is not None:
+            topic.flatten()
+            self.tell_deep(instrument, frame)
+
+    def tell_deep(self, instrument: Instrument, frame: bytes) -> None:
+        """Queue a frame for every client that listens to the instrument's deeper book."""
+        topic = self._topics.get(instrument)
+        if topic is not None:
+            topic.tell_deep(frame, self._turn)
+            self._touched.append(topic)
+            self._flush_when_due()
+
     def watched(self, instrument: Instrument) -> bool:
         """Tell whether any client holds the instrument."""
         return instrument in self._topics
@@ -254,7 +281,7 @@ class Fanout(PoolListener):
     def _catch_up(self, subscriber: Subscriber, instruments: Iterable[Instrument], since: int) -> None:
         turn, keys, frames = self._flushed(), subscriber.keys, []
         for instrument in instruments:
-            turns = {mode: max(since, keys[instrument, mode]) for mode in Mode if (instrument, mode) in keys}
+            turns = {mode: max(since, keys[instrument, mode]) for mode in MODES if (instrument, mode) in keys}
             if turns:
                 frames += self._topics[instrument].missed(turns)
                 keys.update(((instrument, mode), turn) for mode in turns)

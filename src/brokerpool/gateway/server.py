@@ -20,6 +20,7 @@ from brokerpool.gateway.client_session import Session, SessionLimits
 from brokerpool.gateway.clients import LONGEST_AGENT, Clients
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.dashboard import Broadcast, Sources, dashboard
+from brokerpool.gateway.deep_books import DeepBooks
 from brokerpool.gateway.departed_clients import DeferredCleanup
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
@@ -78,11 +79,14 @@ class Gateway:
         certificate: Certificate | None = None,
         orders: OrderCarrier | None = None,
         cluster: Callable[[], dict[str, Any]] | None = None,
+        *,
+        deep_feed: Upstream | None = None,
     ) -> None:
         """`apis` answer what the feed does not; `instruments` keeps the upstream's book up to date.
 
         `orders` carries the calls that the gateway does not answer itself; without it they get 404.
-        `cluster` gives what `/stats` says of the cluster that it belongs to.
+        `cluster` gives what `/stats` says of the cluster that it belongs to. `deep_feed` brings order books
+        of more levels than the upstream's ticks have; without it nobody gets them.
 
         `persistence` is the opened database side; without it only the settings' key is valid. The gateway
         ends all of them when it closes.
@@ -127,6 +131,8 @@ class Gateway:
         upstream.listen(self._fanout)
         self._feed_status = FeedStatus(upstream, self._fanout)
         upstream.listen(self._feed_status)
+        self._deep_feed = deep_feed
+        self._deep_books = DeepBooks(upstream, deep_feed, self._fanout)
         self._order_updates = OrderUpdates(upstream)
         upstream.listen(self._order_updates)
         self._refusals = RefusalLog()
@@ -254,6 +260,11 @@ class Gateway:
             },
             **({"database": self._persistence.stats()} if self._persistence is not None else {}),
             **({"cluster": self._cluster()} if self._cluster is not None else {}),
+            **(
+                {"deep_book": self._deep_feed.get_pool_stats()["websocket"]}
+                if self._deep_feed is not None
+                else {}
+            ),
             **self._health.stats(pool["websocket"], http["breakers"]),
         }
 
@@ -280,6 +291,8 @@ class Gateway:
             self._warm_up.cancel()
         # The calls to the broker end first, so that REST requests under way still get an answer.
         ends = [self.instruments.stop(), self.upstream.close(), self._apis.drain(_CALLS_SECONDS)]
+        if self._deep_feed is not None:
+            ends.append(self._deep_feed.close())
         ends += [rest.close() for rest in (self._rest, self._own_rest) if rest is not None]
         await asyncio.gather(*ends)
         if self._persistence is not None:
@@ -307,6 +320,7 @@ class Gateway:
         return Session(
             self.upstream,
             self._fanout,
+            self._deep_books,
             self._refusals,
             self._gatekeeper,
             self._limits,

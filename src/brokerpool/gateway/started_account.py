@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from brokerpool.brokers import registry
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.login import Credentials
-from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, StoreError
+from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError, StoreError
 from brokerpool.gateway.broker_login_trial import TRIAL_SECONDS, LoginTrial
 from brokerpool.gateway.stored_login import LoginStore, StoredLogin
 from brokerpool.settings import AccountSettings, Settings
@@ -44,7 +44,8 @@ class StartedAccount:
 async def started(account: AccountSettings, settings: Settings, store: LoginStore) -> StartedAccount:
     """Return the account with its login and its list, both tried at the same time; nothing else is dialled.
 
-    Raises SettingsError for a broker that does not load, and StoreError where the only account has no login.
+    Raises SettingsError for a broker that does not load, or lacks what the settings say of it, and StoreError
+    where the only account has no login.
     """
     broker, several = registry.broker(account.broker), len(settings.accounts()) > 1
     stored = StoredLogin(account, store, key_is_login=broker.key_is_login)
@@ -57,6 +58,8 @@ async def started(account: AccountSettings, settings: Settings, store: LoginStor
         no_login = error
     access = account.access(credentials, provider=stored.provider, egress=settings.egress)
     feed = broker.account(access)
+    if account.deep_book and feed.deep_book is None:
+        raise SettingsError(f"{account.setting('deep_book')}: {account.broker} has no deeper order book.")
     session = broker.session(access, timeout=TRIAL_SECONDS)
     trial = LoginTrial(session, feed.login, account, several=several)
     begun = StartedAccount(account, feed, trial, stored, no_login)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.upstream_interface import Answer, Upstream
 from brokerpool.gateway import client_replies, client_requests, feed_status
-from brokerpool.gateway.audience import Key, Subscriber
+from brokerpool.gateway.audience import DEEP, MODES, Key, Subscriber
 from brokerpool.gateway.client_replies import Outcome
 from brokerpool.gateway.client_requests import Entry
+from brokerpool.gateway.deep_books import DeepBooks, Lacking
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_queue import Steps
@@ -32,6 +33,14 @@ _LONG_REPLY = 64 * 1024
 Room: TypeAlias = tuple[int, ErrorCode, str]
 #: What was refused, and why.
 Refused: TypeAlias = dict[Instrument, tuple[ErrorCode, str]]
+
+#: What a client gives up with a mode; without one all.
+_MODES_OF: Mapping[Mode | None, Collection[int]] = {
+    None: MODES,
+    Mode.LTP: (Mode.LTP,),
+    Mode.QUOTE: (Mode.QUOTE,),
+    Mode.DEPTH: (Mode.DEPTH, DEEP),
+}
 
 _OVERDUE = (
     ErrorCode.NOT_ANSWERED_IN_TIME,
@@ -55,6 +64,7 @@ class Subscriptions:
         subscriber: Subscriber,
         upstream: Upstream,
         fanout: Fanout,
+        deep_books: DeepBooks,
         refusals: RefusalLog,
         *,
         room: Callable[[], Room],
@@ -70,6 +80,7 @@ class Subscriptions:
         self._subscriber = subscriber
         self._upstream = upstream
         self._fanout = fanout
+        self._deep_books = deep_books
         self._refusals = refusals
         self._room = room
         self._make_room = make_room
@@ -90,36 +101,38 @@ class Subscriptions:
     def subscribe(self, request: client_requests.Subscribe) -> Steps:
         """Take what there is room for, in the order of the list."""
         reply = client_replies.Subscribed(request, self._upstream.depth_levels, self._upstream.name)
-        accepted: dict[Instrument, None] = {}
+        levels = self._deep_books.levels(request.depth if request.mode is Mode.DEPTH else 0)
+        accepted: dict[Instrument, int] = {}  # with what it is delivered in
         refused: Refused = {}
         for part in _slices(request.entries):
             named = dict.fromkeys(entry.instrument for entry in part if not entry.fault)
             granted, no = yield from self._want([i for i in named if i not in refused], request)
             self._refusals.note(self._subscriber.number, no, before=len(refused))
             refused |= no
-            for instrument in granted:
-                self._fanout.add(self._subscriber, instrument, request.mode)
-            accepted.update(dict.fromkeys(granted))
+            deep, lacking = self._deepen(granted, request.mode, levels)
+            self._refusals.note(self._subscriber.number, lacking)
+            accepted.update((i, DEEP if i in deep else request.mode) for i in granted)
             for entry in part:
                 if entry.fault:
                     what = (
                         f"{entry.exchange}:{entry.symbol}: {ErrorCode.INVALID_PARAMETERS.name}: {entry.fault}"
                     )
                     self._refusals.complain(self._subscriber.number, what)
-            reply.add(_outcome(entry, refused) for entry in part)
+            told = dict.fromkeys(deep, levels)
+            reply.add(_outcome(entry, refused, told, lacking) for entry in part)
             if len(part) == _SLICE:
                 yield None
         yield from self._send(reply.reply())
-        for some in _slices([*accepted]):
+        for some in _slices([*accepted.items()]):
             yield None
-            self._send_known(some, request.mode)
+            self._send_known(some)
 
     def unsubscribe(self, request: client_requests.Unsubscribe) -> Iterator[None]:
         """Give up what is named, whether it is held or not."""
         reply = client_replies.Unsubscribed(request, self._upstream.name)
         for part in _slices(request.entries):
             self._give_up((entry.instrument, entry.mode) for entry in part if not entry.fault)
-            reply.add(_outcome(entry, {}) for entry in part)
+            reply.add(_outcome(entry, {}, {}, {}) for entry in part)
             if len(part) == _SLICE:
                 yield
         yield from self._send(reply.reply())
@@ -144,7 +157,7 @@ class Subscriptions:
         reply = client_replies.SubscriptionList(request, self._upstream.name)
         demand = self._upstream.demand
         for part in _slices(demand.instruments(self._owner)):
-            reply.add((i, mode) for i in part for mode in sorted(demand.held(self._owner, i)))
+            reply.add((i, m, self._depth(i, m)) for i in part for m in sorted(demand.held(self._owner, i)))
             if len(part) == _SLICE:
                 yield
         yield from self._send(reply.reply())
@@ -207,11 +220,43 @@ class Subscriptions:
         for part in _slices(self._upstream.demand.instruments(self._owner)):
             self._upstream.release(self._owner, part)
             yield
+        self._deep_books.release(self._owner)
 
     def _release_strays(self, granted: Sequence[Instrument], mode: Mode) -> Iterator[None]:
         held: Collection[Key] = self._subscriber.keys
-        self._upstream.release(self._owner, [i for i in granted if (i, mode) not in held], mode)
+        same = (mode, DEEP) if mode is Mode.DEPTH else (mode,)
+        strays = [i for i in granted if not any((i, one) in held for one in same)]
+        self._upstream.release(self._owner, strays, mode)
         yield
+
+    # -- levels -------------------------------------------------------------------------------------------
+
+    def _deepen(
+        self, instruments: Sequence[Instrument], mode: Mode, levels: int
+    ) -> tuple[Collection[Instrument], Lacking]:
+        """Deliver these from now on, of which more levels can be had in depth mode if so many are wanted.
+
+        Return which have more, and why others have not, where that can change.
+        """
+        deep: Collection[Instrument] = ()
+        lacking: Lacking = {}
+        if levels > self._upstream.depth_levels:
+            deep, lacking = self._deep_books.want(self._owner, instruments)
+        for instrument in instruments:
+            self._fanout.add(self._subscriber, instrument, DEEP if instrument in deep else mode)
+        if mode is Mode.DEPTH:  # a client has one book of a symbol, that which it asked for last
+            keys = self._subscriber.keys
+            flat = [i for i in instruments if i not in deep and (i, DEEP) in keys]
+            self._deep_books.release(self._owner, flat)
+            for instrument in instruments:
+                self._fanout.remove(self._subscriber, instrument, mode if instrument in deep else DEEP)
+        return deep, lacking
+
+    def _depth(self, instrument: Instrument, mode: Mode) -> int | None:
+        """Return the levels of what the client holds in a mode, None where they are those of ticks."""
+        if mode is not Mode.DEPTH or (instrument, DEEP) not in self._subscriber.keys:
+            return None
+        return self._deep_books.most
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -219,20 +264,21 @@ class Subscriptions:
         by_mode: defaultdict[Mode | None, list[Instrument]] = defaultdict(list)
         for instrument, mode in keys:
             by_mode[mode].append(instrument)
-            for one in Mode if mode is None else (mode,):
+            for one in _MODES_OF[mode]:
                 self._fanout.remove(self._subscriber, instrument, one)
         for mode, instruments in by_mode.items():
             self._upstream.release(self._owner, instruments, mode)
+            if DEEP in _MODES_OF[mode]:
+                self._deep_books.release(self._owner, instruments)
 
     def _send(self, reply: bytes) -> Iterator[None]:
         if len(reply) > _LONG_REPLY:
             yield
         self._reply(reply)
 
-    def _send_known(self, instruments: Sequence[Instrument], mode: Mode) -> None:
+    def _send_known(self, keys: Sequence[Key]) -> None:
         """Send the last values, and of which of them the feed has stopped."""
-        gaps = {i: gap for i in instruments if (gap := self._upstream.gap(i)) is not None}
-        keys: Iterator[Key] = ((instrument, mode) for instrument in instruments)
+        gaps = {i: gap for i, _ in keys if (gap := self._upstream.gap(i)) is not None}
         known = self._fanout.snapshot(keys, gaps.__contains__)
         known += b"".join(feed_status.stale(self._upstream.broker(i), gap) for i, gap in gaps.items())
         if known:
@@ -254,7 +300,10 @@ def _result(answer: Answer, wanted: Sequence[Instrument]) -> tuple[Sequence[Inst
     return subscribed.accepted, {r.instrument: (r.code, r.message) for r in subscribed.refused}
 
 
-def _outcome(entry: Entry, refused: Refused) -> Outcome:
+def _outcome(entry: Entry, refused: Refused, levels: Mapping[Instrument, int], lacking: Refused) -> Outcome:
     if entry.fault:
         return Outcome(entry, ErrorCode.INVALID_PARAMETERS, entry.fault)
-    return Outcome(entry, *refused.get(entry.instrument, ()))
+    instrument = entry.instrument
+    if (no := refused.get(instrument)) is not None:
+        return Outcome(entry, *no)
+    return Outcome(entry, depth=levels.get(instrument), lacks=lacking.get(instrument))

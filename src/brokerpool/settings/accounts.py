@@ -26,6 +26,7 @@ from brokerpool.settings.field_types import (
     Count,
     HttpUrl,
     LoginFields,
+    Switch,
     WebSocketUrl,
     above_published,
     login_fields,
@@ -44,6 +45,7 @@ FLAT: Mapping[str, str] = {
     "http_url": "BROKERPOOL_BROKER_HTTP_URL",
     "login_url": "BROKERPOOL_BROKER_LOGIN_URL",
     "login_fields": "BROKERPOOL_BROKER_LOGIN_FIELDS",
+    "deep_book": "BROKERPOOL_BROKER_DEEP_BOOK",
 }
 #: A member -> the setting that holds for all accounts which say nothing of their own.
 SHARED: Mapping[str, str] = {
@@ -142,6 +144,12 @@ class AccountSettings(BaseModel):
         " of one account only.",
     )
 
+    deep_book: Switch = Field(
+        default=False,
+        description="Whether the account has its broker's deeper order book: a feed of its own, for clients"
+        " that ask for more levels.",
+    )
+
     #: Member -> the name under which a person writes it.
     _places: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
@@ -185,6 +193,7 @@ class AccountSettings(BaseModel):
             provider=provider,
             egress=egress,
             orders=self.orders,
+            deep_book=self.deep_book,
         )
 
     def warnings(self, *, symbols_per_connection: int, max_connections: int) -> list[str]:

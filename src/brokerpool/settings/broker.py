@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from brokerpool.settings.field_types import HttpUrl, LoginFields, WebSocketUrl
+from brokerpool.settings.field_types import HttpUrl, LoginFields, Switch, WebSocketUrl
 from brokerpool.settings.settings_group import Group
 
 
@@ -49,4 +49,10 @@ class BrokerSettings(Group):
         SecretStr(""),
         alias="BROKERPOOL_BROKER_LOGIN_FIELDS",
         description="What the broker's login needs besides key, token and secret, as a JSON object of texts.",
+    )
+    broker_deep_book: Switch = Field(
+        default=False,
+        alias="BROKERPOOL_BROKER_DEEP_BOOK",
+        description="Whether the account has its broker's deeper order book: a feed of its own, for clients"
+        " that ask for more levels.",
     )

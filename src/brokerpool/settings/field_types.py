@@ -36,6 +36,7 @@ RateLimit = Annotated[
         json_schema_extra={"allowed": "a whole number and a unit, as in 50 per second (minute, hour, day)"},
     ),
 ]
+Switch = Annotated[bool, Field(json_schema_extra={"allowed": "true or false"})]
 FileName = Annotated[str, Field(json_schema_extra={"allowed": "the path of a file"})]
 #: Words separated by commas.
 Words = Annotated[str, Field(pattern=r"^[^\s,]+(, *[^\s,]+)*$")]

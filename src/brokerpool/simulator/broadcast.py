@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import Protocol
 
 from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.broker_interface import Wire
 from brokerpool.simulator.client_socket import ClientSocket
-from brokerpool.simulator.exchange import Market
+from brokerpool.simulator.exchange import Market, Quote
 from brokerpool.simulator.listings import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.recording import TapeReader
@@ -25,8 +26,23 @@ _TAPE_BATCH = 256
 _TAPE_PAUSE_SECONDS = 0.010
 
 
+class SecondFeed(Protocol):
+    """Another feed of the same market, with sockets of its own."""
+
+    def traded(self, quote: Quote) -> None:
+        """Keep what the feed says of a trade; the quote changes with the next one."""
+        ...
+
+    def flush(self) -> None:
+        """Send what was kept."""
+        ...
+
+
 class MarketBroadcast:
     """Sends what the market trades, at the metronome's rate and whenever `trade` is called."""
+
+    #: What is told of each trade besides.
+    second: SecondFeed | None = None
 
     def __init__(self, market: Market, metronome: Metronome, wire: Wire) -> None:
         self._market = market
@@ -47,9 +63,11 @@ class MarketBroadcast:
 
     def trade(self, venue: Venue, ticks: int) -> None:
         """Let the market trade and send what it says: one frame for every socket that listens."""
-        listeners_of, record = venue.audience.listeners, self._wire.record
+        listeners_of, record, second = venue.audience.listeners, self._wire.record, self.second
         reached: set[ClientSocket] = set()
         for quote in self._market.advance(ticks):
+            if second is not None:
+                second.traded(quote)
             listeners = listeners_of.get(quote.token)
             if not listeners:
                 continue
@@ -64,6 +82,8 @@ class MarketBroadcast:
             reached.update(listeners)
         for socket in reached:
             socket.flush()
+        if second is not None:
+            second.flush()
 
     async def step(self, venue: Venue, ticks: int) -> None:
         """Let the market trade `ticks` times now; clients that do not read hold this up, a second at most."""

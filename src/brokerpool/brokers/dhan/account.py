@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 from brokerpool.brokers.account import Endpoint
 from brokerpool.brokers.base_account import BaseAccount, text, with_query
 from brokerpool.brokers.dhan.codec import DhanWire
+from brokerpool.brokers.dhan.depth20 import DEPTH_URL, DhanDepth20, beside
 from brokerpool.brokers.dhan.instruments import LIST_READY, LIST_URL, fetch_instruments
 from brokerpool.brokers.dhan.rest import DhanRest
 from brokerpool.brokers.limits import FeedLimits
@@ -41,11 +42,13 @@ class DhanFeed(BaseAccount):
         limits: FeedLimits | None = None,
         provider: Provider | None = None,
         egress: Egress | None = None,
+        deep_book: bool = False,
     ) -> None:
         """Nothing is dialled here; `provider` is asked when the token was refused or is about to expire.
 
         Dhan's token lives for 24 hours; `login.renew` takes the next one. The calls for the instrument list
-        leave as the `egress` says, else as the environment does.
+        leave as the `egress` says, else as the environment does. With `deep_book` the account has the
+        20-level depth, which is a feed for a pool of its own.
         """
         self._client_id = text("client_id", client_id)
         super().__init__(
@@ -57,6 +60,9 @@ class DhanFeed(BaseAccount):
             limits=limits if limits is not None else FeedLimits.load(__package__),
             egress=egress,
         )
+        if deep_book:
+            deep_url = DEPTH_URL if ws_url == WS_URL else beside(ws_url)
+            self.deep_book = DhanDepth20(client_id, self.login, book=lambda: self.book, ws_url=deep_url)
 
     async def instruments(self) -> TokenBook:
         """Return the book of today's list, newly fetched; raises as `fetch_instruments` does."""

@@ -40,6 +40,7 @@ class Dhan(Broker):
             http_url=access.http_url or HTTP_URL,
             provider=self._provider(access, present),
             egress=access.egress,
+            deep_book=access.deep_book,
         )
         account.login.renew(credentials(access.credentials.access_token))  # for the time at which it dies
         account.login.renew(access.credentials)

@@ -33,15 +33,16 @@ def requests(batch: ControlBatch, served: MutableMapping[Token, Mode]) -> list[s
             served[token] = mode
             beginning.setdefault(mode, []).append(token)
     return [
-        *(_message(CODES[mode] + _ENDS, tokens) for mode, tokens in ending.items()),
-        *(_message(CODES[mode], tokens) for mode, tokens in beginning.items()),
+        *(message(CODES[mode] + _ENDS, tokens) for mode, tokens in ending.items()),
+        *(message(CODES[mode], tokens) for mode, tokens in beginning.items()),
     ]
 
 
-def _message(code: int, tokens: Iterable[Token]) -> str:
+def message(code: int, tokens: Iterable[Token]) -> str:
+    """Return the message that names these tokens under a code; one may name as many as the broker takes."""
     named = [
         {"ExchangeSegment": segment(int(token)), "SecurityId": str(security_id(int(token)))}
         for token in tokens
     ]
-    message = {"RequestCode": code, "InstrumentCount": len(named), "InstrumentList": named}
-    return msgspec.json.encode(message).decode()
+    said = {"RequestCode": code, "InstrumentCount": len(named), "InstrumentList": named}
+    return msgspec.json.encode(said).decode()

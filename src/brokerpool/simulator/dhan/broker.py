@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 import time
@@ -14,14 +15,16 @@ from aiohttp import web
 
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.brokers.wire import Farewell
+from brokerpool.simulator.broadcast import MarketBroadcast
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Limits, Pings
-from brokerpool.simulator.dhan import instruments, json_shapes, wire
+from brokerpool.simulator.dhan import depth20, instruments, json_shapes, wire
+from brokerpool.simulator.dhan.depth20 import Depth20Feed
 from brokerpool.simulator.dhan.http import PREFIX, DhanApi
 from brokerpool.simulator.dhan.subscriptions import DhanSubscriptions
 from brokerpool.simulator.dhan.wire import DhanPackets
 from brokerpool.simulator.listings import Naming
-from brokerpool.transport import UpgradeRequest
+from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest
 
 #: How long a token lives (DhanHQ v2 documentation, authentication).
 TOKEN_SECONDS = 24 * 3600
@@ -66,6 +69,7 @@ class DhanSimulator(SimulatedBroker):
         packets_a_message: int = 1,
         refuses_dials: bool = False,
         over_limit_ends: bool = True,
+        snapshot: bool = True,
         **options: Any,  # noqa: ANN401  (the others of SimulatedBroker)
     ) -> None:
         self._packets_a_message = packets_a_message
@@ -76,7 +80,11 @@ class DhanSimulator(SimulatedBroker):
         self.subscribed = True
         client_id = api_key or f"11{secrets.randbelow(10**8):08d}"
         token = access_token or make_token(client_id, self._token_ends)
-        super().__init__(api_key=client_id, access_token=token, clock=clock, **options)
+        super().__init__(api_key=client_id, access_token=token, clock=clock, snapshot=snapshot, **options)
+        #: The second endpoint, with the 20-level depth; a tape has none.
+        self.depth20 = Depth20Feed(self.market, fault=self._login_fault, clock=clock, snapshot=snapshot)
+        if isinstance(self._source, MarketBroadcast):
+            self._source.second = self.depth20
 
     @property
     def http_url(self) -> str:
@@ -90,7 +98,27 @@ class DhanSimulator(SimulatedBroker):
     def login_page(self) -> None:
         """There is none: a token is copied from the broker's own page."""
 
+    def stats(self) -> dict[str, Any]:
+        """Return the counters since the start; those of the second endpoint stand under `depth20`."""
+        return {**super().stats(), "depth20": self.depth20.stats()}
+
+    def expire_token(self, *, close_sockets: bool = False) -> None:
+        """Let the access token die: dials and quotes are refused until `renew_token`."""
+        super().expire_token(close_sockets=close_sockets)
+        if close_sockets:
+            self.depth20.end_all(wire.TOKEN_EXPIRED)
+
+    async def down(self) -> None:
+        """Abort every socket and stop listening for new ones: TCP is refused; HTTP answers 503."""
+        self.depth20.abort()
+        await super().down()
+
     # -- what a front says --------------------------------------------------------------------------------
+
+    def _accept(self, request: UpgradeRequest) -> LinkHandler | Refusal:
+        if request.path != depth20.PATH:
+            return super()._accept(request)
+        return self.depth20.accept(request, asyncio.get_running_loop().time() - self._started)
 
     def _wire(self) -> DhanPackets:
         return DhanPackets(self._packets_a_message)
@@ -111,8 +139,15 @@ class DhanSimulator(SimulatedBroker):
 
     def _fault(self, request: UpgradeRequest) -> int | None:
         """Return the code of what is wrong with a dial, None for a good one."""
+        if request.query.get("version") != "2":
+            return wire.INVALID_REQUEST
+        reason = self._login_fault(request)
+        return wire.NOT_SUBSCRIBED if reason is None and not self.subscribed else reason
+
+    def _login_fault(self, request: UpgradeRequest) -> int | None:
+        """Return the code of what is wrong with a dial's credentials, None for good ones."""
         said = request.query
-        if said.get("version") != "2" or said.get("authType") != "2":
+        if said.get("authType") != "2":
             return wire.INVALID_REQUEST
         if said.get("clientId") != self.api_key:
             return wire.CLIENT_INVALID
@@ -120,7 +155,7 @@ class DhanSimulator(SimulatedBroker):
             return wire.TOKEN_EXPIRED
         if said.get("token") != self.access_token:
             return wire.TOKEN_INVALID
-        return None if self.subscribed else wire.NOT_SUBSCRIBED
+        return None
 
     def _add_routes(self, router: web.UrlDispatcher) -> None:
         api = DhanApi(

@@ -11,6 +11,7 @@ Where the broker's documentation is silent, this is what is assumed:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -28,7 +29,6 @@ from brokerpool.ticks import Mode
 
 #: The codes that begin a mode; one more ends it (DhanHQ v2 documentation, annexure).
 MODES = {15: Mode.LTP, 17: Mode.QUOTE, 21: Mode.DEPTH}
-_NAMES = {Mode.LTP: "ticker", Mode.QUOTE: "quote", Mode.DEPTH: "full"}
 _GOODBYE = 12
 #: Instruments in one message.
 MOST_IN_MESSAGE = 100
@@ -47,6 +47,11 @@ class _Request(msgspec.Struct, rename="pascal"):
 
 class DhanSubscriptions:
     """The tokens of one socket with their modes; `handle` takes the messages of its client."""
+
+    begins: ClassVar[Mapping[int, Mode]] = MODES
+    ends: ClassVar[Mapping[int, Mode]] = {code + 1: mode for code, mode in MODES.items()}
+    names: ClassVar[Mapping[Mode, str]] = {Mode.LTP: "ticker", Mode.QUOTE: "quote", Mode.DEPTH: "full"}
+    most_in_message: ClassVar[int] = MOST_IN_MESSAGE
 
     def __init__(
         self,
@@ -75,30 +80,30 @@ class DhanSubscriptions:
     def handle(self, message: str | bytes) -> Outcome:
         """Carry out one request, or tell what is wrong with it; never raises, whatever the message is."""
         if isinstance(message, bytes):
-            return _wrong("Requests are text messages.")
+            return self._wrong("Requests are text messages.")
         try:
             request = msgspec.json.decode(message, type=_Request)
             tokens = [token for named in request.instrument_list if (token := _token(named)) is not None]
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            return _wrong("Malformed request.")
+            return self._wrong("Malformed request.")
         if request.request_code == _GOODBYE:
             return Outcome(ends=True)
         named = len(request.instrument_list)
         self.largest_batch = max(self.largest_batch, named)
         if named != request.instrument_count or not named:
-            return _wrong(f"{request.instrument_count} instruments announced, {named} named.")
-        if named > MOST_IN_MESSAGE:
-            return self._too_many(f"{named} instruments in a message, at most {MOST_IN_MESSAGE} taken.")
+            return self._wrong(f"{request.instrument_count} instruments announced, {named} named.")
+        if named > self.most_in_message:
+            return self._too_many(f"{named} instruments in a message, at most {self.most_in_message} taken.")
         known = [token for token in dict.fromkeys(tokens) if self._lists(token)]
-        if (mode := MODES.get(request.request_code)) is not None:
+        if (mode := self.begins.get(request.request_code)) is not None:
             return self._subscribe(mode, known)
-        if (mode := MODES.get(request.request_code - 1)) is not None:
+        if (mode := self.ends.get(request.request_code)) is not None:
             return self._unsubscribe(mode, known)
-        return _wrong(f"Unknown request code {request.request_code}.")
+        return self._wrong(f"Unknown request code {request.request_code}.")
 
     def report(self) -> dict[str, str]:
         """Return the mode of every token in Dhan's words, ready for JSON."""
-        return {str(token): _NAMES[mode] for token, mode in self.modes.items()}
+        return {str(token): self.names[mode] for token, mode in self.modes.items()}
 
     def _subscribe(self, mode: Mode, tokens: Sequence[int]) -> Outcome:
         added = [token for token in tokens if token not in self.modes]
@@ -122,12 +127,14 @@ class DhanSubscriptions:
         return [previous_close(quote), *([open_interest(quote)] if quote.oi and mode is Mode.QUOTE else [])]
 
     def _too_many(self, error: str) -> Outcome:
-        messages = (disconnect(TOO_MANY_INSTRUMENTS),)
+        messages = (self._disconnect(TOO_MANY_INSTRUMENTS),)
         return Outcome(error=error, over_limit=True, messages=messages, ends=self._over_limit_ends)
 
+    def _wrong(self, error: str) -> Outcome:
+        return Outcome(error=error, messages=(self._disconnect(INVALID_REQUEST),), ends=True)
 
-def _wrong(error: str) -> Outcome:
-    return Outcome(error=error, messages=(disconnect(INVALID_REQUEST),), ends=True)
+    def _disconnect(self, reason: int) -> bytes:
+        return disconnect(reason)
 
 
 def _token(named: _Named) -> int | None:
