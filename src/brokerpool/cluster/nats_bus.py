@@ -220,7 +220,7 @@ class NatsBus:
         missing = list(BUCKETS)
         while missing:
             name = f"{self._settings.cluster}-{missing[0]}"
-            store = self._stores.setdefault(missing[0], NatsStore(name))
+            store = self._stores.setdefault(missing[0], NatsStore(name, lambda: self._client.is_connected))
             try:
                 await store.open(stream, self._settings.nats_replicas)
                 del missing[0]

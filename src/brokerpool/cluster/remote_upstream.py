@@ -313,6 +313,7 @@ class RemoteUpstream:
 
     def _connection_changed(self, connected: bool) -> None:
         if connected:
+            self._sign_now.set()  # who had no sign for long has forgotten what is wanted here
             for account in self._accounts:
                 account.write_everything()
 
