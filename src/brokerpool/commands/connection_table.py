@@ -11,7 +11,6 @@ from rich.console import Group, RenderableType
 from brokerpool.commands.terminal_tables import (
     accounts_table,
     client_lines,
-    clients_line,
     cluster_lines,
     fault_lines,
     places,
@@ -115,7 +114,6 @@ class ConnectionTable:
         lines = [
             *fault_lines((row.name, row.last_fault) for row in rows),
             pool_line(self._stats),
-            clients_line(self._stats),
             *client_lines(self._stats),
             *cluster_lines(self._stats),
             f"{http['requests']} calls to the broker, {sum(http['queued'].values())} wait,"

@@ -27,7 +27,7 @@ def statistics(stats: Mapping[str, Any]) -> Group:
         )
     faults = fault_lines((c["name"], c["last_fault"]) for c in connections)
     several = accounts_table(stats)
-    lines = [pool_line(stats), clients_line(stats), *client_lines(stats), *cluster_lines(stats)]
+    lines = [pool_line(stats), *client_lines(stats), *cluster_lines(stats)]
     return Group(*several, table, *faults, *lines)
 
 
@@ -112,7 +112,10 @@ def cluster_lines(stats: Mapping[str, Any]) -> Iterator[str]:
 
 
 def client_lines(stats: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each client that the gateway names: those that keep up worst."""
+    """Yield what the clients got, and a line for each that is named: those that keep up worst."""
+    if "gateway" not in stats:  # a feed node has no clients
+        return
+    yield _clients_line(stats)
     for client in stats["gateway"].get("slowest_clients", ()):  # an older gateway names none
         behind = f", behind for {client['behind_seconds']:.1f} s" if client["behind_seconds"] else ""
         yield f"client-{client['client']}: {who(client)}; {client['subscriptions']} subscriptions{behind}"
@@ -125,8 +128,7 @@ def who(client: Mapping[str, Any]) -> str:
     return f'key "{client["key"]}" from {client["address"]} since {since:%Y-%m-%d %H:%M:%S %Z}{agent}'
 
 
-def clients_line(stats: Mapping[str, Any]) -> str:
-    """Return what the clients got, as a sentence."""
+def _clients_line(stats: Mapping[str, Any]) -> str:
     gateway = stats["gateway"]
     return (
         f"{gateway['frames_delivered']} frames went to clients and {gateway['frames_conflated']} gave way"

@@ -77,12 +77,12 @@ class Gateway:
         persistence: Persistence | None = None,
         certificate: Certificate | None = None,
         orders: OrderCarrier | None = None,
-        cluster: Callable[[], dict[str, Any]] | None = None,
+        cluster: Callable[[], dict[str, Any] | None] = lambda: None,
     ) -> None:
         """`apis` answer what the feed does not; `instruments` keeps the upstream's book up to date.
 
         `orders` carries the calls that the gateway does not answer itself; without it they get 404.
-        `cluster` gives what `/stats` says of the cluster that it belongs to.
+        `cluster` gives what `/stats` says of the cluster that it belongs to, None where there is none.
 
         `persistence` is the opened database side; without it only the settings' key is valid. The gateway
         ends all of them when it closes.
@@ -115,13 +115,15 @@ class Gateway:
         self._origin_rules = self._origin_rules_of(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
         self._health = HealthMonitor(
-            upstream,
+            lambda: [upstream],
+            lambda: upstream.get_pool_stats()["websocket"],
             self.instruments,
             self._apis.breakers,
             database=lambda: (
                 DatabaseState(persistence.fault, persistence.opened) if persistence else DatabaseState()
             ),
             certificate_ends=lambda: certificate.ends if certificate else None,
+            cluster=cluster,
         )
         self._fanout = Fanout(upstream.broker, settings.flush_window_ms / 1000)
         upstream.listen(self._fanout)
@@ -238,7 +240,7 @@ class Gateway:
 
     def stats(self) -> dict[str, Any]:
         """Return all numbers (`monitor.metric_vocabulary`); the seed's two members of `http` come first."""
-        pool, http = self.upstream.get_pool_stats(), self._apis.stats()
+        pool, http, cluster = self.upstream.get_pool_stats(), self._apis.stats(), self._cluster()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
         return {
             **pool,
@@ -253,8 +255,9 @@ class Gateway:
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
             },
             **({"database": self._persistence.stats()} if self._persistence is not None else {}),
-            **({"cluster": self._cluster()} if self._cluster is not None else {}),
-            **self._health.stats(pool["websocket"], http["breakers"]),
+            **({"cluster": cluster} if cluster is not None else {}),
+            **self._health.stats(pool["websocket"], http["breakers"], cluster),
+            "journal": {"events": self.upstream.journal.counts()},
         }
 
     def _slowest(self) -> list[ClientTold]:

@@ -6,6 +6,7 @@ import { Refused, key, listen } from "./gateway.js";
 import { JournalView } from "./journal.js";
 import { drawAccount } from "./account.js";
 import { drawAccounts } from "./accounts.js";
+import { drawCluster } from "./cluster.js";
 import { drawClients, drawSymbols } from "./lists.js";
 import { drawAttention, drawTotals } from "./now.js";
 import { give } from "./orders.js";
@@ -41,6 +42,7 @@ function draw(snapshot) {
   drawTotals(snapshot, received, delivered);
   drawAttention(snapshot, rates, journal);
   drawAccounts(snapshot);
+  drawCluster(snapshot, rates);
   drawPool(snapshot, ticks, give);
   drawAccount(snapshot);
   drawClients(snapshot);
