@@ -309,8 +309,11 @@ class RemoteAccount:
         return [s._replace(connected=s.connected and self.heard) for s in self.status.accounts]
 
     def statistics(self) -> dict[str, Any]:
-        """Return its numbers as they were at last, none before the first."""
-        return self.status.statistics if self.status is not None else {}
+        """Return its numbers, none before the first; of connections that nobody tells of nothing is known."""
+        if self.status is None:
+            return {}
+        told = self.status.statistics
+        return told if self.heard else {**told, "connections": 0, "per_connection": []}
 
     def hearing(self) -> dict[str, Any]:
         """Return how its shards are heard; see `monitor.metric_vocabulary`."""

@@ -9,11 +9,10 @@ export function drawCluster(snapshot, rates) {
   byId("cluster-part").hidden = !cluster;
   if (!cluster) return;
   const { bus, nodes, accounts } = cluster;
-  write(
-    byId("cluster-sum"),
-    `This is the gateway ${cluster.name}; ${plural(cluster.gateways, "gateway")} and ` +
-      `${plural(nodes.length, "feed node")} have given a sign of life lately.`,
-  );
+  const others = bus.connected
+    ? `${plural(cluster.gateways, "gateway")} and ${plural(nodes.length, "feed node")} have given a sign of life lately.`
+    : "without NATS nothing is heard of the others.";
+  write(byId("cluster-sum"), `This is the gateway ${cluster.name}; ${others}`);
   facts(block(byId("cluster"), "NATS"), [
     ["server", bus.connected ? "connected" : "away", bus.connected ? "" : "bad"],
     ["way there and back", age(bus.round_trip_seconds)],
@@ -25,7 +24,7 @@ export function drawCluster(snapshot, rates) {
   ]);
   facts(
     block(byId("cluster"), "Feed nodes"),
-    nodes.length ? nodes.map((node) => [node.name, plural(node.accounts, "account")]) : [["none lives", "", "bad"]],
+    nodes.length ? nodes.map((node) => [node.name, plural(node.accounts, "account")]) : [["heard", "none", "bad"]],
   );
   rows(
     byId("leases"),
@@ -33,7 +32,7 @@ export function drawCluster(snapshot, rates) {
     (account) => account.name,
     (account) => [
       account.name,
-      account.held ? account.node : { text: "nobody", tone: "bad" },
+      account.held ? account.node : { text: bus.connected ? "nobody" : "not known", tone: "bad" },
       age(account.renewal_age_seconds),
       ...heard(account.shards),
     ],
