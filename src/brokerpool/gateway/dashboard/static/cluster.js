@@ -17,7 +17,6 @@ export function drawCluster(snapshot, rates) {
     ["server", bus.connected ? "connected" : "away", bus.connected ? "" : "bad"],
     ["way there and back", age(bus.round_trip_seconds)],
     ["messages received", `${rate(rates.of("bus received", bus.received))} a second`],
-    ["messages sent", `${rate(rates.of("bus published", bus.published))} a second`],
     ["dropped for want of a server", count(bus.lost), bus.lost ? "warn" : ""],
     ["dropped for want of time here", count(bus.overrun), bus.overrun ? "warn" : ""],
     ["found again", count(bus.reconnects)],
