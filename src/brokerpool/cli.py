@@ -242,12 +242,12 @@ def stats(
         ),
     ] = False,
 ) -> None:
-    """Show the statistics of a running gateway."""
+    """Show the statistics of a running gateway, or of a feed node at its status port."""
     from brokerpool.commands import gateway_target as targets
     from brokerpool.commands.terminal_tables import statistics
 
     asked = targets.target(url)
-    told = answer(asked, "stats", needs=("websocket", "gateway"))
+    told = answer(asked, "stats", needs=("websocket", "http"))
     if as_json:
         typer.echo(json.dumps(told))
     else:

@@ -20,6 +20,7 @@ from brokerpool.simulator.faults import FaultOrder
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.browser.chromium import DESKTOP, PHONE, page_of
+from tests.cluster import cluster
 from tests.gateway_client import Client, client, gateway, pool_of
 from tests.rehearsal import until
 from tests.two_accounts import two_accounts
@@ -33,6 +34,7 @@ KEPT = {
     "token-1280-dark.png": "dashboard-dark.png",
     "gone-390-light.png": "dashboard-phone.png",
     "accounts-1280-light.png": "dashboard-accounts.png",
+    "cluster-1280-light.png": "dashboard-cluster.png",
 }
 #: Long enough for the plots to have something to show.
 SECONDS = 12
@@ -46,7 +48,7 @@ NO_DATABASE = "postgresql://brokerpool@127.0.0.1:1/brokerpool"
 
 
 async def take() -> None:
-    """Show a working day, a dead token, a gateway that is gone, a database that is away, and two accounts."""
+    """Show a working day, a dead token, a gateway that is gone, no database, two accounts, and a cluster."""
     health_conditions.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
     health_verdict.GRACE_SECONDS = 1.0
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -54,6 +56,7 @@ async def take() -> None:
         await a_day(f"sqlite:///{folder}/gateway.db")
     await without_database()
     await accounts()
+    await of_a_cluster()
     for picture, name in KEPT.items():
         shutil.copy(PICTURES / picture, IMAGES / name)
 
@@ -122,6 +125,23 @@ async def accounts() -> None:
         await pictures(page, "accounts")
         reading.cancel()
         await asyncio.wait({reading})
+
+
+async def of_a_cluster() -> None:
+    """Show a gateway whose ticks come from the first of two feed nodes, and then one without NATS."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with cluster(Path(folder), rate=2000, symbols=200, max_sockets=3) as stage:
+            await stage.feed("feed")
+            served = await stage.gateway("gateway")
+            await stage.feed("feed")
+            async with stage.clients(2, served), page_of(served.said["http_url"], stage.api_key) as page:
+                await page.locator("#cluster dd", has_text="1 account").wait_for()
+                await asyncio.sleep(SECONDS)
+                await pictures(page, "cluster")
+                await asyncio.to_thread(stage.nats.kill)
+                await page.locator("#attention [data-key='h bus_away']").wait_for()
+                await asyncio.sleep(SECONDS)
+                await pictures(page, "nats")
 
 
 async def read(session: Client) -> None:

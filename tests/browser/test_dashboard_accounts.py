@@ -118,6 +118,7 @@ def test_of_one_account_nothing_is_shown_that_was_not_there_before() -> None:
     async def main() -> None:
         async with watched(2) as (_, _, _, page):
             await expect(page.locator("#accounts-part")).to_be_hidden()
+            await expect(page.locator("#cluster-part")).to_be_hidden()
             await expect(page.locator("#groups > *")).to_have_count(0)
             await expect(page.locator("#connections > li").first).to_be_visible()
             await expect(page.locator("#account-title")).to_have_text("Account and keys")

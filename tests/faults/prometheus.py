@@ -19,6 +19,18 @@ from typing import Any
 MISSING = shutil.which("prometheus") is None
 HOW_TO_GET_IT = "prometheus is missing: apt-get install prometheus, or put its binary on the PATH"
 
+ROOT = Path(__file__).parents[2]
+RULES = (ROOT / "deploy" / "prometheus" / "brokerpool.rules.yml").read_text("utf-8")
+DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "brokerpool.json").read_text("utf-8"))
+#: Alerts for a part of a cluster.
+OF_CLUSTER = {
+    "BrokerpoolBusAway",
+    "BrokerpoolAccountUnheld",
+    "BrokerpoolNoStandby",
+    "BrokerpoolShardsDark",
+    "BrokerpoolBusSlow",
+}
+
 #: What stands for minutes in the drill.
 WINDOW = "4s"
 
@@ -28,6 +40,16 @@ def in_a_hurry(rules: str) -> str:
     rules = re.sub(r"for: \d+\w", "for: 0s", rules)
     rules = re.sub(r"\[\d+m\]", f"[{WINDOW}]", rules)
     return re.sub(r"> 3$", "> 0", rules, flags=re.MULTILINE)
+
+
+def panel_queries(*, cluster: bool) -> list[tuple[str, str]]:
+    """Return each query of the dashboard as Grafana would send it: those about a cluster, or all others."""
+    return [
+        (panel["title"], target["expr"].replace("$__rate_interval", WINDOW).replace("$instance", ".*"))
+        for panel in DASHBOARD["panels"]
+        for target in panel["targets"]
+        if "certificate" not in target["expr"] and ("_cluster_" in target["expr"]) == cluster
+    ]
 
 
 class Prometheus:
@@ -52,14 +74,14 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str, rules: str) -> Iterator[Prometheus]:
+def prometheus(folder: Path, target: str, rules: str, *others: str) -> Iterator[Prometheus]:
     """Run Prometheus on a free port with its data in the folder, until the block ends."""
     (folder / "rules.yml").write_text(rules)
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 300ms}\n"
         "rule_files: [rules.yml]\n"
         "scrape_configs:\n"
-        f"  - {{job_name: brokerpool, static_configs: [{{targets: ['{target}']}}]}}\n"
+        f"  - {{job_name: brokerpool, static_configs: [{{targets: {[target, *others]}}}]}}\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

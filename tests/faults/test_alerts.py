@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 import sqlite3
 import time
@@ -22,26 +21,25 @@ from brokerpool.settings import DatabaseSettings
 from brokerpool.store.store import Store
 from tests import processes
 from tests.faults.observer import observing
-from tests.faults.prometheus import HOW_TO_GET_IT, MISSING, WINDOW, Prometheus, in_a_hurry, prometheus
+from tests.faults.prometheus import (
+    HOW_TO_GET_IT,
+    MISSING,
+    OF_CLUSTER,
+    RULES,
+    Prometheus,
+    in_a_hurry,
+    panel_queries,
+    prometheus,
+)
 from tests.gateway_client import raw_client
 from tests.processes import Running
 from tests.rehearsal import until
 
-ROOT = Path(__file__).parents[2]
-RULES = (ROOT / "deploy" / "prometheus" / "brokerpool.rules.yml").read_text("utf-8")
-DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "brokerpool.json").read_text("utf-8"))
 SYMBOLS, WATCHED, PER_CONNECTION = 90, 60, 30
 #: Fires for a certificate that ends soon, and this gateway has none: see test_access.
 NEEDS_TLS = "BrokerpoolCertificateEnds"
 #: For a gateway with more than one account.
 OF_SEVERAL = {"BrokerpoolAccountOut", "BrokerpoolLoginEnds"}
-#: For a part of a cluster.
-OF_CLUSTER = {
-    "BrokerpoolBusAway",
-    "BrokerpoolAccountUnheld",
-    "BrokerpoolNoStandby",
-    "BrokerpoolBusSlow",
-}
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 #: Longer than the lag that is told, and than a scrape may take.
 STOPPED_SECONDS = 1.0
@@ -193,16 +191,6 @@ async def the_database_is_locked(drill: Drill) -> None:
         other.close()
 
 
-def panel_queries() -> list[tuple[str, str]]:
-    """Return each query of the dashboard as Grafana would send it."""
-    return [
-        (panel["title"], target["expr"].replace("$__rate_interval", WINDOW).replace("$instance", ".*"))
-        for panel in DASHBOARD["panels"]
-        for target in panel["targets"]
-        if "certificate" not in target["expr"]
-    ]
-
-
 def test_each_alert_fires_under_its_fault_and_clears_and_each_panel_has_data(tmp_path: Path) -> None:
     settings = {
         "MAX_SYMBOLS_PER_WEBSOCKET": str(PER_CONNECTION),
@@ -237,7 +225,7 @@ def test_each_alert_fires_under_its_fault_and_clears_and_each_panel_has_data(tmp
                 )
                 empty = [
                     (title, query)
-                    for title, query in panel_queries()
+                    for title, query in panel_queries(cluster=False)
                     if not await asyncio.to_thread(watcher.query, query)
                 ]
                 assert empty == [], "each panel has something to draw"

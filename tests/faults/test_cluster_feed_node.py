@@ -116,8 +116,9 @@ def test_a_rolling_upgrade_is_no_gap_where_there_are_sockets_to_spare_and_else_o
                     told = Counter(gapped(client))
                     longest = max((f["to"] - f["from"] for f in client.symbol_news("gap")), default=0)
                     print(f"{len(told)} symbols have gaps, the longest is {longest / 1000:.2f} s")
+                    why = Counter(f["message"] for f in client.symbol_news("gap"))
                     # Which node held the account is theirs to settle: one hand-over, or two.
-                    assert set(told.values()) <= {1, 2} if sockets == 3 else not told, told
+                    assert set(told.values()) <= {1, 2} if sockets == 3 else not told, (told, why)
                     assert longest < 3_000
             stage.keeps_its_limits()
 

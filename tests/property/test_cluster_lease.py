@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -143,25 +144,53 @@ def test_a_write_whose_answer_was_lost_is_known_again_by_the_next_read() -> None
     assert not lease.holds(7.0), "it counts from when the write left, not from the read"
 
 
-def test_a_renewal_that_is_known_too_late_does_not_bring_the_same_epoch_back() -> None:
+def test_a_renewal_that_is_known_too_late_is_taken_at_once_and_in_an_epoch_of_its_own() -> None:
     lease = Lease("a", TIMING)
     absent(lease)
     taken = lease.due(5.0, wanted=True)
     assert taken is not None
     lease.sent(taken, 5.0)
     lease.written(taken, 1, 5.0)
-    renewal = lease.due(6.9, wanted=True)
+    renewal = lease.due(6.9, wanted=True, dials=(0.7,))
     assert renewal is not None
     lease.sent(renewal, 6.9)
     assert not lease.holds(7.0)
     lease.let_go()
     lease.read(renewal.value, 2, 7.1)
     assert not lease.holds(7.1)
-    assert lease.due(7.1, wanted=True) is None, "its own write as well may have come late"
-    lease.read(renewal.value, 2, 10.1)
-    again = lease.due(10.1, wanted=True)
-    assert again is not None
+    again = lease.due(7.4, wanted=True, dials=(1.2,))
+    assert again is not None, "only this node writes in that epoch, and it holds the account no more"
     assert again.value.epoch > taken.value.epoch
+    lease.sent(again, 7.4)
+    lease.written(again, 3, 7.4)
+    assert lease.taken.dialled == (1.2,), "what it dialled itself it knows, and nobody else did"
+    assert lease.taken.untold_seconds == 0.0
+    assert lease.taken.quiet_seconds == pytest.approx(0.4), "since it let go nothing was sent"
+
+
+def test_a_renewal_of_another_node_is_waited_for_however_old_ones_own_is() -> None:
+    lease = Lease("a", TIMING)
+    absent(lease)
+    taken = lease.due(5.0, wanted=True)
+    assert taken is not None
+    lease.sent(taken, 5.0)
+    lease.written(taken, 1, 5.0)
+    lease.let_go()
+    lease.read(LeaseValue(FORMAT, "b", taken.value.epoch + 1, 2), 2, 20.0)
+    assert lease.due(20.1, wanted=True) is None
+    lease.read(LeaseValue(FORMAT, "b", taken.value.epoch + 1, 2), 2, 22.9)
+    assert lease.due(22.9, wanted=True) is None
+
+
+def test_a_standby_that_waited_for_longer_knows_that_nothing_was_sent_for_longer() -> None:
+    lease, held = Lease("b", TIMING), LeaseValue(FORMAT, "a", 4, 9)
+    for at in (100.0, 130.0):
+        lease.read(held, 7, at)
+    write = lease.due(130.0, wanted=True)
+    assert write is not None
+    lease.sent(write, 130.0)
+    lease.written(write, 8, 130.0)
+    assert lease.taken.quiet_seconds == pytest.approx(TIMING.quiet + 27 * (1 - SKEW))
 
 
 def test_who_hands_over_holds_it_no_more_and_names_its_successor() -> None:

@@ -14,7 +14,8 @@ from brokerpool.feed.listeners import PoolListener
 from brokerpool.instruments import Instrument
 from brokerpool.simulator.dhan.broker import DhanSimulator
 from brokerpool.ticks import DepthTick, Mode, Tick
-from tests.sdk.test_dhanhq import NOON, sdk_at, until
+from tests.sdk.sdk_process import until
+from tests.sdk.test_dhanhq import NOON, sdk_at
 
 SYMBOLS = 60
 ROUNDS = 3

@@ -91,9 +91,9 @@ class GatewayWitness(PoolListener):
         """Return what is wanted and has a gap open."""
         return [i for i, stint in self._stints.items() if stint.open is not None]
 
-    def silent(self) -> list[Instrument]:
-        """Return what is wanted and has never ticked."""
-        return [i for i, stint in self._stints.items() if stint.last is None]
+    def silent(self, since_ms: float = 0.0) -> list[Instrument]:
+        """Return what is wanted and has not ticked since this wall clock time."""
+        return [i for i, stint in self._stints.items() if stint.last is None or stint.last_ms < since_ms]
 
     def _say(self, problem: str) -> None:
         self.problems.append(f"{self._wall_clock():.3f} {self._name}: {problem}")

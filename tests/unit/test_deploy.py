@@ -74,6 +74,8 @@ def test_the_parts_of_a_cluster_have_settings_that_exist_and_their_commands() ->
         kind = name.partition("-")[0]
         command = "serve" if kind == "gateway" else kind
         assert service["command"] == [command, "--env-file", f"/etc/brokerpool/{kind}.env"]
+        port = service["environment"].get("BROKERPOOL_STATUS_PORT", default("http_port"))
+        assert f":{port}/health/live" in service["healthcheck"]["test"][-1]
         build = service["build"]
         assert (DEPLOY / "cluster" / build["context"]).resolve() == ROOT
         assert (ROOT / build["dockerfile"]).is_file()

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from brokerpool import Credentials
+from brokerpool.monitor.cluster_conditions import ClusterFacts
 from brokerpool.monitor.health_conditions import LAG_SECONDS, Code, Facts
 from brokerpool.monitor.health_verdict import GRACE_SECONDS, Health, Status
 from brokerpool.simulator.faults import FaultOrder
@@ -38,6 +39,13 @@ def test_an_empty_list_is_nothing_amiss_where_every_name_can_be_asked_for() -> N
 
 CASES = [
     (Code.STOPPING, {"stopping": True}, Status.DOWN, False),
+    (Code.BUS_AWAY, {"cluster": ClusterFacts(feed=False, connected=False)}, Status.DEGRADED, False),
+    (
+        Code.ACCOUNT_UNHELD,
+        {"cluster": ClusterFacts(feed=True, connected=True, nodes=1, unheld=("a", "b"))},
+        Status.DEGRADED,
+        True,
+    ),
     (Code.INSTRUMENTS_MISSING, {"instruments": 0}, Status.DOWN, False),
     (Code.INSTRUMENTS_STALE, {"instruments_fault": "it lacks NFO"}, Status.DEGRADED, True),
     (Code.LOGIN_REFUSED, {"login_refused": True}, Status.DEGRADED, False),
@@ -96,7 +104,33 @@ def test_the_cases_are_all_there_are() -> None:
     assert {case[0] for case in CASES} == set(Code) - of_accounts
 
 
-@pytest.mark.parametrize("wrong", [{"unserved": 10}, {"gaps_open": 10}])
+def test_a_bus_that_is_away_is_told_at_once_of_either_role_and_hides_what_is_not_heard_over_it() -> None:
+    told = {}
+    for feed in (False, True):
+        away = ClusterFacts(feed=feed, connected=False, nodes=0, unheld=("zerodha",))
+        (reason,) = Clock().health.judge(WELL._replace(cluster=away)).reasons
+        assert reason.code is Code.BUS_AWAY
+        told[feed] = reason.text
+    assert "clients keep their connections" in told[False]
+    assert "broker connections" in told[True]
+    assert Clock().health.judge(WELL._replace(cluster=away._replace(connected=True))).reasons == ()
+
+
+def test_a_bus_that_is_away_is_down_once_nothing_that_is_wanted_is_served() -> None:
+    clock, away = Clock(), ClusterFacts(feed=False, connected=False)
+    assert clock.health.judge(WELL._replace(cluster=away, unserved=10)).status is Status.DEGRADED
+    clock.now = GRACE_SECONDS
+    assert clock.health.judge(WELL._replace(cluster=away, unserved=10)).status is Status.DOWN
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"unserved": 10},
+        {"gaps_open": 10},
+        {"cluster": ClusterFacts(feed=False, connected=True, nodes=1, unheld=("zerodha",))},
+    ],
+)
 def test_what_a_reconnect_repairs_in_time_is_not_told(wrong: dict[str, Any]) -> None:
     clock = Clock()
     for _ in range(3):

@@ -176,9 +176,12 @@ def test_a_server_that_was_killed_forgets_no_lease_and_what_was_published_meanwh
             await until(lambda: told)
             server.kill()
             await until(lambda: not one.connected and not two.connected)
+            assert one.round_trip is None
             one.publish("a", b"of the time without a server")
             with pytest.raises(BusError):
                 await one.store(LEASES).get("zerodha")
+            with pytest.raises(BusError):  # at once, and it does not come once the server is back
+                await one.store(LEASES).update("zerodha", b"late", revision or 0)
             with pytest.raises(BusError):
                 await one.request("a", b"", 1)
             server.start()

@@ -152,8 +152,8 @@ class FeedNode:
         logger.info("account %s is held here from now on, epoch %d", account, lease.epoch)
         for of, slice_ in self._slices.values():
             if of == account:
-                held.wanted(slice_, lives=self._gateways.lives(slice_.gateway, since))
-        for gateway in self._gateways.living(since):
+                held.wanted(slice_, lives=self._gateways.lives(slice_.gateway, self._heard_until))
+        for gateway in self._gateways.living(self._heard_until):
             held.hears_orders(gateway, on=self._signs[gateway].hears_orders)
         if lease.taken.left_open:
             held.silent = True
@@ -269,7 +269,7 @@ class FeedNode:
                 self._gateway_left(gone)
             return
         now = self._clock()
-        known = self._gateways.lives(sign.gateway, now)
+        known = self._gateways.lives(sign.gateway, self._heard_until)
         self._gateways.sign(sign.gateway, sign.count, now)
         self._signs[sign.gateway] = sign
         for held in self.held.values():
@@ -297,16 +297,24 @@ class FeedNode:
         if known is None or known[1].version <= slice_.version:
             self._slices[entry.key] = account, slice_
             if held is not None:
-                held.wanted(slice_, lives=self._gateways.lives(slice_.gateway, self._clock()))
+                held.wanted(slice_, lives=self._gateways.lives(slice_.gateway, self._heard_until))
 
     def _connection_changed(self, connected: bool) -> None:
+        now = self._clock()
         if not connected:
-            self._away_since = self._clock()
+            self._away_since = now
         elif self._away_since is not None:
             # Nobody could be heard meanwhile, which says nothing about them.
-            away, self._away_since = self._clock() - self._away_since, None
-            self._nodes.forgive(away)
-            self._gateways.forgive(away)
+            away, self._away_since = now - self._away_since, None
+            self._nodes.forgive(away, now)
+            self._gateways.forgive(away, now)
+            for keeper in self._keepers.values():
+                keeper.nudge()
+
+    @property
+    def _heard_until(self) -> float:
+        """Until when others could be heard: now, or the moment at which the bus went away."""
+        return self._clock() if self._away_since is None else self._away_since
 
     # -- the regular look ---------------------------------------------------------------------------------
 
@@ -328,8 +336,8 @@ class FeedNode:
             now = self._clock()
             stalled, looked_at = now - looked_at - _LOOK_SECONDS, now
             if stalled > self._timing.renewal:
-                self._nodes.forgive(stalled)
-                self._gateways.forgive(stalled)
+                self._nodes.forgive(stalled, now)
+                self._gateways.forgive(stalled, now)
             if self._away_since is None:
                 for gateway in self._gateways.dead(now):
                     self._gateway_left(gateway)
@@ -354,7 +362,8 @@ class FeedNode:
                 self._begin(self._move(account), "move")
 
     def _assigned(self) -> dict[str, str]:
-        able = {node: self._able[node] for node in self._nodes.living(self._clock()) if node in self._able}
+        living = self._nodes.living(self._heard_until)
+        able = {node: self._able[node] for node in living if node in self._able}
         if not self._leaving:
             able[self.node] = frozenset(self._opened)
         values = ((account, keeper.lease.value) for account, keeper in self._keepers.items())

@@ -56,9 +56,9 @@ class Lease:
         #: How many sockets of those before may be open still; written with each renewal.
         self.left_open = 0
         self._known_epoch = 0
-        self._own_epoch = self._gone_epoch = 0
-        #: What the store had when this node let go: as long as it has that, nobody has had the account since.
-        self._let_go_of: LeaseValue | None = None
+        #: The last epoch in which it held the account and has let go of it: as long as the store has a write
+        #: of that epoch, nobody has had the account since, for none but this node renews it.
+        self._gone_epoch = 0
         self._renewed_at = 0.0
         #: Whether a read may be older than what was written last: the store's answers come from replicas.
         self._reads_lag = False
@@ -110,29 +110,29 @@ class Lease:
         if write.value.node != self._node or write.value.epoch <= self._gone_epoch:
             return  # a renewal that was late: what was let go of is taken again in an epoch of its own
         if write.value.epoch != self.epoch:
-            self.taken = self._inherited(*before, sent_at)
+            self.taken = self._inherited(write.value.dials, *before, sent_at)
             self.left_open = self.taken.left_open
-        self.epoch = self._own_epoch = write.value.epoch
+        self.epoch = write.value.epoch
         self._renewed_at = sent_at
 
-    def _inherited(self, value: LeaseValue | None, since: float | None, now: float) -> Taken:
+    def _inherited(
+        self, dialled: tuple[float, ...], value: LeaseValue | None, since: float | None, now: float
+    ) -> Taken:
         if value is None or since is None:
             # Of whoever held it before the store lost it nothing is known but that its time is over.
             return Taken((), self._timing.lease, self._timing.quiet)
-        dialled = self._dials_told(value, since, now)
-        if value.node == self._node and value.epoch == self._own_epoch:
-            return Taken(
-                dialled, self._timing.lease, 0.0, value.left_open
-            )  # what it did after its last renewal
+        if self._own(value):  # all of its dials are known, and that it has sent nothing since
+            return Taken(dialled, 0.0, max(0.0, now - self.held_until), value.left_open)
         if self._passed_on(value):  # whoever wrote that had sent its last before
             return Taken(dialled, 0.0, 0.0, value.left_open)
-        return Taken(dialled, self._timing.lease, self._timing.quiet, value.left_open)
+        longer = max(0.0, now - since - self._timing.lease) * (1 - SKEW)  # than anybody has to wait
+        return Taken(dialled, self._timing.lease, self._timing.quiet + longer, value.left_open)
 
     # -- holding ------------------------------------------------------------------------------------------
 
     @property
     def held_until(self) -> float:
-        """When this node lets go unless a renewal comes first; only of meaning while `epoch` is not 0."""
+        """When this node lets go unless a renewal comes first, or at the latest had let go."""
         return self._renewed_at + self._timing.lease - self._timing.margin
 
     def holds(self, now: float) -> bool:
@@ -142,8 +142,6 @@ class Lease:
     def let_go(self) -> None:
         """Hold it no longer; the store is not told."""
         if self.epoch:
-            own = self.value is not None and self.value.node == self._node
-            self._let_go_of = self.value if own else None
             self._gone_epoch = self.epoch
         self.epoch = 0
 
@@ -154,7 +152,7 @@ class Lease:
 
         A new `epoch` is this one at least: epoch milliseconds, so that it is above all that were there before
         also where the store has lost them, and another holder's is never the same.
-        `dials` are how many seconds ago each dial left that counts in a window of the broker's.
+        `dials` are how many seconds ago each dial of this node left that counts in a window of the broker's.
         """
         if self._under_way is not None or self._same_since is None:
             return None
@@ -167,7 +165,7 @@ class Lease:
             return None
         if self.value is None:
             return self._write(self._node, max(self._known_epoch + 1, epoch), (), 0)
-        told = self._dials_told(self.value, self._same_since, now)
+        told = dials if self._own(self.value) else self._dials_told(self.value, self._same_since, now)
         return self._write(self._node, max(self._known_epoch + 1, epoch), told, self.value.left_open)
 
     def due_at(self, *, wanted: bool) -> float | None:
@@ -181,11 +179,11 @@ class Lease:
     def free(self, now: float) -> bool:
         """Tell whether the account may be taken: nobody holds it, or its holder's time is over.
 
-        That a value names this node says nothing by itself: a write of its own may have come late.
+        That a value names this node says nothing by itself: it may not know yet that it holds the account.
         """
         if self._same_since is None:
             return False
-        if self.value is not None and (self._passed_on(self.value) or self.value == self._let_go_of):
+        if self.value is not None and (self._passed_on(self.value) or self._own(self.value)):
             return True
         return now - self._same_since >= self._timing.lease
 
@@ -194,6 +192,10 @@ class Lease:
         if self.epoch or self._same_since is None:
             return False
         return now - self._same_since >= self._timing.lease + 2 * self._timing.renewal
+
+    def _own(self, value: LeaseValue) -> bool:
+        """Tell whether it is a renewal of this node's, which has let go since: maybe one that came late."""
+        return (value.node, value.epoch) == (self._node, self._gone_epoch)
 
     def _passed_on(self, value: LeaseValue) -> bool:
         """Tell whether its holder has freed the account, or handed it over to this node."""

@@ -220,7 +220,7 @@ class NatsBus:
         missing = list(BUCKETS)
         while missing:
             name = f"{self._settings.cluster}-{missing[0]}"
-            store = self._stores.setdefault(missing[0], NatsStore(name))
+            store = self._stores.setdefault(missing[0], NatsStore(name, lambda: self._client.is_connected))
             try:
                 await store.open(stream, self._settings.nats_replicas)
                 del missing[0]
@@ -234,7 +234,8 @@ class NatsBus:
             began = clock()
             try:
                 await self._client.flush(timeout=5)
-                self.round_trip = clock() - began
+                # Without a server it has nothing to wait for.
+                self.round_trip = clock() - began if self._client.is_connected else None
             except (nats.errors.Error, TimeoutError, OSError):
                 self.round_trip = None
             await asyncio.sleep(_MEASURE_SECONDS)
@@ -251,6 +252,7 @@ class NatsBus:
 
     async def _disconnected(self) -> None:
         self._client.drop_what_waits()
+        self.round_trip = None
         self._tell(connected=False)
 
     async def _reconnected(self) -> None:

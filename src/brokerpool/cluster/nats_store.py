@@ -31,8 +31,13 @@ _RETRY_SECONDS = 0.5
 class NatsStore:
     """A `Store` in one bucket, on disk, so that the servers' own restart forgets no lease."""
 
-    def __init__(self, bucket: str) -> None:
+    def __init__(self, bucket: str, connected: Callable[[], bool]) -> None:
+        """`connected` tells whether a server is connected; while none is, every question fails at once.
+
+        It would wait for an answer until long after the server is back, and a write come when it is wrong.
+        """
         self._name = bucket
+        self._connected = connected
         self._stream: JetStreamContext | None = None
         self._kept: KeyValue | None = None
         self._watches: set[_Watch] = set()
@@ -59,7 +64,7 @@ class NatsStore:
     async def get(self, key: str) -> Entry | None:
         """Return the key's entry, None where there is none or it was deleted. Raises BusError."""
         try:
-            entry = await self._asked(self._bucket.get(key))
+            entry = await self._asked(lambda bucket: bucket.get(key))
         except js_errors.KeyNotFoundError:
             return None
         return Entry(key, bytes(entry.value or b""), entry.revision or 0)
@@ -67,25 +72,25 @@ class NatsStore:
     async def create(self, key: str, value: bytes) -> int | None:
         """Write a key that does not exist and return its revision; None where it exists. Raises BusError."""
         try:
-            return await self._asked(self._bucket.create(key, value))
+            return await self._asked(lambda bucket: bucket.create(key, value))
         except js_errors.KeyWrongLastSequenceError:
             return None
 
     async def put(self, key: str, value: bytes) -> int:
         """Write the key, whatever it was, and return its revision. Raises BusError."""
-        return await self._asked(self._bucket.put(key, value))
+        return await self._asked(lambda bucket: bucket.put(key, value))
 
     async def update(self, key: str, value: bytes, revision: int) -> int | None:
         """Write the key if its last revision is this one, else return None. Raises BusError."""
         try:
-            return await self._asked(self._bucket.update(key, value, last=revision))
+            return await self._asked(lambda bucket: bucket.update(key, value, last=revision))
         except js_errors.KeyWrongLastSequenceError:
             return None
 
     async def delete(self, key: str, revision: int | None = None) -> bool:
         """Delete the key, with a revision only if it is the last; tell whether it was. Raises BusError."""
         try:
-            return await self._asked(self._bucket.delete(key, last=revision))
+            return await self._asked(lambda bucket: bucket.delete(key, last=revision))
         except js_errors.KeyWrongLastSequenceError:
             return False
 
@@ -100,15 +105,13 @@ class NatsStore:
             watch.follow(self._stream)
         return watch
 
-    @property
-    def _bucket(self) -> KeyValue:
-        assert self._kept is not None  # the bus gives its stores away once they are open
-        return self._kept
-
-    async def _asked(self, call: Awaitable[T]) -> T:
+    async def _asked(self, call: Callable[[KeyValue], Awaitable[T]]) -> T:
         """Return what the call does. Raises BusError in place of what says that the bus is at fault."""
+        assert self._kept is not None  # the bus gives its stores away once they are open
+        if not self._connected():
+            raise BusError(f"The bucket {self._name} was not asked: no NATS server is connected.")
         try:
-            return await call
+            return await call(self._kept)
         except js_errors.KeyValueError:
             raise
         except js_errors.APIError as error:

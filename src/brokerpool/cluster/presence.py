@@ -31,10 +31,10 @@ class Presence:
         moved_at = self._moved_at.get(name)
         return moved_at is not None and now - moved_at < self._seconds
 
-    def forgive(self, stood_still: float) -> None:
+    def forgive(self, stood_still: float, now: float) -> None:
         """Give everybody the time in which nothing could be heard, for that says nothing about them."""
-        for name in self._moved_at:
-            self._moved_at[name] += stood_still
+        for name, moved_at in self._moved_at.items():
+            self._moved_at[name] = min(now, moved_at + stood_still)
 
     def living(self, now: float) -> Iterator[str]:
         """Give those who live, by name."""

@@ -309,8 +309,25 @@ class RemoteAccount:
         return [s._replace(connected=s.connected and self.heard) for s in self.status.accounts]
 
     def statistics(self) -> dict[str, Any]:
-        """Return its numbers as they were at last, none before the first."""
-        return self.status.statistics if self.status is not None else {}
+        """Return its numbers, none before the first; of connections that nobody tells of nothing is known."""
+        if self.status is None:
+            return {}
+        told = self.status.statistics
+        return told if self.heard else {**told, "connections": 0, "per_connection": []}
+
+    def hearing(self) -> dict[str, Any]:
+        """Return how its shards are heard; see `monitor.metric_vocabulary`."""
+        now, now_ms = self._loop.time(), self._around.wall_clock() * 1000
+        views = [shard.view for shard in self._shards if shard.subscription is not None]
+        lags = [lag for view in views if (lag := view.lag(now, now_ms)) is not None]
+        return {
+            "heard": len(views),
+            "dark": sum(view.lacks_snapshot for view in views),
+            "missing": sum(shard.view.missing for shard in self._shards),
+            "doubled": sum(shard.view.doubled for shard in self._shards),
+            "silent_seconds": round(max((view.silence(now) for view in views), default=0.0), 3),
+            "lag_seconds": round(max(lags), 4) if lags else None,
+        }
 
     # -- the list -----------------------------------------------------------------------------------------
 

@@ -217,6 +217,10 @@ class RemoteUpstream:
         books = (each.book for each in self._accounts if each.name == account)
         return any(book.token(instrument) is not None for book in books)
 
+    def hearing(self) -> dict[str, dict[str, Any]]:
+        """Return by account how its shards are heard; see `monitor.metric_vocabulary`."""
+        return {account.name: account.hearing() for account in self._accounts}
+
     @property
     def connected(self) -> bool:
         """True while a feed node is heard that has a live connection to its broker."""
@@ -313,6 +317,7 @@ class RemoteUpstream:
 
     def _connection_changed(self, connected: bool) -> None:
         if connected:
+            self._sign_now.set()  # who had no sign for long has forgotten what is wanted here
             for account in self._accounts:
                 account.write_everything()
 

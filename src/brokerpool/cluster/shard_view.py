@@ -62,6 +62,9 @@ class ShardView:
         self._by_number: dict[int, Held] = {}
         #: Monotonic seconds at which it was last heard; None before the first time.
         self._heard_at: float | None = None
+        #: When the last batch came that was passed on, by this clock, and when what is in it came to the feed
+        #: node, in epoch milliseconds; 0 before the first.
+        self._passed_at, self._passed_ms = 0.0, 0
         #: Batches that were dropped as old or doubled, and missing ones.
         self.doubled, self.missing = 0, 0
 
@@ -94,6 +97,19 @@ class ShardView:
     def lacks_snapshot(self) -> bool:
         """True while it is not known how the shard stands, though symbols of it are held."""
         return bool(self.held) and not self._whole
+
+    def silence(self, now: float) -> float:
+        """Return for how many seconds nothing was heard, not even a sign of life."""
+        return 0.0 if self._heard_at is None else now - self._heard_at
+
+    def lag(self, now: float, now_ms: float) -> float | None:
+        """Return the seconds that the last batch took from the feed node's receipt to here; None without one.
+
+        By the wall clocks of two machines, which may differ by more than that.
+        """
+        if not self._passed_ms or not self._whole:
+            return None
+        return (now_ms - self._passed_ms) / 1000 - (now - self._passed_at)
 
     def look(self, now: float, dark: float) -> None:
         """Open gaps when nothing was heard for so many seconds, not even a sign of life."""
@@ -229,6 +245,7 @@ class ShardView:
 
     def _pass(self, batch: Batch) -> None:
         self._sequence = batch.sequence
+        self._passed_at, self._passed_ms = self._heard_at or 0.0, batch.received_ms
         if batch.names:
             self._introduce(batch.names)
         by_number, received_ms = self._by_number, batch.received_ms

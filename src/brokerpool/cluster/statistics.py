@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,10 +10,18 @@ from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.nats_bus import NatsBus
 
 
-def cluster_statistics(name: str, role: str, bus: NatsBus, directory: Directory) -> dict[str, Any]:
-    """Return what `/stats` says under `cluster`; `role` is "feed" or "gateway"."""
-    nodes = directory.nodes
-    holders = directory.holders()
+def cluster_statistics(
+    name: str,
+    role: str,
+    bus: NatsBus,
+    directory: Directory,
+    hearing: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
+) -> dict[str, Any]:
+    """Return what `/stats` says under `cluster`; `role` is "feed" or "gateway".
+
+    `hearing` gives, at a gateway, how the shards of each account are heard.
+    """
+    nodes, holders, heard = directory.nodes, directory.holders(), hearing()
     return {
         "name": name,
         "role": role,
@@ -32,6 +41,7 @@ def cluster_statistics(name: str, role: str, bus: NatsBus, directory: Directory)
                 "held": bool(holder.node),
                 "epoch": holder.epoch,
                 "renewal_age_seconds": None if holder.age is None else round(holder.age, 3),
+                **({"shards": heard[holder.account]} if holder.account in heard else {}),
             }
             for holder in holders
         ],

@@ -1,4 +1,17 @@
-"""How long things take in a cluster; all nodes and gateways of one are given the same."""
+"""How long things take in a cluster; all nodes and gateways of one are given the same.
+
+After an outage of the bus everything ticks again within five seconds of its return, for it is the sum of
+these at most, each with its own bound:
+
+    2.25 s  a dial that hung when the bus returned, and the pause before the next one (`nats_connection`); of
+            a server that refuses, as one that was killed does, it is the pause alone: 0.25 s
+    0.5 s   until the lease is read and written (`renewal`); that of whoever had it is free at once
+    1.0 s   until a gateway has asked for a snapshot and given a sign (`request`), in the same time in which
+            the account's pool dials its broker and asks for all that is wanted
+
+Dials at the broker are not held back by what was sent before an outage that was longer than a lease, since
+how long nothing was sent is known. With several servers that hang and do not return, each is a dial more.
+"""
 
 from __future__ import annotations
 

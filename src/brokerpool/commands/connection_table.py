@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from brokerpool.commands.terminal_tables import (
     accounts_table,
     client_lines,
-    clients_line,
+    clients_sum,
     cluster_lines,
     fault_lines,
     places,
@@ -115,7 +115,7 @@ class ConnectionTable:
         lines = [
             *fault_lines((row.name, row.last_fault) for row in rows),
             pool_line(self._stats),
-            clients_line(self._stats),
+            *clients_sum(self._stats),
             *client_lines(self._stats),
             *cluster_lines(self._stats),
             f"{http['requests']} calls to the broker, {sum(http['queued'].values())} wait,"

@@ -27,7 +27,7 @@ def statistics(stats: Mapping[str, Any]) -> Group:
         )
     faults = fault_lines((c["name"], c["last_fault"]) for c in connections)
     several = accounts_table(stats)
-    lines = [pool_line(stats), clients_line(stats), *client_lines(stats), *cluster_lines(stats)]
+    lines = [pool_line(stats), *clients_sum(stats), *client_lines(stats), *cluster_lines(stats)]
     return Group(*several, table, *faults, *lines)
 
 
@@ -108,12 +108,22 @@ def cluster_lines(stats: Mapping[str, Any]) -> Iterator[str]:
         f" {cluster['gateways']} gateways; {way}, {lost} messages were dropped."
     )
     for account in cluster["accounts"]:
-        yield f"{account['name']} is held by {account['node'] or 'nobody'}, epoch {account['epoch']}."
+        holder = account["node"] or "nobody"
+        yield f"{account['name']} is held by {holder}, epoch {account['epoch']}{_heard(account)}."
+
+
+def _heard(account: Mapping[str, Any]) -> str:
+    """Return how a gateway hears an account's ticks; nothing of a feed node, or of an older gateway."""
+    shards = account.get("shards")
+    if not shards:
+        return ""
+    lag = "" if shards["lag_seconds"] is None else f", {shards['lag_seconds'] * 1000:.1f} ms behind"
+    return f"; {shards['heard']} of its shards are heard, {shards['dark']} of them are dark{lag}"
 
 
 def client_lines(stats: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each client that the gateway names: those that keep up worst."""
-    for client in stats["gateway"].get("slowest_clients", ()):  # an older gateway names none
+    for client in stats.get("gateway", {}).get("slowest_clients", ()):  # an older gateway names none
         behind = f", behind for {client['behind_seconds']:.1f} s" if client["behind_seconds"] else ""
         yield f"client-{client['client']}: {who(client)}; {client['subscriptions']} subscriptions{behind}"
 
@@ -125,10 +135,12 @@ def who(client: Mapping[str, Any]) -> str:
     return f'key "{client["key"]}" from {client["address"]} since {since:%Y-%m-%d %H:%M:%S %Z}{agent}'
 
 
-def clients_line(stats: Mapping[str, Any]) -> str:
-    """Return what the clients got, as a sentence."""
-    gateway = stats["gateway"]
-    return (
-        f"{gateway['frames_delivered']} frames went to clients and {gateway['frames_conflated']} gave way"
-        f" to newer ones; {gateway['clients']} clients are connected, {gateway['slow_clients']} of them slow."
-    )
+def clients_sum(stats: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the clients got, as a sentence; nothing of a feed node, which has none."""
+    gateway = stats.get("gateway")
+    if gateway:
+        delivered, conflated = gateway["frames_delivered"], gateway["frames_conflated"]
+        yield (
+            f"{delivered} frames went to clients and {conflated} gave way to newer ones;"
+            f" {gateway['clients']} clients are connected, {gateway['slow_clients']} of them slow."
+        )

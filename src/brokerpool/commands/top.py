@@ -16,7 +16,7 @@ from brokerpool.commands.gateway_target import Target, Url, target
 from brokerpool.commands.keyboard import NextKey, keys
 from brokerpool.errors import BrokerpoolError
 
-_NEEDS = ("websocket", "gateway", "health")
+_NEEDS = ("websocket", "http", "health")
 _KEYS = "c: sort by the next column   q: quit"
 
 
@@ -24,7 +24,7 @@ def top(
     url: Url = None,
     interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
 ) -> None:
-    """Show the connections of a running gateway, live: c sorts by the next column, q or Ctrl-C quits.
+    """Show the connections of a running gateway or feed node, live: c sorts by the next column, q quits.
 
     Where stdout is no terminal, or one that cannot be redrawn, it prints once.
     """

@@ -61,7 +61,7 @@ async def joined(
             InstrumentLists({"": RemoteList(lambda: upstream.book)}),
             persistence,
             certificate,
-            cluster=partial(cluster_statistics, name, "gateway", bus, directory),
+            cluster=partial(cluster_statistics, name, "gateway", bus, directory, upstream.hearing),
         )
     finally:
         directory.close()

@@ -84,7 +84,7 @@ async def _take_part(
     opened = {part.name: functools.partial(_opened, bus, subjects, journal, part) for part in parts}
     node = FeedNode(bus, opened, node=name, subjects=subjects)
     apis = {part.name: part.api for part in parts}
-    status = FeedStatusServer(settings, node, bus, apis, lists, journal)
+    status = FeedStatusServer(settings, node, bus, apis, lists, journal, persistence)
     await status.start()
     try:
         lists.start()
@@ -96,6 +96,7 @@ async def _take_part(
         )
     finally:
         logger.info("stopping: %d accounts are handed over", len(node.held))
+        status.stop()
         await node.close()
         await asyncio.gather(
             lists.stop(), status.close(), *(part.api.drain(_CALLS_SECONDS) for part in parts)

@@ -1,15 +1,12 @@
-"""What a feed node tells its operator over HTTP: statistics, metrics, the journal, and whether it lives."""
+"""What a feed node tells its operator over HTTP: statistics, metrics, the journal, and how its health is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from starlette.responses import Response
+from fastapi import FastAPI
 
 from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.feed_node import FeedNode
@@ -20,18 +17,18 @@ from brokerpool.event_journal import Journal
 from brokerpool.gateway.account_market_data import AccountApi, AccountApis
 from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.connection_slots import ConnectionSlots
+from brokerpool.gateway.feed_node_statistics import held_connections
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
+from brokerpool.gateway.gateway_database import Persistence
+from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.rest import Access, RestServer, serve_rest
 from brokerpool.gateway.rest.admission import Admission
-from brokerpool.gateway.rest.health_endpoints import ReadyAnswer, ReasonTold
+from brokerpool.gateway.rest.health_endpoints import health
 from brokerpool.gateway.rest.http_connection import Connection
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.gateway.rest.request_authorization import AccessMiddleware
-from brokerpool.gateway.rest.stream import json_response
-from brokerpool.gateway.summed_statistics import summed
 from brokerpool.http.broker_api import BrokerApi
-from brokerpool.monitor.process import open_fds, rss_bytes
 from brokerpool.settings import Settings, words
 from brokerpool.transport.listening import url_host
 
@@ -53,16 +50,23 @@ class FeedStatusServer:
         apis: Mapping[str, BrokerApi],
         lists: InstrumentLists,
         journal: Journal,
+        persistence: Persistence,
     ) -> None:
         self._settings = settings
         self._node = node
         self._bus = bus
         each = [AccountApi(name, api, lambda instrument: True) for name, api in apis.items()]
         self._apis = AccountApis(each, lambda instrument: "")
-        self._lists = lists
         self._journal = journal
         self._directory = Directory(bus)
-        self._began = time.monotonic()
+        self._health = HealthMonitor(
+            lambda: [account.upstream for account in node.held.values()],
+            self._websocket,
+            lists,
+            self._apis.breakers,
+            database=lambda: DatabaseState(persistence.fault, persistence.opened),
+            cluster=self._cluster,
+        )
         self._rest: RestServer | None = None
 
     @property
@@ -91,15 +95,20 @@ class FeedStatusServer:
         )
         app = FastAPI(title="brokerpool feed", openapi_url=None, docs_url=None, redoc_url=None)
         app.include_router(operations(self.stats, self._journal))
-        app.include_router(_health(lambda: self._bus.connected))
+        app.include_router(health(self._health.verdict))
         app.add_middleware(AccessMiddleware, access=access, origin_rules=rules, keyed=())
         slots: ConnectionSlots[Connection] = ConnectionSlots(_PLACES, _PLACES)
         host, port = settings.http_host, settings.status_port
         try:
             self._rest = await serve_rest(host, port, Admission(app, slots), slots=slots)
         except OSError as error:
+            self.stop()
             text = f"BROKERPOOL_STATUS_PORT: {url_host(host)}:{port} is not to be had: {error.strerror}."
             raise BrokerpoolError(text, code=ErrorCode.ADDRESS_IN_USE) from None
+
+    def stop(self) -> None:
+        """Say from now on that the node is stopping, and leave no timer behind."""
+        self._health.stop()
 
     async def close(self) -> None:
         """Listen no more."""
@@ -109,36 +118,18 @@ class FeedStatusServer:
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the accounts that are held here, and of the cluster."""
-        held = [account.upstream.get_pool_stats() for account in self._node.held.values()]
+        websocket, http, cluster = self._websocket(), self._apis.stats(), self._cluster()
         return {
-            **summed(held),
-            "http": self._apis.stats(),
-            "broker": self._lists.stats(),
-            "cluster": cluster_statistics(self._node.node, "feed", self._bus, self._directory),
+            "websocket": websocket,
+            "http": http,
+            "cluster": cluster,
+            **self._health.stats(websocket, http["breakers"], cluster),
             "journal": {"events": self._journal.counts()},
-            "process": {
-                "version": version("brokerpool"),
-                "uptime_seconds": round(time.monotonic() - self._began, 1),
-                "rss_bytes": rss_bytes(),
-                "open_fds": open_fds(),
-            },
         }
 
+    def _websocket(self) -> dict[str, Any]:
+        held = self._node.held.values()
+        return held_connections([account.upstream.get_pool_stats()["websocket"] for account in held])
 
-def _health(connected: Callable[[], bool]) -> APIRouter:
-    """Return /health/live, and /health/ready, which says whether the node could hold an account now."""
-    router = APIRouter()
-
-    @router.get("/health/live")
-    async def _live() -> dict[str, str]:
-        return {"status": "live"}
-
-    @router.get("/health/ready")
-    async def _ready() -> Response:
-        if connected():
-            return json_response(ReadyAnswer("ready", []))
-        code = ErrorCode.BUS_UNREACHABLE
-        reason = ReasonTold(code.name, "no NATS server is connected", code.action, time.time())
-        return json_response(ReadyAnswer("not ready", [reason]), HTTPStatus.SERVICE_UNAVAILABLE)
-
-    return router
+    def _cluster(self) -> dict[str, Any]:
+        return cluster_statistics(self._node.node, "feed", self._bus, self._directory)

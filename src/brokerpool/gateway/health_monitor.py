@@ -1,11 +1,11 @@
-"""How the gateway itself is: the judgement on its health, the lag of its event loop, and the process."""
+"""How the process itself is: the judgement on its health, the lag of its event loop, and the process."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from brokerpool.feed.symbol_explanation import AccountStatus
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.monitor.account_conditions import AccountFacts
+from brokerpool.monitor.cluster_conditions import cluster_facts
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.event_loop_lag import LagMonitor
 from brokerpool.monitor.health_conditions import Code, Facts
@@ -36,25 +37,31 @@ class DatabaseState(NamedTuple):
 
 
 class HealthMonitor:
-    """Looks after one gateway from the moment at which it is made until `stop`."""
+    """Looks after one gateway or feed node from the moment at which it is made until `stop`."""
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstreams: Callable[[], Sequence[Upstream]],
+        websocket: Callable[[], Mapping[str, Any]],
         instruments: InstrumentLists,
         breakers: Callable[[], Mapping[str, str]],
         database: Callable[[], DatabaseState],
-        certificate_ends: Callable[[], float | None],
+        certificate_ends: Callable[[], float | None] = lambda: None,
+        cluster: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> None:
-        """`breakers` gives the state of each of the HTTP pool's breakers, by host and group.
+        """`upstreams` gives what ticks come from: of a feed node one for each account that it holds now.
 
-        `certificate_ends` gives the epoch seconds at which the certificate ends, None where there is none.
+        `websocket` gives their numbers, and `breakers` the state of each of the HTTP pool's breakers, by host
+        and group. `certificate_ends` gives the epoch seconds at which the certificate ends, `cluster` what
+        `/stats` says of it; both give None where there is none.
         """
-        self._upstream = upstream
+        self._upstreams = upstreams
+        self._websocket = websocket
         self._instruments = instruments
         self._breakers = breakers
         self._database = database
         self._certificate_ends = certificate_ends
+        self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._lag = LagMonitor(self._loop)
@@ -67,7 +74,7 @@ class HealthMonitor:
 
     def verdict(self) -> Verdict:
         """Judge the health of this moment."""
-        return self._judge(self._upstream.get_pool_stats()["websocket"], self._breakers())
+        return self._judge(self._websocket(), self._breakers(), self._cluster())
 
     def latest(self) -> Verdict:
         """Return the last verdict, at most a second old: of the statistics that were asked for last."""
@@ -77,29 +84,25 @@ class HealthMonitor:
         """Return the longest lag of the event loop, in seconds, since this time of the loop."""
         return self._lag.longest_since(at)
 
-    def stats(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-        """Return what `/stats` says besides the pools and the clients.
+    def stats(
+        self,
+        websocket: Mapping[str, Any],
+        breakers: Mapping[str, str],
+        cluster: Mapping[str, Any] | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Return what `/stats` says of the lists, of health and of the process.
 
-        The health is judged by those numbers of the pools that are shown beside it.
+        The health is judged by those numbers of the pools and the cluster that are shown beside it.
         """
-        verdict = self._judge(websocket, breakers)
+        verdict = self._judge(websocket, breakers, cluster)
         holding = {reason.code for reason in verdict.reasons}
-        login = self._upstream.inspection.login()
         return {
-            "broker": {
-                **self._instruments.stats(),
-                "login_refused": login.refused,
-                "login_version": login.version,
-                "login_failures": login.failures,
-                "login_rest_seconds": round(login.rest_seconds, 1),
-                "login_expires_at": login.expires_at,
-            },
+            "broker": {**self._instruments.stats(), **self._login()},
             "health": {
                 "status": verdict.status.value,
                 "ready": verdict.ready,
                 "reasons": {code.value: code in holding for code in Code},
             },
-            "journal": {"events": self._upstream.journal.counts()},
             "process": {
                 "version": self._version,
                 "uptime_seconds": round(self._loop.time() - self._began, 3),
@@ -116,15 +119,38 @@ class HealthMonitor:
         self._lag.stop()
         self._handle.cancel()
 
-    def _judge(self, websocket: Mapping[str, Any], breakers: Mapping[str, str]) -> Verdict:
-        upstream, accounts, now = self._upstream, self._upstream.accounts(), time.time()
+    def _login(self) -> dict[str, Any]:
+        """Tell how the first login stands that was refused, else the first; nothing where there is none."""
+        logins = [upstream.inspection.login() for upstream in self._upstreams()]
+        if not logins:
+            return {}
+        login = next((login for login in logins if login.refused), logins[0])
+        return {
+            "login_refused": login.refused,
+            "login_version": login.version,
+            "login_failures": login.failures,
+            "login_rest_seconds": round(login.rest_seconds, 1),
+            "login_expires_at": login.expires_at,
+        }
+
+    def _judge(
+        self,
+        websocket: Mapping[str, Any],
+        breakers: Mapping[str, str],
+        cluster: Mapping[str, Any] | None,
+    ) -> Verdict:
+        upstreams, now = self._upstreams(), time.time()
+        accounts = [account for upstream in upstreams for account in upstream.accounts()]
         database, ends = self._database(), self._certificate_ends()
         facts = Facts(
-            instruments=len(upstream.book),
+            # A feed node that holds nothing has its lists ready all the same.
+            instruments=sum(len(upstream.book) for upstream in upstreams)
+            if upstreams
+            else self._instruments.stats()["instruments"],
             instruments_fault=self._instruments.fault,
-            login_refused=all(account.login.refused for account in accounts),
-            symbols=len(upstream.demand),
-            unserved=upstream.symbols_unserved,
+            login_refused=bool(accounts) and all(account.login.refused for account in accounts),
+            symbols=sum(len(upstream.demand) for upstream in upstreams),
+            unserved=sum(upstream.symbols_unserved for upstream in upstreams),
             gaps_open=websocket["gaps_open"],
             connections_allowed=websocket["allowed_connections"],
             max_connections=websocket["max_connections"],
@@ -135,7 +161,8 @@ class HealthMonitor:
             database_opened=database.opened,
             certificate_left=None if ends is None else ends - now,
             accounts=tuple(_facts(account, now) for account in accounts),
-            unlisted_taken=upstream.book.takes_unlisted,
+            unlisted_taken=any(upstream.book.takes_unlisted for upstream in upstreams),
+            cluster=cluster_facts(cluster),
         )
         self._verdict = self._health.judge(facts)
         return self._verdict

@@ -78,15 +78,16 @@ class Gateway:
         persistence: Persistence | None = None,
         certificate: Certificate | None = None,
         orders: OrderCarrier | None = None,
-        cluster: Callable[[], dict[str, Any]] | None = None,
+        cluster: Callable[[], dict[str, Any] | None] = lambda: None,
         *,
         deep_feed: Upstream | None = None,
     ) -> None:
         """`apis` answer what the feed does not; `instruments` keeps the upstream's book up to date.
 
         `orders` carries the calls that the gateway does not answer itself; without it they get 404.
-        `cluster` gives what `/stats` says of the cluster that it belongs to. `deep_feed` brings order books
-        of more levels than the upstream's ticks have; without it nobody gets them.
+        `cluster` gives what `/stats` says of the cluster that it belongs to, None where there is none.
+        `deep_feed` brings order books of more levels than the upstream's ticks have; without it nobody
+        gets them.
 
         `persistence` is the opened database side; without it only the settings' key is valid. The gateway
         ends all of them when it closes.
@@ -119,13 +120,15 @@ class Gateway:
         self._origin_rules = self._origin_rules_of(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
         self._health = HealthMonitor(
-            upstream,
+            lambda: [upstream],
+            lambda: upstream.get_pool_stats()["websocket"],
             self.instruments,
             self._apis.breakers,
             database=lambda: (
                 DatabaseState(persistence.fault, persistence.opened) if persistence else DatabaseState()
             ),
             certificate_ends=lambda: certificate.ends if certificate else None,
+            cluster=cluster,
         )
         self._fanout = Fanout(upstream.broker, settings.flush_window_ms / 1000)
         upstream.listen(self._fanout)
@@ -244,7 +247,7 @@ class Gateway:
 
     def stats(self) -> dict[str, Any]:
         """Return all numbers (`monitor.metric_vocabulary`); the seed's two members of `http` come first."""
-        pool, http = self.upstream.get_pool_stats(), self._apis.stats()
+        pool, http, cluster = self.upstream.get_pool_stats(), self._apis.stats(), self._cluster()
         seed = {name: http[name] for name in ("pool_size", "active_connections")}
         return {
             **pool,
@@ -259,13 +262,14 @@ class Gateway:
                 "certificate_ends_at": self._certificate.ends if self._certificate else None,
             },
             **({"database": self._persistence.stats()} if self._persistence is not None else {}),
-            **({"cluster": self._cluster()} if self._cluster is not None else {}),
+            **({"cluster": cluster} if cluster is not None else {}),
             **(
                 {"deep_book": self._deep_feed.get_pool_stats()["websocket"]}
                 if self._deep_feed is not None
                 else {}
             ),
-            **self._health.stats(pool["websocket"], http["breakers"]),
+            **self._health.stats(pool["websocket"], http["breakers"], cluster),
+            "journal": {"events": self.upstream.journal.counts()},
         }
 
     def _slowest(self) -> list[ClientTold]:

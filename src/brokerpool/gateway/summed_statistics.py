@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: Of these the largest counts, not the sum.
-_LARGEST = frozenset({"oldest_wait_seconds"})
+_LARGEST = frozenset({"oldest_wait_seconds", "max_symbols_per_connection"})
 
 
 def summed(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

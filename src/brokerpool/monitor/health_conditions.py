@@ -1,4 +1,4 @@
-"""What may be wrong with a gateway, in words that `/health`, the log, the dashboard and `check` share; pure.
+"""What may be wrong with a process, in words that `/health`, the log, the dashboard and `check` share; pure.
 
 Each condition has a code, a sentence with the numbers of the moment, and the next step with the setting.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from brokerpool.monitor import account_conditions
+from brokerpool.monitor import account_conditions, cluster_conditions
 from brokerpool.monitor.account_conditions import AccountFacts
+from brokerpool.monitor.cluster_conditions import ClusterFacts
 
 #: An event loop that came so late has held up ticks for everybody.
 LAG_SECONDS = 0.5
@@ -46,12 +47,16 @@ class Facts(NamedTuple):
     accounts: tuple[AccountFacts, ...] = ()
     #: Whether instruments can be asked for that no list has.
     unlisted_taken: bool = False
+    #: The cluster that it belongs to, None where there is none.
+    cluster: ClusterFacts | None = None
 
 
 class Code(Enum):
     """What may speak against health; the value is what readers see."""
 
     STOPPING = "stopping"
+    BUS_AWAY = "bus_away"
+    ACCOUNT_UNHELD = "account_unheld"
     INSTRUMENTS_MISSING = "instruments_missing"
     INSTRUMENTS_STALE = "instruments_stale"
     LOGIN_REFUSED = "login_refused"
@@ -93,6 +98,14 @@ class Condition(NamedTuple):
 
 _ACTIONS = {
     Code.STOPPING: "Nothing: it will be back, or another one is.",
+    Code.BUS_AWAY: (
+        "Nothing at first: every server of BROKERPOOL_NATS_URL is redialled four times a second, and all"
+        " comes back by itself. If it takes long, see the log for what each server answers, and the servers."
+    ),
+    Code.ACCOUNT_UNHELD: (
+        "Start a feed node that has its credentials; `brokerpool accounts` shows those that live, and their"
+        " logs what keeps them from it."
+    ),
     Code.INSTRUMENTS_MISSING: (
         "Where the login is refused, log in: that brings the list. Else check the broker's status page and"
         " BROKERPOOL_BROKER_HTTP_URL; it is asked for again on SIGHUP."
@@ -146,6 +159,8 @@ _ACTIONS_OF_AN_ACCOUNT = {
 def found(facts: Facts) -> dict[Condition, str]:
     """Return what speaks against health at this moment, causes first, each with its numbers in a sentence."""
     told = {Condition(code): text for code, text in _of_the_gateway(facts).items()}
+    if facts.cluster is not None:
+        told |= _of_the_cluster(facts.cluster)
     if len(facts.accounts) > 1:
         told.pop(Condition(Code.LOGIN_REFUSED), None)  # told of each account by its name
         told |= _of_accounts(facts.accounts)
@@ -168,10 +183,19 @@ def _of_accounts(accounts: tuple[AccountFacts, ...]) -> dict[Condition, str]:
     return told
 
 
+def _of_the_cluster(cluster: ClusterFacts) -> dict[Condition, str]:
+    """Return what is wrong with the bus, else with what is heard over it."""
+    if not cluster.connected:
+        return {Condition(Code.BUS_AWAY): cluster_conditions.bus_away(cluster)}
+    if cluster.unheld:
+        return {Condition(Code.ACCOUNT_UNHELD): cluster_conditions.unheld(cluster)}
+    return {}
+
+
 def _of_the_gateway(facts: Facts) -> dict[Code, str]:
     told: dict[Code, str] = {}
     if facts.stopping:
-        told[Code.STOPPING] = "The gateway is stopping."
+        told[Code.STOPPING] = "The process is stopping."
     if not facts.instruments and not facts.unlisted_taken:
         told[Code.INSTRUMENTS_MISSING] = "The broker's instrument list is empty, so no symbol can be had."
     if facts.instruments_fault:

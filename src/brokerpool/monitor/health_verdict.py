@@ -64,9 +64,7 @@ class Health:
         now, wall = self._clock(), self._wall_clock()
         present = found(facts)
         self._since = {condition: self._since.get(condition, (now, wall)) for condition in present}
-        # A reconnect is everyday life, and its holes are told to the clients that they concern.
-        patient = {Code.DEMAND_NOT_SERVED, Code.DATA_STALE, Code.DATABASE_AWAY, Code.ACCOUNT_OUT}
-        due = {c: text for c, text in present.items() if c.code not in patient or self._held(c, now)}
+        due = {c: text for c, text in present.items() if c.code not in _PATIENT or self._held(c, now)}
         reasons = tuple(Reason(c.code, text, self._since[c][1], c.account) for c, text in due.items())
         codes = {reason.code for reason in reasons}
         # One account of several whose login was refused takes nothing away that the others have.
@@ -77,9 +75,27 @@ class Health:
         return now - self._since[condition][0] >= GRACE_SECONDS
 
 
+#: These are told after a while: a reconnect and a takeover are everyday life, and their holes are told to the
+#: clients that they concern.
+_PATIENT = frozenset(
+    {
+        Code.DEMAND_NOT_SERVED,
+        Code.DATA_STALE,
+        Code.DATABASE_AWAY,
+        Code.ACCOUNT_OUT,
+        Code.ACCOUNT_UNHELD,
+    },
+)
+
 #: While one of these holds, no new client should be sent here.
 _UNREADY = frozenset(
-    {Code.STOPPING, Code.INSTRUMENTS_MISSING, Code.LOGIN_REFUSED, Code.DEMAND_NOT_SERVED},
+    {
+        Code.STOPPING,
+        Code.BUS_AWAY,
+        Code.INSTRUMENTS_MISSING,
+        Code.LOGIN_REFUSED,
+        Code.DEMAND_NOT_SERVED,
+    },
 )
 
 

@@ -69,4 +69,47 @@ LEASES = (
         "Since the last renewal of its lease came here, null before the first.",
         "account_renewal_age_seconds",
     ),
+    Field(
+        "shards.heard",
+        GAUGE,
+        "shards",
+        "Shards of its ticks to which a gateway listens: those in which symbols are wanted.",
+        "shards_heard",
+    ),
+    Field(
+        "shards.dark",
+        GAUGE,
+        "shards",
+        "Those of them that are silent or not whole, and whose symbols are stale until they are.",
+        "shards_dark",
+    ),
+    Field(
+        "shards.missing",
+        COUNTER,
+        "messages",
+        "Messages that were missed, each told as a gap.",
+        "shards_missing_total",
+    ),
+    Field(
+        "shards.doubled",
+        COUNTER,
+        "messages",
+        "Messages that came twice or too late, and were dropped.",
+        "shards_doubled_total",
+    ),
+    Field(
+        "shards.silent_seconds",
+        GAUGE,
+        "seconds",
+        "The longest time without any message on one of them; a sign of life comes every half second.",
+        "shards_silent_seconds",
+    ),
+    Field(
+        "shards.lag_seconds",
+        GAUGE,
+        "seconds",
+        "From the tick's receipt at the feed node to the gateway, of the slowest shard; by both machines'"
+        " wall clocks, and null before the first tick.",
+        "shards_lag_seconds",
+    ),
 )

@@ -6,6 +6,7 @@ import { Refused, key, listen } from "./gateway.js";
 import { JournalView } from "./journal.js";
 import { drawAccount } from "./account.js";
 import { drawAccounts } from "./accounts.js";
+import { drawCluster } from "./cluster.js";
 import { drawClients, drawSymbols } from "./lists.js";
 import { drawAttention, drawTotals } from "./now.js";
 import { give } from "./orders.js";
@@ -31,8 +32,12 @@ let silent = false;
 function draw(snapshot) {
   const { websocket: pool, gateway, http } = snapshot.stats;
   rates.begin(snapshot.at_ms);
-  // Summed as rates: a connection that is closed takes its counter with it.
-  const ticks = new Map(pool.per_connection.map((c) => [c.name, rates.of(`ticks ${c.name}`, c.ticks)]));
+  // Summed as rates: a connection that is closed takes its counter with it. Of a cluster's connections the
+  // numbers come once a second, which is every second snapshot or so.
+  const perSecond = snapshot.stats.cluster ? rates.steady : rates.of;
+  const ticks = new Map(
+    pool.per_connection.map((c) => [c.name, perSecond.call(rates, `ticks ${c.name}`, c.ticks)]),
+  );
   const known = [...ticks.values()].filter((value) => value !== null);
   const received = known.length || !ticks.size ? known.reduce((sum, value) => sum + value, 0) : null;
   const delivered = rates.of("frames", gateway.frames_delivered);
@@ -41,6 +46,7 @@ function draw(snapshot) {
   drawTotals(snapshot, received, delivered);
   drawAttention(snapshot, rates, journal);
   drawAccounts(snapshot);
+  drawCluster(snapshot, rates);
   drawPool(snapshot, ticks, give);
   drawAccount(snapshot);
   drawClients(snapshot);

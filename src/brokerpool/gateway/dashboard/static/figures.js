@@ -38,6 +38,8 @@ export const zone = (ms) => zones.formatToParts(new Date(ms)).find((part) => par
 export const moment = (ms) => `${stamp(ms)} ${zone(ms)}`;
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
+const STEADY_MS = 3000;
+
 // What counters gained a second between this moment and the one before; null at first and after a restart.
 export class Rates {
   #before = new Map();
@@ -53,6 +55,14 @@ export class Rates {
     const before = this.#before.get(name);
     this.#before.set(name, value);
     return before === undefined || !this.#seconds || value < before ? null : (value - before) / this.#seconds;
+  }
+
+  // The same of a counter that is told more rarely than the moments come: of the last few seconds.
+  steady(name, value) {
+    const grown = this.recent(name, value, STEADY_MS);
+    const seen = this.#history.get(name);
+    const seconds = (this.#at - seen[0][0]) / 1000;
+    return seconds ? grown / seconds : null;
   }
 
   // How much a counter has grown within the last so many milliseconds.

@@ -101,7 +101,8 @@ function fill(item, connection, size, snapshot, ticks) {
   write(badge, state);
   tone(badge, colour);
   const names = snapshot.pictured[connection.name] ?? [];
-  const more = connection.symbols > names.length ? ", …" : "";
+  // Of a cluster the feed node alone knows which they are.
+  const more = names.length && connection.symbols > names.length ? ", …" : "";
   write(item.querySelector(".sample"), names.map((name) => name.split(":").pop()).join(", ") + more);
   fillMeter(item.querySelector(".capacity"), home, connection.hosted, size);
   const hosted = connection.hosted ? ` (${plural(connection.hosted, "hosted")})` : "";
