@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from brokerpool.cluster.nats_server import NatsServer
+from brokerpool.cluster.timing import Timing
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
@@ -26,6 +27,8 @@ from tests.processes import Running
 
 #: From now on nothing takes longer, on a machine that others use too.
 SECONDS = 60.0
+#: A node that hands over ends within half of this, and a machine that others use too has the other half.
+ENDED_SECONDS = 2 * (Timing().hand_over + Timing().lease)
 #: How far the clocks of the broker, a gateway and a client may be from the same trade.
 _EDGE_MS = 250.0
 
@@ -207,7 +210,7 @@ async def until(holds: Callable[[], object], seconds: float = SECONDS) -> float:
 
 async def ended(running: Running) -> int:
     """Send SIGTERM and return the exit code, while everything else goes on."""
-    return await asyncio.to_thread(running.terminate)
+    return await asyncio.to_thread(running.terminate, ENDED_SECONDS)
 
 
 def ticking(clients: Sequence[Trader], since: float) -> bool:

@@ -42,10 +42,10 @@ class Running(NamedTuple):
     process: subprocess.Popen[str]
     said: dict[str, Any]
 
-    def terminate(self) -> int:
-        """Send SIGTERM, wait, and return the exit code."""
+    def terminate(self, seconds: float = STOP_SECONDS) -> int:
+        """Send SIGTERM, wait for so long at most, and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_SECONDS)
+        return self.process.wait(seconds)
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -76,7 +76,7 @@ def command(
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(STOP_SECONDS)
+            process.wait(2 * STOP_SECONDS)  # a feed node hands its accounts over first
         assert process.stdout is not None
         process.stdout.close()
 
