@@ -143,7 +143,7 @@ class _Rehearsal:
 
     def look(self, gateway: GatewayProcess, more: list[Instrument] | None = None) -> None:
         """Have the gateway's witness know what is wanted."""
-        wanted = {held.instrument for held in gateway.upstream._accounts[0].all_held()}
+        wanted = {held.instrument for held in gateway.upstream._members[0].account.all_held()}
         self.witnesses[gateway.name].look(wanted)
 
     # -- what goes wrong ----------------------------------------------------------------------------------

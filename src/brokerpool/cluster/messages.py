@@ -70,8 +70,8 @@ class DemandSlice(Message, frozen=True, gc=False):
     number: int
     #: Grows with every change of the slice.
     version: int
-    #: Exchange, symbol, mode, priority.
-    wanted: tuple[tuple[str, str, int, int], ...] = ()
+    #: Exchange, symbol, mode, priority, and whether it is a guest, whose own account is out.
+    wanted: tuple[tuple[str, str, int, int, bool], ...] = ()
 
 
 class SliceAnswer(Message, frozen=True, gc=False):

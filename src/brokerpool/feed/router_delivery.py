@@ -89,7 +89,9 @@ class RouterDelivery:
             self._listeners.symbols_changed([*moved], SymbolState.LIVE)
         return passing
 
-    def _takes_over(self, instrument: Instrument, way: Way, member: RoutedAccount, tick: Tick, now: float) -> Order:
+    def _takes_over(
+        self, instrument: Instrument, way: Way, member: RoutedAccount, tick: Tick, now: float
+    ) -> Order:
         """Return how the tick lies to the last one that passed; older as well where it may not take over."""
         last = self._feeders_last(instrument, way)
         dark = last is None or instrument in self.gaps
