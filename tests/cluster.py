@@ -21,8 +21,8 @@ from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
 from brokerpool.simulator.registry import front
 from brokerpool.simulator.run import write_account
 from tests import processes, rehearsal
-from tests.processes import Running
 from tests.one_exchange import Trader, trader
+from tests.processes import Running
 
 #: From now on nothing takes longer, on a machine that others use too.
 SECONDS = 60.0

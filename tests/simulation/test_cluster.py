@@ -16,9 +16,8 @@ from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.subjects import LEASES, NODES, wish_key
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.testing.scripted_feed import ScriptedFeed
 from brokerpool.testing.virtual_loop import VirtualLoop, run
-from tests.simulation.cluster_stage import ACCOUNT, GatewayProcess, NodeProcess, Processes, WitnessedBroker
+from tests.simulation.cluster_stage import ACCOUNT, GatewayProcess, NodeProcess, Processes, scripted_account
 from tests.simulation.cluster_witness import GatewayWitness
 from tests.virtual_bus import VirtualServer
 
@@ -30,33 +29,22 @@ class _Cluster:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.loop, self.random = loop, Random(1)
-        self.size, self.limits = symbols_per_connection, limits
         self.server = VirtualServer(self.random)
         self.processes = Processes(loop)
-        feed = self.feed()
-        self.broker = WitnessedBroker(
-            self.random, feed.limits, range(1, 7), feed.dialect, beats=(2, 2), wall_clock=loop.wall_clock
-        )
+        common = {"max_connections": 3, "dials": (RateWindow(3, 1.0), RateWindow(30, 60.0))}
+        places = {"symbols_per_connection": symbols_per_connection}
+        self.account = scripted_account(ACCOUNT, self.random, 6, {**common, **places, **limits}, beats=(2, 2))
+        self.broker = self.account.broker
         self.nodes: list[NodeProcess] = []
         self.gateways: list[GatewayProcess] = []
 
-    def feed(self) -> ScriptedFeed:
-        return ScriptedFeed(
-            6,
-            random=Random(1),
-            symbols_per_connection=self.size,
-            max_connections=3,
-            dials=(RateWindow(3, 1.0), RateWindow(30, 60.0)),
-            **self.limits,
-        )
-
     def node(self, name: str) -> NodeProcess:
-        node = NodeProcess(name, self.server, self.random, self.feed, self.broker, self.loop.wall_clock)
+        node = NodeProcess(name, self.server, self.random, [self.account])
         self.nodes.append(node)
         return node
 
     async def gateway(self, name: str) -> tuple[GatewayProcess, GatewayWitness]:
-        gateway = GatewayProcess(name, self.server, self.random, self.loop.wall_clock)
+        gateway = GatewayProcess(name, self.server, self.random)
         self.gateways.append(gateway)
         witness = GatewayWitness(name, self.loop.wall_clock)
         gateway.upstream.listen(witness)

@@ -175,7 +175,8 @@ class RemotePlacement:
     def _move_home(self, instrument: Instrument, way: Way, home: RemoteMember) -> None:
         """Give a symbol another home; who feeds it carries it until its first tick there."""
         if way.guest is not None:
-            if way.guest in (way.feeding, home.number):
+            served = way.feeding == way.guest
+            if served or (way.guest == home.number and self.members[way.home].has_no_place(instrument)):
                 self._moves.stay(instrument)
             else:
                 self._moves.come_home([instrument])
