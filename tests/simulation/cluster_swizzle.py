@@ -323,8 +323,8 @@ class _Rehearsal:
         each = [account.broker.served() for account in self.accounts]
         served: dict[Token, list[Mode]] = {}
         for one in each:
-            for token, modes in one.items():
-                served.setdefault(token, []).extend(modes)
+            for name, modes in one.items():
+                served.setdefault(name, []).extend(modes)
         if served != {token: [mode] for token, mode in wanted.items()}:
             wrong.append(f"the broker serves {each}, and wanted is {wanted}")
         places = _FIRST[0] * _FIRST[1]

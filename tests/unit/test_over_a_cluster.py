@@ -27,13 +27,7 @@ _MODULES = (
     test_rest_endpoints,
 )
 
-#: Which connection carries a symbol is known to its feed node; of the room there the number of symbols is.
-_ELSEWHERE = {
-    "test_a_symbol_that_ticks_is_told_with_its_owners_modes_connection_and_last_tick",
-    "test_a_symbol_whose_broker_is_gone_is_told_with_its_gap_and_the_fault_of_its_connection",
-}
-
-globals().update(collected(_MODULES, _ELSEWHERE))
+globals().update(collected(_MODULES, ()))
 
 
 @pytest.fixture(autouse=True)

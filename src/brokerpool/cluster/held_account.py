@@ -14,6 +14,8 @@ from brokerpool.cluster.messages import (
     FORMAT,
     BookRequest,
     Decoder,
+    Explained,
+    ExplainRequest,
     OperatorOrder,
     SliceAnswer,
     SnapshotRequest,
@@ -38,6 +40,7 @@ logger = logging.getLogger("brokerpool.cluster")
 #: Between two statuses at most.
 _STATUS_SECONDS = 1.0
 _order, _snapshot, _book = Decoder(OperatorOrder), Decoder(SnapshotRequest), Decoder(BookRequest)
+_explained = Decoder(ExplainRequest)
 
 
 class Surroundings(NamedTuple):
@@ -89,6 +92,7 @@ class HeldAccount(PoolListener):
         self._subscriptions = [
             self._bus.serve(self._subjects.snapshot(account), self._tell_snapshot),
             self._bus.serve(self._subjects.book(account), self._tell_book),
+            self._bus.serve(self._subjects.explain(account), self._explain),
             self._bus.subscribe(self._subjects.orders(account), self._ordered),
         ]
 
@@ -239,6 +243,14 @@ class HeldAccount(PoolListener):
         if request is None:
             raise ValueError("no request for a part of a list")
         return encode(self._books.part(self.upstream.book, request))
+
+    async def _explain(self, subject: str, payload: bytes) -> bytes:
+        request = _explained(payload)
+        if request is None:
+            raise ValueError("no request for what is known of a symbol")
+        found = self.upstream.inspection.explain(Instrument(*request.instrument))
+        told = found.fits, found.state, found.carriers, found.usual_pause, found.route
+        return encode(Explained(FORMAT, self._around.node, *told))
 
     def _ordered(self, subject: str, payload: bytes) -> None:
         request = _order(payload)

@@ -20,6 +20,8 @@ from brokerpool.cluster.messages import (
     BookRequest,
     Decoder,
     DemandSlice,
+    Explained,
+    ExplainRequest,
     SliceAnswer,
     Snapshot,
     SnapshotRequest,
@@ -44,6 +46,7 @@ logger = logging.getLogger("brokerpool.cluster")
 _REWRITE_SECONDS = 30.0
 #: Symbols of a list are entered so many at a time, between which the event loop turns.
 _ENTERED = 200
+_explained = Decoder(Explained)
 _batch, _snapshot, _status, _book = Decoder(Batch), Decoder(Snapshot), Decoder(Status), Decoder(BookPart)
 
 
@@ -64,7 +67,7 @@ class Surroundings(NamedTuple):
 class Observer(Protocol):
     """Whom an account tells: those that it is one of."""
 
-    def listed(self) -> None:
+    def use_lists(self) -> None:
         """Another list is in use."""
         ...
 
@@ -152,6 +155,16 @@ class RemoteAccount:
     def held(self, instrument: Instrument) -> Held | None:
         """Return what is known of a symbol that this account is to carry."""
         return self._shards[hashed(instrument, len(self._shards))].view.held.get(instrument)
+
+    async def explained(self, instrument: Instrument) -> Explained | None:
+        """Return what its holder knows of an instrument; None where it does not answer in time."""
+        request = encode(ExplainRequest(FORMAT, (instrument.exchange, instrument.symbol)))
+        try:
+            return _explained(
+                await self._bus.request(self._subjects.explain(self.name), request, self._timing.request)
+            )
+        except BusError:
+            return None
 
     def all_held(self) -> Iterator[Held]:
         """Give all symbols that this account is to carry."""
@@ -339,7 +352,7 @@ class RemoteAccount:
                 book.enter(part.symbols[start : start + _ENTERED])
                 await asyncio.sleep(0)
         self.book, self.book_version = book, version
-        self._observer.listed()
+        self._observer.use_lists()
 
     async def _book_part(self, version: int, number: int) -> BookPart:
         request = encode(BookRequest(FORMAT, version, number))

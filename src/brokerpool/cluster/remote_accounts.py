@@ -48,8 +48,8 @@ class RemoteAccounts:
         self.delivery = RouterDelivery(self.members, table, listeners, around.journal, around.wall_clock)
         self._moves = RouterMoves(self.members, table, self.delivery, around.journal, grace=grace)
         self.placement = RemotePlacement(self.members, table, self._moves, self.delivery)
-        #: Set once each account's list is here.
-        self.listed_all = asyncio.Event()
+        #: Set once one account's list is here, and those of all.
+        self.listed, self.listed_all = asyncio.Event(), asyncio.Event()
         self.book: TokenBook
         #: What is to be done of a review of where all symbols belong, None while there is none.
         self._review: Iterator[None] | None = None
@@ -75,14 +75,17 @@ class RemoteAccounts:
             *(known[name] for name in accounts),
             *(member for member in self.members if member.name not in accounts),
         ]
-        self.listed()
+        self.use_lists()
 
-    def listed(self) -> None:
+    def use_lists(self) -> None:
         """Use the lists that the accounts have now."""
         books = [m.account.book for m in self.preferred] or [m.account.book for m in self.members]
         self.book = books[0] if len(books) == 1 else RouterBook([Listing(b, frozenset()) for b in books])
         self._review = self.placement.review()
-        if not self.unlisted():
+        missing = self.unlisted()
+        if len(missing) < len(self.preferred):
+            self.listed.set()
+        if not missing:
             self.listed_all.set()
 
     @property

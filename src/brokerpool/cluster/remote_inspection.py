@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -31,7 +33,7 @@ _NOTHING: dict[str, Any] = {
 
 
 class RemoteInspection:
-    """Answers from what was told; which connection carries a symbol is known to its feed node alone."""
+    """Answers from what was told; which connection carries a symbol its feed node is asked."""
 
     def __init__(self, accounts: RemoteAccounts, demand: Demand, wall_clock: Callable[[], float]) -> None:
         self._accounts = accounts
@@ -68,6 +70,29 @@ class RemoteInspection:
             account=self.account(instrument),
             route=self._route(instrument, feeding),
         )
+
+    async def explained(self, instrument: Instrument) -> Explanation:
+        """Tell the same, with what the feed nodes know of it: they are asked which connections carry it."""
+        here = self.explain(instrument)
+        feeding, way = self._placement.feeding(instrument), self._table.ways.get(instrument)
+        carrying = [feeding] if way is None else [self._accounts.members[number] for number in way.carriers]
+        asked = [member for member in carrying if member.account.heard]
+        answers = await asyncio.gather(*(member.account.explained(instrument) for member in asked))
+        routes, carriers = [here.route], list(here.carriers)
+        for member, found in zip(asked, answers, strict=True):
+            if found is None:
+                routes.append(f"{member.name} was asked which connection carries it, and has not answered.")
+                continue
+            guest = way is not None and member.number == way.guest
+            carriers += [c._replace(role="hosted") if guest else c for c in found.carriers]
+            if member is feeding:
+                routes += [found.route] if found.route else []
+                here = replace(
+                    here, usual_pause=found.usual_pause, state=here.state and (found.state or here.state)
+                )
+            if len(self._accounts.preferred) == 1:
+                here = replace(here, fits=found.fits)
+        return replace(here, carriers=tuple(carriers), route=" ".join(routes))
 
     def _route(self, instrument: Instrument, member: RemoteMember) -> str:
         """Return which account carries a symbol and why, and who holds that account."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -39,6 +40,10 @@ from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import Mode
 from brokerpool.user_callbacks import Fence
 
+logger = logging.getLogger("brokerpool.cluster")
+
+#: Once one account's list is there, those of others are waited for so long when a gateway starts.
+_PATIENCE_SECONDS = 5.0
 #: Between two looks at what is silent and overdue.
 _LOOK_SECONDS = 0.25
 #: Every so many of them it is seen which symbols have to move.
@@ -83,6 +88,7 @@ class RemoteUpstream:
         that lists it and has room. While that is out for `grace` seconds others carry it.
         """
         self.gateway = gateway
+        self._closed = False
         self.journal = Journal(wall_clock=wall_clock)
         self._bus, self._subjects, self._timing = bus, subjects, timing or Timing()
         self._loop = asyncio.get_running_loop()
@@ -102,7 +108,6 @@ class RemoteUpstream:
         #: Monotonic seconds at which the last sign left that is known to have come.
         self._signed_at = self._loop.time()
         self._sign_now = asyncio.Event()
-        self._closed = False
         self._subscriptions = [
             bus.subscribe(subjects.answers(gateway), self._answered),
             bus.on_connection(self._connection_changed),
@@ -113,25 +118,30 @@ class RemoteUpstream:
         ]
 
     async def start(self, timeout: float = 30.0) -> None:
-        """Return once the instrument list of each account is here.
+        """Return once the instrument list of each account is here, or a few seconds after the first one is.
 
-        Raises BrokerpoolError (FEED_UNREACHABLE) after `timeout` seconds, with the accounts that are missing;
-        it goes on to be of use then, once they come.
+        Those that are missing are used once they come. Raises BrokerpoolError (FEED_UNREACHABLE) after
+        `timeout` seconds without any; it goes on to be of use then as well.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._accounts.listed_all.wait()
-        missing = self._accounts.unlisted()
+        accounts = self._accounts
+        for came, seconds in ((accounts.listed, timeout), (accounts.listed_all, _PATIENCE_SECONDS)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await came.wait()
+            missing = ", ".join(accounts.unlisted())
+            if not accounts.listed.is_set():
+                text = f"no instrument list of {missing} came within {timeout:g} s."
+                raise BrokerpoolError(text, code=ErrorCode.FEED_UNREACHABLE)
         if missing:
-            text = f"no instrument list of {', '.join(missing)} came within {timeout:g} s."
-            raise BrokerpoolError(text, code=ErrorCode.FEED_UNREACHABLE)
+            logger.warning("no feed node has the list of %s yet: it is not served until one has", missing)
 
     def have(self, accounts: Sequence[str], gone: Collection[str] = ()) -> None:
         """Use these accounts from now on, in order of preference; each that was not known is joined.
 
         Those that are `gone` are asked for nothing that another one lists, and are not told as accounts.
-        Raises ValueError for no account.
+        Raises ValueError for no account, and PoolClosedError.
         """
+        self._check_open()
         if not accounts:
             raise ValueError("give one account at least")
         self._accounts.have(accounts, gone)

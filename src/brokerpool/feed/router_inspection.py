@@ -96,6 +96,10 @@ class RouterInspection:
 
     # -- all of them --------------------------------------------------------------------------------------
 
+    async def explained(self, instrument: Instrument) -> Explanation:
+        """Tell the same: all of it is known here."""
+        return self.explain(instrument)
+
     def accounts(self) -> Sequence[AccountStatus]:
         """Tell how each account stands."""
         return [self._status(member) for member in self._members]
