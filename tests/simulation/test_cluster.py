@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from random import Random
-from typing import Any
 
 import pytest
 
@@ -16,64 +12,9 @@ from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.subjects import LEASES, NODES, wish_key
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.testing.virtual_loop import VirtualLoop, run
-from tests.simulation.cluster_stage import ACCOUNT, GatewayProcess, NodeProcess, Processes, scripted_account
-from tests.simulation.cluster_witness import GatewayWitness
-from tests.virtual_bus import VirtualServer
-
-SYMBOLS = [Instrument("NSE", f"S{n:03}") for n in range(1, 7)]
-
-
-class _Cluster:
-    def __init__(self, symbols_per_connection: int, limits: dict[str, Any]) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        self.loop, self.random = loop, Random(1)
-        self.server = VirtualServer(self.random)
-        self.processes = Processes(loop)
-        common = {"max_connections": 3, "dials": (RateWindow(3, 1.0), RateWindow(30, 60.0))}
-        places = {"symbols_per_connection": symbols_per_connection}
-        self.account = scripted_account(ACCOUNT, self.random, 6, {**common, **places, **limits}, beats=(2, 2))
-        self.broker = self.account.broker
-        self.nodes: list[NodeProcess] = []
-        self.gateways: list[GatewayProcess] = []
-
-    def node(self, name: str) -> NodeProcess:
-        node = NodeProcess(name, self.server, self.random, [self.account])
-        self.nodes.append(node)
-        return node
-
-    async def gateway(self, name: str) -> tuple[GatewayProcess, GatewayWitness]:
-        gateway = GatewayProcess(name, self.server, self.random)
-        self.gateways.append(gateway)
-        witness = GatewayWitness(name, self.loop.wall_clock)
-        gateway.upstream.listen(witness)
-        await gateway.upstream.start()
-        return gateway, witness
-
-    async def until(self, holds: Callable[[], object], seconds: float) -> float:
-        """Return how long it took until it holds; fails after so many seconds."""
-        began = self.loop.time()
-        while not holds():
-            assert self.loop.time() - began < seconds, f"not within {seconds:g} s"
-            await asyncio.sleep(0.02)
-        return self.loop.time() - began
-
-
-@asynccontextmanager
-async def cluster(*nodes: str, size: int = 6, **limits: Any) -> AsyncIterator[_Cluster]:
-    """Give a cluster with these nodes; in the end all of it closes, and no limit may have been exceeded."""
-    scene = _Cluster(size, limits)
-    for name in nodes:
-        scene.node(name)
-    yield scene
-    for gateway in scene.gateways:
-        await gateway.begin(gateway.upstream.close())
-    for node in scene.nodes:
-        await node.begin(node.node.close())
-    await asyncio.sleep(3)
-    await scene.broker.close()
-    assert not scene.broker.ledger.violations
+from brokerpool.testing.virtual_loop import run
+from tests.simulation.cluster_scene import SYMBOLS, cluster
+from tests.simulation.cluster_stage import ACCOUNT
 
 
 def test_a_standby_has_every_symbol_tick_again_within_five_seconds_of_a_kill() -> None:

@@ -117,9 +117,13 @@ class RemoteInspection:
 
     def account(self, instrument: Instrument) -> str:
         """Return the account that serves a symbol now, "" when none does."""
-        account = self._placement.feeding(instrument).account
-        held = account.held(instrument)
-        return held.account if held is not None and account.heard else ""
+        way = self._table.ways.get(instrument)
+        for number in () if way is None else dict.fromkeys((way.feeding, *way.carriers)):
+            member = self._accounts.members[number]
+            if number in way.carriers and not member.unserved(instrument):
+                held = member.account.held(instrument)
+                return (held.account if held is not None else "") or member.name
+        return ""
 
     def search(self, text: str, most: int) -> list[Instrument]:
         """Return wanted symbols that contain the text in any case, those that begin with it first."""

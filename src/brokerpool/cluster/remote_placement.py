@@ -148,13 +148,13 @@ class RemotePlacement:
         home = (free or candidates)[0]
         if home.number != way.home:
             self._move_home(instrument, way, home)
-        self._ask(instrument, way, candidates)
+        known = instrument in self.nowhere
         if free:
             self.nowhere.pop(instrument, None)
-        elif instrument not in self.nowhere:
+        else:
             self.nowhere[instrument] = None
-            return [instrument]
-        return []
+        self._ask(instrument, way, candidates)
+        return [] if free or known else [instrument]
 
     def review(self) -> Iterator[None]:
         """Settle all symbols, as when accounts or their lists are others; does a share at each step."""
