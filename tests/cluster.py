@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from brokerpool.cluster.nats_server import NatsServer
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
 from brokerpool.simulator.registry import front
 from brokerpool.simulator.run import write_account
@@ -26,6 +27,7 @@ from tests.processes import Running
 
 #: From now on nothing takes longer, on a machine that others use too.
 SECONDS = 60.0
+_TABLE = "\n[[accounts]]\n"
 #: How far the clocks of the broker, a gateway and a client may be from the same trade.
 _EDGE_MS = 250.0
 
@@ -45,19 +47,22 @@ class Cluster:
         self._until_end = until_end
         self.rate = rate
         self.nats = NatsServer(folder / "nats")
-        self.broker: SimulatedBroker
+        #: One of each account, all of the same exchange.
+        self.brokers: list[SimulatedBroker] = []
+        self._expired: list[SimulatedBroker] = []
         #: By symbol.
         self.trades: dict[str, list[Trade]] = defaultdict(list)
         self._started = 0
 
-    async def start(self, **simulated: Any) -> None:
-        """Start NATS and the broker, whose market trades from now on."""
+    async def start(self, accounts: int, **simulated: Any) -> None:
+        """Start NATS and the brokers, whose markets trade from now on."""
         await asyncio.to_thread(self.nats.start)
         self._until_end.callback(self.nats.stop)
-        self.broker = broker = await self._until_end.enter_async_context(
-            front("zerodha")(rate=0, seed=17, **simulated)
-        )
-        write_account(self.folder / "accounts.toml", broker)
+        for _ in range(accounts):
+            made = front("zerodha")(rate=0, seed=17, **simulated)
+            self.brokers.append(await self._until_end.enter_async_context(made))
+            write_account(self.folder / "accounts.toml", made)
+        broker = self.broker
         names = {row.token: row.tradingsymbol for row in broker.listings}
         advance = broker.market.advance
 
@@ -70,9 +75,32 @@ class Cluster:
         trading = asyncio.create_task(self._trade())
         self._until_end.push_async_callback(_cancelled, trading)
 
-    async def feed(self, name: str, **environ: str) -> Running:
-        """Start a feed node."""
-        return await self._command(name, ("feed", "--config", str(self.folder / "accounts.toml")), environ)
+    async def feed(self, name: str, account: int | None = None, **environ: str) -> Running:
+        """Start a feed node of one account, or of all of them."""
+        file = self.folder / "accounts.toml"
+        if account is not None:
+            shared, *tables = file.read_text().split(_TABLE)
+            file = self.folder / f"account-{account}.toml"
+            file.write_text(f"{shared}{_TABLE}{tables[account]}")
+        return await self._command(name, ("feed", "--config", str(file)), environ)
+
+    @property
+    def broker(self) -> SimulatedBroker:
+        """The broker of the first account."""
+        return self.brokers[0]
+
+    async def let_token_die(self, account: int) -> None:
+        """Have the account's login refused from now on, and its sockets ended."""
+        self._expired.append(self.brokers[account])
+        await self.brokers[account].throw(FaultOrder.parse(b'{"expire_token": {"close_sockets": true}}'))
+
+    async def log_in(self, account: int) -> None:
+        """Give all feed nodes a token of the account that is valid."""
+        before = self.brokers[account].access_token
+        order = b'{"access_token": "tomorrows-token"}'
+        await self.brokers[account].throw(FaultOrder.parse(order))
+        for file in self.folder.glob("account*.toml"):
+            file.write_text(file.read_text().replace(before, "tomorrows-token"))
 
     async def gateway(self, name: str, **environ: str) -> Running:
         """Start a gateway, which has no credentials of the broker."""
@@ -114,12 +142,14 @@ class Cluster:
     # -- witnesses ----------------------------------------------------------------------------------------
 
     def keeps_its_limits(self, sockets: int = 3) -> None:
-        """Fail when the broker was ever asked for more than an account may have."""
-        seen = self.broker.stats()
-        assert seen["violations"] == {"tokens": 0, "sockets": 0}, seen
-        assert seen["peak_sockets"] <= sockets
-        assert seen["malformed_requests"] == 0
-        assert seen["refusals"] == {}
+        """Fail when a broker was ever asked for more than its account may have."""
+        for broker in self.brokers:
+            seen = broker.stats()
+            assert seen["violations"] == {"tokens": 0, "sockets": 0}, seen
+            assert seen["peak_sockets"] <= sockets
+            assert seen["malformed_requests"] == 0
+            allowed = {"403"} if broker in self._expired else set()
+            assert seen["refusals"].keys() <= allowed, seen["refusals"]
 
     def nothing_is_lost_in_silence(self, client: Trader) -> None:
         """Fail for a trade that came twice, out of order, or never and in no gap that was told."""
@@ -139,9 +169,9 @@ class Cluster:
             silent = [trade for trade in lost if not any(a <= trade.at_ms <= b for a, b in gaps)]
             assert not silent, f"{symbol}: {silent} are in none of the gaps {gaps}"
 
-    def carried(self) -> int:
-        """Return how many symbols the broker is asked for now, over all sockets."""
-        return sum(len(socket["tokens"]) for socket in self.broker.sockets())
+    def carried(self, account: int = 0) -> int:
+        """Return how many symbols the account's broker is asked for now, over all sockets."""
+        return sum(len(socket["tokens"]) for socket in self.brokers[account].sockets())
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -150,7 +180,9 @@ class Cluster:
         metronome.start(time.monotonic())
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            await self.broker.step(metronome.due(time.monotonic()))
+            ticks = metronome.due(time.monotonic())
+            for broker in self.brokers:
+                await broker.step(ticks)
 
     async def _command(self, name: str, arguments: tuple[str, ...], environ: dict[str, str]) -> Running:
         self._started += 1
@@ -175,11 +207,13 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(folder: Path, *, rate: float, **simulated: Any) -> AsyncIterator[Cluster]:
-    """Run NATS and a simulated broker until the block ends."""
+async def cluster(
+    folder: Path, *, rate: float, accounts: int = 1, **simulated: Any
+) -> AsyncIterator[Cluster]:
+    """Run NATS and simulated brokers of so many accounts until the block ends."""
     async with AsyncExitStack() as until_end:
         started = Cluster(folder, until_end, rate)
-        await started.start(**simulated)
+        await started.start(accounts, **simulated)
         yield started
 
 
