@@ -61,7 +61,7 @@ class Cluster:
         for _ in range(accounts):
             made = front("zerodha")(rate=0, seed=17, **simulated)
             self.brokers.append(await self._until_end.enter_async_context(made))
-            write_account(self.folder / "accounts.toml", made)
+            write_account(self._file, made)
         broker = self.broker
         names = {row.token: row.tradingsymbol for row in broker.listings}
         advance = broker.market.advance
@@ -75,14 +75,26 @@ class Cluster:
         trading = asyncio.create_task(self._trade())
         self._until_end.push_async_callback(_cancelled, trading)
 
-    async def feed(self, name: str, account: int | None = None, **environ: str) -> Running:
-        """Start a feed node of one account, or of all of them."""
-        file = self.folder / "accounts.toml"
-        if account is not None:
-            shared, *tables = file.read_text().split(_TABLE)
-            file = self.folder / f"account-{account}.toml"
-            file.write_text(f"{shared}{_TABLE}{tables[account]}")
+    async def feed(self, name: str, **environ: str) -> Running:
+        """Start a feed node of all accounts."""
+        return await self._command(name, ("feed", "--config", str(self._file)), environ)
+
+    async def feed_of(self, account: int, name: str, **environ: str) -> Running:
+        """Start a feed node of one account."""
+        shared, *tables = self._file.read_text().split(_TABLE)
+        file = self.folder / f"account-{account}.toml"
+        file.write_text(f"{shared}{_TABLE}{tables[account]}")
         return await self._command(name, ("feed", "--config", str(file)), environ)
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "accounts.toml"
+
+    def restrict(self, account: int, exchange: str) -> None:
+        """Have feed nodes that start from now on serve this exchange alone of an account."""
+        shared, *tables = self._file.read_text().split(_TABLE)
+        tables[account] += f'exchanges = ["{exchange}"]\n'
+        self._file.write_text(_TABLE.join((shared, *tables)))
 
     @property
     def broker(self) -> SimulatedBroker:
@@ -111,7 +123,7 @@ class Cluster:
     @property
     def api_key(self) -> str:
         """The key of the gateways' clients."""
-        return str(tomllib.loads((self.folder / "accounts.toml").read_text())["BROKERPOOL_API_KEY"])
+        return str(tomllib.loads(self._file.read_text())["BROKERPOOL_API_KEY"])
 
     @property
     def symbols(self) -> list[str]:

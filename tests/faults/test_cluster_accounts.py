@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from brokerpool.cluster.nats_server import program
 from tests import processes
 from tests.cluster import SECONDS, cluster, ended, gapped, ticking, ticks_on, until
+from tests.one_exchange import Trader
 from tests.processes import Running
 
 pytestmark = [
@@ -36,6 +39,11 @@ async def stats(gateway: Running) -> list[dict[str, Any]]:
     return found
 
 
+def told_of_each(client: Trader, symbols: Sequence[str]) -> bool:
+    """Tell whether the client was told of one gap of each of these, and of no other."""
+    return gapped(client) == sorted(symbols)
+
+
 async def told_of(gateway: Running, accounts: int) -> None:
     """Return once the gateway has so many accounts."""
     async with asyncio.timeout(SECONDS):
@@ -55,8 +63,8 @@ def test_symbols_overflow_to_the_account_of_another_node_and_both_gateways_have_
 ) -> None:
     async def scene() -> None:
         async with cluster(tmp_path, rate=RATE, accounts=2, symbols=40, max_sockets=2) as stage:
-            await stage.feed("one", account=0, **EACH)
-            await stage.feed("two", account=1, **EACH)
+            await stage.feed_of(0, "one", **EACH)
+            await stage.feed_of(1, "two", **EACH)
             gateways = [await stage.gateway("a", **GRACE), await stage.gateway("b", **GRACE)]
             wanted = stage.symbols[:30]
             async with stage.clients(4, *gateways, symbols=wanted) as clients:
@@ -78,13 +86,27 @@ def test_symbols_overflow_to_the_account_of_another_node_and_both_gateways_have_
     asyncio.run(scene())
 
 
+def test_an_account_is_asked_for_its_exchanges_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with cluster(tmp_path, rate=RATE, accounts=2, symbols=40, max_sockets=2) as stage:
+            stage.restrict(0, "NFO")
+            await stage.feed("both", **EACH)
+            gateway = await stage.gateway("a")
+            async with stage.clients(1, gateway, symbols=stage.symbols[:5]) as clients:
+                assert (stage.carried(0), stage.carried(1)) == (0, 5)
+                await ticks_on(clients, time.monotonic())
+            stage.keeps_its_limits(2)
+
+    asyncio.run(scene())
+
+
 def test_an_account_whose_token_dies_is_covered_by_that_of_another_node_and_has_its_symbols_back_after_login(
     tmp_path: Path,
 ) -> None:
     async def scene() -> None:
         async with cluster(tmp_path, rate=RATE, accounts=2, symbols=40, max_sockets=2) as stage:
-            await stage.feed("one", account=0, **EACH)
-            await stage.feed("two", account=1, **EACH)
+            await stage.feed_of(0, "one", **EACH)
+            await stage.feed_of(1, "two", **EACH)
             gateways = [await stage.gateway("a", **GRACE), await stage.gateway("b", **GRACE)]
             wanted = stage.symbols[:15]
             async with stage.clients(4, *gateways, symbols=wanted) as clients:
@@ -96,7 +118,7 @@ def test_an_account_whose_token_dies_is_covered_by_that_of_another_node_and_has_
                 print(f"every symbol ticks from the other account {time.monotonic() - died:.2f} s later")
                 assert (stage.carried(0), stage.carried(1)) == (0, 15)
                 for client in clients:
-                    await until(lambda client=client: gapped(client) == sorted(wanted))
+                    await until(partial(told_of_each, client, wanted))
                 first, second = await stats(gateways[0])
                 assert (first["symbols_away"], second["symbols"]) == (15, 15)
                 assert "until then it comes from" in (await explained(gateways[1], wanted[0]))["why"]
@@ -117,9 +139,9 @@ def test_a_killed_node_is_replaced_by_its_standby_and_without_one_the_other_acco
 ) -> None:
     async def scene() -> None:
         async with cluster(tmp_path, rate=RATE, accounts=2, symbols=40, max_sockets=2) as stage:
-            first = await stage.feed("one", account=0, **EACH)
-            await stage.feed("two", account=1, **EACH)
-            standby = await stage.feed("standby", account=0, **EACH)
+            first = await stage.feed_of(0, "one", **EACH)
+            await stage.feed_of(1, "two", **EACH)
+            standby = await stage.feed_of(0, "standby", **EACH)
             gateway = await stage.gateway("a")  # which waits 5 s before others cover
             wanted = stage.symbols[:15]
             async with stage.clients(2, gateway, symbols=wanted) as clients:
@@ -127,7 +149,7 @@ def test_a_killed_node_is_replaced_by_its_standby_and_without_one_the_other_acco
                 for killed, account, within in ((first, 0, 5.0), (standby, 1, 9.0)):
                     killed.process.kill()
                     at = time.monotonic()
-                    await until(lambda at=at: ticking(clients, at + 1.0))
+                    await until(partial(ticking, clients, at + 1.0))
                     took = time.monotonic() - at
                     print(f"account {account} serves {took:.2f} s after the kill")
                     assert took < within + stage.round_seconds
@@ -145,13 +167,13 @@ def test_a_killed_node_is_replaced_by_its_standby_and_without_one_the_other_acco
 def test_an_account_that_a_node_brings_later_has_room_at_gateways_that_run(tmp_path: Path) -> None:
     async def scene() -> None:
         async with cluster(tmp_path, rate=RATE, accounts=2, symbols=40, max_sockets=2) as stage:
-            await stage.feed("one", account=0, **EACH)
+            await stage.feed_of(0, "one", **EACH)
             gateway = await stage.gateway("a")
             wanted = stage.symbols[:30]
             async with stage.clients(1, gateway, symbols=wanted[:ROOM]) as (client,):
                 said = await client.subscribe(wanted[ROOM:])
                 assert said["status"] != "success", "there is no room yet"
-                second = await stage.feed("two", account=1, **EACH)
+                second = await stage.feed_of(1, "two", **EACH)
                 await told_of(gateway, accounts=2)
                 said = await client.subscribe(wanted[ROOM:])
                 assert said["status"] == "success", said

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from brokerpool import Mode
+from brokerpool import Instrument, Mode
 from brokerpool.cluster.demand_merge import DemandMerge
 from brokerpool.errors import ErrorCode
 from brokerpool.event_journal import Event
@@ -22,7 +22,7 @@ FOUR = {"size": 2, "max_connections": 2}
 
 
 async def wanting(
-    scene: ClusterScene, gateway: str, symbols: list, *accounts: str
+    scene: ClusterScene, gateway: str, symbols: list[Instrument], *accounts: str
 ) -> tuple[GatewayProcess, GatewayWitness]:
     """Give a gateway at which these tick."""
     process, witness = await scene.gateway(gateway, *accounts)
@@ -90,7 +90,7 @@ def test_an_account_whose_token_dies_is_covered_with_one_gap_a_symbol_and_has_th
             scene.accounts[0].die()
             await scene.until(lambda: scene.served() == [[], NAMES], 10)
             for process, witness in gateways:
-                await scene.until(lambda witness=witness: not witness.dark(), 3)
+                await scene.until(lambda: not any(seen.dark() for _, seen in gateways), 3)
                 assert witness.gaps == len(SYMBOLS)
                 assert {process.upstream.account(i) for i in SYMBOLS} == {"two"}
                 assert len(process.upstream.inspection.guests(10)) == len(SYMBOLS)

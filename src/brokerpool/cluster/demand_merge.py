@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Protocol, TypeAlias
 
@@ -80,14 +80,14 @@ class DemandMerge:
             self._merge(replace(known, wanted=()))
             self._demand.forget(gateway, number)
 
-    def retry(self, book: int) -> None:
+    def retry(self, lists: Callable[[], int]) -> None:
         """Ask again for what was refused, once something has changed that may have made room.
 
-        `book` is the version of the instrument list in use.
+        `lists` tells the version of the instrument list in use.
         """
         if not self._refused:
             return
-        statuses = self._upstream.accounts()
+        book, statuses = lists(), self._upstream.accounts()
         seen = self._upstream.demand.changes, book, sum(status.capacity for status in statuses)
         if seen == self._tried:
             return

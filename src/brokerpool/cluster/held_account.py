@@ -203,7 +203,7 @@ class HeldAccount(PoolListener):
         now = self._loop.time()
         for shard, batch in self._outlets.signs_of_life(now, self._timing.keep_alive):
             self._bus.publish(self._subjects.ticks(self.account, shard.name), encode(batch))
-        self.demand.retry(self._books.version(self.upstream.book))
+        self.demand.retry(lambda: self._books.version(self.upstream.book))
         if (self._status_due or now - self._status_at >= _STATUS_SECONDS) and not self.silent:
             self._tell_status(now)
 

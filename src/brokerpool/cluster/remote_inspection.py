@@ -118,9 +118,9 @@ class RemoteInspection:
     def account(self, instrument: Instrument) -> str:
         """Return the account that serves a symbol now, "" when none does."""
         way = self._table.ways.get(instrument)
-        for number in () if way is None else dict.fromkeys((way.feeding, *way.carriers)):
+        for number in () if way is None else way.feeders:
             member = self._accounts.members[number]
-            if number in way.carriers and not member.unserved(instrument):
+            if not member.unserved(instrument):
                 held = member.account.held(instrument)
                 return (held.account if held is not None else "") or member.name
         return ""

@@ -59,10 +59,9 @@ class RouterInspection:
         way = self._table.ways.get(instrument)
         if way is None:
             return ""
-        # The one that feeds it, else the first that is about to.
-        for number in dict.fromkeys((way.feeding, *way.carriers)):
+        for number in way.feeders:
             member = self._members[number]
-            if number in way.carriers and member.inspection.account(instrument):
+            if member.inspection.account(instrument):
                 return member.name
         return ""
 

@@ -126,6 +126,11 @@ class Way:
         """The accounts that carry it."""
         return (self.home,) if self.guest is None else (self.home, self.guest)
 
+    @property
+    def feeders(self) -> tuple[int, ...]:
+        """The same: the one that feeds it first, else the first that is about to."""
+        return tuple(sorted(self.carriers, key=lambda account: account != self.feeding))
+
     def takes_over(self, account: int, *, dark: bool, now: float, hold: float) -> bool:
         """Tell whether a tick of an account that does not feed the symbol may make it the one that does.
 
