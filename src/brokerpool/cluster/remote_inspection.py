@@ -86,7 +86,8 @@ class RemoteInspection:
             guest = way is not None and member.number == way.guest
             carriers += [c._replace(role="hosted") if guest else c for c in found.carriers]
             if member is feeding:
-                routes += [found.route] if found.route else []
+                if len(member.account.statuses()) > 1:
+                    routes.append(found.route)
                 here = replace(
                     here, usual_pause=found.usual_pause, state=here.state and (found.state or here.state)
                 )

@@ -187,6 +187,8 @@ class RemotePlacement:
             home.troubled = True
             if old.has_no_place(instrument):
                 self._moves.come_home([instrument])
+            else:
+                old.ask(instrument, way.mode, way.priority, guest=True)
 
     def _ask(self, instrument: Instrument, way: Way, candidates: Sequence[RemoteMember]) -> None:
         """Ask the home, and those before it that have refused it; no others but who carries it."""
