@@ -91,12 +91,14 @@ class DemandMerge:
         seen = self._upstream.demand.changes, book, sum(status.capacity for status in statuses)
         if seen == self._tried:
             return
-        if book == self._tried[1] and all(status.symbols >= status.capacity for status in statuses):
-            return  # full, and not because of the list
+        every = book != self._tried[1] or any(status.symbols < status.capacity for status in statuses)
+        carried = self._upstream.demand.mode
         for (gateway, number), refused in list(self._refused.items()):
-            slice_ = self._demand.slice(gateway, number)
-            self._demand.without(slice_, refused)
-            self._merge(slice_, again=True)
+            # Of a full one what it carries for somebody else can be had.
+            if some := [i for i in refused if every or carried(i) is not None]:
+                slice_ = self._demand.slice(gateway, number)
+                self._demand.without(slice_, some)
+                self._merge(slice_, again=True)
         self._tried = self._upstream.demand.changes, *seen[1:]
 
     # -- inside -------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from brokerpool.cluster.messages import FORMAT, DemandSlice
@@ -145,7 +145,7 @@ class ReadDemand:
         """Take a slice for never seen."""
         self._slices.get(gateway, {}).pop(number, None)
 
-    def without(self, slice_: DemandSlice, instruments: Mapping[Instrument, object]) -> None:
+    def without(self, slice_: DemandSlice, instruments: Iterable[Instrument]) -> None:
         """Take these for not merged: they were refused, and are wanted again with the next merge."""
         merged = self._merged[slice_.gateway, slice_.number]
         for instrument in instruments:

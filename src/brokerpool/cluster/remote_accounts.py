@@ -52,7 +52,7 @@ class RemoteAccounts:
         self.listed, self.listed_all = asyncio.Event(), asyncio.Event()
         self.book: TokenBook
         #: What is to be done of a review of where all symbols belong, None while there is none.
-        self._review: Iterator[None] | None = None
+        self._review: Iterator[list[Instrument]] | None = None
 
     def have(self, accounts: Sequence[str], gone: Collection[str] = ()) -> None:
         """Use these from now on, in order of preference; those that were not known are joined.
@@ -97,16 +97,19 @@ class RemoteAccounts:
         """Return those whose list is not here yet."""
         return [member.name for member in self.preferred if not member.account.book_version]
 
-    def look(self, now: float) -> Iterator[None]:
-        """Bring symbols where they belong; does a share at each step, so that ticks pass between them."""
+    def look(self, now: float) -> Iterator[Sequence[Instrument]]:
+        """Bring symbols where they belong; does a share at each step, so that ticks pass between them.
+
+        Gives those that have no place anywhere from now on.
+        """
         if len(self.members) < 2:
             return
         if isinstance(self.book, RouterBook):
-            yield from self.book.count()
+            yield from (() for _ in self.book.count())
         if self._review is not None:
             review, self._review = self._review, None
             yield from review
-        yield from self._moves.look(now)
+        yield from (() for _ in self._moves.look(now))
 
     # -- inside -------------------------------------------------------------------------------------------
 

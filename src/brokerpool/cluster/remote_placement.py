@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 from math import inf
 
 from brokerpool.cluster.remote_member import RemoteMember
@@ -71,11 +72,6 @@ class RemotePlacement:
         self._moves.forget(instrument)
         self._delivery.forget([instrument])
         self.nowhere.pop(instrument, None)
-
-    def home(self, instrument: Instrument) -> RemoteMember:
-        """Return the account that is the instrument's home, or would be."""
-        way = self._table.ways.get(instrument)
-        return self._candidates(instrument)[0] if way is None else self.members[way.home]
 
     def feeding(self, instrument: Instrument) -> RemoteMember:
         """Return the account that feeds the instrument, or would."""
@@ -156,13 +152,14 @@ class RemotePlacement:
         self._ask(instrument, way, candidates)
         return [] if free or known else [instrument]
 
-    def review(self) -> Iterator[None]:
-        """Settle all symbols, as when accounts or their lists are others; does a share at each step."""
-        for number, instrument in enumerate([*self._table.ways]):
-            if instrument in self._table.ways:
-                self.settle(instrument)
-            if number % _SHARE == _SHARE - 1:
-                yield
+    def review(self) -> Iterator[list[Instrument]]:
+        """Settle all symbols, as when accounts or their lists are others, a share at each step.
+
+        Gives those that have no place anywhere from now on.
+        """
+        every = iter([*self._table.ways])
+        while some := [*islice(every, _SHARE)]:
+            yield [lost for i in some if i in self._table.ways for lost in self.settle(i)]
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -193,17 +190,15 @@ class RemotePlacement:
     def _ask(self, instrument: Instrument, way: Way, candidates: Sequence[RemoteMember]) -> None:
         """Ask the home, and those before it that have refused it; no others but who carries it."""
         self.members[way.home].ask(instrument, way.mode, way.priority)
-        before = True
-        for member in candidates:
-            before = before and member.number != way.home
+        before = candidates
+        if instrument not in self.nowhere:
+            before = [*takewhile(lambda member: member.number != way.home, candidates)]
+        for member in self.members:
             if member.number in way.carriers:
                 continue
-            if member.has_no_place(instrument) and (before or instrument in self.nowhere):
+            if member in before and member.has_no_place(instrument):
                 member.ask_still(instrument, way.mode, way.priority)
             elif member.asked(instrument) is not None:
-                member.forget(instrument)
-        for member in self.members:
-            if member not in candidates and member.number not in way.carriers:
                 member.forget(instrument)
 
 

@@ -325,7 +325,8 @@ class RemoteUpstream:
                 member.account.look(now)
             self._wanted.look(now)
             if number % _MOVES_LOOKS == 0:
-                for _ in self._accounts.look(now):
+                for lost in self._accounts.look(now):
+                    self._wanted.answered((), lost)
                     await asyncio.sleep(0)
 
     def _connection_changed(self, connected: bool) -> None:

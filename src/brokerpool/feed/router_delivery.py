@@ -72,7 +72,7 @@ class RouterDelivery:
                     if lies is Order.SAME and not dark and last is not None:
                         self._table.keep_floor(instrument, *last)  # what passed last, and where a gap begins
                 elif way.floor is not None:
-                    lies = order(tick, way.floor, now - way.floor_at)
+                    lies = order(tick, way.floor, self._received(member, instrument, now) - way.floor_at)
                     if lies is Order.OLDER:
                         continue
                     if lies is Order.NEWER or dark:
@@ -97,11 +97,17 @@ class RouterDelivery:
         dark = last is None or instrument in self.gaps
         if not way.takes_over(member.number, dark=dark, now=now, hold=member.steadiness.hold):
             return Order.OLDER
-        lies = Order.NEWER if way.floor is None else order(tick, way.floor, now - way.floor_at)
+        received = self._received(member, instrument, now)
+        lies = Order.NEWER if way.floor is None else order(tick, way.floor, received - way.floor_at)
         if last is None or lies is Order.OLDER:
             return lies
         before, at = last
-        return order(tick, before, now - at)
+        return order(tick, before, received - at)
+
+    def _received(self, member: RoutedAccount, instrument: Instrument, now: float) -> float:
+        """Return when what the account tells of the symbol at present was received, wherever that was."""
+        last = member.last(instrument)
+        return now if last is None else last[1]
 
     def _feeders_last(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
         """Return the last tick of the account that feeds the symbol, None where it carries it no longer."""
