@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from brokerpool import Instrument, Mode
+from brokerpool import BrokerpoolError, Instrument, Mode
 from brokerpool.cluster.demand_merge import DemandMerge
 from brokerpool.errors import ErrorCode
 from brokerpool.event_journal import Event
@@ -233,5 +233,32 @@ def test_explain_names_the_connection_and_says_so_when_the_node_does_not_answer(
             assert scene.loop.time() - asked_at <= 1.1
             assert late.carriers == ()
             assert "one was asked which connection carries it, and has not answered." in late.why
+
+    run(main)
+
+
+def test_a_gateway_starts_with_the_accounts_that_are_there_and_takes_the_others_once_they_come() -> None:
+    async def main() -> None:
+        async with cluster(accounts=BOTH, **FOUR) as scene:
+            scene.node("a", "two")
+            began = scene.loop.time()
+            process, witness = await wanting(scene, "g", SYMBOLS[:4])
+            assert scene.loop.time() - began < 15
+            assert scene.served() == [[], NAMES[:4]]
+            scene.node("b", "one")
+            await scene.until(lambda: scene.served() == [NAMES[:4], []], 15)
+            assert process.upstream.account(SYMBOLS[0]) == "one"
+            assert witness.gaps == 0
+            assert not witness.problems
+
+    run(main)
+
+
+def test_a_gateway_without_any_account_does_not_start() -> None:
+    async def main() -> None:
+        async with cluster(accounts=BOTH) as scene:
+            with pytest.raises(BrokerpoolError, match="no instrument list of one, two came") as caught:
+                await scene.gateway("g")
+            assert caught.value.code is ErrorCode.FEED_UNREACHABLE
 
     run(main)
