@@ -38,6 +38,14 @@ def test_all_gateways_have_the_accounts_in_one_order_in_whatever_order_they_hear
         assert [*orders[0]] == next(iter(nodes.values())), "nodes that agree are followed"
 
 
+def test_an_order_that_every_node_has_given_up_counts_no_more_after_a_minute() -> None:
+    roll = AccountRoll()
+    roll.named("old", ["b", "a"], 0.0)
+    roll.named("new", ["c", "a", "b"], 1.0)
+    assert roll.read(2.0).accounts == ("b", "c", "a")
+    assert roll.read(GONE_SECONDS).accounts == ("c", "a", "b")
+
+
 @given(_nodes)
 def test_an_account_is_gone_once_no_node_has_named_it_for_long_and_back_with_the_first_that_does(
     nodes: dict[str, list[str]],

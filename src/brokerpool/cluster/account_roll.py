@@ -19,17 +19,18 @@ class Roll(NamedTuple):
 class AccountRoll:
     """Keeps what nodes say that they can hold; told the time in monotonic seconds.
 
-    An account's place is the foremost that any node gives it, and by name among those with the same: it
-    depends on what nodes have said, and neither on the order in which that was heard nor on who lives.
+    An account's place is the foremost that any node of the last minute gives it, and by name among those
+    with the same: it depends on what nodes say, and not on the order in which that was heard.
     """
 
     def __init__(self) -> None:
         self._named: dict[str, tuple[str, ...]] = {}
+        self._heard_at: dict[str, float] = {}
         self._named_at: dict[str, float] = {}
 
     def named(self, node: str, accounts: Sequence[str], now: float) -> None:
         """Note which accounts a node can hold, in its order."""
-        self._named[node] = tuple(accounts)
+        self._named[node], self._heard_at[node] = tuple(accounts), now
         self._named_at.update(dict.fromkeys(accounts, now))
 
     @property
@@ -40,9 +41,10 @@ class AccountRoll:
     def read(self, now: float) -> Roll:
         """Return the roll as it stands."""
         places: dict[str, int] = {}
-        for accounts in self._named.values():
-            for place, account in enumerate(accounts):
-                places[account] = min(place, places.get(account, place))
+        for node, accounts in self._named.items():
+            if now - self._heard_at[node] < GONE_SECONDS:
+                for place, account in enumerate(accounts):
+                    places[account] = min(place, places.get(account, place))
         ordered = sorted(self._named_at, key=lambda name: (places.get(name, len(self._named_at)), name))
         gone = (name for name, at in self._named_at.items() if now - at >= GONE_SECONDS)
         return Roll(tuple(ordered), frozenset(gone))
