@@ -18,6 +18,7 @@ from brokerpool.cluster.nats_server import NatsServer
 from brokerpool.cluster.timing import Timing
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
+from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
 from brokerpool.simulator.registry import front
 from brokerpool.simulator.run import write_account
@@ -29,6 +30,7 @@ from tests.processes import Running
 SECONDS = 60.0
 #: A node that hands over ends within half of this, and a machine that others use too has the other half.
 ENDED_SECONDS = 2 * (Timing().hand_over + Timing().lease)
+_TABLE = "\n[[accounts]]\n"
 #: How far the clocks of the broker, a gateway and a client may be from the same trade.
 _EDGE_MS = 250.0
 
@@ -48,19 +50,22 @@ class Cluster:
         self._until_end = until_end
         self.rate = rate
         self.nats = NatsServer(folder / "nats")
-        self.broker: SimulatedBroker
+        #: One of each account, all of the same exchange.
+        self.brokers: list[SimulatedBroker] = []
+        self._expired: list[SimulatedBroker] = []
         #: By symbol.
         self.trades: dict[str, list[Trade]] = defaultdict(list)
         self._started = 0
 
-    async def start(self, **simulated: Any) -> None:
-        """Start NATS and the broker, whose market trades from now on."""
+    async def start(self, accounts: int, **simulated: Any) -> None:
+        """Start NATS and the brokers, whose markets trade from now on."""
         await asyncio.to_thread(self.nats.start)
         self._until_end.callback(self.nats.stop)
-        self.broker = broker = await self._until_end.enter_async_context(
-            front("zerodha")(rate=0, seed=17, **simulated)
-        )
-        write_account(self.folder / "accounts.toml", broker)
+        for _ in range(accounts):
+            made = front("zerodha")(rate=0, seed=17, **simulated)
+            self.brokers.append(await self._until_end.enter_async_context(made))
+            write_account(self._file, made)
+        broker = self.broker
         names = {row.token: row.tradingsymbol for row in broker.listings}
         advance = broker.market.advance
 
@@ -74,8 +79,43 @@ class Cluster:
         self._until_end.push_async_callback(_cancelled, trading)
 
     async def feed(self, name: str, **environ: str) -> Running:
-        """Start a feed node."""
-        return await self._command(name, ("feed", "--config", str(self.folder / "accounts.toml")), environ)
+        """Start a feed node of all accounts."""
+        return await self._command(name, ("feed", "--config", str(self._file)), environ)
+
+    async def feed_of(self, account: int, name: str, **environ: str) -> Running:
+        """Start a feed node of one account."""
+        shared, *tables = self._file.read_text().split(_TABLE)
+        file = self.folder / f"account-{account}.toml"
+        file.write_text(f"{shared}{_TABLE}{tables[account]}")
+        return await self._command(name, ("feed", "--config", str(file)), environ)
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "accounts.toml"
+
+    def restrict(self, account: int, exchange: str) -> None:
+        """Have feed nodes that start from now on serve this exchange alone of an account."""
+        shared, *tables = self._file.read_text().split(_TABLE)
+        tables[account] += f'exchanges = ["{exchange}"]\n'
+        self._file.write_text(_TABLE.join((shared, *tables)))
+
+    @property
+    def broker(self) -> SimulatedBroker:
+        """The broker of the first account."""
+        return self.brokers[0]
+
+    async def let_token_die(self, account: int) -> None:
+        """Have the account's login refused from now on, and its sockets ended."""
+        self._expired.append(self.brokers[account])
+        await self.brokers[account].throw(FaultOrder.parse(b'{"expire_token": {"close_sockets": true}}'))
+
+    async def log_in(self, account: int) -> None:
+        """Give all feed nodes a token of the account that is valid."""
+        before = self.brokers[account].access_token
+        order = b'{"access_token": "tomorrows-token"}'
+        await self.brokers[account].throw(FaultOrder.parse(order))
+        for file in self.folder.glob("account*.toml"):
+            file.write_text(file.read_text().replace(before, "tomorrows-token"))
 
     async def gateway(self, name: str, **environ: str) -> Running:
         """Start a gateway, which has no credentials of the broker."""
@@ -86,7 +126,7 @@ class Cluster:
     @property
     def api_key(self) -> str:
         """The key of the gateways' clients."""
-        return str(tomllib.loads((self.folder / "accounts.toml").read_text())["BROKERPOOL_API_KEY"])
+        return str(tomllib.loads(self._file.read_text())["BROKERPOOL_API_KEY"])
 
     @property
     def symbols(self) -> list[str]:
@@ -117,12 +157,14 @@ class Cluster:
     # -- witnesses ----------------------------------------------------------------------------------------
 
     def keeps_its_limits(self, sockets: int = 3) -> None:
-        """Fail when the broker was ever asked for more than an account may have."""
-        seen = self.broker.stats()
-        assert seen["violations"] == {"tokens": 0, "sockets": 0}, seen
-        assert seen["peak_sockets"] <= sockets
-        assert seen["malformed_requests"] == 0
-        assert seen["refusals"] == {}
+        """Fail when a broker was ever asked for more than its account may have."""
+        for broker in self.brokers:
+            seen = broker.stats()
+            assert seen["violations"] == {"tokens": 0, "sockets": 0}, seen
+            assert seen["peak_sockets"] <= sockets
+            assert seen["malformed_requests"] == 0
+            allowed = {"403"} if broker in self._expired else set()
+            assert seen["refusals"].keys() <= allowed, seen["refusals"]
 
     def nothing_is_lost_in_silence(self, client: Trader) -> None:
         """Fail for a trade that came twice, out of order, or never and in no gap that was told."""
@@ -142,9 +184,9 @@ class Cluster:
             silent = [trade for trade in lost if not any(a <= trade.at_ms <= b for a, b in gaps)]
             assert not silent, f"{symbol}: {silent} are in none of the gaps {gaps}"
 
-    def carried(self) -> int:
-        """Return how many symbols the broker is asked for now, over all sockets."""
-        return sum(len(socket["tokens"]) for socket in self.broker.sockets())
+    def carried(self, account: int = 0) -> int:
+        """Return how many symbols the account's broker is asked for now, over all sockets."""
+        return sum(len(socket["tokens"]) for socket in self.brokers[account].sockets())
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -153,7 +195,9 @@ class Cluster:
         metronome.start(time.monotonic())
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            await self.broker.step(metronome.due(time.monotonic()))
+            ticks = metronome.due(time.monotonic())
+            for broker in self.brokers:
+                await broker.step(ticks)
 
     async def _command(self, name: str, arguments: tuple[str, ...], environ: dict[str, str]) -> Running:
         self._started += 1
@@ -178,11 +222,13 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(folder: Path, *, rate: float, **simulated: Any) -> AsyncIterator[Cluster]:
-    """Run NATS and a simulated broker until the block ends."""
+async def cluster(
+    folder: Path, *, rate: float, accounts: int = 1, **simulated: Any
+) -> AsyncIterator[Cluster]:
+    """Run NATS and simulated brokers of so many accounts until the block ends."""
     async with AsyncExitStack() as until_end:
         started = Cluster(folder, until_end, rate)
-        await started.start(**simulated)
+        await started.start(accounts, **simulated)
         yield started
 
 

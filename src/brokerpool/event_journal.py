@@ -42,6 +42,9 @@ class Event(Enum):
     CLOSED = "closed"
     #: An operator asked for something.
     ORDERED = "ordered"
+    #: In a cluster: a feed node can hold an account that was not known, or no node can any more.
+    ACCOUNT_JOINED = "account joined"
+    ACCOUNT_GONE = "account gone"
     #: This process stood still.
     STARVED = "starved"
     #: A listener, a hook, or a task of the pool raised; the first, tenth, hundredth ... time of each.

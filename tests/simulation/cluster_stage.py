@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
-from brokerpool import WebSocketPool
+from brokerpool import Instrument, WebSocketPool
+from brokerpool.brokers.login import Credentials
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.remote_upstream import RemoteUpstream
 from brokerpool.feed.sending_permission import Permission
@@ -145,30 +148,78 @@ class WitnessedBroker(ScriptedBroker):
 _epoch: contextvars.ContextVar[int] = contextvars.ContextVar("epoch", default=0)
 
 
+@dataclass(slots=True)
+class Account:
+    """One account: its limits, its broker, and its feeds in all nodes that ever opened it."""
+
+    name: str
+    limits: dict[str, Any]
+    symbols: int
+    broker: WitnessedBroker
+    feeds: list[ScriptedFeed] = field(default_factory=list)
+
+    def feed(self) -> ScriptedFeed:
+        """Return what a node opens of it, with the login that the operator has given last."""
+        feed = scripted(self.symbols, self.limits)
+        if self.feeds:
+            feed.login.renew(self.feeds[-1].login.credentials)
+        self.feeds.append(feed)
+        return feed
+
+    def die(self) -> None:
+        """Let its token be refused from now on, and end its sockets: the pool parks."""
+        self.broker.expire(f"{self.broker.token}+", politely=True)
+
+    def log_in(self) -> None:
+        """Bring the token that is valid now to whoever holds it."""
+        for feed in self.feeds:
+            feed.login.renew(Credentials(self.broker.token))
+
+
+def scripted(symbols: int, limits: Mapping[str, Any]) -> ScriptedFeed:
+    """Return the feed of an account with these limits."""
+    return ScriptedFeed(symbols, random=Random(1), **limits)
+
+
+def scripted_account(
+    name: str,
+    random: Random,
+    symbols: int,
+    limits: dict[str, Any],
+    market: Account | None = None,
+    **broker: Any,
+) -> Account:
+    """Make an account; its broker has the trades of another one's where that is given as the market."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    feed = scripted(symbols, limits)
+    tokens = range(1, symbols + 1)
+    made = WitnessedBroker(random, feed.limits, tokens, feed.dialect, wall_clock=loop.wall_clock, **broker)
+    if market is not None:
+        made._every, made._phase = market.broker._every, market.broker._phase
+    return Account(name, limits, symbols, made)
+
+
 class NodeProcess(Process):
     """A feed node and its pools."""
 
-    def __init__(
-        self,
-        name: str,
-        server: VirtualServer,
-        random: Random,
-        feed: Callable[[], ScriptedFeed],
-        broker: WitnessedBroker,
-        wall_clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, name: str, server: VirtualServer, random: Random, accounts: Sequence[Account]) -> None:
         super().__init__(name, server, random)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        wall_clock = loop.wall_clock
 
-        def opened(permission: Permission) -> WebSocketPool:
-            epoch = self.node._keepers[ACCOUNT].lease.epoch
-            account = feed()
+        def opened(account: Account, permission: Permission) -> WebSocketPool:
+            epoch = self.node._keepers[account.name].lease.epoch
+            feed = account.feed()
             return WebSocketPool(
-                account,
-                max_symbols=account.limits.symbols_per_connection,
-                max_connections=account.limits.max_connections,
+                feed,
+                name=account.name,
+                max_symbols=feed.limits.symbols_per_connection,
+                max_connections=feed.limits.max_connections,
                 linger=1.0,
                 grace=0.5,
-                dial=broker.dial_in(lambda: epoch),
+                dial=account.broker.dial_in(lambda: epoch),
                 permission=permission,
                 random=Random(f"{name} {epoch}"),
                 wall_clock=wall_clock,
@@ -177,7 +228,7 @@ class NodeProcess(Process):
         self.node = self.run(
             lambda: FeedNode(
                 self.bus,
-                {ACCOUNT: opened},
+                {account.name: partial(opened, account) for account in accounts},
                 node=name,
                 shards=SHARDS,
                 wall_clock=wall_clock,
@@ -186,18 +237,25 @@ class NodeProcess(Process):
         )
         self.run(self.node.start)
 
-    def holds(self) -> bool:
-        """Tell whether anything may leave for the broker now, by its own clock."""
-        return self.node._keepers[ACCOUNT].holds()
+    def holds(self, account: str) -> bool:
+        """Tell whether anything may leave for the account's broker now, by its own clock."""
+        return self.node._keepers[account].holds()
 
 
 class GatewayProcess(Process):
     """A gateway's end of the cluster."""
 
     def __init__(
-        self, name: str, server: VirtualServer, random: Random, wall_clock: Callable[[], float]
+        self, name: str, server: VirtualServer, random: Random, accounts: Sequence[str] = (ACCOUNT,)
     ) -> None:
         super().__init__(name, server, random)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        clock = loop.wall_clock
         self.upstream = self.run(
-            lambda: RemoteUpstream(self.bus, [ACCOUNT], gateway=name, shards=SHARDS, wall_clock=wall_clock)
+            lambda: RemoteUpstream(self.bus, accounts, gateway=name, shards=SHARDS, wall_clock=clock)
         )
+
+    def wanted(self) -> set[Instrument]:
+        """Return what is wanted here, wants under way included."""
+        return set(self.upstream._accounts.table.ways)

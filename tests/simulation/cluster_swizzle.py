@@ -1,4 +1,6 @@
-"""A cluster whose nodes, gateways and bus fail and return in random order, all of it from one seed.
+"""A cluster whose nodes, gateways, accounts and bus fail and return in random order, all from one seed.
+
+Odd seeds have two accounts, of which the first has not room for all.
 
 `python -m tests.simulation.cluster_swizzle` runs many seeds; with `--seed N` it replays one.
 """
@@ -14,9 +16,18 @@ from random import Random
 
 from brokerpool import Instrument, Mode
 from brokerpool.brokers.limits import RateWindow
-from brokerpool.testing.scripted_feed import ScriptedFeed
+from brokerpool.instruments import Token
 from brokerpool.testing.virtual_loop import VirtualLoop
-from tests.simulation.cluster_stage import GatewayProcess, NodeProcess, Process, Processes, WitnessedBroker
+from tests.simulation.cluster_stage import (
+    ACCOUNT,
+    Account,
+    GatewayProcess,
+    NodeProcess,
+    Process,
+    Processes,
+    scripted,
+    scripted_account,
+)
 from tests.simulation.cluster_witness import GatewayWitness
 from tests.simulation.seeds import Report, play_seeds, played
 from tests.virtual_bus import Faults, VirtualServer
@@ -25,7 +36,9 @@ CHAOS_SECONDS = 20.0
 #: Within this everything must be well again: a lease runs out, and a back-off of the pool's besides.
 RECOVERY_SECONDS = 90.0
 MAX_STEPS = 400_000
-_SYMBOLS, _SOCKETS, _SIZE = 6, 3, 3
+_SYMBOLS = 6
+#: Sockets of an account, and symbols of each of them: where there is one account, and where there are two.
+_ALONE, _FIRST, _SECOND = (3, 3), (2, 2), (2, 2)
 #: No harm to a message.
 _WELL = Faults(latency=(0.0005, 0.003))
 
@@ -38,6 +51,7 @@ def rehearse(seed: int) -> Report:
 
 class _Rehearsal:
     def __init__(self, seed: int, report: Report) -> None:
+        self.seed = seed
         self.random = Random(seed)
         self.report = report
         self.nodes: list[NodeProcess] = []
@@ -49,6 +63,7 @@ class _Rehearsal:
             *(self.cut_node, self.cut_node, self.stop_node, self.stop_node, self.kill_node, self.end_node),
             *(self.cut_gateway, self.stop_gateway, self.kill_gateway, self.bus_away, self.bus_forgets),
             *(self.harm_messages, self.harm_messages, self.kill_sockets),
+            *((self.let_token_die, self.let_token_die) if seed % 2 else ()),
         )
 
     async def play(self) -> None:
@@ -58,16 +73,12 @@ class _Rehearsal:
         self.processes = Processes(loop)
         self.server = VirtualServer(self.random)
         self.server.faults = _WELL
-        feed = self.feed()
-        self.instruments = feed.instruments
-        self.broker = WitnessedBroker(
-            self.random,
-            feed.limits,
-            range(1, _SYMBOLS + 1),
-            feed.dialect,
-            snapshots=False,
-            wall_clock=loop.wall_clock,
-        )
+        if self.seed % 2:
+            first = self.account("first", *_FIRST)
+            self.accounts = [first, self.account("second", *_SECOND, market=first)]
+        else:
+            self.accounts = [self.account(ACCOUNT, *_ALONE)]
+        self.instruments = scripted(_SYMBOLS, {}).instruments
         for _ in range(2):
             self.new_node()
             self.new_gateway()
@@ -83,30 +94,28 @@ class _Rehearsal:
         await self.end()
         self.judge()
 
-    def feed(self) -> ScriptedFeed:
-        return ScriptedFeed(
-            _SYMBOLS,
-            random=Random(1),
-            symbols_per_connection=_SIZE,
-            max_connections=_SOCKETS,
-            control_messages=(RateWindow(5, 1.0),),
-            account_messages=(RateWindow(6, 1.0),),
-            dials=(RateWindow(3, 1.0), RateWindow(20, 20.0)),
-        )
+    def account(self, name: str, sockets: int, size: int, market: Account | None = None) -> Account:
+        limits = {
+            "symbols_per_connection": size,
+            "max_connections": sockets,
+            "control_messages": (RateWindow(5, 1.0),),
+            "account_messages": (RateWindow(6, 1.0),),
+            "dials": (RateWindow(3, 1.0), RateWindow(20, 20.0)),
+        }
+        return scripted_account(name, self.random, _SYMBOLS, limits, market, snapshots=False)
 
     # -- who takes part -----------------------------------------------------------------------------------
 
     def new_node(self) -> None:
         self.numbered["node"] += 1
         name = f"node {self.numbered['node']}"
-        self.nodes.append(
-            NodeProcess(name, self.server, self.random, self.feed, self.broker, self.loop.wall_clock)
-        )
+        self.nodes.append(NodeProcess(name, self.server, self.random, self.accounts))
 
     def new_gateway(self) -> None:
         self.numbered["gateway"] += 1
         name = f"gateway {self.numbered['gateway']}"
-        gateway = GatewayProcess(name, self.server, self.random, self.loop.wall_clock)
+        names = [account.name for account in self.accounts]
+        gateway = GatewayProcess(name, self.server, self.random, names)
         self.witnesses[name] = witness = GatewayWitness(name, self.loop.wall_clock)
         gateway.upstream.listen(witness)
         self.gateways.append(gateway)
@@ -135,8 +144,7 @@ class _Rehearsal:
 
     def look(self, gateway: GatewayProcess, more: list[Instrument] | None = None) -> None:
         """Have the gateway's witness know what is wanted."""
-        wanted = {held.instrument for held in gateway.upstream._accounts[0].all_held()}
-        self.witnesses[gateway.name].look(wanted)
+        self.witnesses[gateway.name].look(gateway.wanted())
 
     # -- what goes wrong ----------------------------------------------------------------------------------
 
@@ -149,7 +157,7 @@ class _Rehearsal:
             await deed()
 
     def say(self, what: str) -> None:
-        self.broker.ledger.say(self.loop.time(), what)
+        self.accounts[0].broker.ledger.say(self.loop.time(), what)
 
     async def pause(self, most: float) -> None:
         await asyncio.sleep(self.random.uniform(0, most))
@@ -186,7 +194,8 @@ class _Rehearsal:
         """End a process at once: its sockets close, and nothing of it happens any more."""
         self.processes.stop(process)
         process.bus.close()
-        self.broker.kill_sockets_of(process)
+        for account in self.accounts:
+            account.broker.kill_sockets_of(process)
         self.gone.append(process)
 
     async def kill_node(self) -> None:
@@ -239,7 +248,15 @@ class _Rehearsal:
         self.server.faults = _WELL
 
     async def kill_sockets(self) -> None:
-        self.broker.kill_all()
+        for account in self.accounts:
+            account.broker.kill_all()
+
+    async def let_token_die(self) -> None:
+        """Let an account be out, for longer than others wait to stand in for it, until somebody logs in."""
+        account = self.random.choice(self.accounts)
+        account.die()
+        await self.pause(15)
+        account.log_in()
 
     # -- what must hold -----------------------------------------------------------------------------------
 
@@ -247,15 +264,19 @@ class _Rehearsal:
         """Notice two who may send at one moment, each by its own clock."""
         while True:
             await asyncio.sleep(0.05)
-            holders = [n.name for n in self.nodes if not self.processes.stopped(n) and n.holds()]
-            if len(holders) > 1:
-                self.report.problems.append(
-                    f"{self.loop.time():.3f} {' and '.join(holders)} hold the account"
-                )
+            running = [node for node in self.nodes if not self.processes.stopped(node)]
+            for account in self.accounts:
+                holders = [node.name for node in running if node.holds(account.name)]
+                if len(holders) > 1:
+                    self.report.problems.append(
+                        f"{self.loop.time():.3f} {' and '.join(holders)} hold the account {account.name}"
+                    )
 
     def heal(self) -> None:
         self.say("all faults are healed")
-        self.broker.heal()
+        for account in self.accounts:
+            account.broker.heal()
+            account.log_in()
         self.server.up = True
         self.server.faults = _WELL
         self.server.start()
@@ -277,7 +298,7 @@ class _Rehearsal:
         self.report.recovery_seconds = self.loop.time() - healed
 
     def wrong(self) -> list[str]:
-        wanted: dict[int, Mode] = {}
+        wanted: dict[Token, Mode] = {}
         wrong = []
         for gateway in self.gateways:
             demand = gateway.upstream.demand
@@ -290,11 +311,20 @@ class _Rehearsal:
             wrong += [f"{gateway.name} never had {i}" for i in witness.silent()]
             if gateway.upstream._wanted._pending.all():
                 wrong.append(f"{gateway.name} waits for answers")
-        served = self.broker.served()
+        # In all an account has one subscription of a symbol, and the first has as many as it has room for.
+        each = [account.broker.served() for account in self.accounts]
+        served: dict[Token, list[Mode]] = {}
+        for one in each:
+            for name, modes in one.items():
+                served.setdefault(name, []).extend(modes)
         if served != {token: [mode] for token, mode in wanted.items()}:
-            wrong.append(f"the broker serves {served}, and wanted is {wanted}")
-        if sum(bool(node.node.held) for node in self.nodes) != 1:
-            wrong.append("not one node holds the account")
+            wrong.append(f"the broker serves {each}, and wanted is {wanted}")
+        places = _FIRST[0] * _FIRST[1]
+        if len(each) > 1 and len(each[0]) < min(places, len(wanted)):
+            wrong.append(f"the first account has room, and the second one serves {each[1]}")
+        for account in self.accounts:
+            if sum(account.name in node.node.held for node in self.nodes) != 1:
+                wrong.append(f"not one node holds the account {account.name}")
         return wrong
 
     async def end(self) -> None:
@@ -307,20 +337,23 @@ class _Rehearsal:
         await asyncio.sleep(3)
         for process in (*self.nodes, *self.gateways):
             process.bus.close()
-        try:
-            await self.broker.close()
-        except AssertionError as error:
-            self.report.problems.append(str(error))
+        for account in self.accounts:
+            try:
+                await account.broker.close()
+            except AssertionError as error:
+                self.report.problems.append(str(error))
 
     def judge(self) -> None:
-        report, ledger = self.report, self.broker.ledger
-        report.problems += [f"the broker's ledger: {violation}" for violation in ledger.violations]
+        report, ledger = self.report, self.accounts[0].broker.ledger
+        for account in self.accounts:
+            told = account.broker.ledger.violations
+            report.problems += [f"the broker's ledger of {account.name}: {violation}" for violation in told]
         for witness in self.witnesses.values():
             report.problems += witness.problems
             report.counts.update(ticks=witness.ticks, gaps=witness.gaps)
         report.trace, report.trace_hash = ledger.lines, ledger.trace_hash()
         report.virtual_seconds = self.loop.time()
-        report.covered["clusters"] += 1
+        report.covered[f"clusters of {len(self.accounts)} accounts"] += 1
 
 
 if __name__ == "__main__":

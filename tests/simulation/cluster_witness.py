@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Tick
+from brokerpool.ticks import Mode, Tick
 
 
 @dataclass(slots=True)
@@ -21,6 +21,10 @@ class _Stint:
     #: Whether a gap was told since then, or is open.
     gap: bool = False
     open: Gap | None = None
+    #: Whether it was told since then that another account feeds it.
+    moved: bool = False
+    #: Whether the last tick had no volume, by which it is known again.
+    bare: bool = False
 
 
 class GatewayWitness(PoolListener):
@@ -28,7 +32,8 @@ class GatewayWitness(PoolListener):
 
     Running numbers of a symbol come once and in order. What is missing between two of them lies in a gap
     that was told, and begins no later than the tick before the hole. Gaps come in pairs, and are told as
-    closed before the tick that closes them.
+    closed before the tick that closes them. Where another account takes over, what its predecessor sent last
+    may be missing, and a price without a volume may come twice.
     """
 
     def __init__(self, name: str, wall_clock: Callable[[], float]) -> None:
@@ -58,13 +63,15 @@ class GatewayWitness(PoolListener):
             if stint.open is not None:
                 self._say(f"{tick.instrument} ticks in a gap that is open")
             if stint.last is not None and not stint.gap:
-                if number == stint.last:
+                bare = stint.bare or tick.mode is Mode.LTP
+                if number == stint.last and not (stint.moved and bare):
                     self._say(f"number {number} of {tick.instrument} comes twice")
-                elif number > stint.last + 1:
+                elif number > stint.last + 1 and not stint.moved:
                     self._say(f"numbers after {stint.last} of {tick.instrument} are lost outside of any gap")
             if stint.last is not None and number < stint.last:
                 self._say(f"number {number} of {tick.instrument} comes after {stint.last}")
-            stint.last, stint.last_ms, stint.gap = number, now_ms, False
+            stint.last, stint.last_ms, stint.gap, stint.moved = number, now_ms, False, False
+            stint.bare = tick.mode is Mode.LTP
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
         for gap in gaps:
@@ -86,6 +93,11 @@ class GatewayWitness(PoolListener):
             if stint.open is None:
                 self._say(f"a gap of {gap.instrument} is closed that was not open")
             stint.open = None
+
+    def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
+        for instrument in instruments:
+            if (stint := self._stints.get(instrument)) is not None:
+                stint.moved = True
 
     def dark(self) -> list[Instrument]:
         """Return what is wanted and has a gap open."""

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from random import Random
-from typing import Any
 
 import pytest
 
@@ -16,86 +12,15 @@ from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.subjects import LEASES, NODES, wish_key
 from brokerpool.errors import ErrorCode
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.testing.scripted_feed import ScriptedFeed
-from brokerpool.testing.virtual_loop import VirtualLoop, run, until
-from tests.simulation.cluster_stage import ACCOUNT, GatewayProcess, NodeProcess, Processes, WitnessedBroker
-from tests.simulation.cluster_witness import GatewayWitness
-from tests.virtual_bus import VirtualServer
-
-SYMBOLS = [Instrument("NSE", f"S{n:03}") for n in range(1, 7)]
-
-
-class _Cluster:
-    def __init__(self, symbols_per_connection: int, limits: dict[str, Any]) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        self.loop, self.random = loop, Random(1)
-        self.size, self.limits = symbols_per_connection, limits
-        self.server = VirtualServer(self.random)
-        self.processes = Processes(loop)
-        feed = self.feed()
-        self.broker = WitnessedBroker(
-            self.random, feed.limits, range(1, 7), feed.dialect, beats=(2, 2), wall_clock=loop.wall_clock
-        )
-        self.nodes: list[NodeProcess] = []
-        self.gateways: list[GatewayProcess] = []
-
-    def feed(self) -> ScriptedFeed:
-        return ScriptedFeed(
-            6,
-            random=Random(1),
-            symbols_per_connection=self.size,
-            max_connections=3,
-            dials=(RateWindow(3, 1.0), RateWindow(30, 60.0)),
-            **self.limits,
-        )
-
-    def node(self, name: str) -> NodeProcess:
-        node = NodeProcess(name, self.server, self.random, self.feed, self.broker, self.loop.wall_clock)
-        self.nodes.append(node)
-        return node
-
-    async def gateway(self, name: str) -> tuple[GatewayProcess, GatewayWitness]:
-        gateway = GatewayProcess(name, self.server, self.random, self.loop.wall_clock)
-        self.gateways.append(gateway)
-        witness = GatewayWitness(name, self.loop.wall_clock)
-        gateway.upstream.listen(witness)
-        await gateway.upstream.start()
-        return gateway, witness
-
-    async def served(self, name: str) -> GatewayWitness:
-        """Return the witness of a new gateway that wants every symbol, once each of them has ticked."""
-        gateway, witness = await self.gateway(name)
-        await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
-        witness.look(set(SYMBOLS))
-        await self.until(lambda: not witness.silent(), 5)
-        return witness
-
-    async def until(self, holds: Callable[[], object], seconds: float) -> float:
-        """Return how long it took until it holds; fails after so many seconds."""
-        return await until(holds, seconds)
-
-
-@asynccontextmanager
-async def cluster(*nodes: str, size: int = 6, **limits: Any) -> AsyncIterator[_Cluster]:
-    """Give a cluster with these nodes; in the end all of it closes, and no limit may have been exceeded."""
-    scene = _Cluster(size, limits)
-    for name in nodes:
-        scene.node(name)
-    yield scene
-    for gateway in scene.gateways:
-        await gateway.begin(gateway.upstream.close())
-    for node in scene.nodes:
-        await node.begin(node.node.close())
-    await asyncio.sleep(3)
-    await scene.broker.close()
-    assert not scene.broker.ledger.violations
+from brokerpool.testing.virtual_loop import run
+from tests.simulation.cluster_scene import SYMBOLS, cluster
+from tests.simulation.cluster_stage import ACCOUNT
 
 
 def test_a_standby_has_every_symbol_tick_again_within_five_seconds_of_a_kill() -> None:
     async def main() -> None:
         async with cluster("a", "b") as scene:
-            witness = await scene.served("g")
+            witness = await scene.watched("g")
             holder = next(node for node in scene.nodes if node.node.held)
             scene.processes.stop(holder)
             holder.bus.close()
@@ -142,7 +67,7 @@ def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_wher
 ) -> None:
     async def main() -> None:
         async with cluster("a", "b", size=size) as scene:
-            witness = await scene.served("g")
+            witness = await scene.watched("g")
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)
             assert len(scene.broker.sockets) == sockets
@@ -224,7 +149,7 @@ def test_the_highest_mode_and_priority_of_all_gateways_count_and_fall_when_one_o
 def test_a_gateway_that_joins_has_the_last_values_at_once_and_one_that_leaves_is_forgotten_at_once() -> None:
     async def main() -> None:
         async with cluster("a") as scene:
-            await scene.served("one")
+            await scene.watched("one")
             scene.broker.muted.update(range(1, 7))
             two, second = await scene.gateway("two")
             second.look(set(SYMBOLS))
@@ -312,7 +237,7 @@ def test_a_lease_that_nobody_else_wants_is_freed_by_a_node_that_ends() -> None:
 def test_a_holder_whose_signs_are_heard_and_that_hears_nothing_is_replaced() -> None:
     async def main() -> None:
         async with cluster("a", "b") as scene:
-            witness = await scene.served("g")
+            witness = await scene.watched("g")
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)
             holder.bus.cut(sends=True, hears=False)

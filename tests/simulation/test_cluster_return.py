@@ -10,8 +10,8 @@ import pytest
 from brokerpool import Mode
 from brokerpool.cluster.nats_connection import PING_SECONDS
 from brokerpool.testing.virtual_loop import run
+from tests.simulation.cluster_scene import SYMBOLS, cluster
 from tests.simulation.cluster_witness import GatewayWitness
-from tests.simulation.test_cluster import SYMBOLS, cluster
 
 #: Whoever is cut off is told so within this, and has everything again within it.
 TOLD_SECONDS = 5.0

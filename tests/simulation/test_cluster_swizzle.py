@@ -1,4 +1,4 @@
-"""A cluster's promises, whatever fails: one holder, no limit exceeded, nothing lost in silence."""
+"""A cluster's promises, whatever fails: one holder, one home, no limit exceeded, nothing lost in silence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.lease import Lease, Taken
+from brokerpool.cluster.remote_member import RemoteMember
 from brokerpool.cluster.shard_view import ShardView
+from brokerpool.feed.router_delivery import RouterDelivery
 from tests.simulation.cluster_swizzle import rehearse
 from tests.simulation.seeds import Report
 from tests.virtual_bus import VirtualStore
@@ -55,6 +57,18 @@ def test_a_takeover_that_takes_the_rate_windows_for_empty_is_caught(monkeypatch:
 def test_a_node_that_keeps_the_demand_of_a_dead_gateway_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FeedNode, "_gateway_left", lambda self, gateway: None)
     caught("the broker serves")
+
+
+def test_accounts_that_are_asked_no_more_once_they_refused_are_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RemoteMember, "ask_still", lambda self, i, mode, priority: self.forget(i))
+    caught("the first account has room", "the broker serves")
+
+
+def test_a_symbol_whose_ticks_pass_from_two_accounts_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RouterDelivery, "passing", lambda self, member, ticks: ticks)
+    caught("comes twice", "comes after")
 
 
 def test_a_gateway_that_keeps_a_lost_message_to_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,27 @@ def test_each_symbol_is_asked_of_the_account_that_serves_it_and_others_of_the_fi
     rehearse(scenario)
 
 
+def test_accounts_in_another_order_are_asked_in_that_one_and_only_those_that_are_new_are_made() -> None:
+    async def scenario(accounts: Two) -> None:
+        (a,) = instruments(accounts.brokers[0], 1)
+        first = accounts.apis._accounts[0]
+        made: list[str] = []
+
+        def make(name: str) -> AccountApi:
+            made.append(name)
+            return first._replace(name=name)
+
+        accounts.apis.use(["two", "one"], make)
+        assert made == []
+        assert set(await accounts.apis.quotes([a])) == {a}
+        assert accounts.asked() == [1, 0], "the second is asked first"
+        accounts.apis.use(["new", "two", "one"], make)
+        assert made == ["new"]
+        assert [one["name"] for one in accounts.apis.stats()["accounts"]] == ["new", "two", "one"]
+
+    rehearse(scenario)
+
+
 async def dies(accounts: Two) -> None:
     accounts.brokers[0].expire_token()
 

@@ -10,13 +10,7 @@ from tests.clustered_upstream import ClusteredGateway, ClusteredUpstream
 from tests.gateway_client import gateway
 from tests.unit.gateway_tests import MODULES, collected, stand_over
 
-#: Which connection carries a symbol is known to its feed node; of the room there the number of symbols is.
-_ELSEWHERE = {
-    "test_a_symbol_that_ticks_is_told_with_its_owners_modes_connection_and_last_tick",
-    "test_a_symbol_whose_broker_is_gone_is_told_with_its_gap_and_the_fault_of_its_connection",
-}
-
-globals().update(collected(MODULES, _ELSEWHERE))
+globals().update(collected(MODULES, ()))
 
 
 @pytest.fixture(autouse=True)

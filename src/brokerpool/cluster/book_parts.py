@@ -21,13 +21,15 @@ class BookParts:
 
     def __init__(self) -> None:
         self._book: TokenBook | None = None
+        #: What the book said of its length: that of a view of several may be less than what it has.
+        self._length = 0
         self._instruments: list[Instrument] = []
         self._version = 0
 
     def version(self, book: TokenBook) -> int:
         """Return the list's version, which is never 0."""
-        if book is not self._book or len(book) != len(self._instruments):
-            self._book, self._instruments = book, list(book)
+        if book is not self._book or len(book) != self._length:
+            self._book, self._length, self._instruments = book, len(book), list(book)
             sample = ((str(i), book.token(i)) for i in self._instruments[::_SAMPLED])
             self._version = zlib.crc32(repr((len(self._instruments), *sample)).encode()) | 1
         return self._version

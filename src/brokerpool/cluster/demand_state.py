@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from brokerpool.cluster.messages import FORMAT, DemandSlice
@@ -24,6 +24,8 @@ class Wanted(NamedTuple):
 
     mode: Mode
     priority: int = 0
+    #: Whether its home is another account, which is out: what has its home here goes before.
+    guest: bool = False
 
 
 class WrittenDemand:
@@ -83,7 +85,8 @@ class WrittenDemand:
         return list(self._versions)
 
     def _slice(self, number: int) -> DemandSlice:
-        wanted = ((i.exchange, i.symbol, int(w.mode), w.priority) for i, w in self._slices[number].items())
+        slice_ = self._slices[number].items()
+        wanted = ((i.exchange, i.symbol, int(w.mode), w.priority, w.guest) for i, w in slice_)
         return DemandSlice(FORMAT, self._gateway, number, self._versions[number], tuple(wanted))
 
     def __len__(self) -> int:
@@ -91,7 +94,7 @@ class WrittenDemand:
 
 
 class Change(NamedTuple):
-    """How what an owner holds differs from what it wants: given up first, then wanted, by priority."""
+    """How what an owner holds differs from what it wants: given up first, then wanted, guests last."""
 
     given_up: list[Instrument]
     wanted: dict[Wanted, list[Instrument]]
@@ -129,6 +132,10 @@ class ReadDemand:
         self._merged[slice_.gateway, slice_.number] = wanted
         return _change(before, wanted)
 
+    def wanted(self, gateway: str, instrument: Instrument) -> Wanted | None:
+        """Return how a gateway wants an instrument, by what was merged."""
+        return self._merged.get((gateway, hashed(instrument, SLICES)), {}).get(instrument)
+
     def leave(self, gateway: str) -> None:
         """Take nothing of a gateway for merged any more; what was seen is kept, should it come back."""
         for key in [key for key in self._merged if key[0] == gateway]:
@@ -138,7 +145,7 @@ class ReadDemand:
         """Take a slice for never seen."""
         self._slices.get(gateway, {}).pop(number, None)
 
-    def without(self, slice_: DemandSlice, instruments: Mapping[Instrument, object]) -> None:
+    def without(self, slice_: DemandSlice, instruments: Iterable[Instrument]) -> None:
         """Take these for not merged: they were refused, and are wanted again with the next merge."""
         merged = self._merged[slice_.gateway, slice_.number]
         for instrument in instruments:
@@ -148,8 +155,8 @@ class ReadDemand:
 def _read(slice_: DemandSlice) -> dict[Instrument, Wanted]:
     modes = Mode.__members__.values()
     return {
-        Instrument(exchange, symbol): Wanted(Mode(mode), priority)
-        for exchange, symbol, mode, priority in slice_.wanted
+        Instrument(exchange, symbol): Wanted(Mode(mode), priority, guest)
+        for exchange, symbol, mode, priority, guest in slice_.wanted
         if mode in modes
     }
 
@@ -159,5 +166,5 @@ def _change(before: Mapping[Instrument, Wanted], after: Mapping[Instrument, Want
     for instrument, how in after.items():
         if before.get(instrument) != how:
             wanted.setdefault(how, []).append(instrument)
-    by_priority = sorted(wanted, key=lambda how: (-how.priority, -how.mode))
+    by_priority = sorted(wanted, key=lambda how: (how.guest, -how.priority, -how.mode))
     return Change([i for i in before if i not in after], {how: wanted[how] for how in by_priority})

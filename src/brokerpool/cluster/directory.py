@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from brokerpool.cluster.account_roll import AccountRoll, Roll
 from brokerpool.cluster.bus import Bus, Entry, Subscription
 from brokerpool.cluster.messages import Decoder, GatewaySign, LeaseValue, NodeSign
 from brokerpool.cluster.presence import Presence
@@ -45,7 +46,7 @@ class Directory:
         self._lease_seconds = timing.lease
         self._clock = clock
         self._nodes, self._gateways = Presence(timing.lease), Presence(timing.gateway_life)
-        self._able: dict[str, tuple[str, ...]] = {}
+        self._roll = AccountRoll()
         self._leases: dict[str, tuple[LeaseValue, float]] = {}
         self._wishes: dict[str, str] = {}
         self._came = asyncio.Event()
@@ -66,8 +67,8 @@ class Directory:
             watch.close()
         self._watches = []
 
-    async def accounts(self, seconds: float) -> list[str]:
-        """Return the accounts that any node can hold, in each node's order, once there is a node.
+    async def accounts(self, seconds: float) -> Roll:
+        """Return the accounts that any node can hold, once there is a node.
 
         Raises BrokerpoolError (FEED_UNREACHABLE) after so many seconds without any.
         """
@@ -78,13 +79,17 @@ class Directory:
         except TimeoutError:
             text = f"No feed node has shown itself within {seconds:g} s."
             raise BrokerpoolError(text, code=ErrorCode.FEED_UNREACHABLE) from None
-        return self._known()
+        return self.roll()
+
+    def roll(self) -> Roll:
+        """Return the accounts that nodes have named, and which of them are gone."""
+        return self._roll.read(self._clock())
 
     @property
     def nodes(self) -> dict[str, tuple[str, ...]]:
         """The feed nodes that live, with the accounts that each can hold."""
         living = self._nodes.living(self._clock())
-        return {node: self._able[node] for node in living if node in self._able}
+        return {node: self._roll.nodes[node] for node in living if node in self._roll.nodes}
 
     @property
     def gateways(self) -> list[str]:
@@ -95,7 +100,7 @@ class Directory:
         """Return each account with its holder."""
         now = self._clock()
         found = []
-        for account in self._known():
+        for account in self.roll().accounts:
             value, seen_at = self._leases.get(lease_key(account), (None, now))
             age = now - seen_at if value is not None else None
             holds = value is not None and age is not None and age < self._lease_seconds
@@ -103,9 +108,6 @@ class Directory:
             epoch = value.epoch if value is not None else 0
             found.append(Holder(account, node, epoch, age, self._wishes.get(wish_key(account), "")))
         return found
-
-    def _known(self) -> list[str]:
-        return [*dict.fromkeys(account for node in sorted(self._able) for account in self._able[node])]
 
     def _node_changed(self, entry: Entry) -> None:
         if entry.key.startswith("wish."):
@@ -118,7 +120,7 @@ class Directory:
             self._nodes.gone(sign.node)
             return
         self._nodes.sign(sign.node, sign.count, self._clock())
-        self._able[sign.node] = sign.accounts
+        self._roll.named(sign.node, sign.accounts, self._clock())
         self._came.set()
 
     def _gateway_changed(self, entry: Entry) -> None:

@@ -152,7 +152,7 @@ class FeedNode:
         logger.info("account %s is held here from now on, epoch %d", account, lease.epoch)
         for of, slice_ in self._slices.values():
             if of == account:
-                held.wanted(slice_, lives=self._gateways.lives(slice_.gateway, self._heard_until))
+                held.demand.wanted(slice_, lives=self._gateways.lives(slice_.gateway, self._heard_until))
         for gateway in self._gateways.living(self._heard_until):
             held.hears_orders(gateway, on=self._signs[gateway].hears_orders)
         if lease.taken.left_open:
@@ -274,7 +274,7 @@ class FeedNode:
         self._signs[sign.gateway] = sign
         for held in self.held.values():
             if not known:
-                held.joined(sign.gateway)
+                held.demand.joined(sign.gateway)
             held.hears_orders(sign.gateway, on=sign.hears_orders)
 
     def _gateway_left(self, gateway: str) -> None:
@@ -288,7 +288,7 @@ class FeedNode:
         if entry.value is None:
             known = self._slices.pop(entry.key, None)
             if known is not None and held is not None:
-                held.forgot(known[1].gateway, known[1].number)
+                held.demand.forgot(known[1].gateway, known[1].number)
             return
         slice_ = _slice(entry.value)
         if slice_ is None:
@@ -297,7 +297,7 @@ class FeedNode:
         if known is None or known[1].version <= slice_.version:
             self._slices[entry.key] = account, slice_
             if held is not None:
-                held.wanted(slice_, lives=self._gateways.lives(slice_.gateway, self._heard_until))
+                held.demand.wanted(slice_, lives=self._gateways.lives(slice_.gateway, self._heard_until))
 
     def _connection_changed(self, connected: bool) -> None:
         now = self._clock()

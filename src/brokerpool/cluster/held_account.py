@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
-
-from msgspec.structs import replace
 
 from brokerpool.cluster.book_parts import BookParts
 from brokerpool.cluster.bus import Bus, Subscription
-from brokerpool.cluster.demand_state import Change, ReadDemand
+from brokerpool.cluster.demand_merge import DemandMerge, Refusals
 from brokerpool.cluster.messages import (
     FORMAT,
     BookRequest,
     Decoder,
-    DemandSlice,
+    Explained,
+    ExplainRequest,
     OperatorOrder,
     SliceAnswer,
     SnapshotRequest,
@@ -28,20 +26,21 @@ from brokerpool.cluster.shard_outlet import Outlets, Told
 from brokerpool.cluster.subjects import Subjects
 from brokerpool.cluster.tick_codec import Kind, Row, stands_row
 from brokerpool.cluster.timing import Timing
-from brokerpool.errors import BrokerpoolError, Refused
+from brokerpool.errors import BrokerpoolError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.instruments import Instrument
-from brokerpool.ticks import Mode, Tick
+from brokerpool.ticks import Tick
 
 logger = logging.getLogger("brokerpool.cluster")
 
 #: Between two statuses at most.
 _STATUS_SECONDS = 1.0
 _order, _snapshot, _book = Decoder(OperatorOrder), Decoder(SnapshotRequest), Decoder(BookRequest)
+_explained = Decoder(ExplainRequest)
 
 
 class Surroundings(NamedTuple):
@@ -77,12 +76,10 @@ class HeldAccount(PoolListener):
         self._bus, self._subjects, self._timing = around.bus, around.subjects, around.timing
         self._loop = asyncio.get_running_loop()
         self._outlets = Outlets(epoch, around.shards)
-        self._demand = ReadDemand()
-        #: By gateway: what its upstream refused, and would be wanted still.
-        self._refused: dict[tuple[str, int], dict[Instrument, tuple[Mode, Refused]]] = {}
+        #: What gateways want of it.
+        self.demand = DemandMerge(upstream, self)
         self._hearers: set[str] = set()
         self._statuses = 0
-        self._tried: tuple[int, int] = (0, 0)
         self._status_due, self._status_at = True, 0.0
         self._closed = False
         #: While a predecessor tells how the account stands.
@@ -95,35 +92,16 @@ class HeldAccount(PoolListener):
         self._subscriptions = [
             self._bus.serve(self._subjects.snapshot(account), self._tell_snapshot),
             self._bus.serve(self._subjects.book(account), self._tell_book),
+            self._bus.serve(self._subjects.explain(account), self._explain),
             self._bus.subscribe(self._subjects.orders(account), self._ordered),
         ]
 
     # -- demand -------------------------------------------------------------------------------------------
 
-    def wanted(self, slice_: DemandSlice, *, lives: bool) -> None:
-        """Take note of a slice of a gateway's demand; it is merged while its gateway lives."""
-        if self._demand.saw(slice_) and lives:
-            self._merge(slice_)
-
-    def joined(self, gateway: str) -> None:
-        """Merge all that is known of a gateway that lives."""
-        for slice_ in self._demand.slices(gateway):
-            self._merge(slice_)
-
     def left(self, gateway: str) -> None:
         """Give up all that a gateway held."""
-        self._demand.leave(gateway)
-        for key in [key for key in self._refused if key[0] == gateway]:
-            del self._refused[key]
-        self._release(gateway, self.upstream.demand.instruments(gateway))
+        self.demand.left(gateway)
         self.hears_orders(gateway, on=False)
-
-    def forgot(self, gateway: str, number: int) -> None:
-        """Take a slice whose key is gone for an empty one."""
-        known = self._demand.slice(gateway, number)
-        if known.version:
-            self._merge(replace(known, wanted=()))
-            self._demand.forget(gateway, number)
 
     def hears_orders(self, gateway: str, *, on: bool) -> None:
         """Keep a connection open for what it tells of orders while any gateway wants that."""
@@ -132,54 +110,22 @@ class HeldAccount(PoolListener):
         if before != bool(self._hearers):
             self.upstream.hold_open(bool(self._hearers))
 
-    def _merge(self, slice_: DemandSlice) -> None:
-        key = slice_.gateway, slice_.number
-        change = self._demand.change(slice_)
-        self._release(slice_.gateway, change.given_up)
-        changed = {*change.given_up, *chain.from_iterable(change.wanted.values())}
-        still = {i: why for i, why in self._refused.pop(key, {}).items() if i not in changed}
-        still |= self._want(slice_.gateway, change)
-        if still:
-            self._refused[key] = still
+    def answer(self, gateway: str, number: int, version: int, refused: Refusals) -> None:
         told = tuple(
-            (i.exchange, i.symbol, int(mode), why.code.name, why.message) for i, (mode, why) in still.items()
+            (i.exchange, i.symbol, int(mode), why.code.name, why.message)
+            for i, (mode, why) in refused.items()
         )
-        answer = SliceAnswer(FORMAT, self.account, self.epoch, slice_.number, slice_.version, told)
-        self._bus.publish(self._subjects.answers(slice_.gateway), encode(answer))
+        answer = SliceAnswer(FORMAT, self.account, self.epoch, number, version, told)
+        self._bus.publish(self._subjects.answers(gateway), encode(answer))
 
-    def _release(self, gateway: str, instruments: Sequence[Instrument]) -> None:
-        self.upstream.release(gateway, instruments)
-        self._outlets.forget(i for i in instruments if self.upstream.demand.mode(i) is None)
+    def stand(self, instruments: Iterable[Instrument]) -> None:
+        for instrument in instruments:
+            told = self._outlets.told(instrument)
+            self._outlets.stands(told, self._standing(told), self._now_ms())
+        self._soon()
 
-    def _want(self, gateway: str, change: Change) -> dict[Instrument, tuple[Mode, Refused]]:
-        """Have the upstream serve what is new; return what it refuses."""
-        refused: dict[Instrument, tuple[Mode, Refused]] = {}
-        demand = self.upstream.demand
-        for how, instruments in change.wanted.items():
-            new = [i for i in instruments if not demand.holds(gateway, i)]
-            try:
-                # An upstream of one process answers at once.
-                done = self.upstream.want(gateway, instruments, how.mode, how.priority).result()
-            except BrokerpoolError as error:
-                refused |= {i: (how.mode, Refused(i, error.code, str(error))) for i in instruments}
-                continue
-            refused |= {why.instrument: (how.mode, why) for why in done.refused}
-            for instrument in done.accepted:
-                for mode in demand.held(gateway, instrument) - {how.mode}:
-                    self.upstream.release(gateway, [instrument], mode)
-            self._stand(i for i in new if i not in refused)
-        return refused
-
-    def _retry(self) -> None:
-        """Ask again for what was refused, once something has changed that may have made room."""
-        seen = self.upstream.demand.changes, self._books.version(self.upstream.book)
-        if seen == self._tried:
-            return
-        for (gateway, number), refused in list(self._refused.items()):
-            slice_ = self._demand.slice(gateway, number)
-            self._demand.without(slice_, refused)
-            self._merge(slice_)
-        self._tried = self.upstream.demand.changes, seen[1]
+    def forget(self, instruments: Iterable[Instrument]) -> None:
+        self._outlets.forget(instruments)
 
     # -- what the upstream tells --------------------------------------------------------------------------
 
@@ -230,13 +176,6 @@ class HeldAccount(PoolListener):
         self._outlets.of_account(row, self._now_ms())
         self._soon()
 
-    def _stand(self, instruments: Iterable[Instrument]) -> None:
-        """Say how these stand, to a gateway that has just begun to want them."""
-        for instrument in instruments:
-            told = self._outlets.told(instrument)
-            self._outlets.stands(told, self._standing(told), self._now_ms())
-        self._soon()
-
     def _standing(self, told: Told) -> Row:
         upstream, instrument = self.upstream, told.instrument
         gap, state = upstream.gap(instrument), told.state
@@ -264,8 +203,7 @@ class HeldAccount(PoolListener):
         now = self._loop.time()
         for shard, batch in self._outlets.signs_of_life(now, self._timing.keep_alive):
             self._bus.publish(self._subjects.ticks(self.account, shard.name), encode(batch))
-        if self._refused:
-            self._retry()
+        self.demand.retry(lambda: self._books.version(self.upstream.book))
         if (self._status_due or now - self._status_at >= _STATUS_SECONDS) and not self.silent:
             self._tell_status(now)
 
@@ -305,6 +243,14 @@ class HeldAccount(PoolListener):
         if request is None:
             raise ValueError("no request for a part of a list")
         return encode(self._books.part(self.upstream.book, request))
+
+    async def _explain(self, subject: str, payload: bytes) -> bytes:
+        request = _explained(payload)
+        if request is None:
+            raise ValueError("no request for what is known of a symbol")
+        found = self.upstream.inspection.explain(Instrument(*request.instrument))
+        told = found.fits, found.state, found.carriers, found.usual_pause, found.route
+        return encode(Explained(FORMAT, self._around.node, *told))
 
     def _ordered(self, subject: str, payload: bytes) -> None:
         request = _order(payload)

@@ -6,7 +6,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from brokerpool.feed.symbol_explanation import AccountStatus
+from brokerpool.feed.states import SymbolState
+from brokerpool.feed.symbol_explanation import AccountStatus, Carrier
 
 #: The version of all formats here; what has another one is not for this program, and is left alone.
 FORMAT = 1
@@ -70,8 +71,8 @@ class DemandSlice(Message, frozen=True, gc=False):
     number: int
     #: Grows with every change of the slice.
     version: int
-    #: Exchange, symbol, mode, priority.
-    wanted: tuple[tuple[str, str, int, int], ...] = ()
+    #: Exchange, symbol, mode, priority, and whether it is a guest, whose own account is out.
+    wanted: tuple[tuple[str, str, int, int, bool], ...] = ()
 
 
 class SliceAnswer(Message, frozen=True, gc=False):
@@ -132,6 +133,25 @@ class BookPart(Message, frozen=True, gc=False):
     parts: int
     takes_unlisted: bool
     symbols: tuple[Listed, ...]
+
+
+class ExplainRequest(Message, frozen=True, gc=False):
+    """Asks whoever holds the account what it knows of one instrument."""
+
+    instrument: Name
+
+
+class Explained(Message, frozen=True, gc=False):
+    """What a gateway cannot know of a symbol of an account, see `Explanation`."""
+
+    node: str
+    #: Whether there would be a place for it.
+    fits: bool
+    state: SymbolState | None
+    carriers: tuple[Carrier, ...]
+    usual_pause: float
+    #: Where the node has several accounts as one: which of them carries it and why.
+    route: str
 
 
 class OperatorOrder(Message, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""Wants that a feed node has not answered yet; pure: it is told versions and answers, and tells results."""
+"""Wants that no feed node has answered yet; pure: it is told what is accepted, and tells results."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Want:
         self.mode = mode
         self.priority = priority
         self.until = until
-        #: Those that are open, each with the version of its slice that must be answered.
-        self.open: dict[Instrument, int] = {}
+        #: Those that are open; a dict as an ordered set.
+        self.open: dict[Instrument, None] = {}
         self._refused: dict[Instrument, Refused] = {}
         self._answer = answer
 

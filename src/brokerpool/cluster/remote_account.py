@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from brokerpool.cluster import subjects as names
+from brokerpool.cluster.asked import Asks
 from brokerpool.cluster.book_parts import RemoteBook
 from brokerpool.cluster.bus import Bus, BusError, Subscription
 from brokerpool.cluster.demand_state import Wanted, WrittenDemand, hashed
@@ -19,6 +20,8 @@ from brokerpool.cluster.messages import (
     BookRequest,
     Decoder,
     DemandSlice,
+    Explained,
+    ExplainRequest,
     SliceAnswer,
     Snapshot,
     SnapshotRequest,
@@ -29,6 +32,7 @@ from brokerpool.cluster.news_view import NewsView
 from brokerpool.cluster.shard_view import Held, ShardView
 from brokerpool.cluster.subjects import NEWS, Subjects
 from brokerpool.cluster.timing import Timing
+from brokerpool.errors import ErrorCode, Refused
 from brokerpool.event_journal import Journal
 from brokerpool.feed.gaps import GapBook
 from brokerpool.feed.listeners import PoolListener
@@ -42,11 +46,12 @@ logger = logging.getLogger("brokerpool.cluster")
 _REWRITE_SECONDS = 30.0
 #: Symbols of a list are entered so many at a time, between which the event loop turns.
 _ENTERED = 200
+_explained = Decoder(Explained)
 _batch, _snapshot, _status, _book = Decoder(Batch), Decoder(Snapshot), Decoder(Status), Decoder(BookPart)
 
 
 class Surroundings(NamedTuple):
-    """What all accounts of a gateway share."""
+    """What an account of a gateway is given; the listener and the gaps are its own."""
 
     bus: Bus
     gateway: str
@@ -60,9 +65,9 @@ class Surroundings(NamedTuple):
 
 
 class Observer(Protocol):
-    """Whom an account tells: the upstream that it is a part of."""
+    """Whom an account tells: those that it is one of."""
 
-    def listed(self, account: RemoteAccount) -> None:
+    def use_lists(self) -> None:
         """Another list is in use."""
         ...
 
@@ -94,8 +99,8 @@ class RemoteAccount:
         self._wanted = WrittenDemand(around.gateway)
         self._shards = [_Shard(ShardView(around.listener, around.gaps)) for _ in range(around.shards)]
         self._news = NewsView(around.listener, around.journal)
-        #: By slice: what is wanted here and was refused at the last answer.
-        self._refused: dict[int, frozenset[Instrument]] = {}
+        #: What it is asked for, and what it said to that; to be read only.
+        self.asks = Asks()
         self._was_heard = False
         self._writing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -110,54 +115,61 @@ class RemoteAccount:
 
     # -- what is wanted -----------------------------------------------------------------------------------
 
-    def want(self, instrument: Instrument, wanted: Wanted) -> int:
-        """Want the instrument like this; return the version of its slice that is to be answered."""
+    def ask(self, instrument: Instrument, wanted: Wanted | None) -> None:
+        """Want the instrument like this, or no more."""
+        if wanted is None and not self.asks.forget(instrument):
+            return
+        number = self._wanted.want(instrument, wanted)
+        if wanted is not None:
+            self.asks.ask(instrument, wanted, self._wanted.version(number))
+        self._changed.set()
+        if self._writing is None and not self._closed:
+            self._writing = asyncio.create_task(self._keep_writing(), name=f"brokerpool demand {self.name}")
+
+    def answered(self, answer: SliceAnswer) -> list[Instrument]:
+        """Take an answer to a slice; return the instruments of which it says something new."""
+        self._wanted.answered(answer.number, answer.version)
+        refused: dict[Instrument, Refused] = {}
+        for exchange, symbol, _, code, message in answer.refused:
+            instrument = Instrument(exchange, symbol)
+            told = ErrorCode.__members__.get(code, ErrorCode.MAX_CAPACITY_REACHED)
+            refused[instrument] = Refused(instrument, told, message)
+        return self.asks.answered(answer.version, self._wanted.in_slice(answer.number), refused)
+
+    def carry(self, instrument: Instrument) -> None:
+        """Listen to what it brings of the instrument."""
         shard = self._shards[hashed(instrument, len(self._shards))]
         shard.view.hold(instrument)
         if shard.subscription is None:
             self._listen(shard)
-        return self._write(instrument, wanted)
 
     def drop(self, instrument: Instrument) -> None:
-        """Want the instrument no more, and close its gap."""
+        """Listen to nothing of the instrument any more, and close its gap."""
         shard = self._shards[hashed(instrument, len(self._shards))]
         shard.view.drop(instrument, int(self._around.wall_clock() * 1000))
         if not shard.view.held and shard.subscription is not None:
             shard.subscription.close()
             shard.subscription = None
             shard.view.leave()
-        self._write(instrument, None)
 
     def held(self, instrument: Instrument) -> Held | None:
-        """Return what is known of a symbol that is wanted of this account."""
+        """Return what is known of a symbol that this account is to carry."""
         return self._shards[hashed(instrument, len(self._shards))].view.held.get(instrument)
 
+    async def explained(self, instrument: Instrument) -> Explained | None:
+        """Return what its holder knows of an instrument; None where it does not answer in time."""
+        request = encode(ExplainRequest(FORMAT, (instrument.exchange, instrument.symbol)))
+        try:
+            return _explained(
+                await self._bus.request(self._subjects.explain(self.name), request, self._timing.request)
+            )
+        except BusError:
+            return None
+
     def all_held(self) -> Iterator[Held]:
-        """Give all symbols that are wanted of this account."""
+        """Give all symbols that this account is to carry."""
         for shard in self._shards:
             yield from shard.view.held.values()
-
-    def answered(self, answer: SliceAnswer) -> None:
-        """Note which version of a slice was answered."""
-        self._wanted.answered(answer.number, answer.version)
-
-    def in_slice(self, number: int) -> list[Instrument]:
-        """Return what is wanted in a slice."""
-        return self._wanted.in_slice(number)
-
-    def newly_refused(self, number: int, refused: Iterable[Instrument]) -> list[Instrument]:
-        """Return those that are wanted here and were not refused by the answer to the slice before."""
-        before = self._refused.pop(number, frozenset())
-        if now := frozenset(refused):
-            self._refused[number] = now
-        return sorted(now - before)
-
-    def _write(self, instrument: Instrument, wanted: Wanted | None) -> int:
-        number = self._wanted.want(instrument, wanted)
-        self._changed.set()
-        if self._writing is None and not self._closed:
-            self._writing = asyncio.create_task(self._keep_writing(), name=f"brokerpool demand {self.name}")
-        return self._wanted.version(number)
 
     async def _keep_writing(self) -> None:
         """Write what has changed at once, and what nobody answers again and again."""
@@ -288,6 +300,11 @@ class RemoteAccount:
         return self.status.depth_levels if self.status is not None else 0
 
     @property
+    def dark(self) -> int:
+        """Symbols that it is to carry and whose gap is open."""
+        return len(self._around.gaps)
+
+    @property
     def symbols_down(self) -> int:
         """Symbols wanted here that are down: all where its node is not heard, or serves none."""
         held = list(self.all_held())
@@ -352,7 +369,7 @@ class RemoteAccount:
                 book.enter(part.symbols[start : start + _ENTERED])
                 await asyncio.sleep(0)
         self.book, self.book_version = book, version
-        self._observer.listed(self)
+        self._observer.use_lists()
 
     async def _book_part(self, version: int, number: int) -> BookPart:
         request = encode(BookRequest(FORMAT, version, number))

@@ -5,27 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from brokerpool.cluster.demand_state import Wanted
-from brokerpool.cluster.messages import Decoder, SliceAnswer
 from brokerpool.cluster.pending_wants import PendingWants, Want
-from brokerpool.cluster.remote_account import RemoteAccount
+from brokerpool.cluster.remote_placement import RemotePlacement
 from brokerpool.cluster.timing import Timing
-from brokerpool.errors import BrokerpoolError, ErrorCode, Refused
+from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.upstream_interface import Answer
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
-_answer = Decoder(SliceAnswer)
-
 
 class RemoteDemand:
-    """Keeps what each account is wanted to serve in line with what is held and asked for here."""
+    """Keeps what the accounts are wanted to serve in line with what is held and asked for here."""
 
     def __init__(
         self,
-        accounts: Sequence[RemoteAccount],
+        placement: RemotePlacement,
         timing: Timing,
         listener: PoolListener,
         monotonic: Callable[[], float],
@@ -33,13 +29,11 @@ class RemoteDemand:
         """The listener is told of what was granted and is refused later."""
         #: Who holds what, without wants under way; to be read only.
         self.demand = Demand()
-        self._accounts = accounts
+        self._placement = placement
         self._timing = timing
         self._listener = listener
         self._monotonic = monotonic
         self._pending = PendingWants()
-        #: Of each symbol that is wanted, of which account it is.
-        self._homes: dict[Instrument, RemoteAccount] = {}
 
     def want(self, owner: str, instruments: Sequence[Instrument], mode: Mode, priority: int) -> Answer:
         """Want the instruments in the mode; what is held here in that mode already is granted at once."""
@@ -50,8 +44,9 @@ class RemoteDemand:
         for instrument in wanted:
             held = self.demand.mode(instrument)
             if held is None or held < mode or self.demand.priority(instrument) < priority:
-                want.open[instrument] = 0  # until it is known which version of its slice says so
+                want.open[instrument] = None
         self._align(wanted)
+        self._settle(wanted)
         self._grant_whole([want])
         return answer
 
@@ -63,42 +58,21 @@ class RemoteDemand:
         return len(given_up)
 
     def give_up(self, instruments: Iterable[Instrument]) -> None:
-        """Release these for all owners: the broker does not list them any more."""
+        """Release these for all owners: no account lists them any more."""
         for instrument in instruments:
             for owner in list(self.demand.owners(instrument)):
                 self.demand.release(owner, instrument)
             self._align([instrument])
 
-    def home(self, instrument: Instrument) -> RemoteAccount:
-        """Return the account of which the instrument is wanted, or would be."""
-        home = self._homes.get(instrument)
-        if home is None:
-            # One that nobody lists is for the first to refuse, whose broker may take it all the same.
-            listing = (a for a in self._accounts if a.book.token(instrument) is not None)
-            home = next(listing, self._accounts[0])
-        return home
-
-    def answered(self, subject: str, payload: bytes) -> None:
-        """Take an answer to a slice of what is wanted."""
-        answer = _answer(payload)
-        account = next((a for a in self._accounts if answer and a.name == answer.account), None)
-        if answer is None or account is None or answer.epoch < account.epoch:
-            return
-        account.answered(answer)
-        refused: dict[Instrument, tuple[Mode, Refused]] = {}
-        for exchange, symbol, mode, code, message in answer.refused:
-            instrument = Instrument(exchange, symbol)
-            told = ErrorCode.__members__.get(code, ErrorCode.MAX_CAPACITY_REACHED)
-            refused[instrument] = Mode(mode), Refused(instrument, told, message)
-        for instrument in account.in_slice(answer.number):
-            for want in self._pending.of(instrument):
-                if want.open.get(instrument, answer.version + 1) <= answer.version:
-                    self._settle(want, instrument, refused.get(instrument))
+    def answered(self, changed: Sequence[Instrument], lost: Iterable[Instrument]) -> None:
+        """Take what accounts have said of symbols; `lost` have no place anywhere from now on."""
+        self._settle(changed)
         self._grant_whole(self._pending.all())
-        self._align([i for i in refused if self._homes.get(i) is account])
-        lost = [i for i in refused if self.demand.mode(i) is not None and self._homes.get(i) is account]
-        for instrument in account.newly_refused(answer.number, lost):
-            self._listener.refused([instrument], refused[instrument][1].message)
+        for instrument in lost:
+            if self.demand.mode(instrument) is not None:  # else nobody waits for it any more
+                refusal = self._placement.refusal(instrument)
+                if refusal is not None:
+                    self._listener.refused([instrument], refusal[1].message)
 
     def look(self, now: float) -> None:
         """End wants that no feed node has answered in time."""
@@ -116,12 +90,20 @@ class RemoteDemand:
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _settle(self, want: Want, instrument: Instrument, refused: tuple[Mode, Refused] | None) -> None:
-        if refused is None:
-            del want.open[instrument]
-        elif want.mode >= refused[0]:
-            self._pending.refuse(want, refused[1])
-        # Else it was refused in a higher mode, for which somebody else asked: it is asked for again.
+    def _settle(self, instruments: Iterable[Instrument]) -> None:
+        """Have wants of these accepted or refused, as far as it is known."""
+        refused = []
+        for instrument in instruments:
+            for want in self._pending.of(instrument):
+                if instrument not in want.open:
+                    continue
+                if self._placement.granted(instrument, want.mode):
+                    del want.open[instrument]
+                elif (why := self._placement.refusal(instrument)) is not None and want.mode >= why[0]:
+                    self._pending.refuse(want, why[1])
+                    refused.append(instrument)
+                # Else it was refused in a higher mode, for which somebody else asked: it is asked for again.
+        self._align(refused)
 
     def _grant_whole(self, wants: Iterable[Want]) -> None:
         """Answer those of which nothing is open any more."""
@@ -140,16 +122,10 @@ class RemoteDemand:
         for instrument in instruments:
             held, asked = self.demand.mode(instrument), self._pending.mode(instrument)
             if held is None and asked is None:
-                home = self._homes.pop(instrument, None)
-                if home is not None:
-                    home.drop(instrument)
+                self._placement.drop(instrument)
                 continue
             mode = max(held or Mode.LTP, asked or Mode.LTP)
             priorities = [] if held is None else [self.demand.priority(instrument)]
             if asked is not None:
                 priorities.append(self._pending.priority(instrument))
-            home = self._homes[instrument] = self.home(instrument)
-            version = home.want(instrument, Wanted(mode, max(priorities)))
-            for want in self._pending.of(instrument):
-                if instrument in want.open:
-                    want.open[instrument] = version
+            self._placement.want(instrument, mode, max(priorities))

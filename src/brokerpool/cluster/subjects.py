@@ -44,6 +44,10 @@ class Subjects(NamedTuple):
         """Requests for a part of the account's instrument list."""
         return f"{self.prefix}.book.{part(account)}"
 
+    def explain(self, account: str) -> str:
+        """Requests for what its holder knows of one symbol."""
+        return f"{self.prefix}.explain.{part(account)}"
+
     def rest(self, account: str) -> str:
         """Requests for a call to the account's broker: quotes and candles."""
         return f"{self.prefix}.rest.{part(account)}"

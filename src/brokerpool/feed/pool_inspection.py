@@ -77,6 +77,10 @@ class Inspection:
             account=self.account(instrument),
         )
 
+    async def explained(self, instrument: Instrument) -> Explanation:
+        """Tell the same: all of it is known here."""
+        return self.explain(instrument)
+
     def service(self, instrument: Instrument) -> Service:
         """Tell how the account serves a symbol at this moment, as well as on its best connection."""
         served = [replica.service(instrument) for replica in self._replicas]

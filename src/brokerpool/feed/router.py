@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Self
 
 from brokerpool import argument_checks
@@ -77,7 +78,7 @@ class Router:
         )
         for member in self._members:
             member.pool.journal.pass_on(self.journal, member.name)
-            news = self._nowhere_else, self._delisted
+            news = self._nowhere_else, partial(self._delisted, member)
             member.pool.listen(Tap(member, table, self._delivery, self._listeners, *news))
         self._book = RouterBook([member.listing for member in self._members])
         self._watch = Watch(self._look, _WATCH_SECONDS, self._fence)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from brokerpool import argument_checks
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router_instruments import Listing
-from brokerpool.feed.routing_rules import Steadiness
+from brokerpool.feed.routing_rules import Service, Steadiness
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 
@@ -22,6 +22,75 @@ class Route(NamedTuple):
     name: str
     pool: WebSocketPool
     exchanges: frozenset[str] = frozenset()
+
+
+class RoutedAccount(Protocol):
+    """All that the ways of symbols between accounts depend on, whoever has an account's connections."""
+
+    #: Its place in the routing table, which never changes.
+    number: int
+    name: str
+    steadiness: Steadiness
+    #: Whether its symbols have to be looked at one by one.
+    troubled: bool
+    #: Whether it was told that symbols of it have no other place.
+    told_stuck: bool
+
+    @property
+    def broker(self) -> str:
+        """Its broker's name as clients see it."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """True while at least one of its connections is live."""
+        ...
+
+    @property
+    def works(self) -> bool:
+        """True unless its login was refused, or connections were lost and none is live."""
+        ...
+
+    @property
+    def symbols_unserved(self) -> int:
+        """Symbols that are wanted of it and that no live connection of it carries."""
+        ...
+
+    def service(self, instrument: Instrument) -> Service:
+        """Tell how it serves a symbol at this moment."""
+        ...
+
+    def unserved(self, instrument: Instrument) -> bool:
+        """Tell whether no live connection of it carries the symbol."""
+        ...
+
+    def down(self, instrument: Instrument) -> bool:
+        """Tell whether the symbol's connection was lost or refused, and no other one of it carries it."""
+        ...
+
+    def delivers(self, instrument: Instrument) -> bool:
+        """Tell whether a live connection of it has brought a tick of it, and no gap is open."""
+        ...
+
+    def last(self, instrument: Instrument) -> tuple[Tick, float] | None:
+        """Return the last tick that it brought of a symbol that it carries, and when that came."""
+        ...
+
+    def lists(self, instrument: Instrument) -> bool:
+        """Tell whether it may carry the instrument, and its book has it."""
+        ...
+
+    def may_have_room(self, mode: Mode) -> bool:
+        """Tell whether anything has changed since it had no room in this mode."""
+        ...
+
+    def offer(self, instruments: Sequence[Instrument], mode: Mode, priority: int) -> dict[Instrument, None]:
+        """Ask it for these, and return what it takes, in their order."""
+        ...
+
+    def let_go(self, instruments: Sequence[Instrument]) -> None:
+        """Want these of it no more."""
+        ...
 
 
 class Member:
@@ -41,6 +110,38 @@ class Member:
         self.told_stuck = False
         self._full: dict[Mode, tuple[int, int]] = {}
         self._listing = Listing(route.pool.book, self.exchanges)
+
+    @property
+    def broker(self) -> str:
+        """Its broker's name as clients see it."""
+        return self.pool.name
+
+    @property
+    def connected(self) -> bool:
+        """True while at least one of its connections is live."""
+        return self.inspection.connected
+
+    @property
+    def works(self) -> bool:
+        """True unless its login was refused, or connections were lost and none is live."""
+        return self.inspection.works
+
+    @property
+    def symbols_unserved(self) -> int:
+        """Symbols that are wanted of it and that no live connection of it carries."""
+        return self.pool.symbols_unserved
+
+    def service(self, instrument: Instrument) -> Service:
+        """Tell how it serves a symbol at this moment."""
+        return self.inspection.service(instrument)
+
+    def unserved(self, instrument: Instrument) -> bool:
+        """Tell whether no live connection of it carries the symbol."""
+        return self.inspection.lacks(instrument, lambda c: not c.live)
+
+    def down(self, instrument: Instrument) -> bool:
+        """Tell whether the symbol's connection was lost or refused, and no other one of it carries it."""
+        return self.inspection.lacks(instrument, lambda c: c.down)
 
     @property
     def listing(self) -> Listing:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import Listeners, PoolListener
-from brokerpool.feed.router_accounts import Member
+from brokerpool.feed.router_accounts import RoutedAccount
 from brokerpool.feed.routing_rules import Order, RoutingTable, Way, order
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
@@ -28,7 +28,7 @@ class RouterDelivery:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[RoutedAccount],
         table: RoutingTable,
         listeners: Listeners,
         journal: Journal,
@@ -48,7 +48,7 @@ class RouterDelivery:
 
     # -- ticks --------------------------------------------------------------------------------------------
 
-    def passing(self, member: Member, ticks: list[Tick]) -> list[Tick]:
+    def passing(self, member: RoutedAccount, ticks: list[Tick]) -> list[Tick]:
         """Return those ticks of an account's message that pass, and tell what they change."""
         judged, now = self._table.judged[member.number], self._monotonic()
         passing: list[Tick] = []
@@ -72,7 +72,7 @@ class RouterDelivery:
                     if lies is Order.SAME and not dark and last is not None:
                         self._table.keep_floor(instrument, *last)  # what passed last, and where a gap begins
                 elif way.floor is not None:
-                    lies = order(tick, way.floor, now - way.floor_at)
+                    lies = order(tick, way.floor, self._received(member, instrument, now) - way.floor_at)
                     if lies is Order.OLDER:
                         continue
                     if lies is Order.NEWER or dark:
@@ -83,23 +83,31 @@ class RouterDelivery:
                     continue  # passed already; what comes next is new
             passing.append(tick)
         if moved:
-            self._listeners.rerouted([*moved], member.name, member.pool.name)
+            self._listeners.rerouted([*moved], member.name, member.broker)
         self._close(ending)
         if moved:
             self._listeners.symbols_changed([*moved], SymbolState.LIVE)
         return passing
 
-    def _takes_over(self, instrument: Instrument, way: Way, member: Member, tick: Tick, now: float) -> Order:
+    def _takes_over(
+        self, instrument: Instrument, way: Way, member: RoutedAccount, tick: Tick, now: float
+    ) -> Order:
         """Return how the tick lies to the last one that passed; older as well where it may not take over."""
         last = self._feeders_last(instrument, way)
         dark = last is None or instrument in self.gaps
         if not way.takes_over(member.number, dark=dark, now=now, hold=member.steadiness.hold):
             return Order.OLDER
-        lies = Order.NEWER if way.floor is None else order(tick, way.floor, now - way.floor_at)
+        received = self._received(member, instrument, now)
+        lies = Order.NEWER if way.floor is None else order(tick, way.floor, received - way.floor_at)
         if last is None or lies is Order.OLDER:
             return lies
         before, at = last
-        return order(tick, before, now - at)
+        return order(tick, before, received - at)
+
+    def _received(self, member: RoutedAccount, instrument: Instrument, now: float) -> float:
+        """Return when what the account tells of the symbol at present was received, wherever that was."""
+        last = member.last(instrument)
+        return now if last is None else last[1]
 
     def _feeders_last(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
         """Return the last tick of the account that feeds the symbol, None where it carries it no longer."""
@@ -113,7 +121,7 @@ class RouterDelivery:
 
     # -- gaps ---------------------------------------------------------------------------------------------
 
-    def gaps_opened(self, member: Member, gaps: list[Gap]) -> None:
+    def gaps_opened(self, member: RoutedAccount, gaps: list[Gap]) -> None:
         """Tell of the gaps of those symbols that the account feeds."""
         by_reason: defaultdict[str, dict[Instrument, int]] = defaultdict(dict)
         for gap in gaps:
@@ -122,7 +130,7 @@ class RouterDelivery:
         for reason, edges in by_reason.items():
             self._tell_opened(self.gaps.open(edges, reason))
 
-    def gaps_closed(self, member: Member, gaps: list[Gap]) -> None:
+    def gaps_closed(self, member: RoutedAccount, gaps: list[Gap]) -> None:
         """Tell that these are over, where the account feeds the symbol and its next tick passes."""
         by_end: defaultdict[int, list[Instrument]] = defaultdict(list)
         for gap in gaps:
@@ -170,19 +178,19 @@ class RouterDelivery:
 
     # -- other news ---------------------------------------------------------------------------------------
 
-    def fed(self, member: Member, instruments: list[Instrument]) -> list[Instrument]:
+    def fed(self, member: RoutedAccount, instruments: list[Instrument]) -> list[Instrument]:
         """Return those that the account feeds."""
         if not self._table.judged[member.number]:
             return instruments
         return [i for i in instruments if self._feeds(member, i)]
 
-    def fill(self, member: Member, ticks: list[Tick]) -> None:
+    def fill(self, member: RoutedAccount, ticks: list[Tick]) -> None:
         """Pass on snapshots of symbols that the account feeds and whose gap is open."""
         inside = [t for t in ticks if self._feeds(member, t.instrument) and self.gaps.fill(t.instrument)]
         if inside:
             self._listeners.filled(inside)
 
-    def _feeds(self, member: Member, instrument: Instrument) -> bool:
+    def _feeds(self, member: RoutedAccount, instrument: Instrument) -> bool:
         way = self._table.ways.get(instrument)
         if way is None:
             return False
@@ -195,12 +203,12 @@ class Tap(PoolListener):
 
     def __init__(
         self,
-        member: Member,
+        member: RoutedAccount,
         table: RoutingTable,
         delivery: RouterDelivery,
         listeners: Listeners,
         nowhere_else: Callable[[list[Instrument]], list[Instrument]],
-        delisted: Callable[[Member, list[Instrument]], None],
+        delisted: Callable[[list[Instrument]], None],
     ) -> None:
         """`nowhere_else` returns those that no other account lists."""
         self._member = member
@@ -238,7 +246,7 @@ class Tap(PoolListener):
         self._delivery.gaps_closed(self._member, gaps)
 
     def delisted(self, instruments: list[Instrument]) -> None:
-        self._delisted(self._member, instruments)
+        self._delisted(instruments)
 
     def filled(self, ticks: list[Tick]) -> None:
         self._delivery.fill(self._member, ticks)

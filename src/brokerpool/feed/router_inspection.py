@@ -59,10 +59,9 @@ class RouterInspection:
         way = self._table.ways.get(instrument)
         if way is None:
             return ""
-        # The one that feeds it, else the first that is about to.
-        for number in dict.fromkeys((way.feeding, *way.carriers)):
+        for number in way.feeders:
             member = self._members[number]
-            if number in way.carriers and member.inspection.account(instrument):
+            if member.inspection.account(instrument):
                 return member.name
         return ""
 
@@ -90,24 +89,15 @@ class RouterInspection:
             state=self.state(instrument),
             carriers=tuple(carriers),
             account=self.account(instrument),
-            route=self._route(way),
+            route=route_told(way, [member.name for member in self._members]),
             **common,
         )
 
-    def _route(self, way: Way) -> str:
-        home = self._members[way.home].name
-        if way.guest is None:
-            if way.at_home.out_since is None:
-                return f"Its account is {home}."
-            return f"Its account is {home}, which is out; no other one that lists it works and has room."
-        guest = self._members[way.guest].name
-        if way.feeding == way.guest:
-            back = "is back, and has it again once that lasts" if way.at_home.served_since else "is out"
-            why = "refused it" if way.at_home.refused else back
-            return f"Its account is {home}, which {why}; until then it comes from {guest}."
-        return f"Its account is {home}; {guest} carries it as well while {home} may be out again."
-
     # -- all of them --------------------------------------------------------------------------------------
+
+    async def explained(self, instrument: Instrument) -> Explanation:
+        """Tell the same: all of it is known here."""
+        return self.explain(instrument)
 
     def accounts(self) -> Sequence[AccountStatus]:
         """Tell how each account stands."""
@@ -210,6 +200,21 @@ class RouterInspection:
                 if other != member.number and guests:
                     unplaced = filterfalse(guests.__contains__, unplaced)
             yield from filter(self._table.ways.__contains__, unplaced)
+
+
+def route_told(way: Way, names: Sequence[str]) -> str:
+    """Return which of the accounts carries a symbol and why, as a sentence."""
+    home = names[way.home]
+    if way.guest is None:
+        if way.at_home.out_since is None:
+            return f"Its account is {home}."
+        return f"Its account is {home}, which is out; no other one that lists it works and has room."
+    guest = names[way.guest]
+    if way.feeding == way.guest:
+        back = "is back, and has it again once that lasts" if way.at_home.served_since else "is out"
+        why = "refused it" if way.at_home.refused else back
+        return f"Its account is {home}, which {why}; until then it comes from {guest}."
+    return f"Its account is {home}; {guest} carries it as well while {home} may be out again."
 
 
 def _progress(state: SymbolState) -> int:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from brokerpool.event_journal import Event, Journal
-from brokerpool.feed.router_accounts import Member
+from brokerpool.feed.router_accounts import RoutedAccount
 from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.routing_rules import FAILOVER_SECONDS, Due, RoutingTable, Way, due
 from brokerpool.instruments import Instrument
@@ -28,7 +28,7 @@ class RouterMoves:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[RoutedAccount],
         table: RoutingTable,
         delivery: RouterDelivery,
         journal: Journal,
@@ -50,16 +50,16 @@ class RouterMoves:
     def look(self, now: float) -> Iterator[None]:
         """See who has to move; does a share at each step, so that ticks pass between them."""
         for member in self._members:
-            if member.troubled or not member.inspection.works or member.pool.symbols_unserved:
+            if member.troubled or not member.works or member.symbols_unserved:
                 member.troubled = True
                 yield from self._look_at(member, now)
         self._tell_homecomings(now)
 
-    def _look_at(self, member: Member, now: float) -> Iterator[None]:
+    def _look_at(self, member: RoutedAccount, now: float) -> Iterator[None]:
         """Judge all as of one time: what went out together has to leave together, the first by priority."""
         leaving: list[Instrument] = []
         returning: list[Instrument] = []
-        well = member.inspection.works
+        well = member.works
         for part in _parts([*self._table.homes[member.number]], _SHARE):
             for instrument in part:
                 way = self._table.ways.get(instrument)
@@ -81,12 +81,12 @@ class RouterMoves:
         else:
             member.told_stuck = False
 
-    def _judge(self, instrument: Instrument, way: Way, member: Member, now: float) -> Due:
-        way.at_home.saw(member.inspection.service(instrument), now)
+    def _judge(self, instrument: Instrument, way: Way, member: RoutedAccount, now: float) -> Due:
+        way.at_home.saw(member.service(instrument), now)
         hold, ticks_at_home = member.steadiness.hold, False
         if way.guest is not None:
             guest = self._members[way.guest]
-            way.at_guest.saw(guest.inspection.service(instrument), now)
+            way.at_guest.saw(guest.service(instrument), now)
             self._count(instrument, way)
             waits_at_home = way.feeding != way.home and member.delivers(instrument)
             last = member.last(instrument) if waits_at_home else None
@@ -94,16 +94,16 @@ class RouterMoves:
             ticks_at_home = last is not None and last[1] >= (way.at_home.served_since or now) + hold
         return due(way, now, grace=self._grace_at(member), hold=hold, ticks_at_home=ticks_at_home)
 
-    def _grace_at(self, member: Member) -> float:
+    def _grace_at(self, member: RoutedAccount) -> float:
         """Return the grace; other connections of the account that work are to take its symbols first."""
-        return self._grace + FAILOVER_SECONDS if member.inspection.connected else self._grace
+        return self._grace + FAILOVER_SECONDS if member.connected else self._grace
 
     def _count(self, instrument: Instrument, way: Way) -> None:
         """Note how often the symbol is counted too much, now that two accounts carry it."""
         assert way.guest is not None
-        home, guest = (self._members[n].inspection for n in (way.home, way.guest))
-        unserved = home.lacks(instrument, lambda c: not c.live), guest.lacks(instrument, lambda c: not c.live)
-        down = home.lacks(instrument, lambda c: c.down), guest.lacks(instrument, lambda c: c.down)
+        home, guest = (self._members[n] for n in (way.home, way.guest))
+        unserved = home.unserved(instrument), guest.unserved(instrument)
+        down = home.down(instrument), guest.down(instrument)
         twice = sum(down) - (down[0] and unserved[1])
         self.down_twice += twice - way.down_twice
         way.down_twice = twice
@@ -113,7 +113,7 @@ class RouterMoves:
 
     # -- away ---------------------------------------------------------------------------------------------
 
-    def _lend_all(self, member: Member, leaving: list[Instrument]) -> Iterator[None]:
+    def _lend_all(self, member: RoutedAccount, leaving: list[Instrument]) -> Iterator[None]:
         """Bring symbols to other accounts, by priority; told once it is done."""
         lent: Counter[int] = Counter()
         lowest: dict[int, int] = {}
@@ -142,7 +142,7 @@ class RouterMoves:
             reason = "the account is out, and no other one that lists them has room"
             self._journal.note(Event.DEGRADED, connection=member.name, symbols=stuck, reason=reason)
 
-    def _is_due(self, instrument: Instrument, member: Member) -> bool:
+    def _is_due(self, instrument: Instrument, member: RoutedAccount) -> bool:
         way = self._table.ways.get(instrument)
         if way is None or way.home != member.number:
             return False
@@ -154,7 +154,7 @@ class RouterMoves:
         lent: dict[int, dict[Instrument, None]] = {}
         waiting = dict.fromkeys(instruments)
         for member in self._members:
-            if not waiting or not member.inspection.works:
+            if not waiting or not member.works:
                 continue
             groups: defaultdict[tuple[Mode, int], list[Instrument]] = defaultdict(list)
             for instrument in waiting:
@@ -180,7 +180,7 @@ class RouterMoves:
             if number not in lowest:
                 weakest = self._table.weakest(number, 1)
                 lowest[number] = ways[weakest[0]].priority if weakest else sys.maxsize
-            if ways[waiting[0]].priority <= lowest[number] or not member.inspection.works:
+            if ways[waiting[0]].priority <= lowest[number] or not member.works:
                 continue
             wanting = [i for i in waiting if number not in ways[i].carriers and member.lists(i)]
             pairs = zip(self._table.weakest(number, len(wanting)), wanting, strict=False)
@@ -201,7 +201,7 @@ class RouterMoves:
                 dark[instrument] = last
         self._delivery.interrupted(dark, reason)
 
-    def _host(self, instrument: Instrument, member: Member) -> None:
+    def _host(self, instrument: Instrument, member: RoutedAccount) -> None:
         way = self._table.ways[instrument]
         if way.guest is not None:
             self._let_go(instrument, way)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -126,6 +126,11 @@ class Way:
         """The accounts that carry it."""
         return (self.home,) if self.guest is None else (self.home, self.guest)
 
+    @property
+    def feeders(self) -> tuple[int, ...]:
+        """The same: the one that feeds it first, else the first that is about to."""
+        return tuple(sorted(self.carriers, key=lambda account: account != self.feeding))
+
     def takes_over(self, account: int, *, dark: bool, now: float, hold: float) -> bool:
         """Tell whether a tick of an account that does not feed the symbol may make it the one that does.
 
@@ -189,12 +194,22 @@ class RoutingTable:
     def __init__(self, accounts: int) -> None:
         self.ways: dict[Instrument, Way] = {}
         #: By account: who is at home there, and who is a guest; dicts as ordered sets.
-        self.homes: Sequence[dict[Instrument, None]] = tuple({} for _ in range(accounts))
-        self.guests: Sequence[dict[Instrument, None]] = tuple({} for _ in range(accounts))
+        self.homes: list[dict[Instrument, None]] = []
+        self.guests: list[dict[Instrument, None]] = []
         #: By account: how many of its symbols at home another account carries.
-        self.away = [0] * accounts
+        self.away: list[int] = []
         #: By account: the symbols whose ticks from there have to be judged one by one.
-        self.judged: Sequence[dict[Instrument, Way]] = tuple({} for _ in range(accounts))
+        self.judged: list[dict[Instrument, Way]] = []
+        for _ in range(accounts):
+            self.add_account()
+
+    def add_account(self) -> int:
+        """Have one account more, and return its number."""
+        self.homes.append({})
+        self.guests.append({})
+        self.away.append(0)
+        self.judged.append({})
+        return len(self.away) - 1
 
     def enter(self, instrument: Instrument, home: int, mode: Mode, priority: int) -> Way:
         """Give a symbol that has none its home."""

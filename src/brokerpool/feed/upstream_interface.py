@@ -34,7 +34,11 @@ class Inspector(Protocol):
         ...
 
     def explain(self, instrument: Instrument) -> Explanation:
-        """Tell all that is known of one instrument, wanted or not."""
+        """Tell all that is known here of one instrument, wanted or not."""
+        ...
+
+    async def explained(self, instrument: Instrument) -> Explanation:
+        """Tell the same and what another process knows of it; takes a few seconds at most."""
         ...
 
     def search(self, text: str, most: int) -> list[Instrument]:

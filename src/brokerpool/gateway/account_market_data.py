@@ -57,6 +57,11 @@ class AccountApis:
         self._accounts = accounts
         self._serving = serving
 
+    def use(self, names: Sequence[str], made: Callable[[str], AccountApi]) -> None:
+        """Ask the accounts of these names from now on, in this order; `made` gives those that are new."""
+        known = {account.name: account for account in self._accounts}
+        self._accounts = [known.get(name) or made(name) for name in names]
+
     # -- market data --------------------------------------------------------------------------------------
 
     async def ltp(self, instruments: Iterable[Instrument]) -> dict[Instrument, Tick]:

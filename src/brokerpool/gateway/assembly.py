@@ -8,6 +8,7 @@ from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.rest import RestCodec
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Journal
+from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router import Router
 from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.upstream_interface import Upstream
@@ -74,6 +75,11 @@ def account_parts(
 def _joined(routes: Sequence[Route], grace: float) -> Upstream:
     """Return what makes one feed of the accounts' pools: of one account its pool."""
     return routes[0].pool if len(routes) == 1 else Router(routes, grace=grace)
+
+
+def within_exchanges(account: AccountParts, pool: WebSocketPool) -> Upstream:
+    """Return what has the pool serve no other exchanges than those of the account's settings."""
+    return Router([Route(account.name, pool, account.exchanges)]) if account.exchanges else pool
 
 
 def order_carrier(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
+from brokerpool.cluster.account_roll import Roll
 from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.nats_bus import NatsBus
 from brokerpool.cluster.node_name import node_name
@@ -13,6 +15,7 @@ from brokerpool.cluster.remote_market_data import RemoteMarketData
 from brokerpool.cluster.remote_upstream import RemoteUpstream
 from brokerpool.cluster.statistics import cluster_statistics
 from brokerpool.cluster.subjects import Subjects
+from brokerpool.errors import PoolClosedError
 from brokerpool.gateway.account_market_data import AccountApi, AccountApis
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.gateway_database import Persistence
@@ -23,6 +26,8 @@ from brokerpool.settings import Settings
 
 #: What a gateway that starts waits for the first feed node, and then for the lists of its accounts.
 _WAIT_SECONDS = 30.0
+#: Between two looks at which accounts the cluster has.
+_LOOK_SECONDS = 1.0
 #: What a question about market data has beyond the time of a call: the way there, and the wait for its turn.
 _WAY_SECONDS = 5.0
 
@@ -40,29 +45,52 @@ async def joined(
     bus = NatsBus(settings, f"brokerpool gateway {name}")
     await bus.open()
     directory = Directory(bus)
+    following: asyncio.Task[None] | None = None
     try:
         directory.start()
-        accounts = await directory.accounts(_WAIT_SECONDS)
-        upstream = RemoteUpstream(bus, accounts, gateway=name, subjects=subjects)
+        roll = await directory.accounts(_WAIT_SECONDS)
+        grace = settings.failover_seconds
+        upstream = RemoteUpstream(bus, roll.accounts, gateway=name, subjects=subjects, grace=grace)
         await upstream.start(_WAIT_SECONDS)
         seconds = settings.http_timeout + _WAY_SECONDS
-        apis = [
-            AccountApi(
-                account,
-                RemoteMarketData(bus, subjects.rest(account), timeout=seconds),
-                partial(upstream.lists, account),
-            )
-            for account in accounts
-        ]
+
+        def api(account: str) -> AccountApi:
+            calls = RemoteMarketData(bus, subjects.rest(account), timeout=seconds)
+            return AccountApi(account, calls, partial(upstream.lists, account))
+
+        apis = AccountApis([api(account) for account in roll.accounts], upstream.account)
+        following = asyncio.create_task(_follow(directory, roll, upstream, apis, api), name="accounts")
         yield Gateway(
             settings,
             upstream,
-            AccountApis(apis, upstream.account),
+            apis,
             InstrumentLists({"": RemoteList(lambda: upstream.book)}),
             persistence,
             certificate,
             cluster=partial(cluster_statistics, name, "gateway", bus, directory, upstream.hearing),
         )
     finally:
+        if following is not None:
+            following.cancel()
         directory.close()
         await bus.close()
+
+
+async def _follow(
+    directory: Directory,
+    known: Roll,
+    upstream: RemoteUpstream,
+    apis: AccountApis,
+    api: Callable[[str], AccountApi],
+) -> None:
+    """Have the gateway use the accounts that the cluster has, whenever those are others."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        roll = directory.roll()
+        if roll != known:
+            known = roll
+            try:
+                upstream.have(*roll)
+            except PoolClosedError:
+                return  # the gateway ends
+            apis.use(roll.accounts, api)

@@ -19,7 +19,7 @@ from brokerpool.event_journal import Journal
 from brokerpool.feed.sending_permission import Permission
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.account_parts import AccountParts
-from brokerpool.gateway.assembly import account_parts
+from brokerpool.gateway.assembly import account_parts, within_exchanges
 from brokerpool.gateway.feed_status_server import FeedStatusServer
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.instrument_lists import InstrumentLists
@@ -106,8 +106,11 @@ async def _take_part(
 def _opened(
     bus: NatsBus, subjects: Subjects, journal: Journal, part: AccountParts, permission: Permission
 ) -> Upstream:
-    """Return the account's pool; its calls are answered from here while it is open, and from nowhere else."""
+    """Return the account's pool, or what lets it serve its exchanges alone.
+
+    Its calls are answered from here while it is open, and from nowhere else.
+    """
     service = MarketDataService(bus, subjects.rest(part.name), part.api)
     pool = part.open(permission, service.close)
     pool.journal.pass_on(journal, part.name)
-    return pool
+    return within_exchanges(part, pool)

@@ -79,7 +79,7 @@ def dashboard(upstream: Upstream, broadcast: Broadcast, access: Access) -> APIRo
     async def _symbol(name: str, request: Request) -> Response:
         admit_operator(access, request)
         try:
-            found = upstream.inspection.explain(Instrument.parse(name))
+            found = await upstream.inspection.explained(Instrument.parse(name))
         except ValueError:
             found = None
         if found is None or found.state is None:

@@ -87,7 +87,7 @@ def explanations(upstream: Upstream, clients: Clients) -> APIRouter:
         except ValueError as error:
             code = ErrorCode.INVALID_PARAMETERS
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{error}.", code=code) from None
-        found = upstream.inspection.explain(instrument)
+        found = await upstream.inspection.explained(instrument)
         if not found.listed and found.state is None:
             raise unknown(instrument, HTTPStatus.NOT_FOUND)
         return json_response(_told(found, clients))
