@@ -62,8 +62,12 @@ def test_a_node_that_keeps_the_demand_of_a_dead_gateway_is_caught(monkeypatch: p
 def test_accounts_that_are_asked_no_more_once_they_refused_are_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(RemoteMember, "ask_still", lambda self, i, mode, priority: self.forget(i))
-    caught("the first account has room", "the broker serves")
+    def given_up(self, instrument, mode, priority):
+        self.account._wanted.want(instrument, None)
+        self.account._changed.set()
+
+    monkeypatch.setattr(RemoteMember, "ask_still", given_up)
+    caught("the first account has room")
 
 
 def test_a_symbol_whose_ticks_pass_from_two_accounts_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

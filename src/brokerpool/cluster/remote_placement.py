@@ -16,6 +16,7 @@ from brokerpool.ticks import Mode
 
 #: Symbols that are looked at in one turn of the event loop.
 _SHARE = 100
+_NO_PLACE = "{} has no place for it any more"
 
 
 class RemotePlacement:
@@ -122,7 +123,7 @@ class RemotePlacement:
             ):
                 member.refused_guest(way.mode)
                 self.members[way.home].troubled = True
-                self._moves.put_out([instrument], f"{member.name} has no room for it any more")
+                self._moves.put_out([instrument], _NO_PLACE.format(member.name))
             lost += self.settle(instrument)
         return lost
 
@@ -174,7 +175,7 @@ class RemotePlacement:
         if way.guest is not None:
             served = way.feeding == way.guest
             if served or (way.guest == home.number and self.members[way.home].has_no_place(instrument)):
-                self._moves.stay(instrument)
+                self._stay(instrument, way)
             else:
                 self._moves.come_home([instrument])
         if way.home != home.number:
@@ -183,9 +184,18 @@ class RemotePlacement:
             self._table.rehome(instrument, home.number)
             home.troubled = True
             if old.has_no_place(instrument):
-                self._moves.come_home([instrument])
+                self._moves.put_out([instrument], _NO_PLACE.format(old.name))
             else:
                 old.ask(instrument, way.mode, way.priority, guest=True)
+
+    def _stay(self, instrument: Instrument, way: Way) -> None:
+        """Have the account where a symbol is a guest carry it alone, from the last tick of its home on."""
+        old = self.members[way.home]
+        last = old.last(instrument) if way.feeding == way.home else None
+        self._moves.stay(instrument)
+        if last is not None:
+            self._table.keep_floor(instrument, *last)
+            self._delivery.interrupted({instrument: last[1]}, _NO_PLACE.format(old.name))
 
     def _ask(self, instrument: Instrument, way: Way, candidates: Sequence[RemoteMember]) -> None:
         """Ask the home, and those before it that have refused it; no others but who carries it."""
