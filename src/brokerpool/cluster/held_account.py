@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -84,7 +85,8 @@ class HeldAccount(PoolListener):
         self._closed = False
         #: While a predecessor tells how the account stands.
         self.silent = False
-        self._flush: asyncio.TimerHandle | None = None
+        self._flush: asyncio.Handle | None = None
+        self._left_at = -math.inf
         self._books = BookParts()
         self._subscriptions: list[Subscription] = []
         upstream.listen(self)
@@ -185,13 +187,19 @@ class HeldAccount(PoolListener):
     # -- what leaves --------------------------------------------------------------------------------------
 
     def _soon(self) -> None:
+        """Have all that is told in this turn leave behind it, or when as much time as is due has passed."""
         if self._flush is None and not self._closed:
-            self._flush = self._loop.call_later(self._timing.flush, self._leave)
+            due = self._left_at + self._timing.flush
+            if due <= self._loop.time():
+                self._flush = self._loop.call_soon(self._leave)
+            else:
+                self._flush = self._loop.call_at(due, self._leave)
 
     def _leave(self) -> None:
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
+        self._left_at = self._loop.time()
         if self._status_due and not self.silent:
             self._tell_status(self._loop.time())  # before the news, whose hearers look at its numbers
         publish, ticks = self._bus.publish, self._subjects.ticks

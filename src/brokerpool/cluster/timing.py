@@ -39,8 +39,8 @@ class Timing:
     gateway_life: float = 5.0
     #: Between two signs of life of a gateway.
     gateway_renewal: float = 1.0
-    #: For so long ticks are collected for one message.
-    flush: float = 0.002
+    #: Between two messages of a shard at least: what ticks meanwhile is in the next one.
+    flush: float = 0.001
     #: Between two messages of a shard at most.
     keep_alive: float = 0.5
     #: A shard that was silent for so long is dark.
