@@ -19,7 +19,6 @@ from tests.one_exchange import Trader
 from tests.processes import Running
 
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.timeout(300),
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]

@@ -16,7 +16,6 @@ from brokerpool.cluster.timing import Timing
 from tests.cluster import cluster, ended, gapped, ticking, ticks_on, until
 
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.timeout(400),
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]

@@ -13,7 +13,6 @@ from brokerpool.cluster.timing import Timing
 from tests.cluster import cluster, ticking, until
 
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.timeout(300),
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]

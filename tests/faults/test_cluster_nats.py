@@ -17,7 +17,6 @@ from tests.cluster import Cluster, cluster, ticking, until
 from tests.one_exchange import Trader
 
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.timeout(400),
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]

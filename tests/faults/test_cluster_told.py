@@ -33,7 +33,6 @@ from tests.faults.prometheus import (
 from tests.processes import Running, without_settings
 
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.timeout(300),
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]

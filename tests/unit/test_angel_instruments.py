@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import tracemalloc
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from brokerpool.brokers.angel.instruments import load_instruments
 from brokerpool.brokers.angel.symbols import Row, named
 from brokerpool.instruments import Details, Instrument
-from tests.list_slices import reading
 
 
 def row(
@@ -154,18 +152,6 @@ def big_dump(rows: int) -> bytes:
             for n in range(1, rows + 1)
         ]
     ).encode()
-
-
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_150_000_rows_are_read_within_3_s_in_slices_of_which_none_is_a_large_part_of_the_whole(pack):
-    dump = pack(big_dump(150_000))
-
-    best = reading(lambda: load_instruments(dump), runs=2)
-    print(best)
-    assert best.rows == 150_000
-    assert best.seconds < 3.0
-    assert best.usual < 1 / 300
-    assert best.longest < 1 / 20
 
 
 def test_a_list_needs_little_memory_beyond_the_rows_that_are_kept():

@@ -165,11 +165,10 @@ def test_a_gzip_bomb_is_refused_before_it_unfolds(monkeypatch):
         load(gzip.compress(HEADER.encode() + bytes(50_000_000)))
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_100_000_rows_are_read_in_slices_of_which_none_is_a_large_part_of_the_whole(pack):
-    dump = pack(big_dump(100_000))
+def test_100_000_packed_rows_are_read_in_slices_of_which_none_is_a_large_part_of_the_whole():
+    dump = gzip.compress(big_dump(100_000))
 
-    best = reading(lambda: load_instruments(dump), runs=3)
+    best = reading(lambda: load_instruments(dump), runs=2)
     print(best)
     assert best.rows == 100_000
     assert best.usual < 1 / 300
