@@ -37,11 +37,14 @@ class RoutingMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.table = RoutingTable(ACCOUNTS)
+        #: Who feeds each symbol and has carried it since its last tick without a break.
+        self.feeders: dict[Instrument, int | None] = {}
 
     @rule(instrument=instruments, account=accounts, priority=st.integers(-2, 2))
     def enter(self, instrument: Instrument, account: int, priority: int) -> None:
         if instrument not in self.table.ways:
             self.table.enter(instrument, account, Mode.LTP, priority)
+            self.feeders[instrument] = account
 
     @precondition(lambda self: bool(self.table.ways))
     @rule(data=st.data(), account=accounts)
@@ -52,21 +55,30 @@ class RoutingMachine(RuleBasedStateMachine):
         choices += ["host"] if account != way.home else []
         choices += ["leave", "stay"] if way.guest is not None else []
         choices += ["rehome"] if way.guest is None and account != way.home else []
+        home, guest = way.home, way.guest
         match data.draw(st.sampled_from(choices)):
             case "remove":
                 self.table.remove(instrument)
             case "feed":
-                self.table.feed(instrument, data.draw(st.sampled_from(way.carriers)))
+                self.feeders[instrument] = feeder = data.draw(st.sampled_from(way.carriers))
+                self.table.feed(instrument, feeder)
             case "floor":
                 self.table.keep_floor(instrument, Tick(instrument, 1.0, 7), 1.0)
             case "host":
                 self.table.host(instrument, account)
+                self.lets_go(instrument, guest)
             case "leave":
                 self.table.leave(instrument)
+                self.lets_go(instrument, guest)
             case "stay":
                 self.table.stay(instrument)
+                self.lets_go(instrument, home)
             case "rehome":
                 self.table.rehome(instrument, account)
+
+    def lets_go(self, instrument: Instrument, account: int | None) -> None:
+        if self.feeders[instrument] == account:
+            self.feeders[instrument] = None
 
     @invariant()
     def each_symbol_is_at_home_once_and_a_guest_elsewhere_at_most_once(self) -> None:
@@ -79,13 +91,13 @@ class RoutingMachine(RuleBasedStateMachine):
         assert all(way.home != way.guest for way in self.table.ways.values())
 
     @invariant()
-    def the_ticks_of_a_symbol_are_judged_wherever_another_account_might_feed_it(self) -> None:
+    def the_ticks_of_a_symbol_are_judged_wherever_they_may_not_go_on_from_the_last_that_passed(self) -> None:
         for number in range(ACCOUNTS):
             judged = {
                 i
                 for i, way in self.table.ways.items()
                 if number in way.carriers
-                and (len(way.carriers) > 1 or way.feeding != number or way.floor is not None)
+                and (len(way.carriers) > 1 or self.feeders[i] != number or way.floor is not None)
             }
             assert set(self.table.judged[number]) == judged
 

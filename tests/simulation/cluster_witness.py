@@ -18,6 +18,8 @@ class _Stint:
     #: The running number of the last tick, None before the first.
     last: int | None = None
     last_ms: int = 0
+    #: When the last gap was over, as it was told.
+    gap_ms: int = 0
     #: Whether a gap was told since then, or is open.
     gap: bool = False
     open: Gap | None = None
@@ -31,9 +33,9 @@ class GatewayWitness(PoolListener):
     """Holds what a gateway is told to its promises; `problems` has where they were broken.
 
     Running numbers of a symbol come once and in order. What is missing between two of them lies in a gap
-    that was told, and begins no later than the tick before the hole. Gaps come in pairs, and are told as
-    closed before the tick that closes them. Where another account takes over, what its predecessor sent last
-    may be missing, and a price without a volume may come twice.
+    that was told, and begins no later than the tick before the hole, or than the end of a gap before that.
+    Gaps come in pairs, and are told as closed before the tick that closes them. Where another account takes
+    over, what its predecessor sent last may be missing, and a price without a volume may come twice.
     """
 
     def __init__(self, name: str, wall_clock: Callable[[], float]) -> None:
@@ -81,7 +83,7 @@ class GatewayWitness(PoolListener):
                 continue
             if stint.open is not None:
                 self._say(f"a gap of {gap.instrument} is opened inside another one")
-            if stint.last is not None and gap.from_ms > stint.last_ms + 1:
+            if stint.last is not None and gap.from_ms > max(stint.last_ms + 1, stint.gap_ms):
                 self._say(f"the gap of {gap.instrument} begins after the last tick came")
             stint.open, stint.gap = gap, True
 
@@ -92,7 +94,7 @@ class GatewayWitness(PoolListener):
                 continue
             if stint.open is None:
                 self._say(f"a gap of {gap.instrument} is closed that was not open")
-            stint.open = None
+            stint.open, stint.gap_ms = None, gap.to_ms or 0
 
     def rerouted(self, instruments: list[Instrument], account: str, broker: str) -> None:
         for instrument in instruments:

@@ -106,6 +106,33 @@ def test_an_account_whose_token_dies_is_covered_with_one_gap_a_symbol_and_has_th
     run(main)
 
 
+def test_a_gap_ends_with_the_next_tick_of_an_account_that_let_go_of_the_symbol_in_it_and_has_it_back() -> (
+    None
+):
+    async def main() -> None:
+        async with cluster(accounts=BOTH) as scene:
+            holder, _ = scene.node("a", "one"), scene.node("b", "two")
+            process, witness = await wanting(scene, "g", SYMBOLS[:1])
+            placement = process.upstream._placement
+            one, way = placement.feeding(SYMBOLS[0]), process.upstream._accounts.table.ways[SYMBOLS[0]]
+            for account in scene.accounts:
+                account.broker.snapshots = False
+                account.broker.muted.add(1)
+            scene.kill(holder)
+            await scene.until(lambda: way.guest is not None, 10)
+            placement.delisted(one, SYMBOLS[:1])
+            assert placement.feeding(SYMBOLS[0]).name == "two"
+            scene.node("c", "one")
+            await scene.until(lambda: way.home == one.number, 5)
+            await asyncio.sleep(5)
+            scene.broker.muted.clear()
+            await scene.until(lambda: not witness.dark(), 3)
+            await scene.until(lambda: scene.served() == [["S001"], []], 3)
+            assert not witness.problems
+
+    run(main)
+
+
 def test_a_killed_node_is_replaced_by_its_standby_before_other_accounts_have_to_cover_for_it() -> None:
     async def main() -> None:
         async with cluster("a", "b", accounts=BOTH) as scene:

@@ -16,7 +16,6 @@ from brokerpool.ticks import Mode
 
 #: Symbols that are looked at in one turn of the event loop.
 _SHARE = 100
-_NO_PLACE = "{} has no place for it any more"
 
 
 class RemotePlacement:
@@ -79,7 +78,7 @@ class RemotePlacement:
         way = self._table.ways.get(instrument)
         if way is None:
             return self._candidates(instrument)[0]
-        return self.members[way.feeding if way.feeding in way.carriers else way.home]
+        return self.members[way.home if way.left else way.feeding]
 
     def granted(self, instrument: Instrument, mode: Mode) -> bool:
         """Tell whether an account that carries the instrument has accepted the mode, and all asked since."""
@@ -123,7 +122,7 @@ class RemotePlacement:
             ):
                 member.refused_guest(way.mode)
                 self.members[way.home].troubled = True
-                self._moves.put_out([instrument], _NO_PLACE.format(member.name))
+                self._moves.put_out([instrument], _no_room(member))
             lost += self.settle(instrument)
         return lost
 
@@ -173,9 +172,9 @@ class RemotePlacement:
     def _move_home(self, instrument: Instrument, way: Way, home: RemoteMember) -> None:
         """Give a symbol another home; who feeds it carries it until its first tick there."""
         if way.guest is not None:
-            served = way.feeding == way.guest
-            if served or (way.guest == home.number and self.members[way.home].has_no_place(instrument)):
-                self._stay(instrument, way)
+            served, old = way.fed_by == way.guest, self.members[way.home]
+            if served or (way.guest == home.number and old.has_no_place(instrument)):
+                self._moves.stay(instrument, _no_room(old))
             else:
                 self._moves.come_home([instrument])
         if way.home != home.number:
@@ -184,18 +183,9 @@ class RemotePlacement:
             self._table.rehome(instrument, home.number)
             home.troubled = True
             if old.has_no_place(instrument):
-                self._moves.put_out([instrument], _NO_PLACE.format(old.name))
+                self._moves.put_out([instrument], _no_room(old))
             else:
                 old.ask(instrument, way.mode, way.priority, guest=True)
-
-    def _stay(self, instrument: Instrument, way: Way) -> None:
-        """Have the account where a symbol is a guest carry it alone, from the last tick of its home on."""
-        old = self.members[way.home]
-        last = old.last(instrument) if way.feeding == way.home else None
-        self._moves.stay(instrument)
-        if last is not None:
-            self._table.keep_floor(instrument, *last)
-            self._delivery.interrupted({instrument: last[1]}, _NO_PLACE.format(old.name))
 
     def _ask(self, instrument: Instrument, way: Way, candidates: Sequence[RemoteMember]) -> None:
         """Ask the home, and those before it that have refused it; no others but who carries it."""
@@ -210,6 +200,10 @@ class RemotePlacement:
                 member.ask_still(instrument, way.mode, way.priority)
             elif member.asked(instrument) is not None:
                 member.forget(instrument)
+
+
+def _no_room(member: RemoteMember) -> str:
+    return f"{member.name} has no room for it any more"
 
 
 def _is_guest(member: RemoteMember, instrument: Instrument) -> bool:

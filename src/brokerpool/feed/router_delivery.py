@@ -71,8 +71,8 @@ class RouterDelivery:
                     self._table.feed(instrument, member.number)
                     if lies is Order.SAME and not dark and last is not None:
                         self._table.keep_floor(instrument, *last)  # what passed last, and where a gap begins
-                elif way.floor is not None:
-                    lies = order(tick, way.floor, self._received(member, instrument, now) - way.floor_at)
+                elif way.floor is not None or way.left:
+                    lies = self._to_floor(way, tick, self._received(member, instrument, now))
                     if lies is Order.OLDER:
                         continue
                     if lies is Order.NEWER or dark:
@@ -98,11 +98,15 @@ class RouterDelivery:
         if not way.takes_over(member.number, dark=dark, now=now, hold=member.steadiness.hold):
             return Order.OLDER
         received = self._received(member, instrument, now)
-        lies = Order.NEWER if way.floor is None else order(tick, way.floor, received - way.floor_at)
+        lies = self._to_floor(way, tick, received)
         if last is None or lies is Order.OLDER:
             return lies
         before, at = last
         return order(tick, before, received - at)
+
+    def _to_floor(self, way: Way, tick: Tick, received: float) -> Order:
+        """Return how the tick lies to the last one of an account that feeds the symbol no longer."""
+        return Order.NEWER if way.floor is None else order(tick, way.floor, received - way.floor_at)
 
     def _received(self, member: RoutedAccount, instrument: Instrument, now: float) -> float:
         """Return when what the account tells of the symbol at present was received, wherever that was."""
@@ -111,7 +115,7 @@ class RouterDelivery:
 
     def _feeders_last(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
         """Return the last tick of the account that feeds the symbol, None where it carries it no longer."""
-        return self._members[way.feeding].last(instrument) if way.feeding in way.carriers else None
+        return None if way.left else self._members[way.feeding].last(instrument)
 
     def _last_passed(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
         """Return the last tick that passed, and when, from whichever account."""
@@ -195,7 +199,7 @@ class RouterDelivery:
         if way is None:
             return False
         # What was let go of where it was fed is its home's from then on, though no tick has come there.
-        return member.number == (way.feeding if way.feeding in way.carriers else way.home)
+        return member.number == (way.home if way.left else way.feeding)
 
 
 class Tap(PoolListener):

@@ -78,7 +78,7 @@ class RouterInspection:
             lists = [m for m in self._members if m.lists(instrument)] or [self._members[0]]
             found = [member.inspection.explain(instrument) for member in lists]
             return replace(found[0], fits=any(one.fits for one in found), **common)
-        fed = self._members[way.feeding if way.feeding in way.carriers else way.home]
+        fed = self._members[way.home if way.left else way.feeding]
         home, *others = (self._members[number].inspection.explain(instrument) for number in way.carriers)
         hosted = [c._replace(role="hosted") for other in others for c in other.carriers]
         carriers = [*home.carriers, *hosted]

@@ -88,7 +88,7 @@ class RouterMoves:
             guest = self._members[way.guest]
             way.at_guest.saw(guest.service(instrument), now)
             self._count(instrument, way)
-            waits_at_home = way.feeding != way.home and member.delivers(instrument)
+            waits_at_home = way.fed_by != way.home and member.delivers(instrument)
             last = member.last(instrument) if waits_at_home else None
             # A tick since its symbols may go home has not taken over: it was older than what had passed.
             ticks_at_home = last is not None and last[1] >= (way.at_home.served_since or now) + hold
@@ -214,10 +214,17 @@ class RouterMoves:
         self._uncount(way)
         self._table.remove(instrument)
 
-    def stay(self, instrument: Instrument) -> None:
+    def stay(self, instrument: Instrument, reason: str) -> None:
         """Make the account where a symbol is a guest its home: the other one carries it no more."""
-        self._uncount(self._table.ways[instrument])
+        way = self._table.ways[instrument]
+        old = way.home
+        last = self._members[old].last(instrument) if way.fed_by == old else None
+        self._uncount(way)
         self._table.stay(instrument)
+        if last is not None:
+            self._table.keep_floor(instrument, *last)
+            if not self._members[way.home].delivers(instrument):
+                self._delivery.interrupted({instrument: last[1]}, reason)
 
     def _uncount(self, way: Way) -> None:
         self.down_twice -= way.down_twice
@@ -238,7 +245,7 @@ class RouterMoves:
     def _let_go(self, instrument: Instrument, way: Way) -> float | None:
         """End a stay; return the monotonic time of the last tick where that account fed the symbol."""
         assert way.guest is not None
-        guest, feeds = self._members[way.guest], way.feeding == way.guest
+        guest, feeds = self._members[way.guest], way.fed_by == way.guest
         last = guest.last(instrument) if feeds else None
         self._uncount(way)
         self._table.leave(instrument)

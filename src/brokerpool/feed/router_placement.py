@@ -87,7 +87,7 @@ class RouterPlacement:
             if way.guest == member.number:
                 self._moves.put_out([instrument], f"{member.name} does not list it any more")
             elif way.guest is not None:
-                self._moves.stay(instrument)
+                self._moves.stay(instrument, f"{member.name} does not list it any more")
             else:
                 mode, priority = way.mode, way.priority
                 self._moves.forget(instrument)

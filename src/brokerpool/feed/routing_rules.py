@@ -103,8 +103,7 @@ class Way:
     """Where a symbol is wanted, and whose ticks pass; accounts are numbers in order of preference."""
 
     home: int
-    #: From which account ticks pass. It changes with a tick only, so it may name one that is out, or that
-    #: carries the symbol no longer.
+    #: From which account ticks pass, or passed at last. It changes with a tick only.
     feeding: int
     #: What the accounts that carry it were asked for.
     mode: Mode
@@ -120,6 +119,14 @@ class Way:
     #: How often the symbol is counted too much where the accounts' lost and unserved symbols are added up.
     down_twice: int = 0
     unserved_twice: int = 0
+    #: Whether that account has let go of it since. It may carry it again, and then begins anew: of a gap that
+    #: was told of its earlier time it knows nothing.
+    left: bool = False
+
+    @property
+    def fed_by(self) -> int | None:
+        """The account from which ticks pass; None from when that lets go of it until the next tick."""
+        return None if self.left else self.feeding
 
     @property
     def carriers(self) -> tuple[int, ...]:
@@ -153,7 +160,7 @@ def due(way: Way, now: float, *, grace: float, hold: float, ticks_at_home: bool)
     """Return what is to be done; `ticks_at_home` tells that a tick came there which was too old to pass."""
     if way.guest is None:
         return Due.LEND if way.at_home.out(now, grace) else Due.NOTHING
-    if way.at_home.steady(now, hold) and way.feeding == way.home:
+    if way.at_home.steady(now, hold) and way.fed_by == way.home:
         return Due.COME_HOME
     if ticks_at_home and way.at_home.steady(now, hold + PATIENCE_SECONDS):
         return Due.COME_HOME
@@ -257,12 +264,13 @@ class RoutingTable:
         self.judged[old].pop(instrument, None)
         self.homes[new][instrument] = None
         way.home, way.guest, way.at_home = new, None, way.at_guest
+        way.left = way.left or way.feeding == old
         self._judge(instrument, way)
 
     def feed(self, instrument: Instrument, account: int) -> None:
         """Let the symbol's ticks pass from this account, which carries it, and from no other."""
         way = self.ways[instrument]
-        way.feeding, way.floor = account, None
+        way.feeding, way.left, way.floor = account, False, None
         self._judge(instrument, way)
 
     def keep_floor(self, instrument: Instrument, tick: Tick, at: float) -> None:
@@ -304,11 +312,12 @@ class RoutingTable:
             del self.guests[way.guest][instrument]
             self.away[way.home] -= 1
             self.judged[way.guest].pop(instrument, None)
+            way.left = way.left or way.feeding == way.guest
             way.guest = None
 
     def _judge(self, instrument: Instrument, way: Way) -> None:
         for account in way.carriers:
-            if way.guest is not None or way.feeding != account or way.floor is not None:
+            if way.guest is not None or way.fed_by != account or way.floor is not None:
                 self.judged[account][instrument] = way
             else:
                 self.judged[account].pop(instrument, None)
