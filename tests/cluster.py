@@ -11,6 +11,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,7 +174,8 @@ class Cluster:
             told[frame["symbol"]].append((frame["from"] - _EDGE_MS, frame["to"] + _EDGE_MS))
         for symbol, seen in client.seen.items():
             volumes = [one.volume for one in seen]
-            assert volumes == sorted(set(volumes)), f"{symbol} came twice or out of order"
+            wrong = [(one, other) for one, other in pairwise(seen) if other.volume <= one.volume]
+            assert not wrong, f"{symbol} came twice or out of order: {wrong}, its gaps {told[symbol]}"
             known = set(volumes)
             lost = [
                 trade

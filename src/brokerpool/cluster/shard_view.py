@@ -267,10 +267,12 @@ class ShardView:
                 repeated, held.since = same(tick, held.since), None
                 if repeated:
                     continue
-            held.tick = tick
+            before, held.tick = held.tick, tick
             held.received_ms = received_ms
             if held.dark:
                 back.append(held.instrument)
+                if before is not None and same(tick, before):
+                    continue  # a broker tells the last trade again to whoever asks for the symbol anew
             ticks.append(tick)
         self._ticked(ticks, back, received_ms)
 
@@ -364,7 +366,7 @@ class ShardView:
         if not repeated and held.tick is not None:
             return
         tick = None if told is None else tick_of(told, held.instrument)
-        new = tick is not None and tick != held.tick
+        new = tick is not None and (held.tick is None or not same(tick, held.tick))
         if tick is not None:
             held.tick, held.received_ms = tick, received_ms
         if hole is not None:
