@@ -142,6 +142,29 @@ def test_silence_and_a_lost_message_before_a_silence_show_within_the_time() -> N
     assert view.lacks_snapshot
 
 
+def test_the_last_trade_that_comes_again_after_a_gap_ends_it_and_is_told_once() -> None:
+    gateway, outlets = _Gateway(), Outlets(1, 1)
+    view = ShardView(gateway, GapBook())
+    infy = _INSTRUMENTS[0]
+    view.hold(infy)
+    view.look(0.0, 1.5)
+    view.snapshot(outlets.snapshot(0, ()), 0.0)
+
+    def tick(price: float, timestamp: int, now: float) -> None:
+        outlets.ticked([Tick(infy, price, timestamp)], timestamp)
+        for _, batch in outlets.flush(now):
+            view.heard(batch, now)
+
+    tick(5.0, 1, 0.0)
+    view.look(2.0, 1.5)
+    assert infy in gateway.open
+    view.snapshot(outlets.snapshot(0, ()), 2.1)
+    tick(5.0, 9, 2.2)  # to who asks for a symbol anew a broker tells its last trade, as of now
+    assert not gateway.open
+    tick(6.0, 10, 2.3)
+    assert gateway.last == {infy: 6}
+
+
 _price, _count, _ms = st.floats(allow_nan=False), st.integers(0, 2**53), st.integers(0, 2**53)
 _levels = st.lists(st.builds(DepthLevel, _price, _count, _count), max_size=5).map(tuple)
 _any_tick = st.one_of(

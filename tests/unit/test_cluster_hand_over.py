@@ -49,7 +49,10 @@ class Node:
         return self._flushed()
 
     def live(self, *instruments: Instrument) -> Iterator[Batch]:
-        self._outlets.states(instruments, SymbolState.LIVE, NOW)
+        return self.states(SymbolState.LIVE, *instruments)
+
+    def states(self, state: SymbolState, *instruments: Instrument) -> Iterator[Batch]:
+        self._outlets.states(instruments, state, NOW)
         return self._flushed()
 
     def left(self, *, relieved: bool) -> Iterator[Batch]:
@@ -113,6 +116,34 @@ def test_a_symbol_that_the_successor_has_not_told_of_yet_goes_on_without_a_repet
     stage.hear(stage.new.told(trade(TCS, 3)))
     stage.follows([], [2, 3])
     assert stage.seen.gaps == []
+
+
+def test_a_symbol_whose_connection_the_successor_loses_before_its_first_tick_has_a_gap() -> None:
+    stage = Stage()
+    stage.hear(stage.new.states(SymbolState.ACCEPTED, INFY, TCS))
+    stage.hear(stage.new.states(SymbolState.SENT, INFY, TCS))
+    stage.hear(stage.old.left(relieved=True))
+    assert stage.seen.gaps == []
+    stage.hear(stage.new.told(trade(INFY, 3)))
+    stage.hear(stage.new.states(SymbolState.ACCEPTED, INFY, TCS))
+    assert len(stage.seen.gaps) == 1  # of the one that had ticked the successor tells itself
+    stage.hear(stage.new.told(trade(TCS, 5)))
+    stage.follows([3], [2, 5])
+    assert not stage.view.held[TCS].dark
+
+
+@pytest.mark.parametrize("before", [(), (SymbolState.SENT, SymbolState.LIVE)])
+def test_a_symbol_that_no_connection_of_the_successor_carries_when_it_takes_over_has_a_gap(
+    before: Sequence[SymbolState],
+) -> None:
+    stage = Stage()
+    stage.hear(stage.new.live(INFY))
+    for state in (*before, SymbolState.ACCEPTED):
+        stage.hear(stage.new.states(state, TCS))
+    stage.hear(stage.new.told(trade(INFY, 2), trade(TCS, 2)))
+    stage.hear(stage.old.left(relieved=True))
+    assert len(stage.seen.gaps) == 1
+    assert stage.view.held[TCS].dark
 
 
 @pytest.mark.parametrize("relieved", [True, False])

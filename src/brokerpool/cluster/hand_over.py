@@ -10,12 +10,15 @@ from msgspec.structs import replace
 
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.tick_codec import TICKS, Kind
+from brokerpool.feed.states import SymbolState
 from brokerpool.ticks import QuoteTick, Tick
 
 #: Batches of a successor that wait for the last one of its predecessor; with more it is no hand-over.
 MOST_WAITING = 5000
 #: What a predecessor has told of states and gaps as well, and of its own sockets.
 _OF_BOTH = (Kind.STATE, Kind.STANDS, Kind.GAPS_OPENED, Kind.GAPS_CLOSED, Kind.FILLED)
+#: A symbol in one of these has no connection that brings its ticks.
+UNCARRIED = frozenset((SymbolState.ACCEPTED, SymbolState.DEGRADED, SymbolState.REFUSED))
 
 
 def same(one: Tick, other: Tick) -> bool:
@@ -70,6 +73,15 @@ class Successor:
     def sequence(self) -> int:
         """The number of its last batch."""
         return self._batches[-1].sequence if self._batches else 0
+
+    def uncarried(self) -> list[int]:
+        """Return the numbers of symbols that no connection of its carries, by what it told last."""
+        states: dict[int, SymbolState] = {}
+        for batch in self._batches:
+            for row in batch.rows:
+                if row[0] == Kind.STATE:
+                    states |= dict.fromkeys(row[1], SymbolState(row[2]))
+        return [number for number, state in states.items() if state in UNCARRIED]
 
     def rows(self) -> tuple[dict[int, list[Sequence[Any]]], list[tuple[Sequence[Any], int]]]:
         """Return the rows of ticks by the number of their symbol, and all other news with their times."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from brokerpool.cluster.hand_over import Successor, behind, following, same
+from brokerpool.cluster.hand_over import UNCARRIED, Successor, behind, following, same
 from brokerpool.cluster.messages import Batch, Snapshot
 from brokerpool.cluster.tick_codec import TICKS, Kind, tick_of
 from brokerpool.feed.gaps import GapBook
@@ -216,8 +216,14 @@ class ShardView:
             if told:
                 held.tick = told[-1]
                 self._ticked([*told], [held.instrument] if held.dark else [], held.received_ms)
+        self._cut_off([h for n in successor.uncarried() if (h := self._by_number.get(n)) is not None])
         for row, received_ms in news:
             self._news(row, received_ms)
+
+    def _cut_off(self, some: Iterable[Held]) -> None:
+        """Open gaps of symbols that a successor has lost, which knows of no tick before its own."""
+        lost = {h.instrument: h.received_ms for h in some if h.tick is not None and not h.dark}
+        self._open(lost, "its new feed node has lost its connection")
 
     def _open(self, edges: dict[Instrument, int], reason: str) -> None:
         opened = self._gaps.open(edges, reason)
@@ -331,6 +337,8 @@ class ShardView:
         match row[0]:
             case Kind.STATE:
                 state = SymbolState(row[2])
+                if state in UNCARRIED:
+                    self._cut_off(held for held in some if held.since is not None)
                 for held in some:
                     held.state = state
                 self._listener.symbols_changed(instruments, state)
