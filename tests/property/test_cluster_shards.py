@@ -155,7 +155,7 @@ def test_the_last_trade_that_comes_again_after_a_gap_ends_it_and_is_told_once() 
         for _, batch in outlets.flush(now):
             view.heard(batch, now)
 
-    tick(5.0, 1, 0.0)
+    tick(5.0, 5, 0.0)
     view.look(2.0, 1.5)
     assert infy in gateway.open
     view.snapshot(outlets.snapshot(0, ()), 2.1)
