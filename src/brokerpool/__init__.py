@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from brokerpool.feed.router import Router
     from brokerpool.feed.router_accounts import Route
     from brokerpool.feed.states import ConnectionState, SymbolState
-    from brokerpool.hours import MarketHours
     from brokerpool.http.broker_api import BrokerApi, Quoted
+    from brokerpool.http.call_queue import Lane
     from brokerpool.http.client import BrokerClient
     from brokerpool.http.coalesce import Batcher
-    from brokerpool.http.queue import Lane
     from brokerpool.http.ratelimit import RateLimits
     from brokerpool.http.response import Response
     from brokerpool.instruments import Instrument, TokenBook
+    from brokerpool.market_calendar import MarketHours
     from brokerpool.open_pools import get_pool_stats
     from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -140,14 +140,14 @@ _HOMES = {
     "feed.router": "Router",
     "feed.router_accounts": "Route",
     "feed.states": "ConnectionState SymbolState",
-    "hours": "MarketHours",
     "http.broker_api": "BrokerApi Quoted",
+    "http.call_queue": "Lane",
     "http.client": "BrokerClient",
     "http.coalesce": "Batcher",
     "http.ratelimit": "RateLimits",
     "http.response": "Response",
-    "http.queue": "Lane",
     "instruments": "Instrument TokenBook",
+    "market_calendar": "MarketHours",
     "open_pools": "get_pool_stats",
     "ticks": "DepthLevel DepthTick Mode QuoteTick Tick",
 }

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.feed.backoff import PROVEN_SECONDS
-from brokerpool.feed.dial_budget import (
+from brokerpool.feed.dial_schedule import (
     EVICTED_SECONDS,
     FOLLOW_SECONDS,
     MOST_EVICTED_SECONDS,

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from brokerpool.hours import MarketHours
+from brokerpool.market_calendar import MarketHours
 
 IST = timezone(timedelta(hours=5, minutes=30))
 #: A fortnight, so that holidays, weekends and overnight sessions meet; it includes two Mondays.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brokerpool.brokers.limits import RateWindow
-from brokerpool.http.queue import Lane, Queue, Ticket
+from brokerpool.http.call_queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 
 HOSTS = ("a", "b", "c")

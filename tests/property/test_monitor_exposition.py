@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from brokerpool.histogram import Histogram
 from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
-from brokerpool.monitor.metrics import Exposition
+from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.monitor.stats import Field, Kind
 
 numbers = st.one_of(st.integers(0, 2**60), st.floats(), st.booleans())

@@ -30,7 +30,7 @@ from brokerpool.gateway.orders.order_calls import (
     well_formed,
 )
 from brokerpool.gateway.rest.failures import FaultyRequestError
-from brokerpool.http.queue import Lane
+from brokerpool.http.call_queue import Lane
 
 NAMES = st.from_regex(r"[a-zA-Z0-9_:-]{1,20}(/[a-zA-Z0-9_:-]{1,20}){0,2}", fullmatch=True)
 METHODS = st.sampled_from(["GET", "POST"])

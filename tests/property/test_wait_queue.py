@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.db import queue as database
 from brokerpool.db.borrower import Borrower
-from brokerpool.http import queue as http
+from brokerpool.http import call_queue as http
 from brokerpool.http.ratelimit import RAMP_SECONDS, RateLimiter, RateLimits
 from brokerpool.testing.virtual_loop import VirtualLoop, clear_away
 from brokerpool.wait_queue import Waiting, WaitTally

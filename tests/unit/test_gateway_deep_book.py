@@ -20,7 +20,7 @@ from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.started_account import started
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
-from brokerpool.monitor.metrics import Exposition
+from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.settings import Settings
 from brokerpool.simulator.dhan.broker import DhanSimulator
 from brokerpool.simulator.dhan.depth20_wire import asks, bids

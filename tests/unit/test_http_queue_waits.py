@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from brokerpool import CallRefusedError, ErrorCode, Lane, RateLimits, RateWindow
+from brokerpool.http.call_queue import Queue, Ticket
 from brokerpool.http.counters import Tally
-from brokerpool.http.queue import Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.wait_queue import Waiting
 from tests.http_server import Reply, broker_and_client

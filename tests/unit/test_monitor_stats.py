@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from brokerpool.gateway.server import Gateway
 from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
-from brokerpool.monitor.metrics import Exposition
+from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
 from brokerpool.simulator.faults import FaultOrder
 from brokerpool.simulator.zerodha.broker import KiteSimulator

@@ -21,8 +21,8 @@ from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.http.client import BrokerClient
-from brokerpool.monitor.metrics import Exposition
 from brokerpool.monitor.process import open_fds
+from brokerpool.monitor.prometheus_text import Exposition
 from tests.gateway_client import client, gateway
 from tests.rehearsal import until
 

@@ -11,7 +11,7 @@ import pytest
 
 from brokerpool import Filler, Gap, Instrument, PoolListener, SymbolState, Tick, WebSocketPool
 from brokerpool.brokers.limits import RateWindow
-from brokerpool.hours import MarketHours
+from brokerpool.market_calendar import MarketHours
 from brokerpool.simulator.faults import Mute, Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import Prompt, feed, instruments, no_task_dies, rehearsal, served, until

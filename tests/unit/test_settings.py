@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import brokerpool.brokers
 from brokerpool.brokers import registry
 from brokerpool.errors import SettingsError
-from brokerpool.hours import ALWAYS_OPEN
+from brokerpool.market_calendar import ALWAYS_OPEN
 from brokerpool.settings import NAMES, PoolSettings, Settings, describe
 
 SECRETS = {

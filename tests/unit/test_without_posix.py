@@ -16,7 +16,7 @@ import pytest
 from brokerpool import signals
 from brokerpool.commands.login import _read
 from brokerpool.commands.options import run
-from brokerpool.hours import MarketHours
+from brokerpool.market_calendar import MarketHours
 from brokerpool.settings import DatabaseSettings, Settings
 from brokerpool.settings.market_hours import with_holiday_file
 from brokerpool.sync.loop import LoopThread

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from brokerpool.cluster.book_parts import BookParts
 from brokerpool.cluster.bus import Bus, Subscription
 from brokerpool.cluster.demand_merge import DemandMerge, Refusals
+from brokerpool.cluster.instrument_list_parts import BookParts
 from brokerpool.cluster.messages import (
     FORMAT,
     BookRequest,

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from brokerpool.cluster import subjects as names
+from brokerpool.cluster.account_events_view import NewsView
 from brokerpool.cluster.asked import Asks
-from brokerpool.cluster.book_parts import RemoteBook
 from brokerpool.cluster.bus import Bus, BusError, Subscription
 from brokerpool.cluster.demand_state import Wanted, WrittenDemand, hashed
+from brokerpool.cluster.instrument_list_parts import RemoteBook
 from brokerpool.cluster.messages import (
     FORMAT,
     Batch,
@@ -28,7 +29,6 @@ from brokerpool.cluster.messages import (
     Status,
     encode,
 )
-from brokerpool.cluster.news_view import NewsView
 from brokerpool.cluster.shard_view import Held, ShardView
 from brokerpool.cluster.subjects import NEWS, Subjects
 from brokerpool.cluster.timing import Timing

@@ -13,8 +13,8 @@ from brokerpool.cluster import market_data_messages as messages
 from brokerpool.cluster.bus import Bus, BusError
 from brokerpool.cluster.messages import FORMAT, encode
 from brokerpool.http.broker_api import Quoted
+from brokerpool.http.call_queue import Lane
 from brokerpool.http.counters import Tally
-from brokerpool.http.queue import Lane
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

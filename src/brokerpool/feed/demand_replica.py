@@ -15,7 +15,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.connection_rotation import Order, Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.dial_budget import DialBudget
+from brokerpool.feed.dial_schedule import DialBudget
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.placement_plan import Plan

@@ -40,8 +40,8 @@ from brokerpool.feed.supervision import Supervision, Watch
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
 from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.fork_guard import ForkGuard
-from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument, Token, TokenBook
+from brokerpool.market_calendar import ALWAYS_OPEN, MarketHours
 from brokerpool.running_loop import running
 from brokerpool.ticks import Mode, Tick
 

@@ -10,7 +10,7 @@ from brokerpool.brokers.capacity import Capacity
 from brokerpool.egress import Egress
 from brokerpool.feed.gap_filler import Filler
 from brokerpool.feed.placement import POLICIES
-from brokerpool.hours import MarketHours
+from brokerpool.market_calendar import MarketHours
 
 #: What tells the connections of the second copy of everything, and of further ones, from those of the first.
 COPIES = "bcdefgh"

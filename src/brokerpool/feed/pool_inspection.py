@@ -14,7 +14,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.demand_replica import Replica
-from brokerpool.feed.dial_budget import DialBudget
+from brokerpool.feed.dial_schedule import DialBudget
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.routing_rules import Service
 from brokerpool.feed.states import PROGRESS, SymbolState

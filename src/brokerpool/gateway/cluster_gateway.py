@@ -18,9 +18,9 @@ from brokerpool.cluster.subjects import Subjects
 from brokerpool.errors import PoolClosedError
 from brokerpool.gateway.account_market_data import AccountApi, AccountApis
 from brokerpool.gateway.certificate import Certificate
+from brokerpool.gateway.cluster_instrument_list import RemoteList
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.instrument_lists import InstrumentLists
-from brokerpool.gateway.remote_list import RemoteList
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
 

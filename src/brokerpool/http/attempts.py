@@ -14,6 +14,7 @@ from brokerpool.fork_guard import ForkGuard
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.breaker import Breaker
 from brokerpool.http.call import Call
+from brokerpool.http.call_queue import Lane, Queue, Ticket
 from brokerpool.http.connection import (
     AnswerTooLarge,
     AttemptFailed,
@@ -26,7 +27,6 @@ from brokerpool.http.counters import Tally
 from brokerpool.http.deadlines import Deadlines
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.hosts import Hosts
-from brokerpool.http.queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response

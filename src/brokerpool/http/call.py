@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
+from brokerpool.http.call_queue import Lane
 from brokerpool.http.connection import Progress
 from brokerpool.http.deadlines import Deadline
 from brokerpool.http.encoding import Body, Query, form, json_body, query
-from brokerpool.http.queue import Lane
 from brokerpool.http.response import Response
 from brokerpool.http.retry import IDEMPOTENT
 

@@ -18,11 +18,11 @@ from brokerpool.egress import Egress
 from brokerpool.http.attempts import Attempts
 from brokerpool.http.authorization import Authorization
 from brokerpool.http.call import Call, Json, Options, Params
+from brokerpool.http.call_queue import Lane, Queue, Ticket
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import Carried, Hooks, Reconcile
-from brokerpool.http.queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy

@@ -15,10 +15,10 @@ from brokerpool.errors import (
 )
 from brokerpool.http.breaker import FAULTS
 from brokerpool.http.call import Call
+from brokerpool.http.call_queue import Queue
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, ProxyRefused, UntrustedHost
 from brokerpool.http.counters import Tally
 from brokerpool.http.hooks import Hooks
-from brokerpool.http.queue import Queue
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
 from brokerpool.user_callbacks import HookFailed

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from brokerpool.hours import MarketHours
+from brokerpool.market_calendar import MarketHours
 
 
 def with_holiday_file(hours: MarketHours, path: str) -> MarketHours:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from brokerpool.hours import MarketHours
+from brokerpool.market_calendar import MarketHours
 from brokerpool.settings.field_types import BrokerName, Count, Seconds, above_published
 from brokerpool.settings.market_hours import HolidayFile, Hours, with_holiday_file
 from brokerpool.settings.settings_group import Group

@@ -22,8 +22,8 @@ from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.pool_arguments import NO_FEED, check, check_parts
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.states import SymbolState
-from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import Instrument
+from brokerpool.market_calendar import ALWAYS_OPEN, MarketHours
 from brokerpool.sync.loop import LoopThread
 from brokerpool.ticks import Mode, Tick
 

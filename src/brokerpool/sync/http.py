@@ -10,9 +10,9 @@ from brokerpool import argument_checks
 from brokerpool.errors import OutcomeUnknown
 from brokerpool.http import client as asynchronous
 from brokerpool.http.call import Json, Options, Params
+from brokerpool.http.call_queue import Lane
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import RECONCILE_SECONDS
-from brokerpool.http.queue import Lane
 from brokerpool.http.response import Response
 from brokerpool.sync.draining import Twin
 

@@ -18,8 +18,8 @@ from brokerpool.gateway.orders import order_calls
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
 from brokerpool.gateway.orders.order_calls import OrderCall
 from brokerpool.gateway.rest.failures import RequestRefusedError
+from brokerpool.http.call_queue import Lane
 from brokerpool.http.client import BrokerClient
-from brokerpool.http.queue import Lane
 from brokerpool.http.response import Response
 from brokerpool.untrusted_text import remembered
 

@@ -18,7 +18,7 @@ from brokerpool.errors import (
     PoolClosedError,
 )
 from brokerpool.gateway.rest.failures import Failure, failure
-from brokerpool.http.queue import Lane
+from brokerpool.http.call_queue import Lane
 
 #: Below it are the calls of OpenAlgo's REST.
 PREFIX = "/api/v1"

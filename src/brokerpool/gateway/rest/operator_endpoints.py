@@ -13,7 +13,7 @@ from starlette.responses import Response
 from brokerpool.event_journal import Journal
 from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.stream import sliced
-from brokerpool.monitor.metrics import CONTENT_TYPE, Exposition
+from brokerpool.monitor.prometheus_text import CONTENT_TYPE, Exposition
 
 
 def operations(

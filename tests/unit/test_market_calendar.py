@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from brokerpool.hours import ALWAYS_OPEN, MarketHours
 from brokerpool.instruments import EXCHANGES
+from brokerpool.market_calendar import ALWAYS_OPEN, MarketHours
 
 #: In the week of these tests 2 March 2026 is a Monday, 7 March a Saturday.
 MONDAY, TUESDAY, FRIDAY = "2026-03-02", "2026-03-03", "2026-03-06"
