@@ -97,11 +97,11 @@ class Journal:
         self._numbers = itertools.count(1)
         self._wall_clock = wall_clock
         self._counts = Counter({event.value: 0 for event in Event})
-        self._passed_on: tuple[Journal, str] | None = None
+        self._followers: list[tuple[Journal, str]] = []
 
     def pass_on(self, journal: Journal, name: str) -> None:
-        """Have another journal note everything too, under the name what concerns no connection."""
-        self._passed_on = journal, name
+        """Have one more journal note everything too, under the name what concerns no connection."""
+        self._followers.append((journal, name))
 
     def note(self, event: Event, *, connection: str = "", symbols: int = 0, reason: str = "") -> None:
         """Write an entry; the reason must not contain secrets. It is remembered as one short line."""
@@ -113,8 +113,7 @@ class Journal:
         number, at_ms = next(self._numbers), int(self._wall_clock() * 1000)
         self._entries[number] = Entry(number, at_ms, event, connection, symbols, remembered(reason))
         own.append(number)
-        if self._passed_on is not None:
-            journal, name = self._passed_on
+        for journal, name in self._followers:
             journal.note(event, connection=connection or name, symbols=symbols, reason=reason)
 
     def entries(self, after: int = 0) -> list[Entry]:

@@ -91,3 +91,13 @@ def test_a_flood_of_refusals_leaves_what_happened_before_it() -> None:
     assert (oldest.event, oldest.connection) == (Event.LIVE, "zerodha-1")
     assert [entry.reason for entry in others] == [str(n) for n in range(9_951, 10_000)]
     assert journal.counts()["refused"] == 10_000
+
+
+def test_each_journal_that_it_passes_on_to_notes_everything_under_the_name_that_it_was_given() -> None:
+    journal, node, gateways = Journal(), Journal(), Journal()
+    journal.pass_on(node, "zerodha")
+    journal.pass_on(gateways, "first")
+    journal.note(Event.LIVE, connection="zerodha-1")
+    journal.note(Event.DATABASE_AWAY)
+    assert [entry.connection for entry in node.entries()] == ["zerodha-1", "zerodha"]
+    assert [entry.connection for entry in gateways.entries()] == ["zerodha-1", "first"]
