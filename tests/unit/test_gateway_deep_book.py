@@ -14,7 +14,7 @@ from brokerpool.brokers import registry
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.upstream_interface import Upstream
-from brokerpool.gateway.assembly import account_parts, compose
+from brokerpool.gateway.assembly import account_services, compose
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.started_account import started
@@ -420,7 +420,7 @@ def test_a_book_follows_its_symbol_to_the_token_of_the_next_list() -> None:
     async def main() -> None:
         async with staged() as stage:
             (given,) = stage.settings.accounts()
-            parts = account_parts(stage.settings, given, stage.account, None)
+            parts = account_services(stage.settings, given, stage.account, None)
             async with parts.open() as pool:
                 deep = parts.open_deep()
                 assert deep is not None

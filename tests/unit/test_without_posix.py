@@ -18,7 +18,7 @@ from brokerpool.commands.login import _read
 from brokerpool.commands.options import run
 from brokerpool.market_calendar import MarketHours
 from brokerpool.settings import DatabaseSettings, Settings
-from brokerpool.settings.market_hours import with_holiday_file
+from brokerpool.settings.hours_setting import with_holiday_file
 from brokerpool.sync.loop import LoopThread
 from tests.rehearsal import until
 

@@ -13,7 +13,7 @@ from brokerpool.feed.router import Router
 from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.account_market_data import AccountApi, AccountApis
-from brokerpool.gateway.account_parts import AccountParts
+from brokerpool.gateway.account_services import AccountServices
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.instrument_lists import InstrumentLists
@@ -39,7 +39,7 @@ def compose(
     why.
     """
     accounts = [
-        account_parts(settings, account, feed, persistence)
+        account_services(settings, account, feed, persistence)
         for account, feed in zip(settings.accounts(), feeds, strict=True)
     ]
     grace = settings.failover_seconds
@@ -57,9 +57,9 @@ def compose(
     return Gateway(settings, upstream, apis, InstrumentLists(lists), *rest, deep_feed=deep_feed)
 
 
-def account_parts(
+def account_services(
     settings: Settings, account: AccountSettings, feed: FullAccount, persistence: Persistence | None
-) -> AccountParts:
+) -> AccountServices:
     """Return the account's parts, whose calls are kept and traced where that is set up."""
     trace = traces.tracer(account.name) if traces.INSTALLED else None
 
@@ -69,7 +69,7 @@ def account_parts(
         if trace is not None:
             trace(call, status, seconds, attempts)
 
-    return AccountParts(settings, account, feed, carried)
+    return AccountServices(settings, account, feed, carried)
 
 
 def _joined(routes: Sequence[Route], grace: float) -> Upstream:
@@ -77,7 +77,7 @@ def _joined(routes: Sequence[Route], grace: float) -> Upstream:
     return routes[0].pool if len(routes) == 1 else Router(routes, grace=grace)
 
 
-def within_exchanges(account: AccountParts, pool: WebSocketPool) -> Upstream:
+def within_exchanges(account: AccountServices, pool: WebSocketPool) -> Upstream:
     """Return what has the pool serve no other exchanges than those of the account's settings."""
     return Router([Route(account.name, pool, account.exchanges)]) if account.exchanges else pool
 

@@ -18,8 +18,8 @@ from brokerpool.errors import SettingsError
 from brokerpool.event_journal import Journal
 from brokerpool.feed.sending_permission import Permission
 from brokerpool.feed.upstream_interface import Upstream
-from brokerpool.gateway.account_parts import AccountParts
-from brokerpool.gateway.assembly import account_parts, within_exchanges
+from brokerpool.gateway.account_services import AccountServices
+from brokerpool.gateway.assembly import account_services, within_exchanges
 from brokerpool.gateway.feed_status_server import FeedStatusServer
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.instrument_lists import InstrumentLists
@@ -73,7 +73,7 @@ async def _take_part(
     watch: SettingsWatch,
 ) -> None:
     subjects = Subjects(settings.cluster)
-    parts = [account_parts(settings, a.settings, a.feed, persistence) for a in accounts]
+    parts = [account_services(settings, a.settings, a.feed, persistence) for a in accounts]
     lists = InstrumentLists(
         {
             part.name: InstrumentRefresh(part, part.feed, fault=account.unlisted)
@@ -104,7 +104,7 @@ async def _take_part(
 
 
 def _opened(
-    bus: NatsBus, subjects: Subjects, journal: Journal, part: AccountParts, permission: Permission
+    bus: NatsBus, subjects: Subjects, journal: Journal, part: AccountServices, permission: Permission
 ) -> Upstream:
     """Return the account's pool, or what lets it serve its exchanges alone.
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from brokerpool.market_calendar import MarketHours
 from brokerpool.settings.field_types import BrokerName, Count, Seconds, above_published
-from brokerpool.settings.market_hours import HolidayFile, Hours, with_holiday_file
+from brokerpool.settings.hours_setting import HolidayFile, Hours, with_holiday_file
 from brokerpool.settings.settings_group import Group
 
 

@@ -12,7 +12,7 @@ from brokerpool.brokers.rest import Candle, Ohlc, RestCodec
 from brokerpool.http import broker_api as asynchronous
 from brokerpool.http.broker_api import Quoted
 from brokerpool.instruments import Instrument
-from brokerpool.sync.draining import Twin
+from brokerpool.sync.shutdown import Twin
 from brokerpool.ticks import Tick
 
 

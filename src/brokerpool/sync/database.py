@@ -17,7 +17,7 @@ from brokerpool import argument_checks
 from brokerpool.db import pool as asynchronous
 from brokerpool.db.borrower import Borrower, call_site
 from brokerpool.db.checkout import Loan
-from brokerpool.sync.draining import Twin
+from brokerpool.sync.shutdown import Twin
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from brokerpool.http.call_queue import Lane
 from brokerpool.http.encoding import Body
 from brokerpool.http.hooks import RECONCILE_SECONDS
 from brokerpool.http.response import Response
-from brokerpool.sync.draining import Twin
+from brokerpool.sync.shutdown import Twin
 
 
 class BrokerClient(Twin):

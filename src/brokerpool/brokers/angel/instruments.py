@@ -6,7 +6,7 @@ import sys
 
 from brokerpool.brokers.angel.segments import SEGMENTS, token
 from brokerpool.brokers.angel.symbols import Row, named
-from brokerpool.brokers.india import utc_seconds
+from brokerpool.brokers.india_time import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list
 from brokerpool.brokers.list_json import load_json
 from brokerpool.egress import Egress

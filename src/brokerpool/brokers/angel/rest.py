@@ -13,7 +13,7 @@ from brokerpool.brokers.angel import answers
 from brokerpool.brokers.angel.answers import read_data, read_rows
 from brokerpool.brokers.angel.segments import SEGMENTS, token
 from brokerpool.brokers.base_rest import BaseRest, Depth, change, levels, unlike
-from brokerpool.brokers.india import INDIA
+from brokerpool.brokers.india_time import INDIA
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode

@@ -11,7 +11,7 @@ import msgspec
 from brokerpool.brokers.angel.answers import fault, read_data
 from brokerpool.brokers.angel.rest import HTTP_URL, headers
 from brokerpool.brokers.base_session import BaseSession, in_address
-from brokerpool.brokers.india import as_read, next_time
+from brokerpool.brokers.india_time import as_read, next_time
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.registry import Holder
 from brokerpool.egress import Egress

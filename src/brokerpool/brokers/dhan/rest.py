@@ -13,7 +13,7 @@ from brokerpool.brokers.base_rest import BaseRest, Depth, change, levels, unlike
 from brokerpool.brokers.dhan.complaints import complaint
 from brokerpool.brokers.dhan.instruments import DhanDetails
 from brokerpool.brokers.dhan.segments import NUMBERS, security_id, segment, token
-from brokerpool.brokers.india import INDIA
+from brokerpool.brokers.india_time import INDIA
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode

@@ -13,7 +13,7 @@ from brokerpool.brokers.base_rest import decoded
 from brokerpool.brokers.base_session import BaseSession
 from brokerpool.brokers.dhan.rest import fault
 from brokerpool.brokers.http_call import Answer
-from brokerpool.brokers.india import INDIA, as_read
+from brokerpool.brokers.india_time import INDIA, as_read
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.registry import Holder
 from brokerpool.egress import Egress

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from brokerpool.brokers.base_rest import BaseRest
-from brokerpool.brokers.india import INDIA
+from brokerpool.brokers.india_time import INDIA
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode

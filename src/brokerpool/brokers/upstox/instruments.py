@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 
-from brokerpool.brokers.india import utc_seconds
+from brokerpool.brokers.india_time import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list
 from brokerpool.brokers.list_json import load_json
 from brokerpool.brokers.upstox.symbols import Row, expiry, openalgo_instrument

@@ -12,7 +12,7 @@ import msgspec
 
 from brokerpool.brokers import base_rest
 from brokerpool.brokers.base_rest import BaseRest, CandleRow, Level, candle, levels, unlike
-from brokerpool.brokers.india import INDIA
+from brokerpool.brokers.india_time import INDIA
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, ErrorCode

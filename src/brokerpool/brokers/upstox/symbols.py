@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from brokerpool.brokers import spelling
-from brokerpool.brokers.india import INDIA
+from brokerpool.brokers.india_time import INDIA
 from brokerpool.instruments import Instrument
 
 #: Upstox's segments (instruments documentation; looked up 2026-11-22) -> OpenAlgo's exchanges.

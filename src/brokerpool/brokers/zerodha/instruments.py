@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from brokerpool.brokers.india import utc_seconds
+from brokerpool.brokers.india_time import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list, load_csv
 from brokerpool.brokers.zerodha.rest import HEADERS
 from brokerpool.brokers.zerodha.symbols import openalgo_instrument

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from brokerpool.brokers.base_session import BaseSession, User, in_address, not_in_address
 from brokerpool.brokers.http_call import Answer
-from brokerpool.brokers.india import as_read, next_time
+from brokerpool.brokers.india_time import as_read, next_time
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.registry import Holder
 from brokerpool.brokers.zerodha.rest import HEADERS, fault, read_data

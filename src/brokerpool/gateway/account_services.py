@@ -33,7 +33,7 @@ class _Pool(WebSocketPool):
         await super().close()
 
 
-class AccountParts:
+class AccountServices:
     """An account's calls and its list, and its pool while this process has it open."""
 
     def __init__(
