@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from msgspec.structs import astuple
 
@@ -14,6 +15,8 @@ from brokerpool.instruments import Details, Instrument, Token, TokenBook, named
 PART = 2000
 #: One symbol in so many is looked at to tell two lists apart; their number tells most of it.
 _SAMPLED = 64
+#: Symbols of a list are entered so many at a time, between which the event loop turns.
+_ENTERED = 200
 
 
 class BookParts:
@@ -73,3 +76,21 @@ class RemoteBook(TokenBook):
         for exchange, symbol, token, details in symbols:
             told = None if details is None else Details(*details)
             self.add(Instrument(exchange, symbol), token, told)
+
+
+async def whole_list(asked: Callable[[int, int], Awaitable[BookPart]]) -> tuple[int, RemoteBook] | None:
+    """Return the version and the symbols of the list in use, None when another one came in its place meanwhile.
+
+    `asked` gives a part by version and number, and may raise; version 0 is whichever is in use.
+    """
+    part = await asked(0, 0)
+    version, book = part.version, RemoteBook(takes_unlisted=part.takes_unlisted)
+    for number in range(part.parts):
+        if number:
+            part = await asked(version, number)
+        if (part.version, part.part) != (version, number):
+            return None
+        for start in range(0, len(part.symbols), _ENTERED):
+            book.enter(part.symbols[start : start + _ENTERED])
+            await asyncio.sleep(0)
+    return version, book

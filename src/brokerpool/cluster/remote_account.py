@@ -13,7 +13,7 @@ from brokerpool.cluster.account_events_view import NewsView
 from brokerpool.cluster.asked import Asks
 from brokerpool.cluster.bus import Bus, BusError, Subscription
 from brokerpool.cluster.demand_state import Wanted, WrittenDemand, hashed
-from brokerpool.cluster.instrument_list_parts import RemoteBook
+from brokerpool.cluster.instrument_list_parts import RemoteBook, whole_list
 from brokerpool.cluster.messages import (
     FORMAT,
     Batch,
@@ -44,8 +44,6 @@ logger = logging.getLogger("brokerpool.cluster")
 #: All that is wanted is written once more after so long: the store may have lost it, or an older write may
 #: have come after a newer one.
 _REWRITE_SECONDS = 30.0
-#: Symbols of a list are entered so many at a time, between which the event loop turns.
-_ENTERED = 200
 _explained = Decoder(Explained)
 _batch, _snapshot, _status, _book = Decoder(Batch), Decoder(Snapshot), Decoder(Status), Decoder(BookPart)
 
@@ -352,24 +350,12 @@ class RemoteAccount:
         try:
             while self.status is not None and self.status.book != self.book_version:
                 with contextlib.suppress(BusError):
-                    await self._fetch_parts()
+                    if (found := await whole_list(self._book_part)) is not None:
+                        self.book_version, self.book = found
+                        self._observer.use_lists()
                 await asyncio.sleep(_AGAIN)
         finally:
             self._fetching = None
-
-    async def _fetch_parts(self) -> None:
-        part = await self._book_part(0, 0)
-        version, book = part.version, RemoteBook(takes_unlisted=part.takes_unlisted)
-        for number in range(part.parts):
-            if number:
-                part = await self._book_part(version, number)
-            if (part.version, part.part) != (version, number):
-                return  # another list is in use meanwhile
-            for start in range(0, len(part.symbols), _ENTERED):
-                book.enter(part.symbols[start : start + _ENTERED])
-                await asyncio.sleep(0)
-        self.book, self.book_version = book, version
-        self._observer.use_lists()
 
     async def _book_part(self, version: int, number: int) -> BookPart:
         request = encode(BookRequest(FORMAT, version, number))
