@@ -9,7 +9,7 @@ import pytest
 from brokerpool import Instrument, Mode
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.lease import Lease, Taken
-from brokerpool.cluster.remote_member import RemoteMember
+from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.cluster.shard_view import ShardView
 from brokerpool.feed.router_delivery import RouterDelivery
 from tests.simulation.cluster_swizzle import rehearse

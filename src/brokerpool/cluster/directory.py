@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from brokerpool.cluster.account_roll import AccountRoll, Roll
+from brokerpool.cluster.account_preference import AccountRoll, Roll
 from brokerpool.cluster.bus import Bus, Entry, Subscription
 from brokerpool.cluster.messages import Decoder, GatewaySign, LeaseValue, NodeSign
 from brokerpool.cluster.presence import Presence

@@ -79,7 +79,7 @@ class RemoteBook(TokenBook):
 
 
 async def whole_list(asked: Callable[[int, int], Awaitable[BookPart]]) -> tuple[int, RemoteBook] | None:
-    """Return the version and the symbols of the list in use, None when another one came in its place meanwhile.
+    """Return the version and the symbols of the list in use, None when another came in its place.
 
     `asked` gives a part by version and number, and may raise; version 0 is whichever is in use.
     """

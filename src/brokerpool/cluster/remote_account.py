@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from brokerpool.cluster import subjects as names
+from brokerpool.cluster.account_answers import Asks
 from brokerpool.cluster.account_events_view import NewsView
-from brokerpool.cluster.asked import Asks
 from brokerpool.cluster.bus import Bus, BusError, Subscription
 from brokerpool.cluster.demand_state import Wanted, WrittenDemand, hashed
 from brokerpool.cluster.instrument_list_parts import RemoteBook, whole_list

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from brokerpool.cluster.remote_account import RemoteAccount, Surroundings
-from brokerpool.cluster.remote_member import RemoteMember
 from brokerpool.cluster.remote_placement import RemotePlacement
+from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.event_journal import Event
 from brokerpool.feed.gaps import GapBook
 from brokerpool.feed.listeners import Listeners

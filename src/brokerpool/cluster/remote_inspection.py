@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from brokerpool.cluster.remote_accounts import RemoteAccounts
-from brokerpool.cluster.remote_member import RemoteMember
+from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool_inspection import told

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from math import inf
 
-from brokerpool.cluster.remote_member import RemoteMember
+from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.errors import ErrorCode, Refused
 from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.router_moves import RouterMoves

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from brokerpool.cluster.account_roll import Roll
+from brokerpool.cluster.account_preference import Roll
 from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.nats_bus import NatsBus
 from brokerpool.cluster.node_name import node_name

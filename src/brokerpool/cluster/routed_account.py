@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from brokerpool.cluster.asked import Asked
+from brokerpool.cluster.account_answers import Asked
 from brokerpool.cluster.demand_state import Wanted
 from brokerpool.cluster.remote_account import RemoteAccount
 from brokerpool.feed.routing_rules import Service, Steadiness
