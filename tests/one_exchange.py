@@ -112,7 +112,7 @@ class Exchange:
         assert seen["peak_control_messages_per_second"] <= min(within_a_second, default=math.inf)
 
 
-#: The broker here notes a dial when its loop comes to it: beside other tests that is a tenth of a second late.
+#: The broker here notes a dial when its loop comes to it: beside other tests a tenth of a second late.
 _NOTED_LATE = 0.8
 
 
