@@ -205,6 +205,7 @@ class Decoder(Generic[T]):
         except msgspec.DecodeError:
             self.faults += 1
             return None
+        # Every message has its format first, which a type variable cannot say.
         if message.format != FORMAT:  # type: ignore[attr-defined]
             self.faults += 1
             return None

@@ -55,7 +55,7 @@ class DhanDepth20(Account):
         login.watch(follow)
         follow()
 
-    @property
+    @property  # that of an account is set, this one is always the part of another
     def book(self) -> TokenBook:  # type: ignore[override]
         """What of the account's present list has 20 levels: NSE's shares and contracts."""
         whole = self._whole()
