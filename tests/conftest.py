@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests import dealt, preloaded, skipped
+from tests import preloaded, skipped
 from tests.database import PostgresServer
 from tests.leftovers import Left, Run
 from tests.postgres import server, shut_down
@@ -34,13 +34,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[_RUN] = run = Run(config.rootpath)
         config.add_cleanup(run.remove)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Several workers begin with the scenes, so that in the end none of them is left with those that wait."""
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    if workers > 1:
-        items[:] = dealt.out(items, workers)
 
 
 def pytest_collection_finish() -> None:
