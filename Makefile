@@ -27,7 +27,7 @@ test: style ## linters, types and every test, as any user in any folder; ARGS="t
 
 together: $(VENV)/.compiled
 	@$(BIN)/python -m compileall -q -j 2 src tests
-	$(BIN)/pytest -m "not alone" -n 6 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
 else
 # What somebody works on: those tests, collected once, one after the other, and nothing else.
 test: $(VENV)/.test
@@ -61,8 +61,9 @@ orders: $(VENV)/.test ## 10,000 orders through a gateway to a server that breaks
 accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symbols at home there; another one has room for half
 	BROKERPOOL_TEST_ACCOUNT_TICKS=20000 $(BIN)/pytest -s tests/faults/test_two_accounts.py $(ARGS)
 
-brokers: $(VENV)/.test ## an account at each broker: 8,000 symbols, 20,000 ticks/s, CPU beside one alone, and each one's outage
-	BROKERPOOL_TEST_BROKER_TICKS=20000 $(BIN)/pytest -s tests/faults/test_four_accounts.py $(ARGS)
+brokers: $(VENV)/.test ## an account at each broker: 8,000 symbols, 20,000 ticks/s, CPU beside one alone, each one's outage, its whole list
+	BROKERPOOL_TEST_BROKER_TICKS=20000 BROKERPOOL_TEST_LIST_ROWS=150000 \
+		$(BIN)/pytest -s tests/faults/test_four_accounts.py tests/unit/test_broker_lists.py $(ARGS)
 
 demo: $(VENV)/.demo ## simulator, gateway and a sample client; ARGS="--seconds 20" ends by itself, "--accounts zerodha,openalgo", "--cluster"
 	$(BIN)/brokerpool demo $(ARGS)
@@ -115,7 +116,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 
-# Else each of six workers that begin at the same moment would compile for itself what all of them import.
+# Else each of four workers that begin at the same moment would compile for itself what all of them import.
 $(VENV)/.compiled: $(VENV)/.test
 	@$(BIN)/python -m compileall -q -j 2 $(VENV)/lib || true  # what cannot be, is not imported
 	@touch $@

@@ -85,9 +85,11 @@ def received(served_by: Gateway) -> int:
 
 
 def told(served_by: Gateway) -> bool:
-    """Tell whether the gateway has heard of all that its upstream has had."""
+    """Tell whether the gateway has heard of all that its upstream has had, and gathers no frames of it."""
     upstream = served_by.upstream
-    return not (isinstance(upstream, LateUpstream | ClusteredUpstream) and upstream.untold)
+    if isinstance(upstream, LateUpstream | ClusteredUpstream) and upstream.untold:
+        return False
+    return served_by._fanout._flush_handle is None
 
 
 class Client:

@@ -15,7 +15,6 @@ from tests.cluster import cluster
 
 pytestmark = [
     needs_chromium,
-    pytest.mark.alone,
     pytest.mark.timeout(300),
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]
@@ -31,7 +30,7 @@ async def fact(page: Page, name: str, text: str) -> None:
 
 def test_nodes_leases_and_shards_are_seen_and_nats_that_goes_away_with_what_to_do(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with cluster(tmp_path, rate=400, symbols=20, max_sockets=3) as stage:
+        async with cluster(tmp_path, rate=200, symbols=20, max_sockets=3) as stage:
             first = await stage.feed("one")
             gateway = await stage.gateway("a")
             await stage.feed("two")

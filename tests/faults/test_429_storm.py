@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-import pytest
-
 from brokerpool import Lane, PoolClosedError, RateLimits, RateWindow
 from tests.http_server import Reply, Seen, broker_and_client
 from tests.rehearsal import until
-
-pytestmark = pytest.mark.alone
-
 
 RETRY_AFTER = 3.0
 RATE = 20

@@ -66,7 +66,6 @@ async def killed_and_back(hop: Hop, client: Observer) -> float:
     return seconds
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("broker", ["zerodha", "openalgo"])
 def test_a_kill_of_any_hop_is_one_gap_a_symbol_at_the_end_and_over_within_5_seconds_of_its_return(
     tmp_path: Path, broker: str

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]
 
-RATE = 400
+RATE = 200
 #: Room for 20 symbols at each account.
 EACH = {"MAX_SYMBOLS_PER_WEBSOCKET": "10", "MAX_WEBSOCKET_CONNECTIONS": "2"}
 ROOM = 20

@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 #: Ticks a second and clients; the figures of the docs are of 20,000 and 100.
-RATE = float(os.environ.get("BROKERPOOL_TEST_CLUSTER_TICKS", "500"))
+RATE = float(os.environ.get("BROKERPOOL_TEST_CLUSTER_TICKS", "250"))
 CLIENTS = int(os.environ.get("BROKERPOOL_TEST_CLUSTER_CLIENTS", "6"))
 SYMBOLS = int(os.environ.get("BROKERPOOL_TEST_CLUSTER_SYMBOLS", "60"))
 

@@ -22,7 +22,7 @@ def test_a_killed_gateway_takes_its_demand_with_it_after_its_time_to_live_and_no
     tmp_path: Path,
 ) -> None:
     async def scene() -> None:
-        async with cluster(tmp_path, rate=400, symbols=40, max_sockets=3) as stage:
+        async with cluster(tmp_path, rate=200, symbols=40, max_sockets=3) as stage:
             await stage.feed("one", BROKERPOOL_LINGER_SECONDS="1")
             first, second = await stage.gateway("a"), await stage.gateway("b")
             own, shared = stage.symbols[:10], stage.symbols[10:20]

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]
 
-RATE, SYMBOLS, CLIENTS = 400.0, 40, 4
+RATE, SYMBOLS, CLIENTS = 200.0, 40, 4
 #: For how long NATS is away; BROKERPOOL_TEST_NATS_AWAY=30 has it away for longer.
 AWAY_SECONDS = float(os.environ.get("BROKERPOOL_TEST_NATS_AWAY", "8"))
 #: What anybody may wait to be told that ticks have stopped, and to have them again.

@@ -89,7 +89,7 @@ def test_nats_that_is_away_is_told_by_both_roles_with_since_when_and_what_to_do_
     tmp_path: Path,
 ) -> None:
     async def scene() -> None:
-        async with cluster(tmp_path, rate=400, symbols=20, max_sockets=3) as stage:
+        async with cluster(tmp_path, rate=200, symbols=20, max_sockets=3) as stage:
             holder = await stage.feed("one")
             gateway = await stage.gateway("a")
             standby = await stage.feed("two")
@@ -130,7 +130,7 @@ def test_each_alert_of_a_cluster_fires_under_its_fault_and_clears_and_each_panel
 ) -> None:
     async def scene() -> None:
         async with (
-            cluster(tmp_path, rate=400, symbols=20, max_sockets=3) as stage,
+            cluster(tmp_path, rate=200, symbols=20, max_sockets=3) as stage,
             FaultProxy("127.0.0.1", stage.nats.port) as way,
         ):
             nodes = [await stage.feed("one"), await stage.feed("two")]

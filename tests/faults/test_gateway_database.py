@@ -22,13 +22,11 @@ from tests.database import PostgresServer
 from tests.faults.observer import Observer, observing, p99
 from tests.rehearsal import until
 
-pytestmark = pytest.mark.alone
-
 RATE, SYMBOLS = 20_000, 200
 #: The ticks' delays are taken in windows of so many seconds, of which the best counts: what others do on the
 #: machine spoils some of them, and a gateway that waits for its database would spoil all.
 WINDOWS, MOST_WINDOWS, SECONDS = 3, 12, 0.6
-#: By how much they may be later than just before: 10 % and these milliseconds.
+#: By how much they may be later than before: 10 % and these milliseconds.
 SLACK_MS = 4.0
 #: The longest time for which no tick of some symbol may come: a single wait would show in it.
 PAUSE_SECONDS = 1.0
@@ -119,6 +117,7 @@ async def watching(folder: Path, url: str, gateway_url: str = "") -> AsyncIterat
             assert not observer.ended
 
 
+@pytest.mark.alone
 def test_a_database_that_is_stopped_frozen_or_held_by_others_costs_no_tick_and_no_client(
     postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,8 +145,8 @@ def test_a_database_that_is_stopped_frozen_or_held_by_others_costs_no_tick_and_n
         told = []
         async with watching(tmp_path, postgres.fresh_database()) as watch:
             await watch.recovered(time.monotonic())
+            before = await watch.figures()
             for name, (begin, end) in faults.items():
-                before = await watch.figures()
                 await asyncio.to_thread(begin)
                 try:
                     meanwhile = await watch.figures(bound(before))
@@ -167,6 +166,7 @@ def test_a_database_that_is_stopped_frozen_or_held_by_others_costs_no_tick_and_n
         print("", *told, sep="\n")
 
 
+@pytest.mark.alone
 def test_a_database_that_answers_after_five_seconds_costs_no_tick_and_no_client(
     postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

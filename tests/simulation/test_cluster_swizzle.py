@@ -16,7 +16,7 @@ from tests.simulation.cluster_swizzle import rehearse
 from tests.simulation.seeds import Report
 from tests.virtual_bus import VirtualStore
 
-SEEDS, PER_TEST = 300, 15
+SEEDS, PER_TEST = 150, 10
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PER_TEST))
@@ -57,12 +57,12 @@ def test_a_store_without_the_fence_of_revisions_is_caught(monkeypatch: pytest.Mo
 
 def test_a_takeover_that_takes_the_rate_windows_for_empty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lease, "_inherited", lambda self, *known: Taken(quiet_seconds=math.inf))
-    caught("more than RateWindow", at=7)
+    caught("more than RateWindow", at=17)
 
 
 def test_a_node_that_keeps_the_demand_of_a_dead_gateway_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FeedNode, "_gateway_left", lambda self, gateway: None)
-    caught("the broker serves", at=24)
+    caught("the broker serves", at=37)
 
 
 def test_accounts_that_are_asked_no_more_once_they_refused_are_caught(

@@ -15,7 +15,7 @@ from brokerpool.instruments import Instrument
 from brokerpool.settings import Settings
 from brokerpool.simulator.dhan.broker import DhanSimulator
 from brokerpool.simulator.dhan.depth20_wire import asks, bids
-from tests.gateway_client import KEY, Client
+from tests.gateway_client import KEY, Client, told
 from tests.rehearsal import no_task_dies, until
 
 
@@ -60,7 +60,13 @@ class Stage(NamedTuple):
         stats = self.broker.stats()
         sent = stats["ticks_sent"] + stats["snapshots_sent"]
         deep = stats["depth20"]["ticks_sent"] + stats["depth20"]["snapshots_sent"]
-        await until(lambda: received(self.served_by.upstream) >= sent and received(self.deep) >= deep)
+        await until(
+            lambda: (
+                received(self.served_by.upstream) >= sent
+                and received(self.deep) >= deep
+                and told(self.served_by)
+            )
+        )
 
 
 def connections(upstream: Upstream) -> list[dict[str, Any]]:

@@ -1,8 +1,12 @@
-"""A whole list of a large broker, 150,000 rows, is read by every adapter in little time, turns and memory."""
+"""A whole list of a large broker is read by every adapter in little time, turns and memory.
+
+`make brokers` takes one of 150,000 rows, as large as there is; a third of that has the same bounds a row.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +17,12 @@ import pytest
 from tests import processes
 from tests.every_broker import BROKERS
 
-ROWS = 150_000
+ROWS = int(os.environ.get("BROKERPOOL_TEST_LIST_ROWS", "50000"))
+#: What 150,000 rows may take, of which these are so large a part.
+SECONDS, MIB, PART = 3.0, 150, ROWS / 150_000
 #: Turns that may be long: in a few of them a dictionary grows, all at once.
 GROWING = 16
-LONGEST_MS = 60.0
+USUAL_MS, LONGEST_MS = 2.0, 60.0
 
 
 def read(settings: dict[str, object]) -> dict[str, Any]:
@@ -29,7 +35,7 @@ def read(settings: dict[str, object]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_150_000_rows_take_3_seconds_of_cpu_in_short_turns_and_150_mb_beyond_what_is_kept(
+def test_all_rows_take_20_us_of_cpu_each_in_short_turns_and_1_kb_beyond_what_is_kept(
     tmp_path: Path, broker: str
 ) -> None:
     with processes.simulator(tmp_path, broker=broker, symbols=ROWS, rate=0) as running:
@@ -37,7 +43,7 @@ def test_150_000_rows_take_3_seconds_of_cpu_in_short_turns_and_150_mb_beyond_wha
         for _ in range(3):  # what others do on the machine only ever makes a turn longer
             cost = read({"name": broker, **settings})
             usual, longest = cost["turns"][-GROWING] * 1000, cost["turns"][-1] * 1000
-            if longest <= LONGEST_MS:
+            if usual <= USUAL_MS and longest <= LONGEST_MS:
                 break
         running.process.kill()  # what it holds takes it seconds to let go of
     print(
@@ -46,7 +52,7 @@ def test_150_000_rows_take_3_seconds_of_cpu_in_short_turns_and_150_mb_beyond_wha
         " peak"
     )
     assert cost["rows"] == ROWS
-    assert cost["seconds"] <= 3.0
-    assert usual <= 2.0
+    assert cost["seconds"] <= SECONDS * PART
+    assert usual <= USUAL_MS
     assert longest <= LONGEST_MS
-    assert cost["peak"] - cost["kept"] <= 150
+    assert cost["peak"] - cost["kept"] <= MIB * PART

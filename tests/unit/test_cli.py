@@ -70,13 +70,12 @@ def test_the_version_is_told(run: Any) -> None:
     assert ran.out.startswith("brokerpool ")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_installed_script_has_each_command(command: str) -> None:
+def test_the_installed_script_has_each_command() -> None:
     script = shutil.which("brokerpool", path=Path(sys.executable).parent)
     assert script is not None, "the package is installed"
-    ran = subprocess.run([script, command, "--help"], capture_output=True, text=True, timeout=START_SECONDS)
+    ran = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=START_SECONDS)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert f"brokerpool {command}" in ran.stdout
+    assert set(COMMANDS) <= set(ran.stdout.split())
 
 
 def test_an_unknown_command_is_a_usage_error(run: Any) -> None:

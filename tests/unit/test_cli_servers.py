@@ -32,7 +32,7 @@ run = command_line.run
 def server(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """Run one of the servers and give the first line that it prints."""
     clean = {name: value for name, value in os.environ.items() if name not in NAMES}
-    process = subprocess.Popen(
+    process = preloaded.Popen(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

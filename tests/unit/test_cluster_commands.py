@@ -15,7 +15,7 @@ import pytest
 
 from brokerpool.cluster.nats_server import program
 from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
-from tests import processes
+from tests import preloaded, processes
 from tests.cluster import cluster, until
 from tests.processes import without_settings
 
@@ -23,7 +23,7 @@ needs_nats = pytest.mark.skipif(program() is None, reason="needs the program nat
 
 
 def brokerpool(*arguments: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return preloaded.run(
         [sys.executable, "-m", "brokerpool", *arguments],
         cwd=folder,
         env={**without_settings(os.environ), **environ},
@@ -106,7 +106,7 @@ def test_accounts_are_shown_and_moved_to_a_node_that_can_hold_them(tmp_path: Pat
 
 @needs_nats
 def test_the_demo_of_a_cluster_brings_ticks_to_both_gateways_and_ends_by_itself(tmp_path: Path) -> None:
-    done = brokerpool("demo", "--cluster", "--seconds", "4", folder=tmp_path)
+    done = brokerpool("demo", "--cluster", "--seconds", "3", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("ticks of 12 symbols arrived") == 2
 
