@@ -5,6 +5,8 @@ It has one thread and no event loop, and ends with the process that started it, 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import importlib
 import io
@@ -15,10 +17,12 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 MOST_BYTES = 1 << 20
 #: What the gateway and the simulator import beside their own modules, once they run.
@@ -27,6 +31,7 @@ _LATE = (
     "alembic.command",
     "alembic.ddl.postgresql",
     "psycopg",
+    "pydantic.v1",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.aiosqlite",
 )
@@ -49,13 +54,30 @@ class Start:
 
 
 def main() -> None:
-    """Serve forks; only a fork comes to the second line, and ends as any Python does."""
+    """Serve forks; only a fork comes to the second line."""
     start = forked(socket.socket(fileno=int(sys.argv[1])))
     sys.argv = [start.script or start.module, *start.arguments]
-    if start.module:
-        runpy.run_module(start.module, run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(start.script, run_name="__main__")
+    try:
+        if start.module:
+            runpy.run_module(start.module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(start.script, run_name="__main__")
+    except SystemExit as ended:
+        _end(ended.code)
+    _end(None)
+
+
+def _end(code: object) -> NoReturn:
+    """End as any Python does, but for the 0.1 s in which it takes all modules down again."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for its threads
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit((code or 0) & 0xFF)
 
 
 def forked(channel: socket.socket) -> Start:

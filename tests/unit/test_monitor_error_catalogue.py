@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import brokerpool
 from brokerpool.errors import ErrorCode
 
@@ -19,6 +21,14 @@ def trees() -> dict[str, ast.Module]:
         str(path.relative_to(SOURCE)): ast.parse(path.read_text("utf-8"))
         for path in sorted(SOURCE.rglob("*.py"))
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _let_go() -> Iterator[None]:
+    """Half a million nodes are not to stay for as long as the other tests run."""
+    yield
+    ours.cache_clear()
+    trees.cache_clear()
 
 
 def everywhere() -> Iterator[tuple[str, ast.AST]]:
