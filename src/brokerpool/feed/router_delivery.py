@@ -61,7 +61,7 @@ class RouterDelivery:
                 lies = Order.NEWER
                 dark = instrument in self.gaps
                 if way.feeding != member.number:
-                    last = self._last_passed(instrument, way)
+                    last = self.last_passed(instrument, way)
                     lies = self._takes_over(instrument, way, member, tick, now)
                     if lies is Order.OLDER:
                         continue
@@ -88,6 +88,15 @@ class RouterDelivery:
         if moved:
             self._listeners.symbols_changed([*moved], SymbolState.LIVE)
         return passing
+
+    def last_passed(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
+        """Return the last tick that passed, from whichever account, and when; None where nobody has it.
+
+        Who feeds the symbol may have brought the same trade later, which did not pass.
+        """
+        if way.floor is not None:
+            return way.floor, way.floor_at
+        return self._feeders_last(instrument, way)
 
     def _takes_over(
         self, instrument: Instrument, way: Way, member: RoutedAccount, tick: Tick, now: float
@@ -116,12 +125,6 @@ class RouterDelivery:
     def _feeders_last(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
         """Return the last tick of the account that feeds the symbol, None where it carries it no longer."""
         return None if way.left else self._members[way.feeding].last(instrument)
-
-    def _last_passed(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
-        """Return the last tick that passed, and when, from whichever account."""
-        if way.floor is not None:
-            return way.floor, way.floor_at
-        return self._feeders_last(instrument, way)
 
     # -- gaps ---------------------------------------------------------------------------------------------
 
