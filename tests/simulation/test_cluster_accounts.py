@@ -289,34 +289,3 @@ def test_a_gateway_without_any_account_does_not_start() -> None:
             assert caught.value.code is ErrorCode.FEED_UNREACHABLE
 
     run(main)
-
-
-@pytest.mark.parametrize("comes_home", [True, False])
-def test_a_gap_begins_with_the_last_tick_that_passed_though_who_took_over_had_the_trade_later(
-    comes_home: bool,
-) -> None:
-    async def main() -> None:
-        async with cluster(accounts=BOTH) as scene:
-            scene.node("a", "one")
-            scene.node("b", "two")
-            process, witness = await wanting(scene, "g", SYMBOLS)
-            accounts = process.upstream._accounts
-            one, ways = accounts.placement.feeding(SYMBOLS[0]), accounts.table.ways
-            scene.accounts[0].die()
-            await scene.until(lambda: not witness.dark() and scene.served() == [[], NAMES], 10)
-            scene.accounts[0].log_in()
-
-            def repeated() -> list[Instrument]:
-                taken = [i for i, way in ways.items() if way.floor is not None and way.feeding == one.number]
-                return [i for i in taken if (ways[i].guest is None) is comes_home]
-
-            await scene.until(repeated, 20)
-            told = repeated()
-            for account in scene.accounts:
-                account.broker.muted |= set(range(1, 7))
-            accounts.placement.delisted(one, told)
-            scene.accounts[1].die()
-            await scene.until(lambda: set(told) <= set(witness.dark()), 5)
-            assert not witness.problems
-
-    run(main)

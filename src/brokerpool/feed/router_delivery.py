@@ -129,10 +129,10 @@ class RouterDelivery:
     # -- gaps ---------------------------------------------------------------------------------------------
 
     def gaps_opened(self, member: RoutedAccount, gaps: list[Gap]) -> None:
-        """Tell of the gaps of those symbols that the account feeds."""
+        """Tell of the gaps of those symbols that the account feeds, or that it alone delivered."""
         by_reason: defaultdict[str, dict[Instrument, int]] = defaultdict(dict)
         for gap in gaps:
-            if self._feeds(member, gap.instrument):
+            if self._feeds(member, gap.instrument) or self._leaves_dark(member, gap.instrument):
                 by_reason[gap.reason][gap.instrument] = self._edge(gap)
         for reason, edges in by_reason.items():
             self._tell_opened(self.gaps.open(edges, reason))
@@ -163,6 +163,14 @@ class RouterDelivery:
     def end(self) -> None:
         """Close what is open: nothing more will come."""
         self._close(self.gaps.instruments())
+
+    def _leaves_dark(self, member: RoutedAccount, instrument: Instrument) -> bool:
+        """Tell whether a symbol that nobody feeds since its feeder let go of it had this account alone."""
+        way = self._table.ways.get(instrument)
+        if way is None or not way.left:
+            return False
+        others = (self._members[number] for number in way.carriers if number != member.number)
+        return not any(other.delivers(instrument) for other in others)
 
     def _edge(self, gap: Gap) -> int:
         """Return when the last tick before the gap passed, which may be one of another account."""
