@@ -57,7 +57,7 @@ class ClusterScene:
         names = accounts or [account.name for account in self.accounts]
         gateway = GatewayProcess(name, self.server, self.random, names)
         self.gateways.append(gateway)
-        witness = GatewayWitness(name, self.loop.wall_clock)
+        witness = GatewayWitness(name, self.loop.wall_clock, gateway.epoch)
         gateway.upstream.listen(witness)
         await gateway.upstream.start()
         return gateway, witness

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from brokerpool import Instrument, WebSocketPool
 from brokerpool.brokers.login import Credentials
+from brokerpool.cluster.demand_state import hashed
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.remote_upstream import RemoteUpstream
 from brokerpool.feed.sending_permission import Permission
@@ -259,3 +260,8 @@ class GatewayProcess(Process):
     def wanted(self) -> set[Instrument]:
         """Return what is wanted here, wants under way included."""
         return set(self.upstream._accounts.table.ways)
+
+    def epoch(self, instrument: Instrument) -> int:
+        """Return the epoch of the holder whose ticks of an instrument pass."""
+        account = self.upstream._accounts.placement.feeding(instrument).account
+        return account._shards[hashed(instrument, SHARDS)].view.epoch

@@ -116,7 +116,7 @@ class _Rehearsal:
         name = f"gateway {self.numbered['gateway']}"
         names = [account.name for account in self.accounts]
         gateway = GatewayProcess(name, self.server, self.random, names)
-        self.witnesses[name] = witness = GatewayWitness(name, self.loop.wall_clock)
+        self.witnesses[name] = witness = GatewayWitness(name, self.loop.wall_clock, gateway.epoch)
         gateway.upstream.listen(witness)
         self.gateways.append(gateway)
 

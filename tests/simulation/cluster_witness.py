@@ -27,6 +27,8 @@ class _Stint:
     moved: bool = False
     #: Whether the last tick had no volume, by which it is known again.
     bare: bool = False
+    #: The epoch of the holder that told the last tick.
+    epoch: int = 0
 
 
 class GatewayWitness(PoolListener):
@@ -35,14 +37,20 @@ class GatewayWitness(PoolListener):
     Running numbers of a symbol come once and in order. What is missing between two of them lies in a gap
     that was told, and begins no later than the tick before the hole, or than the end of a gap before that.
     Gaps come in pairs, and are told as closed before the tick that closes them. Where another account takes
-    over, what its predecessor sent last may be missing, and a price without a volume may come twice.
+    over, what its predecessor sent last may be missing, and a price without a volume may come twice. Where
+    another holder goes on with the same account, one of two ticks that tell the same price may have a volume
+    and the other none, as where the mode rises meanwhile: nothing says that both are of one trade.
     """
 
-    def __init__(self, name: str, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, wall_clock: Callable[[], float], epoch: Callable[[Instrument], int]
+    ) -> None:
+        """`epoch` returns that of the holder whose ticks of an instrument pass."""
         self.problems: list[str] = []
         self.ticks, self.gaps = 0, 0
         self._name = name
         self._wall_clock = wall_clock
+        self._epoch = epoch
         self._stints: dict[Instrument, _Stint] = {}
 
     def look(self, wanted: set[Instrument]) -> None:
@@ -64,16 +72,18 @@ class GatewayWitness(PoolListener):
                 continue
             if stint.open is not None:
                 self._say(f"{tick.instrument} ticks in a gap that is open")
+            bare, epoch = tick.mode is Mode.LTP, self._epoch(tick.instrument)
             if stint.last is not None and not stint.gap:
-                bare = stint.bare or tick.mode is Mode.LTP
-                if number == stint.last and not (stint.moved and bare):
+                handed_over = epoch != stint.epoch and bare != stint.bare
+                unknown = handed_over or (stint.moved and (bare or stint.bare))
+                if number == stint.last and not unknown:
                     self._say(f"number {number} of {tick.instrument} comes twice")
                 elif number > stint.last + 1 and not stint.moved:
                     self._say(f"numbers after {stint.last} of {tick.instrument} are lost outside of any gap")
             if stint.last is not None and number < stint.last:
                 self._say(f"number {number} of {tick.instrument} comes after {stint.last}")
             stint.last, stint.last_ms, stint.gap, stint.moved = number, now_ms, False, False
-            stint.bare = tick.mode is Mode.LTP
+            stint.bare, stint.epoch = bare, epoch
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
         for gap in gaps:

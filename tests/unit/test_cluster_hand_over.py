@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from brokerpool.cluster.hand_over import following
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.shard_outlet import Outlets
 from brokerpool.cluster.shard_view import ShardView
@@ -106,6 +107,12 @@ def test_a_successor_that_is_behind_repeats_nothing() -> None:
     stage.hear(stage.new.told(trade(INFY, 4, NOW + 9), trade(INFY, 5)))
     stage.follows([3, 4, 5])
     assert stage.seen.gaps == []
+
+
+def test_a_quote_after_a_bare_price_is_told_for_nothing_says_that_both_are_one_trade() -> None:
+    last, quote = Tick(INFY, 100.0, NOW), QuoteTick(INFY, 100.0, NOW + 8, volume=4)
+    assert following([quote], last) == ([quote], False)
+    assert following([last], last) == ([], True)
 
 
 def test_a_symbol_that_the_successor_has_not_told_of_yet_goes_on_without_a_repetition() -> None:

@@ -61,7 +61,7 @@ class RouterDelivery:
                 lies = Order.NEWER
                 dark = instrument in self.gaps
                 if way.feeding != member.number:
-                    last = self._last_passed(instrument, way)
+                    last = self.last_passed(instrument, way)
                     lies = self._takes_over(instrument, way, member, tick, now)
                     if lies is Order.OLDER:
                         continue
@@ -88,6 +88,15 @@ class RouterDelivery:
         if moved:
             self._listeners.symbols_changed([*moved], SymbolState.LIVE)
         return passing
+
+    def last_passed(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
+        """Return the last tick that passed, from whichever account, and when; None where nobody has it.
+
+        Who feeds the symbol may have brought the same trade later, which did not pass.
+        """
+        if way.floor is not None:
+            return way.floor, way.floor_at
+        return self._feeders_last(instrument, way)
 
     def _takes_over(
         self, instrument: Instrument, way: Way, member: RoutedAccount, tick: Tick, now: float
@@ -117,19 +126,13 @@ class RouterDelivery:
         """Return the last tick of the account that feeds the symbol, None where it carries it no longer."""
         return None if way.left else self._members[way.feeding].last(instrument)
 
-    def _last_passed(self, instrument: Instrument, way: Way) -> tuple[Tick, float] | None:
-        """Return the last tick that passed, and when, from whichever account."""
-        if way.floor is not None:
-            return way.floor, way.floor_at
-        return self._feeders_last(instrument, way)
-
     # -- gaps ---------------------------------------------------------------------------------------------
 
     def gaps_opened(self, member: RoutedAccount, gaps: list[Gap]) -> None:
-        """Tell of the gaps of those symbols that the account feeds."""
+        """Tell of the gaps of those symbols that the account feeds, or that it alone delivered."""
         by_reason: defaultdict[str, dict[Instrument, int]] = defaultdict(dict)
         for gap in gaps:
-            if self._feeds(member, gap.instrument):
+            if self._feeds(member, gap.instrument) or self._leaves_dark(member, gap.instrument):
                 by_reason[gap.reason][gap.instrument] = self._edge(gap)
         for reason, edges in by_reason.items():
             self._tell_opened(self.gaps.open(edges, reason))
@@ -160,6 +163,14 @@ class RouterDelivery:
     def end(self) -> None:
         """Close what is open: nothing more will come."""
         self._close(self.gaps.instruments())
+
+    def _leaves_dark(self, member: RoutedAccount, instrument: Instrument) -> bool:
+        """Tell whether a symbol that nobody feeds since its feeder let go of it had this account alone."""
+        way = self._table.ways.get(instrument)
+        if way is None or not way.left:
+            return False
+        others = (self._members[number] for number in way.carriers if number != member.number)
+        return not any(other.delivers(instrument) for other in others)
 
     def _edge(self, gap: Gap) -> int:
         """Return when the last tick before the gap passed, which may be one of another account."""

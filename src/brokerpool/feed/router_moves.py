@@ -217,8 +217,7 @@ class RouterMoves:
     def stay(self, instrument: Instrument, reason: str) -> None:
         """Make the account where a symbol is a guest its home: the other one carries it no more."""
         way = self._table.ways[instrument]
-        old = way.home
-        last = self._members[old].last(instrument) if way.fed_by == old else None
+        last = None if way.fed_by == way.guest else self._delivery.last_passed(instrument, way)
         self._uncount(way)
         self._table.stay(instrument)
         if last is not None:
@@ -243,10 +242,10 @@ class RouterMoves:
                 self._let_go(instrument, way)
 
     def _let_go(self, instrument: Instrument, way: Way) -> float | None:
-        """End a stay; return the monotonic time of the last tick where that account fed the symbol."""
+        """End a stay; return when the last tick passed, by the monotonic clock, unless its home feeds it."""
         assert way.guest is not None
-        guest, feeds = self._members[way.guest], way.fed_by == way.guest
-        last = guest.last(instrument) if feeds else None
+        guest = self._members[way.guest]
+        last = None if way.fed_by == way.home else self._delivery.last_passed(instrument, way)
         self._uncount(way)
         self._table.leave(instrument)
         guest.let_go([instrument])
