@@ -184,6 +184,22 @@ def test_what_a_node_has_dialled_and_sent_itself_is_as_old_as_the_slowest_clock_
     assert lease.taken.quiet_seconds <= 10.0 - held_until
 
 
+def test_a_node_knows_what_it_dialled_itself_also_when_the_store_has_lost_who_held_the_account() -> None:
+    lease = Lease("a", TIMING)
+    absent(lease)
+    for at, dials in ((5.0, ()), (12.0, (6.0, 4.5))):
+        write = lease.due(at, wanted=True, dials=dials)
+        assert write is not None
+        lease.sent(write, at)
+        lease.written(write, 1, at)
+        if at == 5.0:
+            lease.let_go()
+            for tenths in range(80, 121, 5):
+                lease.read(None, 0, tenths / 10)
+    assert lease.taken.dialled == (6.0 * (1 - SKEW), 4.5 * (1 - SKEW))
+    assert lease.taken.untold_seconds == TIMING.lease, "others may have had it meanwhile"
+
+
 def test_a_renewal_of_another_node_is_waited_for_however_old_ones_own_is() -> None:
     lease = Lease("a", TIMING)
     absent(lease)

@@ -119,8 +119,8 @@ class Lease:
         self, dialled: tuple[float, ...], value: LeaseValue | None, since: float | None, now: float
     ) -> Taken:
         if value is None or since is None:
-            # Of whoever held it before the store lost it nothing is known but that its time is over.
-            return Taken((), self._timing.lease, self._timing.quiet)
+            # Of others that held it before the store lost it nothing is known but that their time is over.
+            return Taken(dialled, self._timing.lease, self._timing.quiet)
         if self._own(value):  # all of its dials are known, and that it has sent nothing since
             return Taken(dialled, 0.0, max(0.0, now - self.held_until) * (1 - SKEW), value.left_open)
         if self._passed_on(value):  # whoever wrote that had sent its last before
@@ -164,12 +164,13 @@ class Lease:
         if not wanted or now - self._read_at > self._timing.renewal or not self.free(now):
             return None
         value, epoch = self.value, max(self._known_epoch + 1, epoch)
-        if value is None:
-            return self._write(self._node, epoch, (), 0)
-        ages = dials if self._own(value) else (age + now - self._same_since for age in value.dials)
+        if value is None or self._own(value):
+            ages = dials
+        else:
+            ages = tuple(age + now - self._same_since for age in value.dials)
         # Neither the broker nor the pool counts by the clock that they were told by, not even its own node's.
         told = tuple(age * (1 - SKEW) for age in ages)
-        return self._write(self._node, epoch, told, value.left_open)
+        return self._write(self._node, epoch, told, value.left_open if value is not None else 0)
 
     def due_at(self, *, wanted: bool) -> float | None:
         """Return when something may be due, if nothing is read before; None where that is up to others."""
