@@ -163,9 +163,41 @@ def test_a_renewal_that_is_known_too_late_is_taken_at_once_and_in_an_epoch_of_it
     assert again.value.epoch > taken.value.epoch
     lease.sent(again, 7.4)
     lease.written(again, 3, 7.4)
-    assert lease.taken.dialled == (1.2,), "what it dialled itself it knows, and nobody else did"
+    assert len(lease.taken.dialled) == 1, "what it dialled itself it knows, and nobody else did"
     assert lease.taken.untold_seconds == 0.0
-    assert lease.taken.quiet_seconds == pytest.approx(0.4), "since it let go nothing was sent"
+    assert lease.taken.quiet_seconds == pytest.approx(0.4 * (1 - SKEW)), "since it let go nothing was sent"
+
+
+def test_what_a_node_has_dialled_and_sent_itself_is_as_old_as_the_slowest_clock_of_a_broker_tells() -> None:
+    fast, lease = 1 + SKEW / 2, Lease("a", TIMING)
+    lease.read(LeaseValue(FORMAT, "", 1, 1), 1, 1.0 * fast)
+    for at, dials in ((1.0, ()), (10.0, (7.0 * fast,))):
+        write = lease.due(at * fast, wanted=True, dials=dials)
+        assert write is not None
+        lease.sent(write, at * fast)
+        lease.written(write, 2, at * fast)
+        if at == 1.0:
+            held_until = lease.held_until / fast
+            lease.let_go()
+            lease.read(write.value, 2, 9.9 * fast)
+    assert lease.taken.dialled[0] <= 7.0
+    assert lease.taken.quiet_seconds <= 10.0 - held_until
+
+
+def test_a_node_knows_what_it_dialled_itself_also_when_the_store_has_lost_who_held_the_account() -> None:
+    lease = Lease("a", TIMING)
+    absent(lease)
+    for at, dials in ((5.0, ()), (12.0, (6.0, 4.5))):
+        write = lease.due(at, wanted=True, dials=dials)
+        assert write is not None
+        lease.sent(write, at)
+        lease.written(write, 1, at)
+        if at == 5.0:
+            lease.let_go()
+            for tenths in range(80, 121, 5):
+                lease.read(None, 0, tenths / 10)
+    assert lease.taken.dialled == (6.0 * (1 - SKEW), 4.5 * (1 - SKEW))
+    assert lease.taken.untold_seconds == TIMING.lease, "others may have had it meanwhile"
 
 
 def test_a_renewal_of_another_node_is_waited_for_however_old_ones_own_is() -> None:

@@ -158,12 +158,14 @@ class Account:
     symbols: int
     broker: WitnessedBroker
     feeds: list[ScriptedFeed] = field(default_factory=list)
+    #: What the operator has given last; none before the first new one.
+    given: Credentials | None = None
 
     def feed(self) -> ScriptedFeed:
-        """Return what a node opens of it, with the login that the operator has given last."""
+        """Return what a node opens of it, with the login that the operator has given last, held or not."""
         feed = scripted(self.symbols, self.limits)
-        if self.feeds:
-            feed.login.renew(self.feeds[-1].login.credentials)
+        if self.given is not None:
+            feed.login.renew(self.given)
         self.feeds.append(feed)
         return feed
 
@@ -172,9 +174,10 @@ class Account:
         self.broker.expire(f"{self.broker.token}+", politely=True)
 
     def log_in(self) -> None:
-        """Bring the token that is valid now to whoever holds it."""
+        """Bring the token that is valid now to whoever holds the account, and will."""
+        self.given = Credentials(self.broker.token)
         for feed in self.feeds:
-            feed.login.renew(Credentials(self.broker.token))
+            feed.login.renew(self.given)
 
 
 def scripted(symbols: int, limits: Mapping[str, Any]) -> ScriptedFeed:

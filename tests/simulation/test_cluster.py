@@ -99,6 +99,28 @@ def test_an_operators_wish_moves_an_account_and_it_stays_there() -> None:
     run(main)
 
 
+def test_a_node_that_could_not_tell_that_an_account_is_free_takes_it_again_where_nobody_else_does() -> None:
+    async def main() -> None:
+        async with cluster("a", "b", size=2) as scene:  # every socket is in use: it closes them and frees it
+            witness = await scene.watched("g")
+            holder = next(node for node in scene.nodes if node.node.held)
+            other = next(node for node in scene.nodes if not node.node.held)
+            lease = holder.node._keepers[ACCOUNT].lease
+            before = lease.held_until
+            await scene.until(lambda: lease.held_until != before, 1)
+            holder.bus.cut(sends=False, hears=True)  # before its next renewal, which would have no answer
+            await scene.gateways[0].bus.store(NODES).put(wish_key(ACCOUNT), other.node.node.encode())
+            await scene.until(lambda: not holder.node.held, 0.4)
+            scene.kill(other)
+            await asyncio.sleep(4)
+            holder.bus.cut(sends=True, hears=True)
+            returned = scene.loop.wall_clock() * 1000
+            await scene.until(lambda: holder.node.held and not witness.silent(returned), 10)
+            assert not witness.problems
+
+    run(main)
+
+
 def test_what_does_not_fit_is_refused_with_the_feed_nodes_reason_and_fits_once_another_gateway_lets_go() -> (
     None
 ):

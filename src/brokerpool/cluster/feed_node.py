@@ -201,9 +201,11 @@ class FeedNode:
         keeper.freeze()
         keeper.wanted = False  # lest it be taken back in the moment after
         if successor in (None, self.node) or not sockets or 2 * sockets > most:
-            await self._close_held(account)
-            await keeper.give_up()
-            keeper.thaw()
+            try:
+                await self._close_held(account)
+                await keeper.give_up()
+            finally:
+                keeper.thaw()  # also where the store did not answer: what stays frozen is never taken again
             return
         asked = asyncio.Event()
         handed = False

@@ -119,10 +119,10 @@ class Lease:
         self, dialled: tuple[float, ...], value: LeaseValue | None, since: float | None, now: float
     ) -> Taken:
         if value is None or since is None:
-            # Of whoever held it before the store lost it nothing is known but that its time is over.
-            return Taken((), self._timing.lease, self._timing.quiet)
+            # Of others that held it before the store lost it nothing is known but that their time is over.
+            return Taken(dialled, self._timing.lease, self._timing.quiet)
         if self._own(value):  # all of its dials are known, and that it has sent nothing since
-            return Taken(dialled, 0.0, max(0.0, now - self.held_until), value.left_open)
+            return Taken(dialled, 0.0, max(0.0, now - self.held_until) * (1 - SKEW), value.left_open)
         if self._passed_on(value):  # whoever wrote that had sent its last before
             return Taken(dialled, 0.0, 0.0, value.left_open)
         longer = max(0.0, now - since - self._timing.lease) * (1 - SKEW)  # than anybody has to wait
@@ -163,10 +163,14 @@ class Lease:
         # Nothing is taken on what was read long ago: a store that began anew may have come to that revision.
         if not wanted or now - self._read_at > self._timing.renewal or not self.free(now):
             return None
-        if self.value is None:
-            return self._write(self._node, max(self._known_epoch + 1, epoch), (), 0)
-        told = dials if self._own(self.value) else self._dials_told(self.value, self._same_since, now)
-        return self._write(self._node, max(self._known_epoch + 1, epoch), told, self.value.left_open)
+        value, epoch = self.value, max(self._known_epoch + 1, epoch)
+        if value is None or self._own(value):
+            ages = dials
+        else:
+            ages = tuple(age + now - self._same_since for age in value.dials)
+        # Neither the broker nor the pool counts by the clock that they were told by, not even its own node's.
+        told = tuple(age * (1 - SKEW) for age in ages)
+        return self._write(self._node, epoch, told, value.left_open if value is not None else 0)
 
     def due_at(self, *, wanted: bool) -> float | None:
         """Return when something may be due, if nothing is read before; None where that is up to others."""
@@ -223,10 +227,6 @@ class Lease:
         count = self.value.count + 1 if self.value is not None else 1
         value = LeaseValue(FORMAT, node, epoch, count, dials, left_open, handed_over_by)
         return Write(value, self._revision)
-
-    def _dials_told(self, value: LeaseValue, since: float, now: float) -> tuple[float, ...]:
-        """Return how many seconds ago the dials left that a value tells, whosever clock it was told by."""
-        return tuple((age + now - since) * (1 - SKEW) for age in value.dials)
 
     def __repr__(self) -> str:
         holder = self.value.node if self.value is not None else "nobody"
