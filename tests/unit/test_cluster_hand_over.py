@@ -10,6 +10,7 @@ from brokerpool.cluster.hand_over import following
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.shard_outlet import Outlets
 from brokerpool.cluster.shard_view import ShardView
+from brokerpool.cluster.tick_codec import Kind
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
@@ -29,6 +30,7 @@ class Seen(PoolListener):
     def __init__(self) -> None:
         self.volumes: dict[Instrument, list[int]] = {INFY: [], TCS: []}
         self.gaps: list[str] = []
+        self.begun: list[int] = []
 
     def ticked(self, ticks: list[Tick]) -> None:
         for tick in ticks:
@@ -37,6 +39,7 @@ class Seen(PoolListener):
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
         self.gaps += [gap.reason for gap in gaps]
+        self.begun += [gap.from_ms for gap in gaps]
 
 
 class Node:
@@ -45,8 +48,12 @@ class Node:
     def __init__(self, epoch: int) -> None:
         self._outlets = Outlets(epoch, 1)
 
-    def told(self, *ticks: Tick) -> Iterator[Batch]:
-        self._outlets.ticked(ticks, NOW)
+    def told(self, *ticks: Tick, at: int = NOW) -> Iterator[Batch]:
+        self._outlets.ticked(ticks, at)
+        return self._flushed()
+
+    def gap(self, instrument: Instrument, begins: int) -> Iterator[Batch]:
+        self._outlets.gaps(Kind.GAPS_OPENED, [Gap(instrument, begins, "its connection is lost")], begins)
         return self._flushed()
 
     def live(self, *instruments: Instrument) -> Iterator[Batch]:
@@ -137,6 +144,23 @@ def test_a_symbol_whose_connection_the_successor_loses_before_its_first_tick_has
     stage.hear(stage.new.told(trade(TCS, 5)))
     stage.follows([3], [2, 5])
     assert not stage.view.held[TCS].dark
+
+
+@pytest.mark.parametrize("before_the_end", [True, False])
+def test_a_gap_begins_with_the_predecessors_last_tick_though_the_successor_had_that_trade_later(
+    before_the_end: bool,
+) -> None:
+    stage = Stage()
+    stage.hear(stage.new.live(INFY, TCS))
+    if not before_the_end:
+        stage.hear(stage.old.left(relieved=True))
+    stage.hear(stage.new.told(trade(INFY, 2, NOW + 30), at=NOW + 30))
+    if before_the_end:
+        stage.hear(stage.old.left(relieved=True))
+    stage.hear(stage.new.gap(INFY, NOW + 31))
+    stage.hear(stage.new.told(trade(INFY, 3), at=NOW + 50))
+    stage.hear(stage.new.gap(INFY, NOW + 51))
+    assert stage.seen.begun == [NOW, NOW + 51]
 
 
 @pytest.mark.parametrize("before", [(), (SymbolState.SENT, SymbolState.LIVE)])

@@ -22,7 +22,7 @@ MOST_WAITING = 2000
 class Held:
     """A symbol that is wanted here, and the last that is known of it."""
 
-    __slots__ = ("account", "broker", "dark", "instrument", "received_ms", "since", "state", "tick")
+    __slots__ = ("account", "broker", "dark", "handed", "instrument", "received_ms", "since", "state", "tick")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -34,6 +34,8 @@ class Held:
         self.state: SymbolState | None = None
         #: The predecessor's last tick, until the successor has told that one or a newer one.
         self.since: Tick | None = None
+        #: The predecessor's last tick; while it is the last that passed here as well, a gap begins with it.
+        self.handed: Tick | None = None
         #: Who serves it, "" while that is not known.
         self.account = ""
         self.broker = ""
@@ -212,7 +214,7 @@ class ShardView:
             told: Sequence[Tick] = [tick_of(row, held.instrument) for row in rows.get(number, ())]
             if held.tick is not None:
                 told, found = following(told, held.tick)
-                held.since = None if found else held.tick
+                held.since, held.handed = None if found else held.tick, held.tick
             if told:
                 held.tick = told[-1]
                 self._ticked([*told], [held.instrument] if held.dark else [], held.received_ms)
@@ -296,6 +298,8 @@ class ShardView:
                 by_reason: dict[str, dict[Instrument, int]] = {}
                 for number, from_ms, reason, _, _ in row[1]:
                     if (held := self._by_number.get(number)) is not None:
+                        if held.handed is not None and held.tick is held.handed:
+                            from_ms = held.received_ms  # the successor may have had the same trade later
                         by_reason.setdefault(reason, {})[held.instrument] = from_ms
                 for reason, edges in by_reason.items():
                     self._open(edges, reason)
