@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from brokerpool.cluster.hand_over import UNCARRIED, Successor, behind, following, same
+from brokerpool.cluster.hand_over import UNCARRIED, Received, Successor, behind, following, same
 from brokerpool.cluster.messages import Batch, Snapshot
 from brokerpool.cluster.tick_codec import TICKS, Kind, tick_of
 from brokerpool.feed.gaps import GapBook
@@ -211,13 +211,13 @@ class ShardView:
             self._introduce(batch.names)
         rows, news = successor.rows()
         for number, held in self._by_number.items():
-            told: Sequence[Tick] = [tick_of(row, held.instrument) for row in rows.get(number, ())]
+            told: Sequence[Received] = [(tick_of(r, held.instrument), at) for r, at in rows.get(number, ())]
             if held.tick is not None:
                 told, found = following(told, held.tick)
                 held.since, held.handed = None if found else held.tick, held.tick
             if told:
-                held.tick = told[-1]
-                self._ticked([*told], [held.instrument] if held.dark else [], held.received_ms)
+                held.tick, held.received_ms = told[-1]
+                self._ticked([tick for tick, _ in told], [held.instrument] if held.dark else [], told[0][1])
         self._cut_off([h for n in successor.uncarried() if (h := self._by_number.get(n)) is not None])
         for row, received_ms in news:
             self._news(row, received_ms)
