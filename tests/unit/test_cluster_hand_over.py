@@ -10,6 +10,7 @@ from brokerpool.cluster.hand_over import following
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.shard_outlet import Outlets
 from brokerpool.cluster.shard_view import ShardView
+from brokerpool.cluster.tick_codec import Kind
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
@@ -29,6 +30,8 @@ class Seen(PoolListener):
     def __init__(self) -> None:
         self.volumes: dict[Instrument, list[int]] = {INFY: [], TCS: []}
         self.gaps: list[str] = []
+        self.begun: list[int] = []
+        self.over: list[int | None] = []
 
     def ticked(self, ticks: list[Tick]) -> None:
         for tick in ticks:
@@ -37,6 +40,10 @@ class Seen(PoolListener):
 
     def gaps_opened(self, gaps: list[Gap]) -> None:
         self.gaps += [gap.reason for gap in gaps]
+        self.begun += [gap.from_ms for gap in gaps]
+
+    def gaps_closed(self, gaps: list[Gap]) -> None:
+        self.over += [gap.to_ms for gap in gaps]
 
 
 class Node:
@@ -45,8 +52,12 @@ class Node:
     def __init__(self, epoch: int) -> None:
         self._outlets = Outlets(epoch, 1)
 
-    def told(self, *ticks: Tick) -> Iterator[Batch]:
-        self._outlets.ticked(ticks, NOW)
+    def told(self, *ticks: Tick, at: int = NOW) -> Iterator[Batch]:
+        self._outlets.ticked(ticks, at)
+        return self._flushed()
+
+    def gap(self, instrument: Instrument, begins: int) -> Iterator[Batch]:
+        self._outlets.gaps(Kind.GAPS_OPENED, [Gap(instrument, begins, "its connection is lost")], begins)
         return self._flushed()
 
     def live(self, *instruments: Instrument) -> Iterator[Batch]:
@@ -111,8 +122,8 @@ def test_a_successor_that_is_behind_repeats_nothing() -> None:
 
 def test_a_quote_after_a_bare_price_is_told_for_nothing_says_that_both_are_one_trade() -> None:
     last, quote = Tick(INFY, 100.0, NOW), QuoteTick(INFY, 100.0, NOW + 8, volume=4)
-    assert following([quote], last) == ([quote], False)
-    assert following([last], last) == ([], True)
+    assert following([(quote, NOW)], last) == ([(quote, NOW)], False)
+    assert following([(last, NOW)], last) == ([], True)
 
 
 def test_a_symbol_that_the_successor_has_not_told_of_yet_goes_on_without_a_repetition() -> None:
@@ -137,6 +148,35 @@ def test_a_symbol_whose_connection_the_successor_loses_before_its_first_tick_has
     stage.hear(stage.new.told(trade(TCS, 5)))
     stage.follows([3], [2, 5])
     assert not stage.view.held[TCS].dark
+
+
+@pytest.mark.parametrize("before_the_end", [True, False])
+def test_a_gap_begins_with_the_predecessors_last_tick_though_the_successor_had_that_trade_later(
+    before_the_end: bool,
+) -> None:
+    stage = Stage()
+    stage.hear(stage.new.live(INFY, TCS))
+    if not before_the_end:
+        stage.hear(stage.old.left(relieved=True))
+    stage.hear(stage.new.told(trade(INFY, 2, NOW + 30), at=NOW + 30))
+    if before_the_end:
+        stage.hear(stage.old.left(relieved=True))
+    stage.hear(stage.new.gap(INFY, NOW + 31))
+    stage.hear(stage.new.told(trade(INFY, 3), at=NOW + 50))
+    stage.hear(stage.new.gap(INFY, NOW + 51))
+    assert stage.seen.begun == [NOW, NOW + 51]
+
+
+def test_a_gap_is_over_with_the_successors_first_tick_and_the_next_one_begins_with_its_last() -> None:
+    stage = Stage()
+    stage.hear(stage.old.gap(INFY, NOW))
+    stage.hear(stage.new.told(trade(INFY, 3), at=NOW + 40))
+    stage.hear(stage.new.told(trade(INFY, 4), at=NOW + 60))
+    stage.hear(stage.old.left(relieved=True))
+    stage.follows([3, 4])
+    stage.view.doubt("something may be lost")
+    assert stage.seen.over == [NOW + 40]
+    assert stage.seen.begun == [NOW, NOW + 60, NOW]  # of TCS nobody has told anything since
 
 
 @pytest.mark.parametrize("before", [(), (SymbolState.SENT, SymbolState.LIVE)])

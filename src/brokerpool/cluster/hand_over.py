@@ -19,6 +19,10 @@ MOST_WAITING = 5000
 _OF_BOTH = (Kind.STATE, Kind.STANDS, Kind.GAPS_OPENED, Kind.GAPS_CLOSED, Kind.FILLED)
 #: A symbol in one of these has no connection that brings its ticks.
 UNCARRIED = frozenset((SymbolState.ACCEPTED, SymbolState.DEGRADED, SymbolState.REFUSED))
+#: A tick, and the epoch milliseconds at which its feed node received it.
+Received = tuple[Tick, int]
+#: A row, and when what is in it was received.
+_TimedRow = tuple[Sequence[Any], int]
 
 
 def same(one: Tick, other: Tick) -> bool:
@@ -26,15 +30,15 @@ def same(one: Tick, other: Tick) -> bool:
     return type(one) is type(other) and replace(one, timestamp=other.timestamp) == other
 
 
-def following(ticks: Sequence[Tick], last: Tick) -> tuple[Sequence[Tick], bool]:
+def following(ticks: Sequence[Received], last: Tick) -> tuple[Sequence[Received], bool]:
     """Return those of a symbol's ticks that came after the last of another socket, and whether that is there.
 
     Where it is not, they are judged by the day's volume, which rises with each trade, without one by time.
     """
     for place in range(len(ticks) - 1, -1, -1):
-        if same(ticks[place], last):
+        if same(ticks[place][0], last):
             return ticks[place + 1 :], True
-    return [tick for tick in ticks if behind(last, tick)], False
+    return [received for received in ticks if behind(last, received[0])], False
 
 
 def behind(tick: Tick, last: Tick) -> bool:
@@ -83,14 +87,14 @@ class Successor:
                     states |= dict.fromkeys(row[1], SymbolState(row[2]))
         return [number for number, state in states.items() if state in UNCARRIED]
 
-    def rows(self) -> tuple[dict[int, list[Sequence[Any]]], list[tuple[Sequence[Any], int]]]:
-        """Return the rows of ticks by the number of their symbol, and all other news with their times."""
-        ticks: defaultdict[int, list[Sequence[Any]]] = defaultdict(list)
-        news: list[tuple[Sequence[Any], int]] = []
+    def rows(self) -> tuple[dict[int, list[_TimedRow]], list[_TimedRow]]:
+        """Return the rows of ticks by the number of their symbol, and all other news, with their times."""
+        ticks: defaultdict[int, list[_TimedRow]] = defaultdict(list)
+        news: list[_TimedRow] = []
         for batch in self._batches:
             for row in batch.rows:
                 if row[0] <= TICKS:
-                    ticks[row[1]].append(row)
+                    ticks[row[1]].append((row, batch.received_ms))
                 elif row[0] not in _OF_BOTH:
                     news.append((row, batch.received_ms))
         return ticks, news

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from brokerpool.cluster.hand_over import UNCARRIED, Successor, behind, following, same
+from brokerpool.cluster.hand_over import UNCARRIED, Received, Successor, behind, following, same
 from brokerpool.cluster.messages import Batch, Snapshot
 from brokerpool.cluster.tick_codec import TICKS, Kind, tick_of
 from brokerpool.feed.gaps import GapBook
@@ -22,7 +22,7 @@ MOST_WAITING = 2000
 class Held:
     """A symbol that is wanted here, and the last that is known of it."""
 
-    __slots__ = ("account", "broker", "dark", "instrument", "received_ms", "since", "state", "tick")
+    __slots__ = ("account", "broker", "dark", "handed", "instrument", "received_ms", "since", "state", "tick")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -34,6 +34,8 @@ class Held:
         self.state: SymbolState | None = None
         #: The predecessor's last tick, until the successor has told that one or a newer one.
         self.since: Tick | None = None
+        #: The predecessor's last tick; while it is the last that passed here as well, a gap begins with it.
+        self.handed: Tick | None = None
         #: Who serves it, "" while that is not known.
         self.account = ""
         self.broker = ""
@@ -209,13 +211,13 @@ class ShardView:
             self._introduce(batch.names)
         rows, news = successor.rows()
         for number, held in self._by_number.items():
-            told: Sequence[Tick] = [tick_of(row, held.instrument) for row in rows.get(number, ())]
+            told: Sequence[Received] = [(tick_of(r, held.instrument), at) for r, at in rows.get(number, ())]
             if held.tick is not None:
                 told, found = following(told, held.tick)
-                held.since = None if found else held.tick
+                held.since, held.handed = None if found else held.tick, held.tick
             if told:
-                held.tick = told[-1]
-                self._ticked([*told], [held.instrument] if held.dark else [], held.received_ms)
+                held.tick, held.received_ms = told[-1]
+                self._ticked([tick for tick, _ in told], [held.instrument] if held.dark else [], told[0][1])
         self._cut_off([h for n in successor.uncarried() if (h := self._by_number.get(n)) is not None])
         for row, received_ms in news:
             self._news(row, received_ms)
@@ -296,6 +298,8 @@ class ShardView:
                 by_reason: dict[str, dict[Instrument, int]] = {}
                 for number, from_ms, reason, _, _ in row[1]:
                     if (held := self._by_number.get(number)) is not None:
+                        if held.handed is not None and held.tick is held.handed:
+                            from_ms = held.received_ms  # the successor may have had the same trade later
                         by_reason.setdefault(reason, {})[held.instrument] = from_ms
                 for reason, edges in by_reason.items():
                     self._open(edges, reason)
