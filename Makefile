@@ -26,8 +26,9 @@ test: style ## linters, types and every test, as any user in any folder; ARGS="t
 	$(BIN)/pytest -m alone $(SKIPS) || [ $$? -eq 5 ]
 
 together: $(VENV)/.compiled
-	@$(BIN)/python -m compileall -q -j 2 src tests
-	$(BIN)/pytest -m "not alone" -n 4 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m compileall -q src
+	@$(BIN)/pytest --collect-only -qq >$(VENV)/collected.txt || { cat $(VENV)/collected.txt; false; }
+	$(BIN)/pytest -m "not alone" -n 8 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
 else
 # What somebody works on: those tests, collected once, one after the other, and nothing else.
 test: $(VENV)/.test
@@ -116,7 +117,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 
-# Else each of four workers that begin at the same moment would compile for itself what all of them import.
+# Else each of the workers that begin at the same moment would compile for itself what all of them import.
 $(VENV)/.compiled: $(VENV)/.test
 	@$(BIN)/python -m compileall -q -j 2 $(VENV)/lib || true  # what cannot be, is not imported
 	@touch $@

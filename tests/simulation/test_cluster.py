@@ -15,6 +15,7 @@ from brokerpool.feed.listeners import PoolListener
 from brokerpool.testing.virtual_loop import run
 from tests.simulation.cluster_scene import SYMBOLS, cluster
 from tests.simulation.cluster_stage import ACCOUNT
+from tests.virtual_bus import Faults
 
 
 def test_a_standby_has_every_symbol_tick_again_within_five_seconds_of_a_kill() -> None:
@@ -61,12 +62,14 @@ def test_a_guard_that_is_not_asked_before_each_message_is_caught(monkeypatch: py
         run(_stopped_with_messages_to_send)
 
 
+@pytest.mark.parametrize("latest", [0.0, 0.02])  # a store's news may come later than an answer of it
 @pytest.mark.parametrize(("size", "sockets"), [(6, 1), (2, 3)])
 def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_where_there_is_room(
-    size: int, sockets: int
+    size: int, sockets: int, latest: float
 ) -> None:
     async def main() -> None:
         async with cluster("a", "b", size=size) as scene:
+            scene.server.faults = Faults(latency=(0.0, latest))
             witness = await scene.watched("g")
             holder = next(node for node in scene.nodes if node.node.held)
             standby = next(node for node in scene.nodes if not node.node.held)

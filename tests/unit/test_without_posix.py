@@ -231,9 +231,14 @@ def test_a_signal_calls_its_action_with_and_without_handlers_of_the_loop(
             await until(lambda: heard == ["stop"])
         assert signal.getsignal(signal.SIGTERM) == before
 
-    asyncio.run(main())
-    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", missing)
-    asyncio.run(main())
+    # To the default it goes back where a loop handles it, whatever this run of the tests had made of it.
+    of_the_run = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        asyncio.run(main())
+        monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", missing)
+        asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGTERM, of_the_run)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])

@@ -365,7 +365,8 @@ class FeedNode:
 
     def _assigned(self) -> dict[str, str]:
         living = self._nodes.living(self._heard_until)
-        able = {node: self._able[node] for node in living if node in self._able}
+        # What the store tells of this node itself may be older than that it leaves.
+        able = {node: self._able[node] for node in living if node in self._able and node != self.node}
         if not self._leaving:
             able[self.node] = frozenset(self._opened)
         values = ((account, keeper.lease.value) for account, keeper in self._keepers.items())
