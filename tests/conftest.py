@@ -16,7 +16,7 @@ from tests.leftovers import Left, Run
 from tests.postgres import server, shut_down
 
 # How long an example takes depends on who else is at work; what has to be quick is measured where it matters.
-hypothesis.settings.register_profile("brokerpool", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("brokerpool", deadline=None, max_examples=30)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile("brokerpool")
 

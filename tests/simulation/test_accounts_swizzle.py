@@ -15,7 +15,7 @@ from brokerpool.feed.routing_rules import Order, Presence, RoutingTable
 from tests.simulation.accounts_swizzle import rehearse
 from tests.simulation.seeds import Report
 
-SEEDS, PER_TEST = 160, 20
+SEEDS, PER_TEST = 100, 20
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PER_TEST))

@@ -16,7 +16,7 @@ from tests.simulation.cluster_swizzle import rehearse
 from tests.simulation.seeds import Report
 from tests.virtual_bus import VirtualStore
 
-SEEDS, PER_TEST = 100, 10
+SEEDS, PER_TEST = 60, 10
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PER_TEST))

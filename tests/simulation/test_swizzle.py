@@ -18,7 +18,7 @@ from brokerpool.instruments import Token
 from tests.simulation.seeds import Report
 from tests.simulation.swizzle import rehearse
 
-SEEDS, PER_TEST = 120, 20
+SEEDS, PER_TEST = 80, 20
 ROOT = Path(__file__).parents[2]
 
 
