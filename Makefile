@@ -25,8 +25,8 @@ test: style ## linters, types and every test, as any user in any folder; ARGS="t
 	@$(MAKE) -j 2 types together  # the types take one processor for most of a minute
 	$(BIN)/pytest -m alone $(SKIPS) || [ $$? -eq 5 ]
 
-together: $(VENV)/.compiled
-	@$(BIN)/python -m compileall -q src
+# Collected once before: else each of the workers would compile for itself what all of them import.
+together: $(VENV)/.test
 	@$(BIN)/pytest --collect-only -qq >$(VENV)/collected.txt || { cat $(VENV)/collected.txt; false; }
 	$(BIN)/pytest -m "not alone" -n 8 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
 else
@@ -49,9 +49,10 @@ format: $(VENV)/.test ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: $(VENV)/.test ## a pool, and several accounts, against 20,000 seeds of faults each; ARGS="--seed 17" replays one
+soak: $(VENV)/.test ## a pool, several accounts, and a cluster, against 20,000 seeds of faults each; ARGS="--seed 17" replays one
 	$(BIN)/python -m tests.simulation.swizzle $(ARGS)
 	$(BIN)/python -m tests.simulation.accounts_swizzle $(ARGS)
+	$(BIN)/python -m tests.simulation.cluster_swizzle $(ARGS)
 
 fuzz: $(VENV)/.test ## 50,000 mutated frames at both listeners and from the broker; ARGS="--seed 7 --frames 5000"
 	$(BIN)/python -m tests.fuzz.mutation $(ARGS)
@@ -116,11 +117,6 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-
-# Else each of the workers that begin at the same moment would compile for itself what all of them import.
-$(VENV)/.compiled: $(VENV)/.test
-	@$(BIN)/python -m compileall -q -j 2 $(VENV)/lib || true  # what cannot be, is not imported
-	@touch $@
 
 # One stamp for each extra, so that an environment is brought up to date only when pyproject.toml changed.
 $(VENV)/.%: pyproject.toml | $(BIN)/python
