@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import hypothesis
 import pytest
 
 from brokerpool import Instrument, Mode, Tick
@@ -22,6 +23,16 @@ from tests.unit import test_own_broker as sound
 
 PROMISES = [name for name in dir(AdapterConformance) if name.startswith("test_")]
 Routes = Mapping[Token, Instrument]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _unshrunk() -> Iterator[None]:
+    """That a promise fails is all that is asked: nobody reads the shortest example of it."""
+    before = hypothesis.settings.get_current_profile_name()
+    hypothesis.settings.register_profile("unshrunk", deadline=None, phases=[hypothesis.Phase.generate])
+    hypothesis.settings.load_profile("unshrunk")
+    yield
+    hypothesis.settings.load_profile(before)
 
 
 class Spoilt(sound.TestAcme):
