@@ -89,14 +89,21 @@ def told(served_by: Gateway) -> bool:
     upstream = served_by.upstream
     if isinstance(upstream, LateUpstream | ClusteredUpstream) and upstream.untold:
         return False
-    return served_by._fanout._flush_handle is None
+    return not gathers(served_by)
+
+
+def gathers(served_by: Gateway) -> bool:
+    """Tell whether frames wait for the flush window to end: an answer to a request would come before them."""
+    return served_by._fanout._flush_handle is not None
 
 
 class Client:
     """A client as small as the protocol allows."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, served_by: Gateway | None = None) -> None:
+        """`served_by` is the gateway where that runs in this process."""
         self.connection = connection
+        self._served_by = served_by
         self.ticks: list[dict[str, Any]] = []
         #: News of single symbols: which have stopped, and which holes are over.
         self.symbol_news: list[dict[str, Any]] = []
@@ -137,7 +144,9 @@ class Client:
         return ticks
 
     async def drain(self) -> list[dict[str, Any]]:
-        """Return every tick that was sent before now: the answer to a ping comes behind them."""
+        """Return every tick that was published before now: the answer to a ping comes behind them."""
+        if (gateway := self._served_by) is not None:
+            await until(lambda: not gathers(gateway))
         await self.ask(action="ping")
         ticks, self.ticks = self.ticks, []
         return ticks
@@ -146,7 +155,7 @@ class Client:
 @asynccontextmanager
 async def client(served_by: Gateway, *, key: str | None = KEY) -> AsyncIterator[Client]:
     async with connect(served_by.ws_url, compression=None, max_queue=None) as connection:
-        session = Client(connection)
+        session = Client(connection, served_by)
         if key is not None:
             assert (await session.ask(action="authenticate", api_key=key))["status"] == "success"
         yield session
