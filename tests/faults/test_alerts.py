@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import time
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,12 @@ async def history(drill: Drill, http: aiohttp.ClientSession, symbols: Iterable[s
     await asyncio.gather(*(drill.post(http, "history", symbol=symbol, **days) for symbol in symbols))
 
 
+async def keep_asking(drill: Drill, http: aiohttp.ClientSession, symbols: Sequence[str]) -> None:
+    while True:
+        await history(drill, http, symbols)
+        await asyncio.sleep(0.5)
+
+
 async def calls_fail(drill: Drill) -> None:
     """Calls that wait, then calls that are too fast, then a broker that fails them all."""
     async with aiohttp.ClientSession() as http:
@@ -112,8 +118,10 @@ async def calls_fail(drill: Drill) -> None:
         await drill.throw(refuse_http={"status": 429, "path": "/quote", "count": 1})
         await drill.post(http, "quotes", symbol=names[-1])
         await drill.throw(refuse_http={"status": 503, "path": "/instruments/historical"})
-        await history(drill, http, names[:3])
+        # Again and again: an open breaker tries a call after some seconds, maybe before it is scraped.
+        failing = asyncio.create_task(keep_asking(drill, http, names[:3]))
         await drill.fire("BrokerpoolRateLimited", "BrokerpoolBreakerOpen")
+        failing.cancel()
         await drill.throw(refuse_http={"status": 503, "path": "/instruments"})
         drill.gateway.process.send_signal(signal.SIGHUP)  # the list is read again
         await drill.fire("BrokerpoolInstrumentsStale")
