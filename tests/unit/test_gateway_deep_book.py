@@ -18,6 +18,7 @@ from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
 from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.settings import Settings
 from brokerpool.simulator.dhan.broker import DhanSimulator
+from brokerpool.simulator.dhan.depth20 import Depth20Feed
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from brokerpool.ticks import Mode
 from tests.gateway_client import KEY, client
@@ -332,6 +333,11 @@ def test_a_book_follows_its_symbol_to_the_token_of_the_next_list() -> None:
     asyncio.run(main())
 
 
+def entries(broker: KiteSimulator | Depth20Feed) -> list[int]:
+    """Return how many symbols each open socket of a broker has been asked for."""
+    return [socket["entries"] for socket in broker.sockets()]
+
+
 def test_of_several_accounts_the_one_that_has_books_brings_them_whoever_brings_the_ticks() -> None:
     async def main() -> None:
         async with (
@@ -363,7 +369,7 @@ def test_of_several_accounts_the_one_that_has_books_brings_them_whoever_brings_t
                     share = next(i for i in account.book if i.exchange == "NSE")
                     (item,) = await subscribe(program, share, depth=20)
                     assert (item["status"], item["depth"]) == ("success", 20)
-                    await until(lambda: len(dhan.depth20.sockets()) == len(kite.sockets()) == 1)
+                    await until(lambda: entries(dhan.depth20) == entries(kite) == [1])
                     await dhan.step(30)
                     await kite.step(30)
                     frames = await program.take(2)
