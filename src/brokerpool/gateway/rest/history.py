@@ -91,7 +91,8 @@ def history(market: Market, today: _Today = today) -> APIRouter:
             return await _as_json(found, interval)
         candles = itertools.chain.from_iterable(found)
         line = _liner(instrument, interval)
-        return StreamingResponse(text_lines("", candles, line), media_type="text/plain")
+        lines = text_lines("", candles, lambda some: "".join(map(line, some)))
+        return StreamingResponse(lines, media_type="text/plain")
 
     return router
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
+# anyio would load this with the first streamed answer, in a turn of the loop that then takes 20 to 40 ms.
+import anyio._backends._asyncio  # noqa: F401
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
@@ -46,11 +48,11 @@ async def json_array(head: bytes, rows: Iterable[msgspec.Struct], tail: bytes) -
     yield b"]" + tail
 
 
-async def text_lines(head: str, rows: Iterable[T], line: Callable[[T], str]) -> AsyncIterator[bytes]:
-    """Yield the head and a line for each row, a slice at a time."""
+async def text_lines(head: str, rows: Iterable[T], lines: Callable[[list[T]], str]) -> AsyncIterator[bytes]:
+    """Yield the head and the lines of the rows, a slice at a time."""
     yield head.encode()
     async for piece in sliced(rows):
-        yield "".join(map(line, piece)).encode()
+        yield lines(piece).encode()
 
 
 async def sliced(rows: Iterable[T], size: int = SLICE) -> AsyncIterator[list[T]]:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
+from msgspec.structs import astuple
 from starlette.responses import Response, StreamingResponse
 
 from brokerpool.gateway.rest import answers
@@ -90,7 +91,7 @@ def symbols(market: Market) -> APIRouter:
         if form == "json":
             return await rows_response(answers.SUCCESS + b'"data":', rows, count)
         return StreamingResponse(
-            text_lines(",".join(Row.__struct_fields__) + "\r\n", rows, _csv_line),
+            text_lines(",".join(Row.__struct_fields__) + "\r\n", rows, _csv_lines),
             media_type="text/csv",
             headers={"Content-Disposition": f"attachment; filename=instruments_{exchange or 'all'}.csv"},
         )
@@ -104,7 +105,7 @@ def symbols(market: Market) -> APIRouter:
     return router
 
 
-def _csv_line(row: Row) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow([getattr(row, name) for name in Row.__struct_fields__])
-    return line.getvalue()
+def _csv_lines(rows: list[Row]) -> str:
+    lines = io.StringIO()
+    csv.writer(lines).writerows(map(astuple, rows))
+    return lines.getvalue()
