@@ -33,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # A run in the background of a shell ignores Ctrl-C, and would hand that on to some of what it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Until all tests are imported, next to nothing is garbage.
+    gc.disable()
     if not hasattr(config, "workerinput"):
         config.stash[_RUN] = run = Run(config.rootpath)
         config.add_cleanup(run.remove)
@@ -40,8 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """What was imported stays: a test that has garbage collected need not wait for a look at all of it."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -53,6 +55,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
+    gc.enable()  # also in the process that has workers collect
     _clean_up_when_terminated(session.config)
 
 

@@ -1,6 +1,15 @@
-"""`python -m brokerpool` is the `brokerpool` command."""
+"""The `brokerpool` command, also as `python -m brokerpool`."""
 
-from brokerpool.cli import main
+from brokerpool import garbage_collection
+
+
+def main() -> None:
+    """Run the command."""
+    garbage_collection.starting()
+    from brokerpool.cli import main as command  # most of a start are its imports
+
+    command()
+
 
 if __name__ == "__main__":
     main()

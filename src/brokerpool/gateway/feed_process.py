@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from brokerpool import garbage_collection
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.market_data_service import MarketDataService
 from brokerpool.cluster.nats_bus import NatsBus
@@ -88,6 +89,7 @@ async def _take_part(
     await status.start()
     try:
         lists.start()
+        garbage_collection.started()
         node.start()
         print(json.dumps({"node": name, "status_url": status.url}), flush=True)
         await asyncio.gather(

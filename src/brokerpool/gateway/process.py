@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from brokerpool import signals
+from brokerpool import garbage_collection, signals
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.assembly import compose
@@ -103,9 +102,7 @@ async def _serve_cluster(settings: Settings, watch: SettingsWatch, certificate: 
 async def _ready(gateway: Gateway) -> None:
     """Have it accept clients, and say so."""
     await gateway.start()
-    # The instrument list lives as long as the process: no collection need look at it again.
-    gc.collect()
-    gc.freeze()
+    garbage_collection.started()
     urls = {"ws_url": gateway.ws_url, "http_url": gateway.http_url}
     if gateway.status_url != gateway.http_url:
         urls["status_url"] = gateway.status_url
