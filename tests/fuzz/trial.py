@@ -147,7 +147,7 @@ class Trial:
             await self.watched.run(attack())
             longest = self.watched.longest
             if longest >= MOST_SECONDS_A_TURN:
-                longest /= max(1.0, pace())
+                longest /= pace()
             best = min(best, longest)
             if best < MOST_SECONDS_A_TURN:
                 break

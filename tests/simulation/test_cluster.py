@@ -8,6 +8,7 @@ import pytest
 
 from brokerpool import BrokerpoolError, Instrument, Mode
 from brokerpool.brokers.limits import RateWindow
+from brokerpool.cluster.bus import BusError
 from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.subjects import LEASES, NODES, wish_key
 from brokerpool.errors import ErrorCode
@@ -82,6 +83,35 @@ def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_wher
             scene.nodes.remove(holder)
             assert most == (2 if sockets == 1 else 3)
             await scene.until(lambda: standby.node.held and not witness.dark(), 3)
+            assert not witness.problems
+
+    run(main)
+
+
+def test_an_account_that_cannot_be_freed_keeps_no_other_from_being_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unanswered(keeper: LeaseKeeper) -> bool:
+        raise BusError("The store has not answered.")
+
+    async def main() -> None:
+        async with cluster("a", accounts=("one", "two")) as scene:
+            gateway, witness = await scene.gateway("g", "two")
+            await gateway.upstream.want("me", SYMBOLS, Mode.QUOTE)
+            witness.look(set(SYMBOLS))
+            await scene.until(lambda: not witness.silent(), 5)
+            (leaving,) = scene.nodes
+            await gateway.bus.store(NODES).put(wish_key("two"), b"a")
+            other = scene.node("b", "two")
+            await asyncio.sleep(2)
+            assert set(leaving.node.held) == {"one", "two"}
+            monkeypatch.setattr(LeaseKeeper, "give_up", unanswered)
+            await leaving.begin(leaving.node.close())
+            scene.nodes.remove(leaving)
+            monkeypatch.undo()
+            assert set(other.node.held) == {"two"}
+            await asyncio.sleep(3)
+            assert witness.gaps == 0
             assert not witness.problems
 
     run(main)

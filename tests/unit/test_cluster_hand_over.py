@@ -60,6 +60,12 @@ class Node:
         self._outlets.gaps(Kind.GAPS_OPENED, [Gap(instrument, begins, "its connection is lost")], begins)
         return self._flushed()
 
+    def back(self, tick: Tick, begun: int, over: int) -> Iterator[Batch]:
+        """The symbol's gap is over with this tick."""
+        gap = Gap(tick.instrument, begun, "its connection is lost", to_ms=over)
+        self._outlets.gaps(Kind.GAPS_CLOSED, [gap], over)
+        return self.told(tick, at=over)
+
     def live(self, *instruments: Instrument) -> Iterator[Batch]:
         return self.states(SymbolState.LIVE, *instruments)
 
@@ -177,6 +183,20 @@ def test_a_gap_is_over_with_the_successors_first_tick_and_the_next_one_begins_wi
     stage.view.doubt("something may be lost")
     assert stage.seen.over == [NOW + 40]
     assert stage.seen.begun == [NOW, NOW + 60, NOW]  # of TCS nobody has told anything since
+
+
+def test_a_gap_of_both_is_one_until_the_last_of_them_is_over() -> None:
+    stage = Stage()
+    stage.hear(stage.old.gap(INFY, NOW))
+    stage.hear(stage.new.told(trade(INFY, 3), trade(TCS, 3), at=NOW + 40))
+    stage.hear(stage.old.told(trade(TCS, 3), trade(TCS, 4), at=NOW + 45))
+    for instrument in (INFY, TCS):
+        stage.hear(stage.new.gap(instrument, NOW + 40))
+    stage.hear(stage.new.back(trade(INFY, 7), NOW + 40, NOW + 60))
+    stage.hear(stage.new.back(trade(TCS, 5), NOW + 40, NOW + 60))
+    stage.hear(stage.old.left(relieved=True))
+    stage.follows([7], [2, 3, 4, 5])  # what TCS traded meanwhile has come from the other one
+    assert (stage.seen.begun, stage.seen.over) == ([NOW], [NOW + 60])
 
 
 @pytest.mark.parametrize("before", [(), (SymbolState.SENT, SymbolState.LIVE)])

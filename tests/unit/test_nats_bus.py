@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from brokerpool.cluster import nats_bus
 from brokerpool.cluster.bus import Bus, BusError, Entry
 from brokerpool.cluster.nats_bus import WAITING_BYTES, NatsBus
 from brokerpool.cluster.nats_server import NatsServer, nats_server, program
@@ -105,6 +106,34 @@ def test_a_request_is_answered_and_without_anybody_ends_at_once(tmp_path: Path) 
             with pytest.raises(BusError):
                 await one.request("ask", b"text", 30)
             assert time.monotonic() - began < 10
+
+    run(test())
+
+
+def test_so_many_requests_are_answered_at_once_and_one_beyond_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_bus, "_MOST_ANSWERING", 3)
+
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            free = asyncio.Event()
+
+            async def answer(subject: str, payload: bytes) -> bytes:
+                await free.wait()
+                return payload
+
+            serving = two.serve("ask", answer)
+            await settled(two)
+            asked = [asyncio.create_task(one.request("ask", b"%d" % n, 20)) for n in range(3)]
+            await settled(one)
+            with pytest.raises(BusError):
+                await one.request("ask", b"beyond", 0.5)
+            assert two.counts.overrun == 1
+            free.set()
+            assert await asyncio.gather(*asked) == [b"0", b"1", b"2"]
+            assert await one.request("ask", b"again", 20) == b"again"
+            serving.close()
 
     run(test())
 

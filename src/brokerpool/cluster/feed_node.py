@@ -84,7 +84,7 @@ class FeedNode:
         self._slices: dict[str, tuple[str, DemandSlice]] = {}
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._moving: set[str] = set()
+        self._moves: dict[str, asyncio.Task[None]] = {}
         #: Accounts that nobody else took in time, and until when they are not given away again.
         self._kept_until: dict[str, float] = {}
         self._count = 0
@@ -118,7 +118,8 @@ class FeedNode:
             with contextlib.suppress(BusError, TimeoutError):
                 async with asyncio.timeout(self._timing.hand_over + self._timing.lease):
                     await self._sign()
-                    await asyncio.gather(*(self._pass_on(account) for account in list(self.held)))
+                    if moves := [self._move(account) for account in self.held]:
+                        await asyncio.wait(moves)
         finally:
             await self._end()
 
@@ -235,12 +236,19 @@ class FeedNode:
         if held is not None:
             await held.close(relieved=relieved)
 
-    async def _move(self, account: str) -> None:
-        try:
-            with contextlib.suppress(BusError):
-                await self._pass_on(account)
-        finally:
-            self._moving.discard(account)
+    def _move(self, account: str) -> asyncio.Task[None]:
+        """Have another node take the account over, where that is not under way."""
+
+        async def moved() -> None:
+            try:
+                with contextlib.suppress(BusError):
+                    await self._pass_on(account)
+            finally:
+                del self._moves[account]
+
+        if account not in self._moves:
+            self._moves[account] = self._begin(moved(), "move")
+        return self._moves[account]
 
     # -- what others say ----------------------------------------------------------------------------------
 
@@ -351,7 +359,7 @@ class FeedNode:
     def _assign(self) -> None:
         nodes = self._assigned()
         for account, keeper in self._keepers.items():
-            if account in self._moving:
+            if account in self._moves:
                 keeper.wanted = False
                 continue
             if keeper.lease.overdue(self._clock()):
@@ -360,8 +368,7 @@ class FeedNode:
             kept = self._clock() < self._kept_until.get(account, 0.0)
             keeper.wanted = kept or nodes.get(account) == self.node
             if account in self.held and not keeper.wanted:
-                self._moving.add(account)
-                self._begin(self._move(account), "move")
+                self._move(account)
 
     def _assigned(self) -> dict[str, str]:
         living = self._nodes.living(self._heard_until)
@@ -373,10 +380,11 @@ class FeedNode:
         holders = {account: value.node for account, value in values if value is not None}
         return assigned(able, holders, self._wishes)
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def __repr__(self) -> str:
         return f"<FeedNode {self.node} holds {', '.join(sorted(self.held)) or 'nothing'}>"

@@ -98,3 +98,15 @@ class Successor:
                 elif row[0] not in _OF_BOTH:
                     news.append((row, batch.received_ms))
         return ticks, news
+
+    def resumed(self) -> dict[int, int]:
+        """Return how many ticks of a symbol it had told when the last gap of it was over, by its number."""
+        ticks: defaultdict[int, int] = defaultdict(int)
+        resumed: dict[int, int] = {}
+        for batch in self._batches:
+            for row in batch.rows:
+                if row[0] <= TICKS:
+                    ticks[row[1]] += 1
+                elif row[0] == Kind.GAPS_CLOSED:
+                    resumed |= {gap[0]: ticks[gap[0]] for gap in row[1]}
+        return resumed

@@ -30,6 +30,8 @@ WAITING_BYTES = 4 * 1024 * 1024
 #: What waits for one handler here; what comes beyond is lost, and counted.
 _INCOMING_MESSAGES = 65_536
 _INCOMING_BYTES = 64 * 1024 * 1024
+#: Requests on one subject that are being answered; one beyond gets no answer, and is counted.
+_MOST_ANSWERING = 1000
 #: Different faults that are logged in one time without a server.
 _MOST_TOLD = 10
 #: Between two measurements of the way to the server.
@@ -167,6 +169,9 @@ class NatsBus:
             self.publish(message.reply, said)
 
         async def received(message: Msg) -> None:
+            if len(answering) == _MOST_ANSWERING:
+                self.counts.overrun += 1
+                return
             task = asyncio.create_task(respond(message), name=f"brokerpool answer on {subject}")
             answering.add(task)
             task.add_done_callback(answering.discard)

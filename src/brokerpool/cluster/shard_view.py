@@ -210,8 +210,11 @@ class ShardView:
         for batch in successor.waiting:
             self._introduce(batch.names)
         rows, news = successor.rows()
+        resumed = successor.resumed()
         for number, held in self._by_number.items():
             told: Sequence[Received] = [(tick_of(r, held.instrument), at) for r, at in rows.get(number, ())]
+            if held.dark or held.tick is None:
+                told = told[resumed.get(number, 0) :]  # nobody covers a gap of the successor's own
             if held.tick is not None:
                 told, found = following(told, held.tick)
                 held.since, held.handed = None if found else held.tick, held.tick
