@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -15,6 +16,7 @@ import pytest
 from brokerpool.cluster import nats_bus
 from brokerpool.cluster.bus import Bus, BusError, Entry
 from brokerpool.cluster.nats_bus import WAITING_BYTES, NatsBus
+from brokerpool.cluster.nats_connection import Connection
 from brokerpool.cluster.nats_server import NatsServer, nats_server, program
 from brokerpool.cluster.subjects import LEASES
 from brokerpool.errors import SettingsError
@@ -291,6 +293,38 @@ def test_tls_a_wrong_authority_and_a_client_certificate(tmp_path: Path) -> None:
                 await one.store(LEASES).put("a", b"b")
             await refused(server.url, **{**own, "BROKERPOOL_NATS_CA_FILE": str(other)})  # type: ignore[arg-type]
             await refused(server.url, BROKERPOOL_NATS_CA_FILE=str(ca))
+
+    run(test())
+
+
+def test_a_cancellation_that_was_dropped_on_the_way_ends_the_dials_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = Connection._process_connect_init
+
+    async def dropping(connection: Connection) -> None:
+        try:
+            await read(connection)
+        except asyncio.CancelledError:
+            raise OSError("It came with the server's answer.") from None
+
+    monkeypatch.setattr(Connection, "_process_connect_init", dropping)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async def test() -> None:
+        mute = await asyncio.start_server(say_nothing, "127.0.0.1")
+        async with mute:
+            url = f"nats://127.0.0.1:{mute.sockets[0].getsockname()[1]}"
+            await asyncio.wait_for(refused(url), 10)
+            opening = asyncio.create_task(NatsBus(cluster_settings(url), "test").open())
+            await asyncio.sleep(0.1)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.shield(opening), 10)
 
     run(test())
 

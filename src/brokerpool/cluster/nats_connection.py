@@ -54,6 +54,10 @@ class Connection(Client):
 
     async def _connect_to_server(self, s: Srv) -> None:
         self._cut()  # one whose handshake failed
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Python 3.11's `wait_for` drops it where what it waits for comes at the same moment.
+            raise asyncio.CancelledError
         await super()._connect_to_server(s)
 
     def _cut(self) -> None:
