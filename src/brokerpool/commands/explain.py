@@ -37,20 +37,38 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"mode:         {told['mode']}, the highest that anybody wants; priority {told['priority']}"
     if told.get("route"):  # there are several accounts
         yield f"account:      {told['account'] or 'none serves it'}"
-    for connection in told["connections"]:
-        fault = f"; last fault: {connection['last_fault']}" if connection["last_fault"] else ""
-        yield (
-            f"connection:   {connection['name']} ({connection['role']}), which is {connection['state']},"
-            f" has it {connection['symbol_state']}{fault}"
-        )
+    yield from map(_connection, told["connections"])
     age, pause = told["last_tick_age_seconds"], told["usual_pause_seconds"]
     usual = f"; usually there are up to {pause:.1f} s between two" if pause else ""
-    yield f"last tick:    {'none yet' if age is None else f'{age:.1f} s ago'}{usual}"
-    gap = told["gap"]
-    if gap is not None:
-        since = datetime.fromtimestamp(gap["from"] / 1000, UTC).astimezone().strftime("%d %b %H:%M:%S %Z")
-        filled = ", a snapshot was delivered since" if gap["filled"] else ""
-        yield f"open gap:     since {since}: {gap['reason']}{filled}"
+    yield f"last tick:    {_since(age)}{usual}"
+    if told["gap"] is not None:
+        yield f"open gap:     {_gap(told['gap'])}"
+    book = told.get("deep_book")
+    if book is not None:
+        yield f"{book['levels']} levels:    {book['state']}. {book['why']}"
+        if book["connections"]:
+            yield from map(_connection, book["connections"])
+            yield f"last book:    {_since(book['last_tick_age_seconds'])}"
+        if book["gap"] is not None:
+            yield f"open gap:     {_gap(book['gap'])}"
+
+
+def _connection(told: Mapping[str, Any]) -> str:
+    fault = f"; last fault: {told['last_fault']}" if told["last_fault"] else ""
+    return (
+        f"connection:   {told['name']} ({told['role']}), which is {told['state']},"
+        f" has it {told['symbol_state']}{fault}"
+    )
+
+
+def _since(age: float | None) -> str:
+    return "none yet" if age is None else f"{age:.1f} s ago"
+
+
+def _gap(gap: Mapping[str, Any]) -> str:
+    since = datetime.fromtimestamp(gap["from"] / 1000, UTC).astimezone().strftime("%d %b %H:%M:%S %Z")
+    filled = ", a snapshot was delivered since" if gap["filled"] else ""
+    return f"since {since}: {gap['reason']}{filled}"
 
 
 def _owner(owner: Mapping[str, Any]) -> str:

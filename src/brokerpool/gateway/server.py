@@ -208,7 +208,7 @@ class Gateway:
             app.router.default = OrderEndpoints(self._orders, market.access, app.router.default)
         slots: ConnectionSlots[Connection] = ConnectionSlots(settings.max_clients, SPARE)
         app.include_router(health(self._health.verdict))
-        app.include_router(explanations(self.upstream, self._clients))
+        app.include_router(explanations(self.upstream, self._deep_feed, self._clients))
         app.include_router(clients(self._clients, self._fanout))
         app.include_router(subscriptions(self.upstream.demand))
         app.include_router(dashboard(self.upstream, self._broadcast, self._new_access()))

@@ -49,6 +49,17 @@ class GapTold(msgspec.Struct, rename={"from_ms": "from"}):
     filled: bool
 
 
+class DeepBookTold(msgspec.Struct):
+    """How the symbol's deeper order book stands, which has connections of its own."""
+
+    levels: int
+    state: str
+    why: str
+    connections: list[CarrierTold]
+    last_tick_age_seconds: float | None
+    gap: GapTold | None
+
+
 class ExplainAnswer(msgspec.Struct):
     """What is known of one symbol; times in seconds, null where nothing is known."""
 
@@ -66,9 +77,11 @@ class ExplainAnswer(msgspec.Struct):
     account: str
     #: Where there are several accounts: which of them carries it and why; it is a part of `why`.
     route: str
+    #: Where there is a feed of deeper books that has the symbol.
+    deep_book: DeepBookTold | None
 
 
-def explanations(upstream: Upstream, clients: Clients) -> APIRouter:
+def explanations(upstream: Upstream, deep_feed: Upstream | None, clients: Clients) -> APIRouter:
     """Return the endpoint /explain/{name}, which the guard keeps for the operator."""
     router = APIRouter(tags=["operations"])
     good = {"application/json": {"schema": {"type": "object", "required": ["instrument", "state", "why"]}}}
@@ -90,30 +103,59 @@ def explanations(upstream: Upstream, clients: Clients) -> APIRouter:
         found = await upstream.inspection.explained(instrument)
         if not found.listed and found.state is None:
             raise unknown(instrument, HTTPStatus.NOT_FOUND)
-        return json_response(_told(found, clients))
+        return json_response(_told(found, clients, await _deep_book(deep_feed, instrument)))
 
     return router
 
 
-def _told(found: Explanation, clients: Clients) -> ExplainAnswer:
-    age, gap = found.last_tick_age, found.gap
+async def _deep_book(feed: Upstream | None, instrument: Instrument) -> DeepBookTold | None:
+    if feed is None or feed.book.token(instrument) is None:
+        return None
+    found = await feed.inspection.explained(instrument)
+    return DeepBookTold(
+        feed.depth_levels,
+        _state(found),
+        found.why,
+        _carriers(found),
+        _age(found),
+        _gap(found),
+    )
+
+
+def _told(found: Explanation, clients: Clients, deep_book: DeepBookTold | None) -> ExplainAnswer:
     return ExplainAnswer(
         str(found.instrument),
-        found.state.value if found.state else "not wanted",
+        _state(found),
         found.why,
         [_owner_told(owner, clients) for owner in found.owners],
         found.mode.label if found.mode else None,
         found.priority,
-        [
-            CarrierTold(c.name, c.role, c.connection.value, c.symbol.value, c.last_fault)
-            for c in found.carriers
-        ],
-        None if age is None else round(age, 3),
+        _carriers(found),
+        _age(found),
         round(found.usual_pause, 3),
-        None if gap is None else GapTold(gap.from_ms, gap.reason, gap.filled),
+        _gap(found),
         found.account,
         found.route,
+        deep_book,
     )
+
+
+def _state(found: Explanation) -> str:
+    return found.state.value if found.state else "not wanted"
+
+
+def _carriers(found: Explanation) -> list[CarrierTold]:
+    return [
+        CarrierTold(c.name, c.role, c.connection.value, c.symbol.value, c.last_fault) for c in found.carriers
+    ]
+
+
+def _age(found: Explanation) -> float | None:
+    return None if found.last_tick_age is None else round(found.last_tick_age, 3)
+
+
+def _gap(found: Explanation) -> GapTold | None:
+    return None if found.gap is None else GapTold(found.gap.from_ms, found.gap.reason, found.gap.filled)
 
 
 def _owner_told(owner: Owner, clients: Clients) -> OwnerTold:
