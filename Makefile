@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help test together lint style types format soak fuzz orders accounts brokers demo bench-fanout bench-watching bench-chain bench-cluster bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
+.PHONY: help test together lint style types format soak fuzz orders accounts cluster brokers demo bench-fanout bench-watching bench-chain bench-cluster bench-attack bench-feed bench-http bench-db docs site screenshots newcomer clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,10 @@ orders: $(VENV)/.test ## 10,000 orders through a gateway to a server that breaks
 
 accounts: $(VENV)/.test ## an account's token dies at 20,000 ticks/s, 3,000 symbols at home there; another one has room for half
 	BROKERPOOL_TEST_ACCOUNT_TICKS=20000 $(BIN)/pytest -s tests/faults/test_two_accounts.py $(ARGS)
+
+cluster: $(VENV)/.test ## feed nodes and NATS killed, stopped and cut off at 20,000 ticks/s with 100 clients, NATS away for 30 s
+	BROKERPOOL_TEST_CLUSTER=20000,3000,100,30 BROKERPOOL_TEST_NATS_AWAY=30 \
+		$(BIN)/pytest -s tests/faults/test_cluster_feed_node.py tests/faults/test_cluster_nats.py $(ARGS)
 
 brokers: $(VENV)/.test ## an account at each broker: 8,000 symbols, 20,000 ticks/s, CPU beside one alone, each one's outage, its whole list
 	BROKERPOOL_TEST_BROKER_TICKS=20000 BROKERPOOL_TEST_LIST_ROWS=150000 \

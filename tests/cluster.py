@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -11,7 +12,6 @@ import tomllib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,24 @@ ENDED_SECONDS = 2 * (Timing().hand_over + Timing().lease)
 _TABLE = "\n[[accounts]]\n"
 #: How far the clocks of the broker, a gateway and a client may be from the same trade.
 _EDGE_MS = 250.0
+
+
+class Size(NamedTuple):
+    """Of a scene: ticks a second, symbols of the broker, clients, and how many symbols each of them wants."""
+
+    rate: float
+    symbols: int
+    clients: int
+    each: int
+
+    @classmethod
+    def of_environment(cls, rate: float, symbols: int, clients: int) -> Size:
+        """Return this size, where each client wants all, or that of BROKERPOOL_TEST_CLUSTER, as a tuple."""
+        given = os.environ.get("BROKERPOOL_TEST_CLUSTER")
+        if not given:
+            return cls(rate, symbols, clients, symbols)
+        rate, *others = map(int, given.split(","))
+        return cls(rate, *others)
 
 
 class Trade(NamedTuple):
@@ -141,18 +159,23 @@ class Cluster:
 
     @asynccontextmanager
     async def clients(
-        self, count: int, *gateways: Running, symbols: Sequence[str] = ()
+        self, count: int, *gateways: Running, symbols: Sequence[str] = (), each: int = 0
     ) -> AsyncIterator[list[Trader]]:
-        """Give clients, evenly over the gateways, once every symbol has ticked at each."""
+        """Give clients, evenly over the gateways, once every symbol has ticked at each.
+
+        Each wants all of the symbols, by default all that there are, or so many, after those of the one before.
+        """
         wanted = symbols or self.symbols
+        each = each or len(wanted)
+        turns = itertools.cycle(wanted)
         async with AsyncExitStack() as until_end:
             found = []
             for number in range(count):
                 url = gateways[number % len(gateways)].said["ws_url"]
                 found.append(await until_end.enter_async_context(trader(url, self.api_key)))
-                said = await found[-1].subscribe(wanted)
+                said = await found[-1].subscribe([*itertools.islice(turns, each)])
                 assert said["status"] == "success", said
-            await until(lambda: all(len(client.seen) == len(wanted) for client in found))
+            await until(lambda: all(len(client.seen) == each for client in found))
             yield found
 
     # -- witnesses ----------------------------------------------------------------------------------------
@@ -174,7 +197,7 @@ class Cluster:
             told[frame["symbol"]].append((frame["from"] - _EDGE_MS, frame["to"] + _EDGE_MS))
         for symbol, seen in client.seen.items():
             volumes = [one.volume for one in seen]
-            wrong = [(one, other) for one, other in pairwise(seen) if other.volume <= one.volume]
+            wrong = [(one, other) for one, other in itertools.pairwise(seen) if other.volume <= one.volume]
             assert not wrong, f"{symbol} came twice or out of order: {wrong}, its gaps {told[symbol]}"
             known = set(volumes)
             lost = [

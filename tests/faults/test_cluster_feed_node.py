@@ -13,28 +13,26 @@ import pytest
 
 from brokerpool.cluster.nats_server import program
 from brokerpool.cluster.timing import Timing
-from tests.cluster import cluster, ended, gapped, ticking, ticks_on, until
+from tests.cluster import Size, cluster, ended, gapped, ticking, ticks_on, until
 
 pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]
 
-#: Ticks a second and clients; the figures of the docs are of 20,000 and 100.
-RATE = float(os.environ.get("BROKERPOOL_TEST_CLUSTER_TICKS", "250"))
-CLIENTS = int(os.environ.get("BROKERPOOL_TEST_CLUSTER_CLIENTS", "6"))
-SYMBOLS = int(os.environ.get("BROKERPOOL_TEST_CLUSTER_SYMBOLS", "60"))
+#: `make cluster` has 20,000 ticks/s and 100 clients.
+SIZE = Size.of_environment(250.0, 60, 6)
 
 
 def test_a_killed_feed_node_is_replaced_within_five_seconds_and_each_client_is_told_one_gap_a_symbol(
     tmp_path: Path,
 ) -> None:
     async def scene() -> None:
-        async with cluster(tmp_path, rate=RATE, symbols=SYMBOLS, max_sockets=3) as stage:
+        async with cluster(tmp_path, rate=SIZE.rate, symbols=SIZE.symbols, max_sockets=3) as stage:
             first = await stage.feed("one")
             gateways = [await stage.gateway("a"), await stage.gateway("b")]
             await stage.feed("two")
-            async with stage.clients(CLIENTS, *gateways) as clients:
+            async with stage.clients(SIZE.clients, *gateways, each=SIZE.each) as clients:
                 first.process.kill()
                 killed = time.monotonic()
                 await until(lambda: ticking(clients, killed + 1.0))
@@ -60,12 +58,12 @@ def test_a_holder_that_stood_still_for_three_leases_closes_before_it_sends_anyth
     tmp_path: Path, sockets: int
 ) -> None:
     async def scene() -> None:
-        async with cluster(tmp_path, rate=RATE, symbols=SYMBOLS, max_sockets=3) as stage:
-            each = {"MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS // sockets + 1)}
+        async with cluster(tmp_path, rate=SIZE.rate, symbols=SIZE.symbols, max_sockets=3) as stage:
+            each = {"MAX_SYMBOLS_PER_WEBSOCKET": str(SIZE.symbols // sockets + 1)}
             first = await stage.feed("one", **each)
             gateway = await stage.gateway("a")
             await stage.feed("two", **each)
-            async with stage.clients(CLIENTS, gateway) as clients:
+            async with stage.clients(SIZE.clients, gateway, each=SIZE.each) as clients:
                 own = {socket["id"] for socket in stage.broker.sockets()}
                 assert len(own) == sockets
                 os.kill(first.process.pid, signal.SIGSTOP)
@@ -100,11 +98,11 @@ def test_a_rolling_upgrade_is_no_gap_where_there_are_sockets_to_spare_and_else_o
     tmp_path: Path, sockets: int
 ) -> None:
     async def scene() -> None:
-        async with cluster(tmp_path, rate=RATE, symbols=SYMBOLS, max_sockets=3) as stage:
-            each = {"MAX_SYMBOLS_PER_WEBSOCKET": str(SYMBOLS // sockets + 1)}
+        async with cluster(tmp_path, rate=SIZE.rate, symbols=SIZE.symbols, max_sockets=3) as stage:
+            each = {"MAX_SYMBOLS_PER_WEBSOCKET": str(SIZE.symbols // sockets + 1)}
             nodes = [await stage.feed("one", **each), await stage.feed("two", **each)]
             gateway = await stage.gateway("a")
-            async with stage.clients(CLIENTS, gateway) as clients:
+            async with stage.clients(SIZE.clients, gateway, each=SIZE.each) as clients:
                 for node in nodes:
                     await stage.feed("next", **each)
                     assert await ended(node) == 0

@@ -13,7 +13,7 @@ import pytest
 from brokerpool.cluster.nats_server import program
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Timeout
-from tests.cluster import Cluster, cluster, ticking, until
+from tests.cluster import Cluster, Size, cluster, ticking, until
 from tests.one_exchange import Trader
 
 pytestmark = [
@@ -21,7 +21,8 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason="needs the program nats-server"),
 ]
 
-RATE, SYMBOLS, CLIENTS = 200.0, 40, 4
+#: `make cluster` has 20,000 ticks/s and 100 clients.
+SIZE = Size.of_environment(200.0, 40, 4)
 #: For how long NATS is away; BROKERPOOL_TEST_NATS_AWAY=30 has it away for longer.
 AWAY_SECONDS = float(os.environ.get("BROKERPOOL_TEST_NATS_AWAY", "8"))
 #: What anybody may wait to be told that ticks have stopped, and to have them again.
@@ -52,11 +53,11 @@ async def told_and_back(
 
 def test_nats_that_is_killed_and_started_again_loses_nothing_in_silence_and_no_client(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with cluster(tmp_path, rate=RATE, symbols=SYMBOLS, max_sockets=3) as stage:
+        async with cluster(tmp_path, rate=SIZE.rate, symbols=SIZE.symbols, max_sockets=3) as stage:
             await stage.feed("one")
             await stage.feed("two")
             gateways = [await stage.gateway("a"), await stage.gateway("b")]
-            async with stage.clients(CLIENTS, *gateways) as clients:
+            async with stage.clients(SIZE.clients, *gateways, each=SIZE.each) as clients:
                 back = asyncio.Event()
                 await asyncio.to_thread(stage.nats.kill)
                 checked = asyncio.create_task(told_and_back(stage, clients, time.monotonic(), back))
@@ -80,7 +81,7 @@ def test_who_is_cut_off_from_nats_in_either_direction_or_both_is_missed_in_time_
 ) -> None:
     async def scene() -> None:
         async with (
-            cluster(tmp_path, rate=RATE, symbols=SYMBOLS, max_sockets=3) as stage,
+            cluster(tmp_path, rate=SIZE.rate, symbols=SIZE.symbols, max_sockets=3) as stage,
             FaultProxy("127.0.0.1", stage.nats.port) as way,
         ):
             spoiled = {"BROKERPOOL_NATS_URL": f"nats://127.0.0.1:{way.port}"}
@@ -88,7 +89,7 @@ def test_who_is_cut_off_from_nats_in_either_direction_or_both_is_missed_in_time_
             gateways = [await stage.gateway("a", **(spoiled if cut_off == "gateway" else {}))]
             gateways.append(await stage.gateway("b"))
             for streams in (["upstream"], ["downstream"], ["upstream", "downstream"]):
-                async with stage.clients(CLIENTS, *gateways) as clients:
+                async with stage.clients(SIZE.clients, *gateways, each=SIZE.each) as clients:
                     concerned = clients if cut_off == "feed" else clients[::2]
                     back = asyncio.Event()
                     for stream in streams:
