@@ -37,7 +37,7 @@ _EDGE_MS = 250.0
 
 
 class Size(NamedTuple):
-    """Of a scene: ticks a second, symbols of the broker, clients, and how many symbols each of them wants."""
+    """Of a scene: ticks a second, symbols of the broker, clients, and symbols of each of these, 0 for all."""
 
     rate: float
     symbols: int
@@ -46,10 +46,10 @@ class Size(NamedTuple):
 
     @classmethod
     def of_environment(cls, rate: float, symbols: int, clients: int) -> Size:
-        """Return this size, where each client wants all, or that of BROKERPOOL_TEST_CLUSTER, as a tuple."""
+        """Return this size, where each client wants all, or that of BROKERPOOL_TEST_CLUSTER."""
         given = os.environ.get("BROKERPOOL_TEST_CLUSTER")
         if not given:
-            return cls(rate, symbols, clients, symbols)
+            return cls(rate, symbols, clients, 0)
         rate, *others = map(int, given.split(","))
         return cls(rate, *others)
 
@@ -163,7 +163,7 @@ class Cluster:
     ) -> AsyncIterator[list[Trader]]:
         """Give clients, evenly over the gateways, once every symbol has ticked at each.
 
-        Each wants all of the symbols, by default all that there are, or so many, after those of the one before.
+        Each wants all of the symbols, by default all that there are, or so many, after those of the last one.
         """
         wanted = symbols or self.symbols
         each = each or len(wanted)
