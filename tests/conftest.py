@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests import preloaded, skipped
+from tests import mixing, preloaded, skipped
 from tests.database import PostgresServer
 from tests.leftovers import Left, Run
 from tests.postgres import server, shut_down
@@ -38,6 +38,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[_RUN] = run = Run(config.rootpath)
         config.add_cleanup(run.remove)
+
+
+@pytest.hookimpl(trylast=True)  # after what is not asked for has gone
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        items[:] = mixing.mixed(items, worker["workercount"])
 
 
 def pytest_collection_finish() -> None:

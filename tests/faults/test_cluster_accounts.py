@@ -50,6 +50,16 @@ async def told_of(gateway: Running, accounts: int) -> None:
             await asyncio.sleep(0.1)
 
 
+async def counted(gateway: Running, *, away: int) -> None:
+    """Return once the gateway says that so many symbols of the first account are at the second one."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            first, second = await stats(gateway)
+            if (first["symbols_away"], second["symbols"]) == (away, away):
+                return
+            await asyncio.sleep(0.1)
+
+
 async def explained(gateway: Running, symbol: str) -> dict[str, Any]:
     """Return what the gateway tells of a symbol."""
     url = f"{gateway.said['http_url']}/explain/NSE:{symbol}"
@@ -118,8 +128,7 @@ def test_an_account_whose_token_dies_is_covered_by_that_of_another_node_and_has_
                 assert (stage.carried(0), stage.carried(1)) == (0, 15)
                 for client in clients:
                     await until(partial(told_of_each, client, wanted))
-                first, second = await stats(gateways[0])
-                assert (first["symbols_away"], second["symbols"]) == (15, 15)
+                await counted(gateways[0], away=15)
                 assert "until then it comes from" in (await explained(gateways[1], wanted[0]))["why"]
                 await stage.log_in(0)
                 await until(lambda: (stage.carried(0), stage.carried(1)) == (15, 0))
