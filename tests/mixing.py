@@ -29,7 +29,7 @@ _SCENES = {"browser", "faults"}
 def mixed(items: Sequence[T], workers: int) -> list[T]:
     """Return them in as many even shares, as workers get them: scenes between the files of the others.
 
-    The scenes of a share are begun in its first two thirds, so that none is left for the end.
+    The scenes of a share are begun in its first four fifths, so that none is left for the end.
     """
     scenes = [item for item in items if item.path.parent.name in _SCENES]
     others = [item for item in items if item.path.parent.name not in _SCENES]
@@ -38,7 +38,7 @@ def mixed(items: Sequence[T], workers: int) -> list[T]:
         waiting = deque(scenes[worker::workers])
         share = others[len(others) * worker // workers : len(others) * (worker + 1) // workers]
         files = [[*file] for _, file in groupby(share, key=lambda item: item.path)]
-        at_once = math.ceil(1.5 * len(waiting) / max(1, len(files)))
+        at_once = math.ceil(1.25 * len(waiting) / max(1, len(files)))
         for file in files:
             order += file
             order += [waiting.popleft() for _ in range(min(at_once, len(waiting)))]

@@ -30,7 +30,8 @@ def test_a_black_hole_is_noticed_within_the_limit_and_nothing_is_left_behind(bro
             tasks, files = len(asyncio.all_tasks()), descriptors()
             async with WebSocketPool(far, max_symbols=10) as pool:
                 every = list(far.book)
-                connections = min(2, far.limits.max_connections)
+                # The broker may hear of the old lines' end after it is dialled anew: there is room for both.
+                connections = max(1, min(2, far.limits.max_connections // 2))
                 wanted = every[: 10 * connections]
                 pool.subscribe(wanted)
                 await pool.wait_live(wanted)
