@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nkeys
+import pytest
 from pydantic import SecretStr
 
+from brokerpool.cluster.bus import BusError
 from brokerpool.cluster.nats_bus import NatsBus
 from brokerpool.settings import ClusterSettings
 
@@ -32,6 +35,21 @@ async def bus(url: str, name: str = "test", **given: Any) -> AsyncIterator[NatsB
         yield opened
     finally:
         await opened.close()
+
+
+async def refused(url: str, seconds: float = 1.0, **given: Any) -> str:
+    """Return what a bus says that is not let in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brokerpool.cluster.nats_bus.OPEN_SECONDS", seconds)
+        with pytest.raises(BusError) as error:
+            async with bus(url, **given):
+                pass
+    return str(error.value)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    """Run a test on a loop of its own, for a minute at most."""
+    asyncio.run(asyncio.wait_for(test, 60))
 
 
 # -- logins -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The bus over real NATS servers: what is told and kept, each login, and servers that go and come back."""
+"""The bus over real NATS servers: what is told and kept, and servers that go and come back."""
 
 from __future__ import annotations
 
@@ -6,29 +6,22 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
 from brokerpool.cluster import nats_bus
 from brokerpool.cluster.bus import Bus, BusError, Entry
 from brokerpool.cluster.nats_bus import WAITING_BYTES, NatsBus
-from brokerpool.cluster.nats_connection import Connection
 from brokerpool.cluster.nats_server import NatsServer, nats_server, program
 from brokerpool.cluster.subjects import LEASES
-from brokerpool.errors import SettingsError
-from tests.http_server import Authority
-from tests.nats import bus, cluster_settings, jwt_server, nkey
+from tests.nats import bus, cluster_settings, refused, run
 from tests.rehearsal import until
 
 pytestmark = pytest.mark.skipif(program() is None, reason="needs the program nats-server")
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
 
 
 @asynccontextmanager
@@ -271,28 +264,31 @@ def at(one: NatsBus, server: NatsServer) -> bool:
     return server.url.endswith(str(one._client.connected_url.port))  # type: ignore[union-attr]
 
 
-def test_tls_a_wrong_authority_and_a_client_certificate(tmp_path: Path) -> None:
-    authority, stranger = Authority(), Authority()
-    cert, key = files(tmp_path, "server", authority.pair())
-    own_cert, own_key = files(tmp_path, "client", authority.pair("a-gateway"))
-    ca = tmp_path / "ca.pem"
-    ca.write_bytes(authority.pem())
-    other = tmp_path / "other.pem"
-    other.write_bytes(stranger.pem())
-    tls = {"cert_file": str(cert), "key_file": str(key), "ca_file": str(ca), "verify": True}
+def test_a_question_that_is_cancelled_at_the_moment_of_its_answer_ends_whoever_asks_for_ever(
+    tmp_path: Path,
+) -> None:
+    async def answer(subject: str, payload: bytes) -> bytes:
+        return payload
+
+    async def ask(one: NatsBus) -> None:
+        while True:
+            await one.request("a.question", b"", 5)
+
+    async def put(one: NatsBus) -> None:
+        while True:
+            await one.store(LEASES).put("lease.a", b"")
 
     async def test() -> None:
-        with nats_server(tmp_path / "nats", config={"tls": tls}) as server:
-            assert server.url.startswith("tls://")
-            own = {
-                "BROKERPOOL_NATS_CA_FILE": str(ca),
-                "BROKERPOOL_NATS_CERT_FILE": str(own_cert),
-                "BROKERPOOL_NATS_KEY_FILE": str(own_key),
-            }
-            async with bus(server.url, **own) as one:
-                await one.store(LEASES).put("a", b"b")
-            await refused(server.url, **{**own, "BROKERPOOL_NATS_CA_FILE": str(other)})  # type: ignore[arg-type]
-            await refused(server.url, BROKERPOOL_NATS_CA_FILE=str(ca))
+        async with pair(tmp_path) as (_, one, two):
+            two.serve("a.question", answer)
+            await settled(two)
+            for asked in (ask, put):
+                asking = asyncio.create_task(asked(one))
+                await until(lambda: len(one._client._resp_map) > 0)
+                (answered,) = one._client._resp_map.values()
+                answered.add_done_callback(lambda _, asking=asking: asking.cancel())
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(asyncio.shield(asking), 10)
 
     run(test())
 
@@ -300,15 +296,15 @@ def test_tls_a_wrong_authority_and_a_client_certificate(tmp_path: Path) -> None:
 def test_a_cancellation_that_was_dropped_on_the_way_ends_the_dials_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read = Connection._process_connect_init
+    read = Client._process_connect_init
 
-    async def dropping(connection: Connection) -> None:
+    async def dropping(connection: Client) -> None:
         try:
             await read(connection)
         except asyncio.CancelledError:
             raise OSError("It came with the server's answer.") from None
 
-    monkeypatch.setattr(Connection, "_process_connect_init", dropping)
+    monkeypatch.setattr(Client, "_process_connect_init", dropping)
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -327,83 +323,6 @@ def test_a_cancellation_that_was_dropped_on_the_way_ends_the_dials_all_the_same(
                 await asyncio.wait_for(asyncio.shield(opening), 10)
 
     run(test())
-
-
-def files(folder: Path, name: str, pair: tuple[bytes, bytes]) -> tuple[Path, Path]:
-    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    cert.write_bytes(pair[0])
-    key.write_bytes(pair[1])
-    return cert, key
-
-
-async def refused(url: str, seconds: float = 1.0, **given: Any) -> str:
-    """Return what a bus says that is not let in."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("brokerpool.cluster.nats_bus.OPEN_SECONDS", seconds)
-        with pytest.raises(BusError) as error:
-            async with bus(url, **given):
-                pass
-    return str(error.value)
-
-
-def test_a_credentials_file_of_an_operator_lets_in_and_nothing_else_does(tmp_path: Path) -> None:
-    config, creds = jwt_server(tmp_path)
-
-    async def test() -> None:
-        with nats_server(tmp_path / "nats", config=config) as server:
-            async with bus(server.url, BROKERPOOL_NATS_CREDENTIALS_FILE=str(creds)) as one:
-                await one.store(LEASES).put("a", b"b")
-            await refused(server.url)
-
-    run(test())
-
-
-def test_an_nkey_lets_in_and_the_one_of_somebody_else_does_not(tmp_path: Path) -> None:
-    own, other = nkey(), nkey()
-    (tmp_path / "own.nk").write_text(own.seed)
-    (tmp_path / "other.nk").write_text(other.seed)
-    config = {"authorization": {"users": [{"nkey": own.public}]}}
-
-    async def test() -> None:
-        with nats_server(tmp_path / "nats", config=config) as server:
-            async with bus(server.url, BROKERPOOL_NATS_NKEY_FILE=str(tmp_path / "own.nk")) as one:
-                await one.store(LEASES).put("a", b"b")
-            said = await refused(server.url, BROKERPOOL_NATS_NKEY_FILE=str(tmp_path / "other.nk"))
-            assert other.seed not in said
-
-    run(test())
-
-
-def test_a_password_in_a_url_stands_in_no_error(tmp_path: Path) -> None:
-    config = {"authorization": {"user": "feed", "password": "correct-horse"}}
-
-    async def test() -> None:
-        with nats_server(tmp_path / "nats", config=config) as server:
-            at = server.url.removeprefix("nats://")
-            async with bus(f"nats://feed:correct-horse@{at}") as one:
-                assert one.connected
-            said = await refused(f"nats://feed:battery-staple@{at}")
-            assert "battery-staple" not in said
-            assert at in said
-
-    run(test())
-
-
-def test_without_jetstream_the_start_says_so(tmp_path: Path) -> None:
-    async def test() -> None:
-        with nats_server(tmp_path / "nats", config={"jetstream": False}) as server:
-            assert "bucket" in await refused(server.url)
-
-    run(test())
-
-
-@pytest.mark.parametrize(
-    "name", ["BROKERPOOL_NATS_CREDENTIALS_FILE", "BROKERPOOL_NATS_NKEY_FILE", "BROKERPOOL_NATS_CA_FILE"]
-)
-def test_a_file_that_is_missing_is_told_by_the_name_of_its_setting(name: str, tmp_path: Path) -> None:
-    settings = cluster_settings("nats://127.0.0.1:4222", **{name: str(tmp_path / "absent")})
-    with pytest.raises(SettingsError, match=name):
-        NatsBus(settings, "test")
 
 
 def test_it_is_what_the_cluster_calls_a_bus() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client, Srv
+from nats.aio.msg import Msg
 
 from brokerpool.errors import SettingsError
 from brokerpool.settings import ClusterSettings, words
@@ -33,6 +35,23 @@ class Connection(Client):
     takes, and send to the next one what was meant for a moment long past.
     """
 
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """Ask as nats-py's does, and as its JetStream does through it; a cancellation ends it."""
+        with _heeding_cancellation():
+            return await super().request(subject, payload, timeout, old_style, headers)
+
+    async def flush(self, timeout: int = 10) -> None:
+        """Wait as nats-py's does; a cancellation ends it."""
+        with _heeding_cancellation():
+            await super().flush(timeout)
+
     async def end(self) -> None:
         """Close it; takes END_SECONDS at most."""
         try:
@@ -54,11 +73,12 @@ class Connection(Client):
 
     async def _connect_to_server(self, s: Srv) -> None:
         self._cut()  # one whose handshake failed
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # Python 3.11's `wait_for` drops it where what it waits for comes at the same moment.
-            raise asyncio.CancelledError
-        await super()._connect_to_server(s)
+        with _heeding_cancellation():
+            await super()._connect_to_server(s)
+
+    async def _process_connect_init(self) -> None:
+        with _heeding_cancellation():
+            await super()._process_connect_init()
 
     def _cut(self) -> None:
         for name in ("_io_writer", "_bare_io_writer"):
@@ -66,6 +86,22 @@ class Connection(Client):
             if writer is not None:
                 with contextlib.suppress(RuntimeError):  # of a loop that has ended
                     writer.transport.abort()
+
+
+@contextlib.contextmanager
+def _heeding_cancellation() -> Iterator[None]:
+    """Raise a CancelledError that was dropped inside.
+
+    Python 3.11's `wait_for` does so where what it waits for comes at the same moment; whoever loops for ever
+    around a question would never end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def connection_options(settings: ClusterSettings) -> dict[str, Any]:
