@@ -88,6 +88,21 @@ def test_a_node_that_ends_hands_over_with_the_successors_sockets_live_first_wher
     run(main)
 
 
+def test_a_successor_relieves_nobody_before_its_broker_has_been_asked_for_every_symbol() -> None:
+    async def main() -> None:
+        async with cluster("a", "b", batch_size=1, control_messages=(RateWindow(2, 1.0),)) as scene:
+            witness = await scene.watched("g")
+            holder = next(node for node in scene.nodes if node.node.held)
+            await holder.begin(holder.node.close())  # its symbols take three seconds to be asked for again
+            scene.nodes.remove(holder)
+            await asyncio.sleep(3)
+            assert witness.gaps == 0
+            assert not witness.silent(scene.loop.wall_clock() * 1000 - 2000)
+            assert not witness.problems
+
+    run(main)
+
+
 def test_an_account_that_cannot_be_freed_keeps_no_other_from_being_handed_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -117,6 +117,7 @@ def test_every_trade_comes_once_and_no_gap_is_told_whichever_socket_was_ahead() 
 
 def test_a_successor_that_is_behind_repeats_nothing() -> None:
     stage = Stage()
+    stage.hear(stage.new.live(INFY, TCS))
     stage.hear(stage.new.told(trade(INFY, 2)))
     stage.hear(stage.old.told(trade(INFY, 3), trade(INFY, 4)))
     stage.hear(stage.old.left(relieved=True))
@@ -128,8 +129,15 @@ def test_a_successor_that_is_behind_repeats_nothing() -> None:
 
 def test_a_quote_after_a_bare_price_is_told_for_nothing_says_that_both_are_one_trade() -> None:
     last, quote = Tick(INFY, 100.0, NOW), QuoteTick(INFY, 100.0, NOW + 8, volume=4)
-    assert following([(quote, NOW)], last) == ([(quote, NOW)], False)
-    assert following([(last, NOW)], last) == ([], True)
+    assert following([(quote, NOW)], last, NOW) == ([(quote, NOW)], False)
+    assert following([(last, NOW)], last, NOW) == ([], True)
+
+
+def test_of_equal_prices_the_one_that_came_at_the_same_time_is_the_predecessors_last() -> None:
+    one, other, after = (Tick(INFY, price, NOW) for price in (100.0, 100.05, 100.1))
+    told = [(one, NOW), (other, NOW + 100), (one, NOW + 200), (after, NOW + 300)]
+    assert following(told, one, NOW + 40) == (told[1:], True)
+    assert following(told, one, NOW + 160) == (told[3:], True)
 
 
 def test_a_symbol_that_the_successor_has_not_told_of_yet_goes_on_without_a_repetition() -> None:
@@ -175,6 +183,7 @@ def test_a_gap_begins_with_the_predecessors_last_tick_though_the_successor_had_t
 
 def test_a_gap_is_over_with_the_successors_first_tick_and_the_next_one_begins_with_its_last() -> None:
     stage = Stage()
+    stage.hear(stage.new.live(INFY, TCS))
     stage.hear(stage.old.gap(INFY, NOW))
     stage.hear(stage.new.told(trade(INFY, 3), at=NOW + 40))
     stage.hear(stage.new.told(trade(INFY, 4), at=NOW + 60))
@@ -187,6 +196,7 @@ def test_a_gap_is_over_with_the_successors_first_tick_and_the_next_one_begins_wi
 
 def test_a_gap_of_both_is_one_until_the_last_of_them_is_over() -> None:
     stage = Stage()
+    stage.hear(stage.new.live(INFY, TCS))
     stage.hear(stage.old.gap(INFY, NOW))
     stage.hear(stage.new.told(trade(INFY, 3), trade(TCS, 3), at=NOW + 40))
     stage.hear(stage.old.told(trade(TCS, 3), trade(TCS, 4), at=NOW + 45))
@@ -211,6 +221,35 @@ def test_a_symbol_that_no_connection_of_the_successor_carries_when_it_takes_over
     stage.hear(stage.old.left(relieved=True))
     assert len(stage.seen.gaps) == 1
     assert stage.view.held[TCS].dark
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_symbol_that_the_successors_broker_has_not_been_asked_for_has_a_gap_until_its_first_tick(
+    known: bool,
+) -> None:
+    stage = Stage()
+    stage.hear(stage.new.live(INFY))
+    stage.hear(stage.new.told(trade(INFY, 2)))
+    if known:
+        stage.new._outlets.told(TCS)  # introduced with the next batch, and nothing said of it
+        stage.hear(stage.new.told(trade(INFY, 3)))
+    stage.hear(stage.old.left(relieved=True))
+    assert stage.seen.begun == [NOW]
+    stage.hear(stage.new.states(SymbolState.SENT, TCS))
+    assert stage.view.held[TCS].dark
+    stage.hear(stage.new.told(trade(TCS, 9), at=NOW + 70))
+    assert stage.seen.over == [NOW + 70]
+    stage.follows([3] if known else [], [2, 9])
+
+
+def test_a_gap_of_a_symbol_without_a_trade_meanwhile_is_over_with_the_first_word_of_it() -> None:
+    stage = Stage()
+    stage.hear(stage.new.live(INFY))
+    stage.hear(stage.old.left(relieved=True))
+    assert stage.view.held[TCS].dark
+    stage.hear(stage.new.told(trade(TCS, 2, NOW + 80), at=NOW + 80))
+    assert (stage.seen.over, stage.view.held[TCS].dark) == ([NOW + 80], False)
+    stage.follows([])
 
 
 @pytest.mark.parametrize("relieved", [True, False])

@@ -175,7 +175,7 @@ class FeedNode:
         return lease.left_open
 
     async def _relieve(self, held: HeldAccount, keeper: LeaseKeeper) -> None:
-        """Tell the predecessor to close its sockets once all that is wanted is carried here."""
+        """Tell the predecessor to close its sockets once the broker has been asked for all that is wanted."""
         until = self._clock() + self._timing.hand_over
         while not held.live() and self._clock() < until and keeper.holds():  # noqa: ASYNC110  (it tells nobody)
             await asyncio.sleep(_LOOK_SECONDS)

@@ -19,6 +19,7 @@ MOST_WAITING = 5000
 _OF_BOTH = (Kind.STATE, Kind.STANDS, Kind.GAPS_OPENED, Kind.GAPS_CLOSED, Kind.FILLED)
 #: A symbol in one of these has no connection that brings its ticks.
 UNCARRIED = frozenset((SymbolState.ACCEPTED, SymbolState.DEGRADED, SymbolState.REFUSED))
+_UNCARRIED = frozenset(state.value for state in UNCARRIED)
 #: A tick, and the epoch milliseconds at which its feed node received it.
 Received = tuple[Tick, int]
 #: A row, and when what is in it was received.
@@ -30,15 +31,18 @@ def same(one: Tick, other: Tick) -> bool:
     return type(one) is type(other) and replace(one, timestamp=other.timestamp) == other
 
 
-def following(ticks: Sequence[Received], last: Tick) -> tuple[Sequence[Received], bool]:
+def following(ticks: Sequence[Received], last: Tick, at: int) -> tuple[Sequence[Received], bool]:
     """Return those of a symbol's ticks that came after the last of another socket, and whether that is there.
 
-    Where it is not, they are judged by the day's volume, which rises with each trade, without one by time.
+    Of several that are the same, as bare prices may be, it is the one that came next to `at`, when the last
+    one came. Where none is, they are judged by the day's volume, which rises with each trade, without one by
+    time.
     """
-    for place in range(len(ticks) - 1, -1, -1):
-        if same(ticks[place][0], last):
-            return ticks[place + 1 :], True
-    return [received for received in ticks if behind(last, received[0])], False
+    places = [place for place, (tick, _) in enumerate(ticks) if same(tick, last)]
+    if not places:
+        return [received for received in ticks if behind(last, received[0])], False
+    place = min(places, key=lambda place: abs(ticks[place][1] - at))
+    return ticks[place + 1 :], True
 
 
 def behind(tick: Tick, last: Tick) -> bool:
@@ -78,14 +82,15 @@ class Successor:
         """The number of its last batch."""
         return self._batches[-1].sequence if self._batches else 0
 
-    def uncarried(self) -> list[int]:
-        """Return the numbers of symbols that no connection of its carries, by what it told last."""
-        states: dict[int, SymbolState] = {}
+    def carried(self) -> set[int]:
+        """Return the numbers of symbols that a connection of its carries, by what it told last."""
+        carried: set[int] = set()
         for batch in self._batches:
             for row in batch.rows:
                 if row[0] == Kind.STATE:
-                    states |= dict.fromkeys(row[1], SymbolState(row[2]))
-        return [number for number, state in states.items() if state in UNCARRIED]
+                    heed = carried.difference_update if row[2] in _UNCARRIED else carried.update
+                    heed(row[1])
+        return carried
 
     def rows(self) -> tuple[dict[int, list[_TimedRow]], list[_TimedRow]]:
         """Return the rows of ticks by the number of their symbol, and all other news, with their times."""

@@ -38,6 +38,8 @@ from brokerpool.ticks import Tick
 
 logger = logging.getLogger("brokerpool.cluster")
 
+#: Of a symbol in one of these the broker knows nothing yet.
+_NOT_ASKED = (None, SymbolState.ACCEPTED, SymbolState.DEGRADED)
 #: Between two statuses at most.
 _STATUS_SECONDS = 1.0
 _order, _snapshot, _book = Decoder(OperatorOrder), Decoder(SnapshotRequest), Decoder(BookRequest)
@@ -281,8 +283,9 @@ class HeldAccount(PoolListener):
         return len(self.upstream.get_pool_stats()["websocket"]["per_connection"])
 
     def live(self) -> bool:
-        """Tell whether all that is wanted is carried."""
-        return not self.upstream.symbols_unserved
+        """Tell whether the broker has been asked for all that is wanted, on connections that are open."""
+        told, wanted = self._outlets.told, self.upstream.demand.instruments()
+        return not self.upstream.symbols_unserved and all(told(i).state not in _NOT_ASKED for i in wanted)
 
     def settled(self) -> bool:
         """Tell whether every symbol that is wanted has ticked."""

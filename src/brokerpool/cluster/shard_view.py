@@ -216,19 +216,20 @@ class ShardView:
             if held.dark or held.tick is None:
                 told = told[resumed.get(number, 0) :]  # nobody covers a gap of the successor's own
             if held.tick is not None:
-                told, found = following(told, held.tick)
+                told, found = following(told, held.tick, held.received_ms)
                 held.since, held.handed = None if found else held.tick, held.tick
             if told:
                 held.tick, held.received_ms = told[-1]
                 self._ticked([tick for tick, _ in told], [held.instrument] if held.dark else [], told[0][1])
-        self._cut_off([h for n in successor.uncarried() if (h := self._by_number.get(n)) is not None])
+        carried = successor.carried()
+        self._cut_off(h for i, h in self.held.items() if self._numbers.get(i) not in carried)
         for row, received_ms in news:
             self._news(row, received_ms)
 
     def _cut_off(self, some: Iterable[Held]) -> None:
-        """Open gaps of symbols that a successor has lost, which knows of no tick before its own."""
+        """Open gaps of symbols that a successor does not carry, which knows of no tick before its own."""
         lost = {h.instrument: h.received_ms for h in some if h.tick is not None and not h.dark}
-        self._open(lost, "its new feed node has lost its connection")
+        self._open(lost, "no connection of its new feed node carries it")
 
     def _open(self, edges: dict[Instrument, int], reason: str) -> None:
         opened = self._gaps.open(edges, reason)
@@ -276,7 +277,7 @@ class ShardView:
                 if behind(tick, held.since):
                     continue
                 repeated, held.since = same(tick, held.since), None
-                if repeated:
+                if repeated and not held.dark:
                     continue
             before, held.tick = held.tick, tick
             held.received_ms = received_ms
