@@ -98,7 +98,9 @@ class _Rehearsal:
         limits = {
             "symbols_per_connection": size,
             "max_connections": sockets,
-            "control_messages": (RateWindow(5, 1.0),),
+            # Where each symbol is a message of its own, to ask for all of them takes seconds.
+            "batch_size": (one := self.random.choice((100, 1))),
+            "control_messages": (RateWindow(2 if one == 1 else 5, 1.0),),
             "account_messages": (RateWindow(6, 1.0),),
             "dials": (RateWindow(3, 1.0), RateWindow(20, 20.0)),
         }

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,10 @@ def at(one: NatsBus, server: NatsServer) -> bool:
     return server.url.endswith(str(one._client.connected_url.port))  # type: ignore[union-attr]
 
 
+def _cancelled(asking: asyncio.Task[None], _: object) -> None:
+    asking.cancel()
+
+
 def test_a_question_that_is_cancelled_at_the_moment_of_its_answer_ends_whoever_asks_for_ever(
     tmp_path: Path,
 ) -> None:
@@ -286,7 +291,7 @@ def test_a_question_that_is_cancelled_at_the_moment_of_its_answer_ends_whoever_a
                 asking = asyncio.create_task(asked(one))
                 await until(lambda: len(one._client._resp_map) > 0)
                 (answered,) = one._client._resp_map.values()
-                answered.add_done_callback(lambda _, asking=asking: asking.cancel())
+                answered.add_done_callback(partial(_cancelled, asking))
                 with pytest.raises(asyncio.CancelledError):
                     await asyncio.wait_for(asyncio.shield(asking), 10)
 
