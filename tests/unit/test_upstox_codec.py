@@ -15,7 +15,7 @@ from brokerpool.brokers.upstox.codec import UpstoxWire
 from brokerpool.brokers.upstox.messages import Entry, FeedResponse
 from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import Mode, QuoteTick
+from brokerpool.ticks import DepthTick, Mode, QuoteTick
 from tests.sdk.upstox_words import of_ours, of_theirs
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +118,23 @@ def test_a_symbol_that_was_dropped_or_came_in_another_mode_is_not_completed_from
         assert wire.binary(frame("live_feed_full_d5"), Anything(), RECEIVED_MS)
         wire.requests(between)
         assert wire.binary(frame("live_feed_depth_only"), Anything(), RECEIVED_MS) == []
+
+
+def test_where_a_quote_is_wanted_the_book_is_left_unread_until_it_is_wanted():
+    wire = UpstoxWire()
+    wire.requests(ControlBatch(add={KEY: Mode.QUOTE}))
+    (quote,) = wire.binary(frame("live_feed_full_d5"), Anything(), RECEIVED_MS)
+    (whole,), _ = decode(frame("live_feed_full_d5"))
+    assert type(quote) is QuoteTick
+    assert quote == QuoteTick(*(getattr(whole, name) for name in QuoteTick.__struct_fields__))
+    wire.requests(ControlBatch(remode={KEY: Mode.DEPTH}))  # the broker need not be told
+    (deep,) = wire.binary(frame("live_feed_depth_only"), Anything(), RECEIVED_MS)
+    (_, told), _ = decode(frame("live_feed_full_d5"), frame("live_feed_depth_only"))
+    assert deep == told
+    wire.requests(ControlBatch(remode={KEY: Mode.QUOTE}))
+    (update,) = wire.binary(feed(_45450={"full": {"market": {"vtt": 8123476}}}), Anything(), RECEIVED_MS)
+    assert isinstance(update, DepthTick)  # it tells a part, for which what is remembered is read whole
+    assert (update.ltp, update.volume, update.buy) == (whole.ltp, 8123476, told.buy)
 
 
 def test_a_message_without_a_time_bears_that_of_its_receipt():

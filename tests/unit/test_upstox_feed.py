@@ -19,6 +19,7 @@ from brokerpool import (
     DepthTick,
     ErrorCode,
     Mode,
+    QuoteTick,
     SymbolState,
     Tick,
     WebSocketPool,
@@ -259,11 +260,10 @@ def test_a_mode_that_rises_brings_the_book_and_is_asked_for_once() -> None:
             pool.subscribe(first, Mode.LTP, owner="a")
             await until(lambda: heard.ticks)
             pool.subscribe(first, Mode.QUOTE, owner="b")
-            await until(lambda: isinstance(heard.ticks[-1], DepthTick))
+            await until(lambda: type(heard.ticks[-1]) is QuoteTick)
             before = simulator.stats()["control_messages"]
             pool.subscribe(first, Mode.DEPTH, owner="c")
-            count = len(heard.ticks)
-            await until(lambda: len(heard.ticks) > count + 3)
+            await until(lambda: isinstance(heard.ticks[-1], DepthTick) and heard.ticks[-1].buy)
             assert simulator.stats()["control_messages"] == before
             assert modes(simulator) == ["full"]
 

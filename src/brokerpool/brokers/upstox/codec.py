@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from brokerpool.brokers.upstox.messages import DecodeError, Entry, FeedResponse
 from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
-from brokerpool.ticks import DepthLevel, DepthTick, Mode, Tick
+from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 #: Rows that are read in one turn of the event loop: full ones take a millisecond.
 _MOST_IN_PART = 100
@@ -25,6 +25,10 @@ _STATUSES = ("pre-open", "pre-open over", "open", "closed", "closing session", "
 
 #: One of protobuf's, whose classes are made at run time.
 _Message: TypeAlias = Any
+#: Those of a QuoteTick, in its order.
+_QuoteFields: TypeAlias = tuple[
+    Instrument, float, int, float, float, float, float, int, int, float, float, float, int, int
+]
 
 _parse, _parse_row = FeedResponse.FromString, Entry.FromString
 _encode = msgspec.json.Encoder().encode
@@ -33,20 +37,32 @@ _encode = msgspec.json.Encoder().encode
 _OF_LTPC = ("ltp", "close", "change", "change_percent", "last_trade_quantity", "last_trade_time")
 _OF_BARS = ("open", "high", "low")
 _OF_BOOK = ("buy", "sell")
+_PARTS = ("ltpc", "bars", "book")
 _OF_NUMBERS = ("volume", "avg_trade_price", "total_buy_quantity", "total_sell_quantity", "oi")
+
+
+class _Unread(NamedTuple):
+    """A whole row whose book nobody has asked for yet."""
+
+    instrument: Instrument
+    market: _Message
+    at: int
 
 
 class UpstoxWire(Wire):
     """Reads and writes the messages of one socket; a token is an instrument key, as in NSE_EQ|INE002A01018.
 
     A full feed may leave parts out that are as they were; what was last told of each symbol stands for them.
+    The book that comes with it is left unread where a quote is wanted, for it costs more than all the rest.
     """
 
     def __init__(self) -> None:
         self.skipped = dict.fromkeys(("unknown_token", "no_price", "unknown_feed", "malformed"), 0)
         self.signals: list[Signal] = []
         self._modes: dict[Token, str] = {}
-        self._last: dict[Token, DepthTick] = {}
+        self._last: dict[Token, DepthTick | _Unread] = {}
+        #: What is wanted with its quote and no more.
+        self._quotes: set[Token] = set()
         self._requests = 0
 
     # -- what is sent -------------------------------------------------------------------------------------
@@ -59,7 +75,10 @@ class UpstoxWire(Wire):
         for token in batch.drop:
             self._modes.pop(token, None)
             self._last.pop(token, None)
+        self._quotes.difference_update(batch.drop)
         for method, wanted in (("sub", batch.add), ("change_mode", batch.remode)):
+            for token, mode in wanted.items():
+                (self._quotes.add if mode is Mode.QUOTE else self._quotes.discard)(token)
             named = [(_MODE_NAMES[mode], token) for token, mode in wanted.items()]
             changed = sorted((name, token) for name, token in named if self._modes.get(token) != name)
             for name, group in groupby(changed, key=lambda pair: pair[0]):
@@ -139,14 +158,23 @@ class UpstoxWire(Wire):
             return None
         full = feed.full
         if full.HasField("market"):
-            tick = _market_tick(instrument, full.market, at)
-            absent = _absent(full.market, tick)
+            market = full.market
+            if token in self._quotes and all(map(market.HasField, _PARTS)):
+                quote = QuoteTick(*_market_quote(instrument, market, at))
+                if not self._is_price(quote.ltp):
+                    return None
+                self._last[token] = _Unread(instrument, market, at)
+                return quote
+            tick = _market_tick(instrument, market, at)
+            absent = _absent(market, tick)
         else:
             tick = _index_tick(instrument, full.index, at)
             absent = _absent_of_index(full.index)
         if absent:
             last = self._last.get(token)
             if last is not None:
+                if isinstance(last, _Unread):
+                    last = _market_tick(*last)
                 tick = msgspec.structs.replace(tick, **{name: getattr(last, name) for name in absent})
         if not self._is_price(tick.ltp):
             return None
@@ -161,20 +189,12 @@ class UpstoxWire(Wire):
         return False
 
 
-def _market_tick(instrument: Instrument, market: _Message, at: int) -> DepthTick:
-    ltpc = market.ltpc
+def _market_quote(instrument: Instrument, market: _Message, at: int) -> _QuoteFields:
+    ltpc, average = market.ltpc, market.atp
     ltp, close = ltpc.ltp, ltpc.cp
     open_, high, low = _day(market.bars)
-    average = prices = market.atp
-    buy, sell = [], []
-    for level in market.book.levels:
-        bid, ask = level.bid_price, level.ask_price
-        prices += bid + ask
-        # Upstox tells no number of orders.
-        buy.append(DepthLevel(bid, level.bid_quantity, 0))
-        sell.append(DepthLevel(ask, level.ask_quantity, 0))
-    _check(prices + open_ + high + low + close)
-    return DepthTick(
+    _check(average + open_ + high + low + close)
+    return (
         instrument,
         ltp,
         at,
@@ -189,13 +209,22 @@ def _market_tick(instrument: Instrument, market: _Message, at: int) -> DepthTick
         (ltp - close) * 100.0 / close if close else 0.0,
         int(market.tbq),
         int(market.tsq),
-        ltpc.ltt,
-        int(market.oi),
-        0,
-        0,
-        tuple(buy),
-        tuple(sell),
     )
+
+
+def _market_tick(instrument: Instrument, market: _Message, at: int) -> DepthTick:
+    prices = 0.0
+    buy, sell = [], []
+    for level in market.book.levels:
+        bid, ask = level.bid_price, level.ask_price
+        prices += bid + ask
+        # Upstox tells no number of orders.
+        buy.append(DepthLevel(bid, level.bid_quantity, 0))
+        sell.append(DepthLevel(ask, level.ask_quantity, 0))
+    _check(prices)
+    quote = _market_quote(instrument, market, at)
+    traded, oi = market.ltpc.ltt, int(market.oi)
+    return DepthTick(*quote, last_trade_time=traded, oi=oi, buy=tuple(buy), sell=tuple(sell))
 
 
 def _index_tick(instrument: Instrument, index: _Message, at: int) -> DepthTick:
