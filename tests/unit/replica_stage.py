@@ -68,6 +68,9 @@ class Socket:
         """Send one message with ticks, in a turn of its own."""
         asyncio.get_running_loop().call_soon(self._deliver, json.dumps(tokens).encode())
 
+    def after_read(self, callback: Callable[[], None]) -> None:
+        callback()  # each message is a read of its own
+
     def ping(self) -> None:
         asyncio.get_running_loop().call_soon(self._pong)
 
@@ -112,6 +115,7 @@ class Broker:
         socket.mute = name in self.mutes
         self.sockets.append(socket)
         self.peak = max(self.peak, len(self.sockets))
+        handler.opened(cast("Link", socket))
         return cast("Link", socket)
 
     def socket(self, name: str) -> Socket | None:

@@ -1,14 +1,15 @@
-"""Short texts that are read together become one list of ticks, and nothing else about them changes."""
+"""Short messages that are read together become one list of ticks, and nothing else about them changes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from brokerpool import Mode, Tick, WebSocketPool
+from brokerpool import Instrument, Mode, SymbolState, Tick, TokenBook, WebSocketPool, ZerodhaFeed
 from brokerpool.brokers.openalgo.account import OpenAlgoFeed
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener
@@ -93,6 +94,54 @@ def test_what_comes_in_one_read_is_one_list_in_its_order() -> None:
             assert pool.get_pool_stats()["websocket"]["per_connection"][0]["ticks"] == 10
 
     asyncio.run(main())
+
+
+class KiteServer(LinkHandler):
+    """Lets everybody in, and sends packets in messages of their own in one write."""
+
+    subscribed = False
+
+    def opened(self, link: Link) -> None:
+        self.link = link
+
+    def text(self, message: str) -> None:
+        self.subscribed = True
+
+    def send(self, *prices: int) -> None:
+        packets = [struct.pack(">HHii", 1, 8, 256 * n + 1, price * 100) for n, price in enumerate(prices)]
+        # A binary frame with its length in one byte, as a server sends it.
+        self.link.send_frames(b"".join(bytes((0x82, len(packet))) + packet for packet in packets))
+
+
+def test_binary_messages_of_one_read_are_one_list_and_a_heartbeat_is_none() -> None:
+    async def main() -> None:
+        server = KiteServer()
+        listener = await serve(lambda _: server, "127.0.0.1", 0)
+        names = [Instrument("NSE", symbol) for symbol in SYMBOLS]
+        book = TokenBook((name, 256 * n + 1) for n, name in enumerate(names))
+        pool = WebSocketPool(ZerodhaFeed("k", "t", ws_url=f"ws://127.0.0.1:{listener.port}/", book=book))
+        heard = Heard()
+        pool.listen(heard)
+        try:
+            pool.subscribe(names, mode=Mode.LTP)
+            await until(lambda: pool.state(names[4]) is SymbolState.SENT)
+            server.send(1, 2, 3)
+            await until(lambda: heard.lists)
+            assert heard.lists == [[1.0, 2.0, 3.0]]
+            server.link.send_frames(bytes((0x82, 1, 0)))
+            await until(lambda: _connection(pool)["heartbeats"] == 1)
+            assert _connection(pool)["ticks"] == 3
+        finally:
+            await pool.close()
+            await listener.close()
+
+    asyncio.run(main())
+
+
+def _connection(pool: WebSocketPool) -> dict[str, Any]:
+    (only,) = pool.get_pool_stats()["websocket"]["per_connection"]
+    assert isinstance(only, dict)
+    return only
 
 
 def test_other_news_keeps_its_place_among_the_ticks() -> None:

@@ -81,6 +81,9 @@ class Socket:
         if not (self.closed or self.mute):
             self.handler.binary(message)
 
+    def after_read(self, callback: Callable[[], None]) -> None:
+        callback()  # each message is a read of its own
+
     def ping(self) -> None:
         self.handler.control_frame(answered=False)
 
@@ -113,6 +116,7 @@ class Scene:
             raise DialError("refused with HTTP 503", 503)
         self.sockets[name] = Socket(handler)
         self.sockets[name].mute = self.muted
+        handler.opened(cast("Link", self.sockets[name]))
         return cast("Link", self.sockets[name])
 
     def lose(self, name: str) -> None:

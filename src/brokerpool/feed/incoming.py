@@ -55,8 +55,9 @@ class Incoming(LinkHandler):
         self._wire: Wire  # a new one for each socket
         self._skipped: Mapping[str, int] = {}
         self._backlog = Backlog(self._take, fence)
+        self._waiting = self._backlog.waiting  # asked with each message
         self._link: Link | None = None
-        # Ticks of short texts that were read together, when that was, and the same in epoch milliseconds.
+        # Ticks of short messages that were read together, when that was, and the same in epoch milliseconds.
         self._gathered: list[Tick] = []
         self._read_at = 0.0
         self._received_ms = 0
@@ -82,22 +83,16 @@ class Incoming(LinkHandler):
         self._link = link
 
     def binary(self, message: bytes | memoryview) -> None:
-        if self._gathered:
-            self._hand_on()
-        if len(message) > SMALL_BYTES:
-            self._backlog.put(self._wire.parts, bytes(message), self._link)
-        elif self._backlog:
-            self._backlog.put(_whole, bytes(message), self._link)
+        if len(message) <= SMALL_BYTES and not self._waiting:
+            self._gather(self._wire.binary, message)
         else:
-            self._read(self._wire.binary, message)
+            self._set_aside(bytes(message))
 
     def text(self, message: str) -> None:
-        if len(message) <= SMALL_BYTES and not self._backlog:
-            self._gather(message)
-            return
-        self._hand_on()
-        parts = self._wire.parts if len(message) > SMALL_BYTES else _whole
-        self._backlog.put(parts, message, self._link)
+        if len(message) <= SMALL_BYTES and not self._waiting:
+            self._gather(self._wire.text, message)
+        else:
+            self._set_aside(message)
 
     def control_frame(self, *, answered: bool) -> None:
         self._liveness.heard(self._monotonic())
@@ -115,17 +110,21 @@ class Incoming(LinkHandler):
     def _take(self, part: Message) -> None:
         self._read(self._wire.text if isinstance(part, str) else self._wire.binary, part)
 
-    def _gather(self, message: str) -> None:
-        """Read a short text; where each is one tick, a list of many costs little more than one."""
+    def _set_aside(self, message: Message) -> None:
+        self._hand_on()
+        self._backlog.put(self._wire.parts if len(message) > SMALL_BYTES else _whole, message, self._link)
+
+    def _gather(self, read: Callable[..., list[Tick]], message: Message) -> None:
+        """Read a short message; where each is one tick, a list of many costs little more than one."""
         if not self._gathered:
             self._read_at, self._received_ms = self._monotonic(), int(self._wall_clock() * 1000)
         try:
-            ticks = self._wire.text(message, self._subscriptions.routes, self._received_ms)
+            ticks = read(message, self._subscriptions.routes, self._received_ms)
             if self._wire.signals:
                 self._hand_on()  # what came before them
                 self._signalled()
             if not ticks:
-                self._liveness.heard(self._read_at)
+                self._without_ticks(message, self._read_at)
             elif self._gathered:
                 self._gathered += ticks
             else:
@@ -133,7 +132,7 @@ class Incoming(LinkHandler):
                 if self._link is not None:
                     self._link.after_read(self._hand_on)
         except BaseException as error:  # it costs this message, and not the socket
-            self._fence.caught(name_of(self._wire.text), error)
+            self._fence.caught(name_of(read), error)
 
     def _hand_on(self) -> None:
         ticks, self._gathered = self._gathered, []
@@ -149,10 +148,13 @@ class Incoming(LinkHandler):
             if ticks:
                 self._ticked(ticks, now)
             else:
-                self._liveness.heard(now)
-                self.heartbeats += not isinstance(message, str)
+                self._without_ticks(message, now)
         except BaseException as error:  # it costs this message, and not the socket
             self._fence.caught(name_of(read), error)
+
+    def _without_ticks(self, message: Message, now: float) -> None:
+        self._liveness.heard(now)
+        self.heartbeats += not isinstance(message, str)
 
     def _ticked(self, ticks: list[Tick], now: float) -> None:
         self._liveness.ticked(now)

@@ -25,26 +25,24 @@ class Backlog:
         """`take` decodes a part; it must not raise."""
         self._take = take
         self._fence = fence
-        self._waiting: deque[Iterator[Message]] = deque()
+        #: What has begun to wait, part by part; to be read only, it is never replaced.
+        self.waiting: deque[Iterator[Message]] = deque()
         self._next: asyncio.Handle | None = None
         self._link: Link | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     def put(self, parts: Parts, message: Message, link: Link | None) -> None:
         """Take the first part now, unless others wait, and the next ones in the turns that follow."""
         nothing: Iterable[Message] = ()
-        self._waiting.append(iter(self._fence.call(parts, message, otherwise=nothing)))
+        self.waiting.append(iter(self._fence.call(parts, message, otherwise=nothing)))
         self._link = link
         if self._next is None:
             self._turn()
-            if self._waiting and link is not None:
+            if self.waiting and link is not None:
                 link.pause_reading()
 
     def clear(self) -> None:
         """Drop what waits, because its socket has ended."""
-        self._waiting.clear()
+        self.waiting.clear()
         self._link = None
         if self._next is not None:
             self._next.cancel()
@@ -52,12 +50,12 @@ class Backlog:
 
     def _turn(self) -> None:
         self._next = None
-        while self._waiting:
-            part = self._fence.call(next, self._waiting[0], None, otherwise=None, name="parts")
+        while self.waiting:
+            part = self._fence.call(next, self.waiting[0], None, otherwise=None, name="parts")
             if part is not None:
                 self._take(part)
                 self._next = asyncio.get_running_loop().call_soon(self._turn)
                 return
-            self._waiting.popleft()
+            self.waiting.popleft()
         if self._link is not None:
             self._link.resume_reading()
