@@ -19,7 +19,6 @@ MOST_WAITING = 5000
 _OF_BOTH = (Kind.STATE, Kind.STANDS, Kind.GAPS_OPENED, Kind.GAPS_CLOSED, Kind.FILLED)
 #: A symbol in one of these has no connection that brings its ticks.
 UNCARRIED = frozenset((SymbolState.ACCEPTED, SymbolState.DEGRADED, SymbolState.REFUSED))
-_UNCARRIED = frozenset(state.value for state in UNCARRIED)
 #: A tick, and the epoch milliseconds at which its feed node received it.
 Received = tuple[Tick, int]
 #: A row, and when what is in it was received.
@@ -88,8 +87,8 @@ class Successor:
         for batch in self._batches:
             for row in batch.rows:
                 if row[0] == Kind.STATE:
-                    heed = carried.difference_update if row[2] in _UNCARRIED else carried.update
-                    heed(row[1])
+                    lost = SymbolState(row[2]) in UNCARRIED
+                    (carried.difference_update if lost else carried.update)(row[1])
         return carried
 
     def rows(self) -> tuple[dict[int, list[_TimedRow]], list[_TimedRow]]:
