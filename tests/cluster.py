@@ -31,6 +31,8 @@ from tests.processes import Running
 SECONDS = 60.0
 #: A node that hands over ends within half of this, and a machine that others use too has the other half.
 ENDED_SECONDS = 2 * (Timing().hand_over + Timing().lease)
+#: A token that no broker takes.
+YESTERDAYS = "yesterdays-token"
 _TABLE = "\n[[accounts]]\n"
 #: How far the clocks of the broker, a gateway and a client may be from the same trade.
 _EDGE_MS = 250.0
@@ -108,6 +110,15 @@ class Cluster:
         file.write_text(f"{shared}{_TABLE}{tables[account]}")
         return await self._command(name, ("feed", "--config", str(file)), environ)
 
+    async def feed_of_yesterday(self, name: str) -> Running:
+        """Start a feed node of all accounts with tokens that are valid no more, until `log_in`."""
+        text = self._file.read_text()
+        for broker in self.brokers:
+            text = text.replace(broker.access_token, YESTERDAYS)
+        file = self.folder / f"accounts-of-{name}.toml"
+        file.write_text(text)
+        return await self._command(name, ("feed", "--config", str(file)), {})
+
     @property
     def _file(self) -> Path:
         return self.folder / "accounts.toml"
@@ -134,7 +145,8 @@ class Cluster:
         order = b'{"access_token": "tomorrows-token"}'
         await self.brokers[account].throw(FaultOrder.parse(order))
         for file in self.folder.glob("account*.toml"):
-            file.write_text(file.read_text().replace(before, "tomorrows-token"))
+            text = file.read_text().replace(before, "tomorrows-token")
+            file.write_text(text.replace(YESTERDAYS, "tomorrows-token"))
 
     async def gateway(self, name: str, **environ: str) -> Running:
         """Start a gateway, which has no credentials of the broker."""

@@ -85,6 +85,27 @@ async def holds(what: Callable[[], object]) -> None:
         await asyncio.sleep(0.2)
 
 
+def test_a_standby_whose_own_login_is_of_no_use_says_so_before_it_is_needed(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with cluster(tmp_path, rate=200, symbols=20, max_sockets=3) as stage:
+            holder = (await stage.feed("one")).said["status_url"]
+            gateway = await stage.gateway("a")
+            async with stage.clients(1, gateway):
+                standby = (await stage.feed_of_yesterday("two")).said["status_url"]
+                await holds(partial(well, holder))
+                await holds(lambda: "standby_login" in reasons(standby))
+                told = reasons(standby)["standby_login"]
+                assert told["account"] == "zerodha"
+                assert "this node could not take its place" in told["text"]
+                assert "`brokerpool login zerodha` on this machine" in told["action"]
+                assert ready(standby) == 200
+                assert well(holder)
+                await stage.log_in(0)
+                await holds(partial(well, standby))
+
+    asyncio.run(scene())
+
+
 def test_nats_that_is_away_is_told_by_both_roles_with_since_when_and_what_to_do_and_by_top(
     tmp_path: Path,
 ) -> None:

@@ -49,6 +49,12 @@ CASES = [
     (Code.INSTRUMENTS_MISSING, {"instruments": 0}, Status.DOWN, False),
     (Code.INSTRUMENTS_STALE, {"instruments_fault": "it lacks NFO"}, Status.DEGRADED, True),
     (Code.LOGIN_REFUSED, {"login_refused": True}, Status.DEGRADED, False),
+    (
+        Code.STANDBY_LOGIN,
+        {"cluster": ClusterFacts(feed=True, connected=True, nodes=2), "standby_logins": ("a",)},
+        Status.DEGRADED,
+        True,
+    ),
     (Code.DEMAND_NOT_SERVED, {"unserved": 4}, Status.DEGRADED, False),
     (Code.DEMAND_NOT_SERVED, {"unserved": 10}, Status.DOWN, False),
     (Code.DATA_STALE, {"gaps_open": 1}, Status.DEGRADED, True),

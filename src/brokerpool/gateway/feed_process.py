@@ -85,7 +85,8 @@ async def _take_part(
     opened = {part.name: functools.partial(_opened, bus, subjects, journal, part) for part in parts}
     node = FeedNode(bus, opened, node=name, subjects=subjects)
     apis = {part.name: part.api for part in parts}
-    status = FeedStatusServer(settings, node, bus, apis, lists, journal, persistence)
+    logins = {part.name: part.feed.login for part in parts}
+    status = FeedStatusServer(settings, node, bus, apis, logins, lists, journal, persistence)
     await status.start()
     try:
         lists.start()

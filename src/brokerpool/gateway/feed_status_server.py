@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from brokerpool.brokers.login import Login
 from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.nats_bus import NatsBus
@@ -48,6 +49,7 @@ class FeedStatusServer:
         node: FeedNode,
         bus: NatsBus,
         apis: Mapping[str, BrokerApi],
+        logins: Mapping[str, Login],
         lists: InstrumentLists,
         journal: Journal,
         persistence: Persistence,
@@ -66,6 +68,7 @@ class FeedStatusServer:
             self._apis.breakers,
             database=lambda: DatabaseState(persistence.fault, persistence.opened),
             cluster=self._cluster,
+            standby=lambda: {name: login for name, login in logins.items() if name not in node.held},
         )
         self._rest: RestServer | None = None
 

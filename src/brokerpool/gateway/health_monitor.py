@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from brokerpool.brokers.login import Login
 from brokerpool.feed.symbol_explanation import AccountStatus
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.instrument_lists import InstrumentLists
@@ -48,12 +49,14 @@ class HealthMonitor:
         database: Callable[[], DatabaseState],
         certificate_ends: Callable[[], float | None] = lambda: None,
         cluster: Callable[[], Mapping[str, Any] | None] = lambda: None,
+        standby: Callable[[], Mapping[str, Login]] = dict,
     ) -> None:
         """`upstreams` gives what ticks come from: of a feed node one for each account that it holds now.
 
         `websocket` gives their numbers, and `breakers` the state of each of the HTTP pool's breakers, by host
         and group. `certificate_ends` gives the epoch seconds at which the certificate ends, `cluster` what
-        `/stats` says of it; both give None where there is none.
+        `/stats` says of it; both give None where there is none. `standby` gives the logins of accounts that a
+        feed node does not hold now, by account.
         """
         self._upstreams = upstreams
         self._websocket = websocket
@@ -62,6 +65,7 @@ class HealthMonitor:
         self._database = database
         self._certificate_ends = certificate_ends
         self._cluster = cluster
+        self._standby = standby
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._lag = LagMonitor(self._loop)
@@ -163,6 +167,7 @@ class HealthMonitor:
             accounts=tuple(_facts(account, now) for account in accounts),
             unlisted_taken=any(upstream.book.takes_unlisted for upstream in upstreams),
             cluster=cluster_facts(cluster),
+            standby_logins=tuple(name for name, login in self._standby().items() if unusable(login, now)),
         )
         self._verdict = self._health.judge(facts)
         return self._verdict
@@ -171,6 +176,12 @@ class HealthMonitor:
         for line in self._log.look(self.verdict().reasons):
             logger.log(line.level, line.text)
         self._handle = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+
+def unusable(login: Login, now: float) -> bool:
+    """Tell whether the broker has refused a login, or it is over at this epoch time."""
+    ends = login.credentials.expires_at
+    return login.refused or (ends is not None and ends <= now)
 
 
 def _facts(account: AccountStatus, now: float) -> AccountFacts:

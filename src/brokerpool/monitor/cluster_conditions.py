@@ -45,3 +45,11 @@ def unheld(facts: ClusterFacts) -> str:
     accounts = f"the account {names[0]}" if len(names) == 1 else f"the accounts {' and '.join(names)}"
     live = "none lives" if not facts.nodes else f"{facts.nodes} live" if facts.nodes > 1 else "one lives"
     return f"No feed node holds {accounts}; {live}."
+
+
+def unable(account: str) -> str:
+    """Say that this node could not take an account over."""
+    return (
+        f"The login that this node has of the account {account} is refused or over: whoever holds the account"
+        " serves it, and this node could not take its place."
+    )

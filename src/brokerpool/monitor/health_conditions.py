@@ -49,6 +49,8 @@ class Facts(NamedTuple):
     unlisted_taken: bool = False
     #: The cluster that it belongs to, None where there is none.
     cluster: ClusterFacts | None = None
+    #: Accounts that a feed node does not hold, and could not serve: their login here is refused or over.
+    standby_logins: tuple[str, ...] = ()
 
 
 class Code(Enum):
@@ -61,6 +63,7 @@ class Code(Enum):
     INSTRUMENTS_STALE = "instruments_stale"
     LOGIN_REFUSED = "login_refused"
     LOGIN_ENDS = "login_ends"
+    STANDBY_LOGIN = "standby_login"
     ACCOUNT_OUT = "account_out"
     ACCOUNTS_FULL = "accounts_full"
     DEMAND_NOT_SERVED = "demand_not_served"
@@ -118,6 +121,7 @@ _ACTIONS = {
         " BROKERPOOL_BROKER_ACCESS_TOKEN; no restart."
     ),
     Code.LOGIN_ENDS: "Log in at the broker, and run `brokerpool login`; in time, nothing is interrupted.",
+    Code.STANDBY_LOGIN: "Log in at the broker, and run `brokerpool login` on this machine; no restart.",
     Code.ACCOUNT_OUT: (
         "Nothing at first: it is dialled again by itself, and its symbols go home. If it takes long, see its"
         " connections' last faults in `brokerpool stats`, and the broker's status page."
@@ -153,6 +157,9 @@ _ACTIONS_OF_AN_ACCOUNT = {
     Code.LOGIN_ENDS: (
         "Log in at the broker, and run `brokerpool login {account}`; in time, nothing is interrupted."
     ),
+    Code.STANDBY_LOGIN: (
+        "Log in at the broker, and run `brokerpool login {account}` on this machine; no restart."
+    ),
 }
 
 
@@ -161,6 +168,8 @@ def found(facts: Facts) -> dict[Condition, str]:
     told = {Condition(code): text for code, text in _of_the_gateway(facts).items()}
     if facts.cluster is not None:
         told |= _of_the_cluster(facts.cluster)
+        for name in facts.standby_logins:
+            told[Condition(Code.STANDBY_LOGIN, name)] = cluster_conditions.unable(name)
     if len(facts.accounts) > 1:
         told.pop(Condition(Code.LOGIN_REFUSED), None)  # told of each account by its name
         told |= _of_accounts(facts.accounts)
