@@ -10,7 +10,7 @@ from brokerpool.cluster.hand_over import following
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.shard_outlet import Outlets
 from brokerpool.cluster.shard_view import ShardView
-from brokerpool.cluster.tick_codec import Kind
+from brokerpool.cluster.tick_codec import Kind, stands_row
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.states import SymbolState
@@ -260,6 +260,25 @@ def test_a_predecessor_that_leaves_with_no_successor_that_carries_all_is_a_gap(r
     stage.hear(stage.old.left(relieved=relieved))
     assert len(stage.seen.gaps) == 2
     assert stage.view.lacks_snapshot
+
+
+def test_a_snapshot_of_a_successor_that_lags_passes_nothing_older_and_its_next_tick_ends_the_gap() -> None:
+    stage = Stage()
+    stage.hear(stage.new.told(trade(INFY, 2, NOW + 5), trade(TCS, 2, NOW + 5)))
+    stage.hear(stage.old.told(trade(INFY, 3), trade(TCS, 2), at=NOW + 50))
+    stage.hear(stage.old.left(relieved=False))
+    of = stage.new._outlets.told
+    lagging = [
+        stands_row(of(i).number, NOW + 5, trade(i, 2, NOW + 5), None, SymbolState.LIVE, "", "")
+        for i in (INFY, TCS)
+    ]
+    stage.view.snapshot(stage.new._outlets.snapshot(0, lagging), 1.0)
+    stage.follows([3], [2, 2])
+    assert stage.view.held[INFY].dark
+    stage.hear(stage.new.told(trade(INFY, 3, NOW + 60), at=NOW + 60))
+    stage.hear(stage.new.told(trade(INFY, 4, NOW + 70), at=NOW + 70))
+    stage.follows([3, 4], [2, 2])
+    assert stage.seen.over[-1] == NOW + 60
 
 
 def test_a_lost_message_of_the_successor_is_a_gap_and_not_silence() -> None:

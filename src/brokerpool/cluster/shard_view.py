@@ -382,6 +382,8 @@ class ShardView:
         if not repeated and held.tick is not None:
             return
         tick = None if told is None else tick_of(told, held.instrument)
+        if tick is not None and held.tick is not None and received_ms < held.received_ms:
+            tick = None if behind(tick, held.tick) else tick  # its node lags, and its next one ends the gap
         new = tick is not None and (held.tick is None or not same(tick, held.tick))
         if tick is not None:
             held.tick, held.received_ms = tick, received_ms

@@ -376,9 +376,14 @@ class Moves:
             out = self._placement.slot(instrument) in self._leaving.out
             if out and self._failover.waits(instrument) and instrument not in self.unplaced:
                 fresh[instrument] = None
-        if fresh:
-            self.unplaced |= fresh
-            self._observer.symbols_changed(list(fresh), SymbolState.DEGRADED)
+        self.unplaced |= fresh
+        # A home that is back, which is noticed at the next look, may serve some of them already.
+        if dark := [instrument for instrument in fresh if not self._asked_at_home(instrument)]:
+            self._observer.symbols_changed(dark, SymbolState.DEGRADED)
+
+    def _asked_at_home(self, instrument: Instrument) -> bool:
+        home = self._connections[self._placement.slot(instrument) or ""]
+        return home.symbol_state(self._tokens[instrument]) is not SymbolState.ACCEPTED
 
     def _write_down(self) -> None:
         for name, count in self._moved.items():
