@@ -195,8 +195,10 @@ class Told(PoolListener):
         self.gaps: dict[Instrument, list[Gap]] = {}
         self.open: set[Instrument] = set()
         self.degraded: list[Instrument] = []
+        self.last: dict[Instrument, SymbolState] = {}
 
     def symbols_changed(self, instruments: list[Instrument], state: SymbolState) -> None:
+        self.last.update(dict.fromkeys(instruments, state))
         if state is SymbolState.DEGRADED:
             self.degraded += instruments
 

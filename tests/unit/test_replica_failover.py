@@ -35,6 +35,26 @@ async def test_after_the_grace_the_most_important_symbols_move_to_what_room_ther
     assert s.pool.get_pool_stats()["websocket"]["symbols_degraded"] == 2
 
 
+@on_stage(connections=2)
+async def test_what_its_home_serves_again_is_not_told_to_be_degraded_when_its_place_as_a_guest_is_needed(
+    s: Stage,
+) -> None:
+    s.subscribe(SYMBOLS[:6])
+    await s.live()
+    s.broker.kill("ws-1")
+    await until(lambda: len(s.hosted("ws-2")) == 2)
+    guests = s.hosted("ws-2")
+    s.broker.refuses.clear()
+    await until(lambda: all(s.told.last[i] is SymbolState.LIVE for i in SYMBOLS[:4]), 60.0)
+    assert s.hosted("ws-2") == guests, "that the home is back is noticed at the next look"
+    s.subscribe(SYMBOLS[12:14])
+    await asyncio.sleep(0.1)
+    assert s.hosted("ws-2") == []
+    assert {s.told.last[i] for i in guests} == {SymbolState.LIVE}
+    await asyncio.sleep(15.0)
+    assert {s.told.last[i] for i in SYMBOLS[:4]} == {SymbolState.LIVE}
+
+
 @on_stage()
 async def test_what_found_no_room_is_first_in_line_for_the_next_free_place(s: Stage) -> None:
     for n in range(4):
