@@ -19,7 +19,7 @@ from brokerpool.cluster.nats_server import NatsServer
 from brokerpool.cluster.timing import Timing
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
 from brokerpool.simulator.registry import front
 from brokerpool.simulator.run import write_account

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from brokerpool import BrokerpoolError, Instrument, Mode, TokenBook, WebSocketPool
+from brokerpool.callback_isolation import Fence
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.gaps import Gap
@@ -19,7 +20,6 @@ from brokerpool.feed.states import SymbolState
 from brokerpool.feed.symbol_explanation import AccountStatus
 from brokerpool.feed.upstream_interface import Answer, Inspector
 from brokerpool.ticks import Tick
-from brokerpool.user_callbacks import Fence
 
 #: Seconds between which an answer is late, so that those asked for first are not answered first.
 LATEST = 0.008

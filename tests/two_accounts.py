@@ -11,7 +11,7 @@ from brokerpool.feed.router import Router
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY
 from tests.rehearsal import feed, no_task_dies

@@ -15,8 +15,8 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from brokerpool.db.pool import DatabasePool
-from brokerpool.monitor import health_conditions, health_verdict
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.monitor import health_reasons, health_verdict
+from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.browser.chromium import DESKTOP, PHONE, page_of
@@ -49,7 +49,7 @@ NO_DATABASE = "postgresql://brokerpool@127.0.0.1:1/brokerpool"
 
 async def take() -> None:
     """Show a working day, a dead token, a gateway that is gone, no database, two accounts, and a cluster."""
-    health_conditions.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
+    health_reasons.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
     health_verdict.GRACE_SECONDS = 1.0
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

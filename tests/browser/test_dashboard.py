@@ -16,8 +16,8 @@ from playwright.async_api import Page, expect
 
 from brokerpool import Instrument
 from brokerpool.gateway.server import Gateway
-from brokerpool.monitor import health_conditions
-from brokerpool.simulator.faults import Refuse, RefuseDial
+from brokerpool.monitor import health_reasons
+from brokerpool.simulator.fault_switches import Refuse, RefuseDial
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.browser.chromium import PHONE, needs_chromium, page_of
 from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client
@@ -40,7 +40,7 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def _one_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the gateway's loop be late: it is that of the test, which starts a browser meanwhile."""
-    monkeypatch.setattr(health_conditions, "LAG_SECONDS", 60.0)
+    monkeypatch.setattr(health_reasons, "LAG_SECONDS", 60.0)
 
 
 @asynccontextmanager

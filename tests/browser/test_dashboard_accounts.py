@@ -12,8 +12,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from brokerpool import Credentials
-from brokerpool.monitor import health_conditions
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.monitor import health_reasons
+from brokerpool.simulator.fault_switches import FaultOrder
 from tests.browser.chromium import PHONE, needs_chromium, page_of
 from tests.browser.test_dashboard import CONTRAST, SEEN_MS, drained, sees, watched
 from tests.gateway_client import client
@@ -28,7 +28,7 @@ ZERODHA, DESK2 = "#accounts > li[data-key=zerodha]", "#accounts > li[data-key=de
 @pytest.fixture(autouse=True)
 def _one_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the gateway's loop be late: it is that of the test, which starts a browser meanwhile."""
-    monkeypatch.setattr(health_conditions, "LAG_SECONDS", 60.0)
+    monkeypatch.setattr(health_reasons, "LAG_SECONDS", 60.0)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from brokerpool.gateway.health_monitor import DatabaseState
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.server import Gateway
 from brokerpool.instruments import TokenBook
-from brokerpool.monitor import health_conditions, health_verdict
+from brokerpool.monitor import health_reasons, health_verdict
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.browser.chromium import PHONE, needs_chromium
@@ -33,7 +33,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     # The loop is the test's, which starts a browser.
-    monkeypatch.setattr(health_conditions, "LAG_SECONDS", 60.0)
+    monkeypatch.setattr(health_reasons, "LAG_SECONDS", 60.0)
     monkeypatch.setattr(health_verdict, "GRACE_SECONDS", 0.0)
 
 

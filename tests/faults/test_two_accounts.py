@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.fault_switches import FaultOrder
 from tests import processes
 from tests.one_exchange import (
     FILE,

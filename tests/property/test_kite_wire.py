@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from brokerpool.brokers.zerodha.codec import KiteWire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.simulator.zerodha.instruments import INDICES, divisor
 from brokerpool.simulator.zerodha.wire import frame, malformed, packets, record, trimmed
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from brokerpool import Instrument, Mode, PoolExhaustedError
-from brokerpool.simulator.faults import Refuse
+from brokerpool.simulator.fault_switches import Refuse
 from tests.rehearsal import demanded, instruments, rehearsal, served, until
 
 SYMBOLS, PER_CONNECTION, CONNECTIONS = 14, 4, 3

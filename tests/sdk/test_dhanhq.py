@@ -17,7 +17,7 @@ import pytest
 from brokerpool import BrokerApi, Credentials
 from brokerpool.brokers.dhan.account import DhanFeed
 from brokerpool.brokers.dhan.codec import DhanWire
-from brokerpool.brokers.dhan.requests import CODES
+from brokerpool.brokers.dhan.subscribe_messages import CODES
 from brokerpool.brokers.rest import Candle
 from brokerpool.brokers.wire import ControlBatch
 from brokerpool.instruments import Instrument

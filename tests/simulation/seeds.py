@@ -50,7 +50,7 @@ def errors_noted(problems: list[str]) -> Iterator[None]:
 
     class Errors(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.name != "brokerpool.user_callbacks":
+            if record.name != "brokerpool.callback_isolation":
                 problems.append(f"logged as an error: {record.getMessage()}")
 
     logger, handler = logging.getLogger("brokerpool"), Errors(logging.ERROR)

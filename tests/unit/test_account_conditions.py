@@ -10,7 +10,7 @@ import pytest
 
 from brokerpool.monitor.account_conditions import LOGIN_SECONDS, AccountFacts
 from brokerpool.monitor.condition_log import ConditionLog
-from brokerpool.monitor.health_conditions import Code, Facts
+from brokerpool.monitor.health_reasons import Code, Facts
 from brokerpool.monitor.health_verdict import GRACE_SECONDS, Health, Reason, Status, Verdict
 from tests.gateway_client import client
 from tests.rehearsal import until

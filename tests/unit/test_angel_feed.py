@@ -30,8 +30,8 @@ from brokerpool.brokers.registry import Access
 from brokerpool.errors import PoolExhaustedError
 from brokerpool.instruments import TokenBook
 from brokerpool.simulator.angel.broker import AngelSimulator
-from brokerpool.simulator.angel.fault_switches import AngelOrder
-from brokerpool.simulator.faults import ExpireToken, Refuse
+from brokerpool.simulator.angel.own_faults import AngelOrder
+from brokerpool.simulator.fault_switches import ExpireToken, Refuse
 from tests.rehearsal import until
 
 NAMES = {Mode.LTP: "LTP", Mode.QUOTE: "QUOTE", Mode.DEPTH: "SNAP_QUOTE"}

@@ -20,7 +20,7 @@ from brokerpool.brokers.registry import Access
 from brokerpool.errors import SettingsError
 from brokerpool.simulator.angel.broker import AngelSimulator
 from brokerpool.simulator.angel.login import TOTP_SECRET, totp
-from brokerpool.simulator.faults import Refuse
+from brokerpool.simulator.fault_switches import Refuse
 from tests.broker_login import at
 
 NOW = 1_795_341_600.0

@@ -12,11 +12,11 @@ from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.rest import RestRequest
 from brokerpool.brokers.zerodha import ZerodhaRest
+from brokerpool.callback_isolation import Fence
 from brokerpool.errors import BrokerError, BrokerpoolError, CallFailedError, CallRefusedError, ErrorCode
 from brokerpool.feed.dial import Failure, attempt
 from brokerpool.instruments import TokenBook
 from brokerpool.transport import LinkHandler, dial
-from brokerpool.user_callbacks import Fence
 from tests.http_server import Reply, ScriptedBroker
 
 WHERE = RestRequest("/where", {}, "other")

@@ -20,7 +20,7 @@ from brokerpool.simulator.dhan.depth20 import Depth20Subscriptions
 from brokerpool.simulator.dhan.depth20_wire import ASK, BID, SIDE_BYTES, Depth20Packets
 from brokerpool.simulator.dhan.instruments import NSE_CURRENCY, NSE_EQ, NSE_FNO
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.ticks import Mode
 from tests.rehearsal import until
 from tests.unit.test_dhan_simulator import request, rest_of, with_broker

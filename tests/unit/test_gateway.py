@@ -11,7 +11,7 @@ import aiohttp
 from websockets.asyncio.client import connect
 
 from brokerpool import Instrument, Mode
-from brokerpool.simulator.faults import Refuse
+from brokerpool.simulator.fault_switches import Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, pool_of, raw_client, told, trade
 from tests.rehearsal import served, until

@@ -19,7 +19,7 @@ from brokerpool.gateway.server import Gateway
 from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
 from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, client, gateway, pool_of
 from tests.measuring import work

@@ -19,7 +19,7 @@ from brokerpool import (
     ZerodhaFeed,
 )
 from brokerpool.brokers.account import Endpoint
-from brokerpool.simulator.faults import Malformation, Malformed, Mute, Refuse
+from brokerpool.simulator.fault_switches import Malformation, Malformed, Mute, Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import Prompt, demanded, feed, instruments, no_task_dies, rehearsal, served, until
 

@@ -12,7 +12,7 @@ import pytest
 from brokerpool import Filler, Gap, Instrument, PoolListener, SymbolState, Tick, WebSocketPool
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.market_calendar import MarketHours
-from brokerpool.simulator.faults import Mute, Refuse
+from brokerpool.simulator.fault_switches import Mute, Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import Prompt, feed, instruments, no_task_dies, rehearsal, served, until
 

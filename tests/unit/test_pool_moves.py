@@ -12,7 +12,7 @@ from brokerpool import Credentials, Gap, Instrument, Mode, PoolListener, SymbolS
 from brokerpool.brokers.wire import Farewell
 from brokerpool.brokers.zerodha import KiteWire, ZerodhaFeed
 from brokerpool.simulator.broker import EVICTED
-from brokerpool.simulator.faults import Refuse
+from brokerpool.simulator.fault_switches import Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.rehearsal import (
     Prompt,

@@ -8,7 +8,7 @@ from typing import Any
 
 from brokerpool import Instrument, Mode
 from brokerpool.simulator import FaultOrder
-from brokerpool.simulator.faults import Refuse, RefuseDial
+from brokerpool.simulator.fault_switches import Refuse, RefuseDial
 from tests.gateway_client import client, pool_of, told
 from tests.rehearsal import until
 from tests.unit.rest_program import INFY, NOPE, asked, serving

@@ -14,7 +14,7 @@ import pytest
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator import FaultOrder, OpenAlgoSimulator, Refuse
-from brokerpool.simulator.faults import RefuseDial
+from brokerpool.simulator.fault_switches import RefuseDial
 from tests.unit.openalgo_client import INFY, ORDER, post, stranger
 from tests.unit.simulator_client import run
 

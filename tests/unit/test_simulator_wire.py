@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.simulator.zerodha.instruments import INDICES, divisor
 from brokerpool.simulator.zerodha.wire import (
     frame,

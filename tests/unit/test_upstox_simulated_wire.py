@@ -15,7 +15,7 @@ from brokerpool.brokers.upstox.codec import UpstoxWire as Reader
 from brokerpool.brokers.wire import ControlBatch
 from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator.exchange import Market
-from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.simulator.listings import listings
 from brokerpool.simulator.upstox import instruments, protobuf
 from brokerpool.simulator.upstox.subscriptions import UpstoxSubscriptions

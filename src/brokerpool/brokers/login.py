@@ -14,7 +14,7 @@ from random import Random
 from typing import TypeAlias
 
 from brokerpool.brokers.retry_pacing import RetryPacing
-from brokerpool.user_callbacks import Fence, HookFailed, check_plain, name_of
+from brokerpool.callback_isolation import Fence, HookFailed, check_plain, name_of
 
 logger = logging.getLogger("brokerpool.brokers")
 

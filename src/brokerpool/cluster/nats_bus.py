@@ -13,12 +13,12 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
+from brokerpool.callback_isolation import Fence
 from brokerpool.cluster.bus import Answerer, BusError, Handler, Store, Subscription
 from brokerpool.cluster.nats_connection import Connection, connection_options, servers
 from brokerpool.cluster.nats_store import NatsStore
 from brokerpool.cluster.subjects import BUCKETS
 from brokerpool.settings import ClusterSettings
-from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.cluster")
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from nats.js import JetStreamContext, api
 from nats.js import errors as js_errors
 from nats.js.kv import KV_OP, KeyValue
 
+from brokerpool.callback_isolation import Fence
 from brokerpool.cluster.bus import BusError, Entry
-from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.cluster")
 T = TypeVar("T")

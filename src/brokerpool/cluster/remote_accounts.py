@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
+from brokerpool.callback_isolation import Fence
 from brokerpool.cluster.remote_account import RemoteAccount, Surroundings
 from brokerpool.cluster.remote_placement import RemotePlacement
 from brokerpool.cluster.routed_account import RemoteMember
@@ -18,7 +19,6 @@ from brokerpool.feed.router_instruments import Listing, RouterBook
 from brokerpool.feed.router_moves import RouterMoves
 from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.cluster")
 

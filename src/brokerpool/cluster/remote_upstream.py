@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from brokerpool import argument_checks
+from brokerpool.callback_isolation import Fence
 from brokerpool.cluster import subjects as names
 from brokerpool.cluster.bus import Bus, BusError
 from brokerpool.cluster.messages import (
@@ -38,7 +39,6 @@ from brokerpool.feed.symbol_explanation import AccountStatus
 from brokerpool.feed.upstream_interface import Answer
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import Mode
-from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.cluster")
 

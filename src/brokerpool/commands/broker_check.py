@@ -9,15 +9,15 @@ from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.registry import Access, LoginSession
 from brokerpool.brokers.wire import Signal, SignalKind, Wire
+from brokerpool.callback_isolation import Fence
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.feed.dial import DIAL_SECONDS, Failure, attempt, dialling
 from brokerpool.feed.sending_permission import ALONE
-from brokerpool.monitor.health_conditions import Code
+from brokerpool.monitor.health_reasons import Code
 from brokerpool.settings import AccountSettings
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.untrusted_text import remembered
-from brokerpool.user_callbacks import Fence
 
 
 async def faults(

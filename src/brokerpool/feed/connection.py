@@ -16,7 +16,7 @@ from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
 from brokerpool.feed.dial_schedule import DialPermit
 from brokerpool.feed.incoming import Incoming
-from brokerpool.feed.outgoing import Outgoing
+from brokerpool.feed.message_pacing import Outgoing
 from brokerpool.feed.socket_liveness import Liveness, Verdict
 from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions

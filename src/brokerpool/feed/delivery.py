@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+from brokerpool.callback_isolation import Fence
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.copy_agreement import Agreement
@@ -18,7 +19,6 @@ from brokerpool.feed.states import SymbolState
 from brokerpool.feed.symbol_cadence import Cadence
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
-from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.feed")
 

@@ -9,11 +9,11 @@ from typing import NamedTuple, Protocol
 
 from brokerpool import transport
 from brokerpool.brokers.account import Account, DialRefusal, Endpoint
+from brokerpool.callback_isolation import Fence, HookFailed, name_of
 from brokerpool.egress import Egress
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.sending_permission import ALONE, Permission
 from brokerpool.transport import DialError, Link, LinkHandler
-from brokerpool.user_callbacks import Fence, HookFailed, name_of
 
 #: What one dial may take, the question where to included: it has one of the account's few permits meanwhile.
 DIAL_SECONDS = 10.0

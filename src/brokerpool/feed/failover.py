@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
 
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.ranked_queue import Ranking
+from brokerpool.feed.updatable_heap import Ranking
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

@@ -11,13 +11,13 @@ from typing import TypeAlias
 
 from brokerpool import argument_checks
 from brokerpool.brokers.limits import RateWindow
+from brokerpool.callback_isolation import HookFailed, name_of
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.sliding_window_pacer import Pacer
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
-from brokerpool.user_callbacks import HookFailed, name_of
 
 logger = logging.getLogger("brokerpool.feed")
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from brokerpool.brokers.wire import Signal, Wire
-from brokerpool.feed.message_backlog import Backlog, Message
+from brokerpool.callback_isolation import Fence, name_of
+from brokerpool.feed.large_messages import Backlog, Message
 from brokerpool.feed.socket_liveness import Liveness
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 from brokerpool.transport import Link, LinkHandler
-from brokerpool.user_callbacks import Fence, name_of
 
 #: A message up to this size is decoded at once: 800 prices, or 40 order books.
 SMALL_BYTES = 8192

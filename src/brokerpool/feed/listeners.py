@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from brokerpool import argument_checks
+from brokerpool.callback_isolation import Fence, check_plain, name_of
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
-from brokerpool.user_callbacks import Fence, check_plain, name_of
 
 
 class PoolListener:

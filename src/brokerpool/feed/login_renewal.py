@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.retry_pacing import SHORTEST_SECONDS
-from brokerpool.user_callbacks import Fence
+from brokerpool.callback_isolation import Fence
 
 #: How long before the known end of a token the next one is asked for; half of what is left of it when that is
 #: less, for a token that lives shorter must not be renewed without a pause.

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from brokerpool import argument_checks
 from brokerpool.argument_checks import Instruments
+from brokerpool.callback_isolation import Fence
 from brokerpool.errors import ErrorCode, PoolClosedError, PoolExhaustedError, Refused
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
@@ -33,7 +34,6 @@ from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
 from brokerpool.feed.upstream_interface import Answer, answered
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
-from brokerpool.user_callbacks import Fence
 
 __all__ = ["Route", "Router"]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import filterfalse, islice
 from typing import Any
 
+from brokerpool.callback_isolation import Fence
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.pool_inspection import told
@@ -18,7 +19,6 @@ from brokerpool.feed.routing_rules import RoutingTable, Way
 from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.instruments import Instrument
-from brokerpool.user_callbacks import Fence
 
 #: Members of a pool's statistics that are added up.
 _SUMMED = ("connections", "max_connections", "allowed_connections", "symbols_mute")

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
+from brokerpool.callback_isolation import Fence, name_of
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gap_filler import Filling
 from brokerpool.instruments import Instrument
 from brokerpool.market_calendar import MarketHours
-from brokerpool.user_callbacks import Fence, name_of
 
 #: Symbols that are looked at in one turn of the event loop: about a millisecond.
 _SHARE = 300

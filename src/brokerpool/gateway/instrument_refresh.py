@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.retry_pacing import RetryPacing
+from brokerpool.callback_isolation import Fence
 from brokerpool.errors import BrokerError
 from brokerpool.gateway.instrument_counts import Counts, by_exchange, counted, lost
 from brokerpool.instruments import TokenBook
-from brokerpool.user_callbacks import Fence
 
 logger = logging.getLogger("brokerpool.gateway")
 

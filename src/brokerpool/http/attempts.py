@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
+from brokerpool.callback_isolation import HookFailed
 from brokerpool.errors import BrokerpoolError, OutcomeUnknown
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.http.authorization import Authorization
@@ -32,7 +33,6 @@ from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
 from brokerpool.running_loop import clock
-from brokerpool.user_callbacks import HookFailed
 from brokerpool.wait_queue import Waiting
 
 logger = logging.getLogger("brokerpool.http")

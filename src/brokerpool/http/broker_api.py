@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from brokerpool import argument_checks
 from brokerpool.argument_checks import Instruments
 from brokerpool.brokers.rest import Candle, Ohlc, RestCodec, RestRequest
+from brokerpool.callback_isolation import check_plain, name_of
 from brokerpool.errors import BrokerError, BrokerpoolError, ErrorCode
 from brokerpool.http.client import BrokerClient
 from brokerpool.http.coalesce import Batcher, Keys
@@ -20,7 +21,6 @@ from brokerpool.http.ratelimit import RateLimits
 from brokerpool.http.response import Response
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthTick, Tick
-from brokerpool.user_callbacks import check_plain, name_of
 
 T = TypeVar("T")
 

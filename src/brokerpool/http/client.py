@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from brokerpool import argument_checks, open_pools
 from brokerpool.brokers.login import Credentials, Login
+from brokerpool.callback_isolation import check_plain
 from brokerpool.egress import Egress
 from brokerpool.http.attempts import Attempts
 from brokerpool.http.authorization import Authorization
@@ -28,7 +29,6 @@ from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
 from brokerpool.http.tls import verifying
 from brokerpool.running_loop import clock, running
-from brokerpool.user_callbacks import check_plain
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from brokerpool.brokers.login import Credentials
+from brokerpool.callback_isolation import Fence, HookFailed, check_plain
 from brokerpool.errors import BrokerpoolError
 from brokerpool.http.response import Response
-from brokerpool.user_callbacks import Fence, HookFailed, check_plain
 
 #: Told of each call that has ended: method and path, the answer's status (None without one), the seconds that
 #: it took, and how often it was sent.

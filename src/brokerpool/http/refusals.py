@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from brokerpool.callback_isolation import HookFailed
 from brokerpool.errors import (
     CallFailedError,
     CallRefusedError,
@@ -21,7 +22,6 @@ from brokerpool.http.counters import Tally
 from brokerpool.http.hooks import Hooks
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
-from brokerpool.user_callbacks import HookFailed
 
 
 class Refusals:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from brokerpool.monitor.health_conditions import Code, Condition
+from brokerpool.monitor.health_reasons import Code, Condition
 from brokerpool.monitor.health_verdict import Reason
 
 #: What is away for less is not over: a condition that comes and goes is told once, and not again and again.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from brokerpool.monitor.health_conditions import Code, Condition, Facts, found
+from brokerpool.monitor.health_reasons import Code, Condition, Facts, found
 
 #: Symbols may be without a live connection for so long, as in a reconnect, before it counts.
 GRACE_SECONDS = 10.0

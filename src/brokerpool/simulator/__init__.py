@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         Timeout,
         Toxic,
     )
-    from brokerpool.simulator.faults import (
+    from brokerpool.simulator.fault_switches import (
         BreakHttp,
         ExpireToken,
         FaultOrder,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Refuse,
     )
     from brokerpool.simulator.openalgo.broker import OpenAlgoSimulator
-    from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults, OpenAlgoOrder
+    from brokerpool.simulator.openalgo.own_faults import OpenAlgoFaults, OpenAlgoOrder
     from brokerpool.simulator.run import simulate
     from brokerpool.simulator.zerodha.broker import KiteSimulator
 
@@ -60,9 +60,9 @@ __all__ = [
 _HOMES = {
     "fault_proxy.proxy": "FaultProxy",
     "fault_proxy.toxics": "Bandwidth Latency LimitData ResetPeer Slicer SlowClose Timeout Toxic",
-    "faults": "BreakHttp ExpireToken FaultOrder Faults Malformation Malformed Mute Refuse",
+    "fault_switches": "BreakHttp ExpireToken FaultOrder Faults Malformation Malformed Mute Refuse",
     "openalgo.broker": "OpenAlgoSimulator",
-    "openalgo.fault_switches": "OpenAlgoFaults OpenAlgoOrder",
+    "openalgo.own_faults": "OpenAlgoFaults OpenAlgoOrder",
     "run": "simulate",
     "zerodha.broker": "KiteSimulator",
 }

@@ -35,7 +35,7 @@ from brokerpool.simulator.control_endpoint import control_app
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import Toxic
-from brokerpool.simulator.faults import FaultOrder, Faults
+from brokerpool.simulator.fault_switches import FaultOrder, Faults
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_faults import HttpFaults
 from brokerpool.simulator.http_listener import HttpListener

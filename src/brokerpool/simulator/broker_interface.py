@@ -14,7 +14,7 @@ from brokerpool.ticks import Mode
 
 if TYPE_CHECKING:
     from brokerpool.simulator.exchange import Quote
-    from brokerpool.simulator.faults import Malformation
+    from brokerpool.simulator.fault_switches import Malformation
 
 _NOTHING: list[int] = []
 

@@ -33,7 +33,7 @@ from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_proxy.proxy import FaultProxy
 from brokerpool.simulator.fault_proxy.toxics import ProxyOrder, ToxicOrder, describe
-from brokerpool.simulator.faults import FaultOrder, Faults
+from brokerpool.simulator.fault_switches import FaultOrder, Faults
 from brokerpool.simulator.orders import OrderBook
 
 #: Larger steps are sent as several requests, so that none of them runs for minutes.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from brokerpool.simulator.faults import Faults, Refuse
+from brokerpool.simulator.fault_switches import Faults, Refuse
 from brokerpool.simulator.http_listener import break_off
 from brokerpool.simulator.traffic_ledger import Ledger
 

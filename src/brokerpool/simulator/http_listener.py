@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from brokerpool.simulator.fault_proxy.connection import close_with_reset
-from brokerpool.simulator.faults import BreakHttp
+from brokerpool.simulator.fault_switches import BreakHttp
 from brokerpool.transport.listening import (
     ACCEPTED_A_TURN,
     ListeningSocket,

@@ -10,7 +10,7 @@ from random import Random
 from brokerpool.testing.wire_dialect import Heard, Message
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.transport.frames import ABNORMAL, NORMAL
-from brokerpool.transport.link import CLOSE_SECONDS
+from brokerpool.transport.open_websocket import CLOSE_SECONDS
 
 
 class Pipe:

@@ -23,7 +23,6 @@ from picows import (
 
 from brokerpool.transport.bounded_reads import HANDSHAKE_BYTES, Portion
 from brokerpool.transport.frames import GOING_AWAY, INTERNAL_ERROR
-from brokerpool.transport.link import CLOSE_SECONDS, Link, LinkHandler, picows_logger
 from brokerpool.transport.listening import (
     ACCEPTED_A_TURN,
     ListeningSocket,
@@ -32,6 +31,7 @@ from brokerpool.transport.listening import (
     lengthen_backlog,
     listen_on,
 )
+from brokerpool.transport.open_websocket import CLOSE_SECONDS, Link, LinkHandler, picows_logger
 
 _BACKLOG = 1024
 

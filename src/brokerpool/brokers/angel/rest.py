@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from brokerpool.brokers import spelling
+from brokerpool.brokers import symbol_spelling
 from brokerpool.brokers.angel import answers
 from brokerpool.brokers.angel.answers import read_data, read_rows
 from brokerpool.brokers.angel.segments import SEGMENTS, token
@@ -270,7 +270,7 @@ def _epoch_ms(text: str) -> int:
     """Return the epoch milliseconds of 21-Jun-2023 10:46:10 in India; 0 for none that can be read."""
     try:
         day, month, rest = text.split("-", 2)
-        number = spelling.MONTHS.index(month.upper()) + 1
+        number = symbol_spelling.MONTHS.index(month.upper()) + 1
         at = datetime.strptime(f"{day}-{number}-{rest}", "%d-%m-%Y %H:%M:%S")
     except ValueError:
         return 0

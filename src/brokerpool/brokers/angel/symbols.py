@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from brokerpool.brokers import spelling
+from brokerpool.brokers import symbol_spelling
 from brokerpool.brokers.angel.segments import SEGMENTS
 from brokerpool.instruments import Instrument
 
@@ -70,28 +70,28 @@ def named(row: Row) -> Named:
         raise ValueError(f"segment {segment}")
     if row.instrumenttype == _INDEX:
         exchange = _INDEX_EXCHANGES.get(segment, segment)
-        index = spelling.instrument(exchange, spelling.index(exchange, row.symbol))
+        index = symbol_spelling.instrument(exchange, symbol_spelling.index(exchange, row.symbol))
         return Named(index, segment, "INDEX")
     family = row.instrumenttype[:3]
     if family not in ("FUT", "OPT"):
         symbol = row.symbol.removesuffix(_ORDINARY)
         kind = "EQ" if segment in ("NSE", "BSE") and not row.instrumenttype else ""
-        return Named(spelling.instrument(segment, symbol), segment, kind)
+        return Named(symbol_spelling.instrument(segment, symbol), segment, kind)
     kind = "FUT" if family == "FUT" else row.symbol[-2:]
     if kind not in ("FUT", "CE", "PE"):
         raise ValueError(f"{row.symbol} is neither a call nor a put")
-    expiry, underlying = _expiry(row.expiry), spelling.underlying(row.name)
+    expiry, underlying = _expiry(row.expiry), symbol_spelling.underlying(row.name)
     if not underlying:
         raise ValueError(f"{row.symbol} has no underlying")
     strike = 0.0 if kind == "FUT" else _strike(row.strike, segment)
-    symbol = spelling.contract(underlying, expiry, kind, str(strike))
-    return Named(spelling.instrument(segment, symbol), segment, kind, _iso(expiry), strike)
+    symbol = symbol_spelling.contract(underlying, expiry, kind, str(strike))
+    return Named(symbol_spelling.instrument(segment, symbol), segment, kind, _iso(expiry), strike)
 
 
 @lru_cache(maxsize=4096)
 def _expiry(text: str) -> date:
     """Return the day that is written as 29SEP2026."""
-    month = spelling.MONTHS.index(text[2:5].upper()) + 1
+    month = symbol_spelling.MONTHS.index(text[2:5].upper()) + 1
     return date(int(text[5:]), month, int(text[:2]))
 
 

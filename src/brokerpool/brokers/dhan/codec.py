@@ -8,8 +8,8 @@ from operator import length_hint
 from typing import Any, TypeAlias
 
 from brokerpool.brokers.dhan.disconnects import farewell, words
-from brokerpool.brokers.dhan.prices import ROUND, UNITS, rupees
-from brokerpool.brokers.dhan.requests import requests
+from brokerpool.brokers.dhan.float_prices import ROUND, UNITS, rupees
+from brokerpool.brokers.dhan.subscribe_messages import requests
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 
 from brokerpool.brokers.dhan.disconnects import farewell, words
-from brokerpool.brokers.dhan.prices import ROUND, UNITS
-from brokerpool.brokers.dhan.requests import message
+from brokerpool.brokers.dhan.float_prices import ROUND, UNITS
+from brokerpool.brokers.dhan.subscribe_messages import message
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Tick

@@ -7,7 +7,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Final
 
-from brokerpool.brokers import spelling
+from brokerpool.brokers import symbol_spelling
 from brokerpool.brokers.dhan.segments import SEGMENTS, token
 from brokerpool.brokers.india_time import utc_seconds
 from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list, load_csv
@@ -111,20 +111,20 @@ def _entry(row: tuple[str, ...]) -> Entry:
         side = option if kind[0] == "O" else "FUT"
         ends = _day(expiry)
         base = _underlying(symbol, side)
-        instrument = spelling.instrument(code, spelling.contract(base, ends, side, strike))
+        instrument = symbol_spelling.instrument(code, symbol_spelling.contract(base, ends, side, strike))
         price = strike if side != "FUT" else ""
         details = _details(
             symbol, segment_number, base, side, ends.isoformat(), price, lot, tick, number, kind
         )
     else:
-        instrument = spelling.instrument(code, symbol)
+        instrument = symbol_spelling.instrument(code, symbol)
         details = _details(symbol, segment_number, name, "EQ", "", "", lot, tick, number, kind)
     return instrument, token(segment_number, security), details
 
 
 def _index(exchange: str, symbol: str) -> Instrument:
-    name = spelling.index(exchange, symbol)
-    return spelling.instrument(exchange, _INDEX_NAMES.get(name, name))
+    name = symbol_spelling.index(exchange, symbol)
+    return symbol_spelling.instrument(exchange, _INDEX_NAMES.get(name, name))
 
 
 def _details(
@@ -167,4 +167,4 @@ def _underlying(symbol: str, side: str) -> str:
     base = symbol.rsplit("-", parts)[0]
     if base in ("", symbol):
         raise ValueError(f"{symbol} does not end with its month and {side}")
-    return spelling.underlying(base)
+    return symbol_spelling.underlying(base)

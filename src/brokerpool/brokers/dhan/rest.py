@@ -10,8 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from brokerpool.brokers.base_rest import BaseRest, Depth, change, levels, unlike
-from brokerpool.brokers.dhan.complaints import complaint
 from brokerpool.brokers.dhan.instruments import DhanDetails
+from brokerpool.brokers.dhan.rest_errors import complaint
 from brokerpool.brokers.dhan.segments import NUMBERS, security_id, segment, token
 from brokerpool.brokers.india_time import INDIA
 from brokerpool.brokers.login import Credentials, Login

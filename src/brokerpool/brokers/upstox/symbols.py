@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from brokerpool.brokers import spelling
+from brokerpool.brokers import symbol_spelling
 from brokerpool.brokers.india_time import INDIA
 from brokerpool.instruments import Instrument
 
@@ -70,15 +70,17 @@ def openalgo_instrument(row: Row) -> Instrument:
     exchange = EXCHANGES.get(row.segment, row.segment)
     if row.is_index:
         # The key has the exchange's own name of it, and the trading symbol one for people.
-        symbol = spelling.index(exchange, row.instrument_key.partition("|")[2])
+        symbol = symbol_spelling.index(exchange, row.instrument_key.partition("|")[2])
     elif row.is_contract:
-        base = spelling.underlying(row.underlying_symbol or row.asset_symbol or row.name)
+        base = symbol_spelling.underlying(row.underlying_symbol or row.asset_symbol or row.name)
         if not base:
             raise ValueError(f"{row.instrument_key} has no underlying")
-        symbol = spelling.contract(base, expiry(row.expiry), row.instrument_type, str(row.strike_price or 0))
+        symbol = symbol_spelling.contract(
+            base, expiry(row.expiry), row.instrument_type, str(row.strike_price or 0)
+        )
     else:
         symbol = row.trading_symbol
-    return spelling.instrument(exchange, symbol)
+    return symbol_spelling.instrument(exchange, symbol)
 
 
 @lru_cache(maxsize=4096)

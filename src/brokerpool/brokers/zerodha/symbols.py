@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
 
-from brokerpool.brokers import spelling
+from brokerpool.brokers import symbol_spelling
 from brokerpool.instruments import Instrument
 
 _INDEX_EXCHANGES = {
@@ -29,22 +29,22 @@ def openalgo_instrument(
     """
     if segment == "INDICES":
         exchange = _INDEX_EXCHANGES.get(exchange, exchange)
-        symbol = spelling.index(exchange, tradingsymbol)
+        symbol = symbol_spelling.index(exchange, tradingsymbol)
     elif kind in ("FUT", "CE", "PE"):
         day, contract_codes = _expiry(expiry)
-        tail = kind if kind == "FUT" else spelling.strike(strike) + kind
-        base = spelling.underlying(name) or _underlying(tradingsymbol, contract_codes, tail)
-        symbol = spelling.contract(base, day, kind, strike)
+        tail = kind if kind == "FUT" else symbol_spelling.strike(strike) + kind
+        base = symbol_spelling.underlying(name) or _underlying(tradingsymbol, contract_codes, tail)
+        symbol = symbol_spelling.contract(base, day, kind, strike)
     else:
         symbol = tradingsymbol
-    return spelling.instrument(exchange, symbol)
+    return symbol_spelling.instrument(exchange, symbol)
 
 
 @lru_cache(maxsize=4096)
 def _expiry(text: str) -> tuple[date, tuple[str, str]]:
     """Return the day and Kite's two codes for its contracts, monthly (25APR) and weekly (25424)."""
     expiry = date.fromisoformat(text)
-    year, month = f"{expiry.year % 100:02d}", spelling.MONTHS[expiry.month - 1]
+    year, month = f"{expiry.year % 100:02d}", symbol_spelling.MONTHS[expiry.month - 1]
     weekly = f"{year}{'123456789OND'[expiry.month - 1]}{expiry.day:02d}"
     return expiry, (year + month, weekly)
 

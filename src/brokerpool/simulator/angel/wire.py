@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from brokerpool.simulator.angel.instruments import joined, parts
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.ticks import Mode
 
 #: None is sent: clients ask for an answer to their own.

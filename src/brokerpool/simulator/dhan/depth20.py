@@ -17,7 +17,7 @@ from brokerpool.simulator.dhan.depth20_wire import Depth20Packets, disconnect
 from brokerpool.simulator.dhan.instruments import NSE_EQ, NSE_FNO
 from brokerpool.simulator.dhan.subscriptions import DhanSubscriptions
 from brokerpool.simulator.exchange import Market, Quote
-from brokerpool.simulator.faults import Faults
+from brokerpool.simulator.fault_switches import Faults
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.ticks import Mode
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from brokerpool.simulator.exchange import LEVELS, Quote
-from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.ticks import Mode
 
 #: Codes of packets (DhanHQ v2 documentation, annexure).

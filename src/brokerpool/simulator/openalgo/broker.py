@@ -14,12 +14,12 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Grace, Limits, Subscriptions
 from brokerpool.simulator.fault_proxy.toxics import Toxic
-from brokerpool.simulator.faults import FaultOrder
+from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.listings import Naming
 from brokerpool.simulator.openalgo import instruments, json_shapes, wire
-from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults, OpenAlgoOrder, Variety
 from brokerpool.simulator.openalgo.http import GROUP, OpenAlgoApi
 from brokerpool.simulator.openalgo.order_routes import OrderDesk
+from brokerpool.simulator.openalgo.own_faults import OpenAlgoFaults, OpenAlgoOrder, Variety
 from brokerpool.simulator.openalgo.session import OpenAlgoSession, Server
 from brokerpool.simulator.openalgo.wire import OpenAlgoWire
 from brokerpool.simulator.orders import Order

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, NamedTuple
 
 from brokerpool.simulator.exchange import LEVELS, Quote
-from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.simulator.listings import Listing
-from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults
+from brokerpool.simulator.openalgo.own_faults import OpenAlgoFaults
 from brokerpool.ticks import Mode
 
 _NOBODY = "NOBODY"

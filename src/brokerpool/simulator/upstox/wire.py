@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, time
 
 from brokerpool.simulator.exchange import LEVELS, Quote
-from brokerpool.simulator.faults import Malformation
+from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.simulator.history import IST
 from brokerpool.simulator.listings import Listing
 from brokerpool.simulator.upstox import protobuf

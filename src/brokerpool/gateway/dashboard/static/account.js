@@ -3,7 +3,7 @@
 import { byId, facts, rows, write } from "./elements.js";
 import { age, count, moment } from "./figures.js";
 import { loginFacts, several } from "./accounts.js";
-import { block } from "./parts.js";
+import { block } from "./resources.js";
 
 export function drawAccount(snapshot) {
   const { broker, access, websocket: pool } = snapshot.stats;

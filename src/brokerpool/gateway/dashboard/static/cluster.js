@@ -2,7 +2,7 @@
 
 import { byId, facts, rows, write } from "./elements.js";
 import { age, count, plural, rate } from "./figures.js";
-import { block } from "./parts.js";
+import { block } from "./resources.js";
 
 export function drawCluster(snapshot, rates) {
   const { cluster } = snapshot.stats;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, UnsetType
 
-from brokerpool.simulator.faults import FaultOrder, Faults
+from brokerpool.simulator.fault_switches import FaultOrder, Faults
 
 
 class UpstoxOrder(FaultOrder, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, UnsetType
 
-from brokerpool.simulator.faults import MAX_LATENCY_MS, FaultOrder, Faults
+from brokerpool.simulator.fault_switches import MAX_LATENCY_MS, FaultOrder, Faults
 
 #: How the broker behind OpenAlgo writes its ticks; see `wire.VARIETIES`.
 Variety: TypeAlias = Literal["plain", "seconds", "aliases", "sparse"]

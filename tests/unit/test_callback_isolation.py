@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from brokerpool.testing.virtual_loop import run
-from brokerpool.user_callbacks import (
+from brokerpool.callback_isolation import (
     MOST_GIVEN_UP,
     MOST_NAMES,
     OTHERS,
@@ -19,6 +18,7 @@ from brokerpool.user_callbacks import (
     check_plain,
     name_of,
 )
+from brokerpool.testing.virtual_loop import run
 
 
 class Outrageous(BaseException):

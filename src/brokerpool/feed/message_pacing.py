@@ -10,11 +10,11 @@ from functools import partial
 
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import ControlBatch, Wire
+from brokerpool.callback_isolation import Fence
 from brokerpool.feed.sliding_window_pacer import Allowance, ReservingPacer
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument
 from brokerpool.transport import Link
-from brokerpool.user_callbacks import Fence
 
 #: Answers that the broker wants and that wait for their turn; of more the oldest is dropped.
 _MOST_ANSWERS = 100

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
-from brokerpool.simulator.faults import FaultOrder, Faults
+from brokerpool.simulator.fault_switches import FaultOrder, Faults
 
 #: How the HTTP API says that a token has died: expired, invalid, or its session expired.
 DeadCode: TypeAlias = Literal["AG8002", "AG8001", "AB1010"]

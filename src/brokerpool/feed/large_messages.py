@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
+from brokerpool.callback_isolation import Fence
 from brokerpool.transport import Link
-from brokerpool.user_callbacks import Fence
 
 #: A whole message, or a part of one.
 Message: TypeAlias = str | bytes | memoryview

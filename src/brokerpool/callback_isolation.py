@@ -13,7 +13,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-logger = logging.getLogger("brokerpool.user_callbacks")
+logger = logging.getLogger("brokerpool.callback_isolation")
 
 #: So many names are told apart; what is beyond them is counted as OTHERS.
 MOST_NAMES = 100
