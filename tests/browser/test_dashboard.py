@@ -120,7 +120,7 @@ def test_a_refused_symbol_a_slow_client_and_a_429_storm_are_seen_within_two_seco
             for _ in range(300):
                 await broker.step(500)
                 await asyncio.sleep(0.005)
-                if served_by._fanout.slowest(1)[0].behind_seconds > 0.3:
+                if served_by._fanout.slow_clients.slowest(1)[0].behind_seconds > 0.3:
                     break
             await sees(page, "#attention", "1 client cannot keep up")
             await expect(page.locator("#clients tr").first.locator("td").nth(4)).to_contain_text("s")

@@ -88,7 +88,7 @@ class Client:
     def read(self, steps: int) -> None:
         """Read on for so many steps."""
         if self.catching_up is None:
-            self.catching_up = self.fanout.resume(self.subscriber)
+            self.catching_up = self.fanout.slow_clients.resume(self.subscriber)
         for _ in range(steps):
             if self.catching_up is None or next(self.catching_up, "done") == "done":
                 self.catching_up = None

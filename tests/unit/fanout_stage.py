@@ -53,10 +53,19 @@ def tick(ltp: float, instrument: Instrument = INFY, mode: Mode = Mode.DEPTH) -> 
     return kind(**{name: getattr(full, name) for name in kind.__struct_fields__})
 
 
+class Prompt(Fanout):
+    """A fan-out to which each call comes in a turn of the event loop of its own."""
+
+    def _flush_when_due(self) -> None:
+        super()._flush_when_due()
+        if self._clock() >= self._not_before:
+            self.flush()
+
+
 def run(test: Callable[[Fanout], Awaitable[None]], clock: Callable[[], float] | None = None) -> None:
     async def main() -> None:
         # Time stands still, so that flushes cost nothing and every tick leaves at once.
-        fanout = Fanout("zerodha", 0.002, clock or Clock())
+        fanout = Prompt("zerodha", 0.002, clock or Clock())
         await test(fanout)
         fanout.close()
 
@@ -79,7 +88,7 @@ def client(fanout: Fanout, *keys: Key) -> tuple[Inbox, Subscriber]:
 
 def caught_up(fanout: Fanout, subscriber: Subscriber) -> int:
     """Let a slow client have what it missed; return how many steps that took."""
-    return sum(1 for _ in fanout.resume(subscriber)) + 1
+    return sum(1 for _ in fanout.slow_clients.resume(subscriber)) + 1
 
 
 async def settled() -> None:

@@ -38,16 +38,18 @@ def test_the_client_that_is_behind_for_longest_comes_first_then_the_one_that_mis
         for price in range(4):
             fanout.ticked([Tick(INFY, float(price), 0)])
             fanout.flush()
-        standings = fanout.slowest(3)
+        standings = fanout.slow_clients.slowest(3)
         assert [(s.number, s.behind_seconds, s.conflated) for s in standings] == [
             (2, 5.0, 4),
             (3, 3.0, 4),
             (1, 0.0, 0),
         ]
-        assert list(fanout.resume(second)) == [], "in one step"
-        assert [s.number for s in fanout.slowest(3)] == [3, 2, 1], "what it missed is remembered"
-        assert [s.conflated for s in fanout.slowest(3)] == [4, 3, 0], "of four frames it got the newest"
-        assert len(fanout.slowest(1)) == 1
+        assert list(fanout.slow_clients.resume(second)) == [], "in one step"
+        assert [s.number for s in fanout.slow_clients.slowest(3)] == [3, 2, 1], "what it missed is remembered"
+        assert [s.conflated for s in fanout.slow_clients.slowest(3)] == [4, 3, 0], (
+            "of four frames it got the newest"
+        )
+        assert len(fanout.slow_clients.slowest(1)) == 1
         assert first.delivered == 4
         fanout.close()
 

@@ -157,7 +157,7 @@ def test_many_symbols_come_in_slices_and_what_moves_meanwhile_comes_newest_only(
         slow, subscriber = client(fanout, *((instrument, Mode.LTP) for instrument in many))
         fanout.pause(subscriber)
         fanout.ticked([tick(1.0, instrument) for instrument in many])
-        steps = fanout.resume(subscriber)
+        steps = fanout.slow_clients.resume(subscriber)
         next(steps)
         assert 0 < len(slow.frames) < 400
         assert fanout.stats()["slow_clients"] == 1, "it counts as behind until it has all"
@@ -181,7 +181,7 @@ def test_a_client_that_stops_reading_again_in_between_gets_the_rest_later_and_no
         slow, subscriber = client(fanout, *((instrument, Mode.LTP) for instrument in many))
         fanout.pause(subscriber)
         fanout.ticked([tick(1.0, instrument) for instrument in many])
-        next(fanout.resume(subscriber))
+        next(fanout.slow_clients.resume(subscriber))
         fanout.pause(subscriber)
         had = len(slow.frames)
         caught_up(fanout, subscriber)

@@ -23,13 +23,12 @@ from brokerpool.db.engine import DatabaseEngine
 from brokerpool.db.queue import Queue, Ticket
 from brokerpool.db.refusals import Refusals
 from brokerpool.db.server_role import Role
+from brokerpool.db.unreturned import Unreturned
 from brokerpool.fork_guard import ForkGuard
 from brokerpool.wait_queue import Waiting
 
 logger = logging.getLogger(__name__)
 
-# A task that ended with its connection is looked for at least so often, in seconds.
-_LOOK_SECONDS = 1.0
 # Those whose connection was cut at the end of a drain have so many seconds to notice.
 _CUT_SECONDS = 1.0
 
@@ -61,14 +60,13 @@ class Checkout:
         self.queue = Queue(capacity=engine.capacity, max_waiting=max_waiting)
         self.tally, self.role = Tally(), Role(name)
         self._listen(engine)
-        self._long_hold = long_hold
+        self._unreturned = Unreturned(name, self.queue, self.tally, long_hold)
         #: Whose process and loop it is.
         self.guard = ForkGuard(self, f"pool {name}")
         self._refusals = Refusals(name, queue=self.queue, tally=self.tally)
         self._waiting = Waiting(self.queue, self.tally)
         self._lent: dict[Ticket, _Lent] = {}
         self._chores: set[asyncio.Task[None]] = set()
-        self._look: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         self.closed = False
 
@@ -141,8 +139,7 @@ class Checkout:
         loop = asyncio.get_running_loop()
         seen = weakref.ref(connection, partial(self._dropped, loop, ticket))
         self._lent[ticket] = _Lent(engine, inner, seen)
-        if self._look is None:
-            self._look = loop.call_later(min(self._long_hold, _LOOK_SECONDS), self._look_around)
+        self._unreturned.watch()
 
     async def _return(self, ticket: Ticket, engine: DatabaseEngine, connection: AsyncConnection) -> None:
         try:
@@ -170,25 +167,6 @@ class Checkout:
 
     # -- those who do not return --------------------------------------------------------------------------
 
-    def _look_around(self) -> None:
-        """Name those who hold on for too long; comes again as long as anything is lent."""
-        self._look = None
-        loop = asyncio.get_running_loop()
-        now, next_look = loop.time(), min(self._long_hold, _LOOK_SECONDS)
-        for ticket in self.queue.holders():
-            age = now - ticket.granted
-            if ticket.borrower.gone and not ticket.end_told:
-                ticket.end_told = True
-                self._leaked(ticket, f"its task has ended and not returned it, after {age:.1f} s")
-            elif age >= self._long_hold and not ticket.long_told:
-                ticket.long_told = True
-                self.tally.long_holds += 1
-                logger.warning("%s: %s holds a connection for %.1f s", self._name, ticket.borrower, age)
-            elif not ticket.long_told:
-                next_look = min(next_look, self._long_hold - age)
-        if self._lent:
-            self._look = loop.call_later(max(next_look, 0.01), self._look_around)
-
     def _dropped(self, loop: asyncio.AbstractEventLoop, ticket: Ticket, _: object) -> None:
         if ticket in self._lent:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and all is gone
@@ -198,12 +176,10 @@ class Checkout:
         """Take back a connection that nobody refers to any more."""
         lent = self._lent.pop(ticket, None)
         if lent is not None:
-            self._leaked(ticket, "it was dropped without being returned; the pool has taken it back")
+            self._unreturned.leaked(
+                ticket, "it was dropped without being returned; the pool has taken it back"
+            )
             self._chore(self._return(ticket, lent.engine, _anew(lent)))
-
-    def _leaked(self, ticket: Ticket, how: str) -> None:
-        self.tally.leaks += 1
-        logger.warning("%s: leak of the connection of %s: %s", self._name, ticket.borrower, how)
 
     # -- changes and the end ------------------------------------------------------------------------------
 
@@ -233,9 +209,7 @@ class Checkout:
         for ticket, lent in list(self._lent.items()):
             del self._lent[ticket]
             self._chore(self._return(ticket, lent.engine, lent.seen() or _anew(lent)))
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        self._unreturned.close()
         if self._chores:
             await asyncio.wait(self._chores, timeout=_CUT_SECONDS)
         await self.engine.retire()

@@ -170,7 +170,7 @@ class Session(LinkHandler):
         if self._until_read is not None:
             self._until_read.cancel()
         self._order_updates.resume(self._link)
-        self._requests.go_on(self._fanout.resume(self._subscriber))
+        self._requests.go_on(self._fanout.slow_clients.resume(self._subscriber))
 
     def closed(self, code: int, reason: str) -> None:
         if self._caller is None:

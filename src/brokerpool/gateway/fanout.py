@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import math
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.gateway.audience import MODES, Audience, Key, Subscriber, Topic
+from brokerpool.gateway.audience import Audience, Key, Subscriber, Topic
 from brokerpool.gateway.audience_sharing import AudienceSharing
+from brokerpool.gateway.slow_clients import SlowClients
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthTick, Tick
 
 #: After a flush that took t seconds the next one waits for this many t (up to the window), so that
-#: writing takes a bounded share of the time and a tick at light load leaves at once.
+#: writing takes a bounded share of the time and a tick at light load leaves in the turn that brought it.
 _REST_PER_COST = 2.0
 #: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn.
 _TIMER_GRAIN = 0.001
-#: Symbols of which a client that was slow gets the newest values in one write: about a millisecond.
-_SLICE = 250
-
-
-class Standing(NamedTuple):
-    """How one client keeps up."""
-
-    number: int
-    #: Subscriptions: symbols times modes.
-    subscriptions: int
-    #: For how long nothing has been written to it, because it does not read; 0 while it keeps up.
-    behind_seconds: float
-    delivered: int
-    #: Frames that newer ones replaced, those that it is missing now included.
-    conflated: int
 
 
 class Fanout(PoolListener):
@@ -60,10 +43,11 @@ class Fanout(PoolListener):
         self._audiences = self._sharing.audiences
         self._touched: list[Topic] = []  # those that ticked since the last flush
         self._turn = 0
-        self._not_before = 0.0
+        self._not_before, self._not_after = 0.0, 0.0
         self._flush_handle: asyncio.Handle | None = None
         self._subscribers: set[Subscriber] = set()
-        self._told_all: tuple[int, bytes] = (-1, b"")  # the last frame for everybody, and its flush turn
+        #: How each client keeps up, and what brings one that reads again up to date.
+        self.slow_clients = SlowClients(self._subscribers, self._topics, self._flushed, clock)
         self._delivered_to_gone = 0
         self._conflated_for_gone = 0
         #: Clients that were closed since the start because they did not read.
@@ -80,7 +64,7 @@ class Fanout(PoolListener):
 
         Who does not read gets it when it does, and of several only the last.
         """
-        self._told_all = self._flushed(), frame
+        self.slow_clients.tell_later(self._flushed(), frame)
         self._turn += 1  # as in a flush: a client that is paused by this very frame has had it
         for subscriber in self._subscribers:
             if subscriber.paused_turn is None:
@@ -121,22 +105,12 @@ class Fanout(PoolListener):
         """Return what was delivered since the start, and how it stands now."""
         return {
             "clients": len(self._subscribers),
-            "slow_clients": sum(s.paused_turn is not None for s in self._subscribers),
+            "slow_clients": self.slow_clients.behind(),
             "symbols": len(self._topics),
             "audiences": len(self._audiences),
             "frames_delivered": self._delivered_to_gone + sum(s.delivered for s in self._subscribers),
             "frames_conflated": self._conflated_for_gone + sum(s.conflated for s in self._subscribers),
         }
-
-    def slowest(self, most: int) -> list[Standing]:
-        """Return the clients that keep up worst, the worst first: those behind, then the most conflated."""
-        return [self._standing(s) for s in heapq.nsmallest(most, self._subscribers, key=_rank)]
-
-    def standings(self, numbers: Container[int] | None = None) -> Iterator[Standing]:
-        """Yield how the clients with these numbers keep up, or all, each at the moment of its step."""
-        for subscriber in sorted(self._subscribers, key=lambda s: s.number):
-            if numbers is None or subscriber.number in numbers:
-                yield self._standing(subscriber)
 
     def close(self) -> None:
         """Stop the timers; nothing is delivered any more."""
@@ -242,64 +216,11 @@ class Fanout(PoolListener):
         ended = self._clock()
         self._not_before = ended + min(self._window, _REST_PER_COST * (ended - began))
 
-    # -- slow clients -------------------------------------------------------------------------------------
-
     def pause(self, subscriber: Subscriber) -> None:
         """Write nothing more to a client whose buffer is full; newer values replace what it misses."""
-        if subscriber.paused_turn is None:
-            subscriber.paused_turn = self._turn
-            subscriber.paused_at = self._clock()
-
-    def resume(self, subscriber: Subscriber) -> Iterator[None]:
-        """Bring a client that reads again up to date: the newest value of each symbol that it missed.
-
-        A slice is written a step, for the event loop to turn in between; the client counts as behind until
-        the last. When it stops reading again, the rest is left, and a new call goes on with that.
-        """
-        since = subscriber.paused_turn
-        if since is None:
-            return
-        while len(missed := self._missed(subscriber, since)) > _SLICE:
-            for start in range(0, len(missed), _SLICE):
-                self._catch_up(subscriber, missed[start : start + _SLICE], since)
-                yield
-        subscriber.paused_turn = None
-        turn, frame = self._told_all
-        if turn >= since and subscriber in self._subscribers:
-            subscriber.outlet.send_frames(frame)
-        self._catch_up(subscriber, missed, since)
-        subscriber.conflated += subscriber.skipped
-        subscriber.skipped = 0
-
-    def _missed(self, subscriber: Subscriber, since: int) -> list[Instrument]:
-        """Return what has moved since the client was written to."""
-        self.flush()  # what waits now is part of what it missed, and must not follow the newest values
-        topics = self._topics
-        held = subscriber.keys.items()
-        return [*dict.fromkeys(i for (i, mode), had in held if topics[i].moved(mode, max(since, had)))]
-
-    def _catch_up(self, subscriber: Subscriber, instruments: Iterable[Instrument], since: int) -> None:
-        turn, keys, frames = self._flushed(), subscriber.keys, []
-        for instrument in instruments:
-            turns = {mode: max(since, keys[instrument, mode]) for mode in MODES if (instrument, mode) in keys}
-            if turns:
-                frames += self._topics[instrument].missed(turns)
-                keys.update(((instrument, mode), turn) for mode in turns)
-        subscriber.skipped = max(0, subscriber.skipped - len(frames))
-        subscriber.delivered += len(frames)
-        if frames:
-            subscriber.outlet.send_frames(b"".join(frames))
+        self.slow_clients.pause(subscriber, self._turn)
 
     # -- inside -------------------------------------------------------------------------------------------
-
-    def _standing(self, subscriber: Subscriber) -> Standing:
-        return Standing(
-            subscriber.number,
-            len(subscriber.keys),
-            0.0 if subscriber.paused_turn is None else self._clock() - subscriber.paused_at,
-            subscriber.delivered,
-            subscriber.conflated + subscriber.skipped,
-        )
 
     def _flushed(self) -> int:
         """Write everything that waits, and return the flush turn of what comes next."""
@@ -307,23 +228,19 @@ class Fanout(PoolListener):
         return self._turn
 
     def _flush_when_due(self) -> None:
-        rest = self._not_before - self._clock()
-        if rest <= 0:
-            self.flush()
-        elif self._flush_handle is None:
-            if rest < _TIMER_GRAIN:
+        now = self._clock()
+        if self._flush_handle is None:
+            rest = self._not_before - now
+            self._not_after = now + self._window
+            if rest < _TIMER_GRAIN:  # behind all that this turn brings: one write for several messages
                 self._flush_handle = self._loop.call_soon(self.flush)
             else:
                 self._flush_handle = self._loop.call_later(rest, self.flush)
+        elif now >= self._not_after:
+            self.flush()
 
     def _touched_audiences(self) -> Iterable[Audience]:
         """Return at least those that have frames waiting; a union that would be dearer is not made."""
         if sum(len(topic.audiences) for topic in self._touched) > len(self._audiences):
             return self._audiences
         return set().union(*(topic.audiences for topic in self._touched))
-
-
-def _rank(subscriber: Subscriber) -> tuple[float, int, int]:
-    """Order clients by how they keep up: the one that has been behind for longest is the smallest."""
-    behind_since = math.inf if subscriber.paused_turn is None else subscriber.paused_at
-    return behind_since, -subscriber.conflated - subscriber.skipped, subscriber.number

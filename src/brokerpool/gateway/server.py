@@ -273,7 +273,7 @@ class Gateway:
         }
 
     def _slowest(self) -> list[ClientTold]:
-        return [*clients_told(self._fanout.slowest(SLOWEST), self._clients.get)]
+        return [*clients_told(self._fanout.slow_clients.slowest(SLOWEST), self._clients.get)]
 
     async def close(self) -> None:
         """Tell the clients to come back, then end the broker connections; takes less than 10 s."""

@@ -10,8 +10,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from brokerpool.gateway.clients import Client, Clients
-from brokerpool.gateway.fanout import Fanout, Standing
+from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.rest.stream import rows_response
+from brokerpool.gateway.slow_clients import Standing
 
 
 class ClientTold(msgspec.Struct):
@@ -42,7 +43,7 @@ def clients(known: Clients, fanout: Fanout) -> APIRouter:
     @router.get("/clients", response_class=Response, responses=responses)
     async def _clients(client: int | None = None) -> Response:
         """Every client that is connected, or the one with this number."""
-        standings = fanout.standings(None if client is None else {client})
+        standings = fanout.slow_clients.standings(None if client is None else {client})
         return await rows_response(
             b'{"status":"success","clients":', clients_told(standings, known.get), len(known)
         )
