@@ -82,6 +82,25 @@ def test_a_handler_that_raises_takes_no_message_from_itself_or_others(tmp_path: 
     run(test())
 
 
+def test_a_message_larger_than_the_server_takes_is_lost_counted_and_told_and_the_bus_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            seen: list[bytes] = []
+            two.subscribe("a", lambda subject, payload: seen.append(payload))
+            await settled(two)
+            before = one.counts.published
+            one.publish("a", bytes(1024 * 1024 + 1))
+            assert (one.counts.lost, one.counts.published) == (1, before)
+            assert "publishing on a" in caplog.text
+            one.publish("a", bytes(1024 * 1024))
+            await until(lambda: [len(payload) for payload in seen] == [1024 * 1024])
+            assert one.connected
+
+    run(test())
+
+
 def test_a_request_is_answered_and_without_anybody_ends_at_once(tmp_path: Path) -> None:
     async def test() -> None:
         async with pair(tmp_path) as (_, one, two):

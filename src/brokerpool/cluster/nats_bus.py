@@ -134,7 +134,7 @@ class NatsBus:
             counts.lost += 1
             return
         try:
-            _at_once(client.publish(subject, payload))
+            client.tell(subject, payload)
         except nats.errors.Error as error:  # larger than the server takes
             counts.lost += 1
             self._fence.caught(f"publishing on {subject}", error)

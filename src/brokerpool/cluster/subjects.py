@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 #: The buckets of the bus' store: who holds an account, which nodes and gateways live, and what those want.
@@ -14,6 +15,7 @@ NEWS = "news"
 _SAFE = re.compile(r"[^A-Za-z0-9-]")
 
 
+@lru_cache(maxsize=4096)  # asked for with every message
 def part(name: str) -> str:
     """Return the name as one part of a subject or key; two names never give the same part."""
     return _SAFE.sub(lambda found: f"_{ord(found.group()):x}_", name)
