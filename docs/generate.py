@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings
 
 from brokerpool import errors as exceptions
 from brokerpool.errors import BrokerpoolError, ErrorCode
-from brokerpool.monitor.metric_vocabulary.stats_fields import SECTIONS
+from brokerpool.monitor.metric_vocabulary.field_descriptions import SECTIONS
 from brokerpool.monitor.stats import Field
 from brokerpool.settings import (
     AccessSettings,

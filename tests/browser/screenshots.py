@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from brokerpool.db.pool import DatabasePool
-from brokerpool.monitor import health_reasons, health_verdict
+from brokerpool.monitor import health_reasons, health_timing
 from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
@@ -50,7 +50,7 @@ NO_DATABASE = "postgresql://brokerpool@127.0.0.1:1/brokerpool"
 async def take() -> None:
     """Show a working day, a dead token, a gateway that is gone, no database, two accounts, and a cluster."""
     health_reasons.LAG_SECONDS = 60.0  # the loop is this program's, which starts a browser
-    health_verdict.GRACE_SECONDS = 1.0
+    health_timing.GRACE_SECONDS = 1.0
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         await a_day(f"sqlite:///{folder}/gateway.db")

@@ -18,7 +18,7 @@ from brokerpool.gateway.health_monitor import DatabaseState
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
 from brokerpool.gateway.server import Gateway
 from brokerpool.instruments import TokenBook
-from brokerpool.monitor import health_reasons, health_verdict
+from brokerpool.monitor import health_reasons, health_timing
 from brokerpool.store.keys import Scope
 from brokerpool.store.store import Store
 from tests.browser.chromium import PHONE, needs_chromium
@@ -34,7 +34,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     # The loop is the test's, which starts a browser.
     monkeypatch.setattr(health_reasons, "LAG_SECONDS", 60.0)
-    monkeypatch.setattr(health_verdict, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(health_timing, "GRACE_SECONDS", 0.0)
 
 
 async def reasons(served_by: Gateway) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brokerpool.gateway.client_requests import MOST_ENTRIES
+from brokerpool.gateway.client_actions import MOST_ENTRIES
 from brokerpool.gateway.rest.bodies import MAX_BODY_BYTES
 from brokerpool.transport import DialError, Link, LinkHandler, dial
 from brokerpool.transport.client import MAX_MESSAGE_BYTES as FROM_BROKER

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from brokerpool.histogram import Histogram
-from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
+from brokerpool.monitor.metric_vocabulary.field_descriptions import VOCABULARY
 from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.monitor.stats import Field, Kind
 

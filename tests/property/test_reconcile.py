@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.brokers.wire import ControlBatch
-from brokerpool.feed.reconcile import Reconciler
+from brokerpool.feed.reconcile_batches import Reconciler
 from brokerpool.ticks import Mode
 from tests.capacity_rules import RULES, small_rules
 

@@ -12,7 +12,7 @@ import pytest
 from brokerpool import Instrument, WebSocketPool
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.placement_plan import Planner
-from brokerpool.feed.reconcile import Reconciler
+from brokerpool.feed.reconcile_batches import Reconciler
 from brokerpool.feed.slot_occupancy import Occupancy
 from brokerpool.instruments import Token
 from tests.simulation.seeds import Report

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from brokerpool.gateway import client_replies, client_requests
+from brokerpool.gateway import client_actions, client_replies
+from brokerpool.gateway.client_actions import Subscribe, Unsubscribe
 from brokerpool.gateway.client_replies import Outcome, Outcomes
-from brokerpool.gateway.client_requests import Subscribe, Unsubscribe
 
 
-def ask(**members: Any) -> client_requests.Request:
-    return client_requests.parse(json.dumps(members))
+def ask(**members: Any) -> client_actions.Request:
+    return client_actions.parse(json.dumps(members))
 
 
 def subscribe(**members: Any) -> Subscribe:

@@ -11,7 +11,7 @@ import pytest
 from brokerpool.monitor.account_conditions import LOGIN_SECONDS, AccountFacts
 from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.health_reasons import Code, Facts
-from brokerpool.monitor.health_verdict import GRACE_SECONDS, Health, Reason, Status, Verdict
+from brokerpool.monitor.health_timing import GRACE_SECONDS, Health, Reason, Status, Verdict
 from tests.gateway_client import client
 from tests.rehearsal import until
 from tests.two_accounts import two_accounts

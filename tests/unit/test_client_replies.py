@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway import client_replies, client_requests
+from brokerpool.gateway import client_actions, client_replies
+from brokerpool.gateway.client_actions import Entry, RequestError
 from brokerpool.gateway.client_replies import Outcome
-from brokerpool.gateway.client_requests import Entry, RequestError
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from tests.unit.client_messages import INFY, NOPE, ask, subscribe, subscribed, told, unsubscribe, unsubscribed
@@ -80,7 +80,7 @@ def test_the_request_id_is_echoed_whatever_it_is(request_id: object) -> None:
 
 def test_a_ping_echoes_its_timestamp_and_id() -> None:
     ping = ask(action="ping", timestamp=5, _pingId="x")
-    assert isinstance(ping, client_requests.Ping)
+    assert isinstance(ping, client_actions.Ping)
     assert json.loads(client_replies.pong(ping, 99)) == {
         "type": "pong",
         "status": "success",
@@ -109,17 +109,17 @@ def test_an_unsubscribe_tells_success_partial_and_error_apart(outcomes: list[Out
     assert unsubscribed(unsubscribe(**INFY), *outcomes)["status"] == status
 
 
-def answered(request: client_requests.Request, *, good: bool = True) -> dict[str, Any]:
+def answered(request: client_actions.Request, *, good: bool = True) -> dict[str, Any]:
     """Return the gateway's reply, with one good entry and, unless all is good, one that was refused."""
-    if isinstance(request, client_requests.Authenticate):
+    if isinstance(request, client_actions.Authenticate):
         return json.loads(client_replies.authenticated("zerodha", "default"))  # type: ignore[no-any-return]
-    if isinstance(request, client_requests.Ping):
+    if isinstance(request, client_actions.Ping):
         return json.loads(client_replies.pong(request, 1_790_000_000_123))  # type: ignore[no-any-return]
-    if isinstance(request, client_requests.SupportedBrokers):
+    if isinstance(request, client_actions.SupportedBrokers):
         return json.loads(client_replies.supported_brokers(("zerodha",)))  # type: ignore[no-any-return]
-    if isinstance(request, client_requests.BrokerInfo):
+    if isinstance(request, client_actions.BrokerInfo):
         return json.loads(client_replies.broker_info("zerodha", "default", connected=good))  # type: ignore[no-any-return]
-    if isinstance(request, client_requests.Orders):
+    if isinstance(request, client_actions.Orders):
         return json.loads(client_replies.orders(request))  # type: ignore[no-any-return]
     names = [INFY] if good else [INFY, NOPE]
     outcomes = [
@@ -127,9 +127,9 @@ def answered(request: client_requests.Request, *, good: bool = True) -> dict[str
     ]
     if not good:
         outcomes[1] = Outcome(outcomes[1].entry, ErrorCode.SYMBOL_NOT_FOUND, "not listed")
-    if isinstance(request, client_requests.Subscribe):
+    if isinstance(request, client_actions.Subscribe):
         return subscribed(request, *outcomes)
-    assert isinstance(request, client_requests.Unsubscribe | client_requests.UnsubscribeAll)
+    assert isinstance(request, client_actions.Unsubscribe | client_actions.UnsubscribeAll)
     return told(client_replies.Unsubscribed(request, "zerodha"), outcomes)
 
 
@@ -262,14 +262,14 @@ def test_every_reply_has_openalgos_members_and_no_others_but_those_that_are_told
 )
 def test_an_error_has_neither_type_nor_request_id(message: str) -> None:
     with pytest.raises(RequestError) as caught:
-        client_requests.parse(message)
+        client_actions.parse(message)
     reply = json.loads(client_replies.error(caught.value.code, caught.value.message))
     assert sorted(reply) == ["code", "message", "status"]
 
 
 def test_what_a_client_holds_is_told_in_entries_that_can_be_given_up() -> None:
     request = ask(action="list_subscriptions", request_id=4)
-    assert isinstance(request, client_requests.ListSubscriptions)
+    assert isinstance(request, client_actions.ListSubscriptions)
     reply = client_replies.SubscriptionList(request, "zerodha")
     infy = Instrument("NSE", "INFY")
     reply.add([(infy, Mode.LTP, None), (infy, Mode.DEPTH, 20)])
@@ -291,7 +291,7 @@ def test_what_a_client_holds_is_told_in_entries_that_can_be_given_up() -> None:
 
 def test_a_wish_for_order_updates_is_answered_by_its_type_also_where_the_key_does_not_allow_it() -> None:
     wish = ask(action="subscribe_orders", request_id=3)
-    assert isinstance(wish, client_requests.Orders)
+    assert isinstance(wish, client_actions.Orders)
     for reply, status in (
         (client_replies.orders(wish), "success"),
         (client_replies.orders_refused(wish), "error"),
@@ -300,5 +300,5 @@ def test_a_wish_for_order_updates_is_answered_by_its_type_also_where_the_key_doe
         assert (told["type"], told["status"], told["request_id"]) == ("subscribe_orders", status, 3)
     assert told["code"] == "SCOPE_MISSING"
     leave = ask(action="unsubscribe_orders")
-    assert isinstance(leave, client_requests.Orders)
+    assert isinstance(leave, client_actions.Orders)
     assert json.loads(client_replies.orders(leave))["status"] == "success"

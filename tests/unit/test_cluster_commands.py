@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from brokerpool.cluster.nats_server import program
-from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
+from brokerpool.monitor.metric_vocabulary.field_descriptions import VOCABULARY
 from tests import preloaded, processes
 from tests.cluster import cluster, until
 from tests.processes import without_settings

@@ -8,7 +8,7 @@ import pytest
 
 from brokerpool.cluster.hand_over import following
 from brokerpool.cluster.messages import Batch
-from brokerpool.cluster.shard_outlet import Outlets
+from brokerpool.cluster.shard_batches import Outlets
 from brokerpool.cluster.shard_view import ShardView
 from brokerpool.cluster.tick_codec import Kind, stands_row
 from brokerpool.feed.gaps import Gap, GapBook

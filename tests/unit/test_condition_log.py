@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brokerpool.monitor.condition_log import SETTLED_SECONDS, ConditionLog
 from brokerpool.monitor.health_reasons import Code
-from brokerpool.monitor.health_verdict import Reason
+from brokerpool.monitor.health_timing import Reason
 
 REFUSED = Reason(Code.LOGIN_REFUSED, "The broker refused the access token.", 0.0)
 

@@ -18,7 +18,7 @@ from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.gateway.account_services import quote_filler
+from brokerpool.gateway.account_assembly import quote_filler
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.ticks import Tick
 from tests.rehearsal import no_task_dies, until

@@ -14,7 +14,7 @@ from brokerpool.gateway.assembly import account_services, compose
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.started_account import started
 from brokerpool.instruments import Instrument, TokenBook
-from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
+from brokerpool.monitor.metric_vocabulary.field_descriptions import VOCABULARY
 from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.settings import Settings
 from brokerpool.simulator.dhan.broker import DhanSimulator

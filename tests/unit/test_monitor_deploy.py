@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
+from brokerpool.monitor.metric_vocabulary.field_descriptions import VOCABULARY
 from brokerpool.monitor.stats import Kind
 
 ROOT = Path(__file__).parents[2]

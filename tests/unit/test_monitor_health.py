@@ -12,7 +12,7 @@ import pytest
 from brokerpool import Credentials
 from brokerpool.monitor.cluster_conditions import ClusterFacts
 from brokerpool.monitor.health_reasons import LAG_SECONDS, Code, Facts
-from brokerpool.monitor.health_verdict import GRACE_SECONDS, Health, Status
+from brokerpool.monitor.health_timing import GRACE_SECONDS, Health, Status
 from brokerpool.simulator.fault_switches import FaultOrder
 from tests.gateway_client import client, gateway, pool_of
 from tests.rehearsal import until

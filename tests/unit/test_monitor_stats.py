@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from brokerpool.gateway.server import Gateway
-from brokerpool.monitor.metric_vocabulary.stats_fields import VOCABULARY
+from brokerpool.monitor.metric_vocabulary.field_descriptions import VOCABULARY
 from brokerpool.monitor.prometheus_text import Exposition
 from brokerpool.monitor.stats import Field, Kind, Vocabulary
 from brokerpool.simulator.fault_switches import FaultOrder

@@ -23,7 +23,7 @@ from brokerpool.cluster.messages import (
     Status,
     encode,
 )
-from brokerpool.cluster.shard_outlet import Outlets, Told
+from brokerpool.cluster.shard_batches import Outlets, Told
 from brokerpool.cluster.subjects import Subjects
 from brokerpool.cluster.tick_codec import Kind, Row, stands_row
 from brokerpool.cluster.timing import Timing

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.brokers.wire import ControlBatch
-from brokerpool.feed.reconcile import Reconciler
+from brokerpool.feed.reconcile_batches import Reconciler
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode, Tick

@@ -12,8 +12,8 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router import Router
 from brokerpool.feed.router_accounts import Route
 from brokerpool.feed.upstream_interface import Upstream
+from brokerpool.gateway.account_assembly import AccountServices
 from brokerpool.gateway.account_market_data import AccountApi, AccountApis
-from brokerpool.gateway.account_services import AccountServices
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.gateway.gateway_database import Persistence
 from brokerpool.gateway.instrument_lists import InstrumentLists

@@ -1,4 +1,4 @@
-"""What clients are answered in the OpenAlgo client protocol, without I/O; `protocol` has the requests."""
+"""What clients are answered in the OpenAlgo client protocol, without I/O; `client_actions` has the requests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import msgspec
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway import client_requests
-from brokerpool.gateway.client_requests import Entry
+from brokerpool.gateway import client_actions
+from brokerpool.gateway.client_actions import Entry
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _reply(members: dict[str, Any], request_id: object = client_requests.NO_ID) -> bytes:
-    if request_id is not client_requests.NO_ID:
+def _reply(members: dict[str, Any], request_id: object = client_actions.NO_ID) -> bytes:
+    if request_id is not client_actions.NO_ID:
         members["request_id"] = request_id
     return _encode(members)
 
@@ -50,7 +50,7 @@ def error(code: ErrorCode, message: str) -> bytes:
     return _reply({"status": "error", "code": code.name, "message": message})
 
 
-def pong(ping: client_requests.Ping, server_ms: int) -> bytes:
+def pong(ping: client_actions.Ping, server_ms: int) -> bytes:
     return _reply({"type": "pong", "status": "success", "server_timestamp": server_ms, **ping.echo})
 
 
@@ -105,14 +105,14 @@ def order_news(broker: str, status: str, **members: object) -> bytes:
     return _reply({"type": "feed_status", "status": status, "broker": broker, **members})
 
 
-def orders(request: client_requests.Orders) -> bytes:
+def orders(request: client_actions.Orders) -> bytes:
     """The answer to a wish for order updates, or for no more of them."""
     kind = "subscribe_orders" if request.wanted else "unsubscribe_orders"
     text = "Order updates are sent as they come" if request.wanted else "No order updates are sent"
     return _reply({"type": kind, "status": "success", "message": text}, request.request_id)
 
 
-def orders_refused(request: client_requests.Orders) -> bytes:
+def orders_refused(request: client_actions.Orders) -> bytes:
     """The answer to a wish for order updates with a key that may not: typed, for clients wait for that."""
     code = ErrorCode.SCOPE_MISSING
     message = 'This API key is without the scope "orders"'
@@ -169,7 +169,7 @@ class _Items:
 class Subscribed(Outcomes):
     """The answer to a subscribe."""
 
-    def __init__(self, request: client_requests.Subscribe, depth: int, broker: str) -> None:
+    def __init__(self, request: client_actions.Subscribe, depth: int, broker: str) -> None:
         # Strict parsers read the label where they sent a number (and the other way round) as an error.
         self._mode = request.mode.label if isinstance(request.spelled, str) else int(request.mode)
         self._request = request
@@ -212,7 +212,7 @@ class Unsubscribed(Outcomes):
     """The answer to an unsubscribe, and to unsubscribe_all."""
 
     def __init__(
-        self, request: client_requests.Unsubscribe | client_requests.UnsubscribeAll, broker: str
+        self, request: client_actions.Unsubscribe | client_actions.UnsubscribeAll, broker: str
     ) -> None:
         self._request = request
         self._broker = broker
@@ -248,7 +248,7 @@ class Unsubscribed(Outcomes):
 class SubscriptionList:
     """The answer to list_subscriptions: an item for each symbol and mode, as an unsubscribe takes them."""
 
-    def __init__(self, request: client_requests.ListSubscriptions, broker: str) -> None:
+    def __init__(self, request: client_actions.ListSubscriptions, broker: str) -> None:
         self._request = request
         self._broker = broker
         self._items = _Items()

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.upstream_interface import Upstream
-from brokerpool.gateway import client_replies, client_requests
+from brokerpool.gateway import client_actions, client_replies
 from brokerpool.gateway.audience import Subscriber
-from brokerpool.gateway.client_requests import RequestError
+from brokerpool.gateway.client_actions import RequestError
 from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.deep_books import DeepBooks
@@ -64,7 +64,7 @@ class SessionLimits:
     @property
     def max_entries(self) -> int:
         """Symbols in one request: at least all that a client may hold, for it asks so when it comes back."""
-        return max(client_requests.MOST_ENTRIES, self.max_symbols)
+        return max(client_actions.MOST_ENTRIES, self.max_symbols)
 
 
 class Session(LinkHandler):
@@ -219,7 +219,7 @@ class Session(LinkHandler):
             self._link.close(TOO_BIG, f"message above {STRANGERS_MESSAGE} bytes before authentication")
             return
         try:
-            request = client_requests.parse(message, self._limits.max_entries)
+            request = client_actions.parse(message, self._limits.max_entries)
             if self._caller is None:
                 _check_allowed_before_authentication(request)
             if len(message) > _LONG_MESSAGE:
@@ -230,26 +230,26 @@ class Session(LinkHandler):
                 self._refusals.complain(self._number, f"a request: {error.code.name}: {error.message}")
             self._reply(client_replies.error(error.code, error.message))
 
-    def _steps(self, request: client_requests.Request) -> Steps:
+    def _steps(self, request: client_actions.Request) -> Steps:
         match request:
-            case client_requests.Authenticate():
+            case client_actions.Authenticate():
                 self._authenticate(request.api_key)
-            case client_requests.Subscribe():
+            case client_actions.Subscribe():
                 yield from self._subscriptions.subscribe(request)
-            case client_requests.Unsubscribe():
+            case client_actions.Unsubscribe():
                 yield from self._subscriptions.unsubscribe(request)
-            case client_requests.UnsubscribeAll():
+            case client_actions.UnsubscribeAll():
                 yield from self._subscriptions.unsubscribe_all(request)
-            case client_requests.ListSubscriptions():
+            case client_actions.ListSubscriptions():
                 yield from self._subscriptions.tell(request)
-            case client_requests.Ping():
+            case client_actions.Ping():
                 self._reply(client_replies.pong(request, time.time_ns() // 1_000_000))
-            case client_requests.BrokerInfo():
+            case client_actions.BrokerInfo():
                 connected = self._upstream.connected
                 self._reply(client_replies.broker_info(self._upstream.name, USER_ID, connected=connected))
-            case client_requests.SupportedBrokers():
+            case client_actions.SupportedBrokers():
                 self._reply(client_replies.supported_brokers(SUPPORTED_BROKERS))
-            case client_requests.Orders():
+            case client_actions.Orders():
                 self._want_orders(request)
 
     def _authenticate(self, api_key: str | None) -> None:
@@ -278,7 +278,7 @@ class Session(LinkHandler):
         self._until_authenticated.cancel()
         self._reply(client_replies.authenticated(self._upstream.name, USER_ID))
 
-    def _want_orders(self, request: client_requests.Orders) -> None:
+    def _want_orders(self, request: client_actions.Orders) -> None:
         if not request.wanted:
             self._order_updates.unsubscribe(self._link)
         elif self._caller is None or Scope.ORDERS not in self._caller.scopes:
@@ -307,8 +307,8 @@ class Session(LinkHandler):
         return asyncio.get_running_loop().call_later(seconds, self._link.close, code, reason)
 
 
-def _check_allowed_before_authentication(request: client_requests.Request) -> None:
+def _check_allowed_before_authentication(request: client_actions.Request) -> None:
     if not isinstance(
-        request, client_requests.Authenticate | client_requests.Ping | client_requests.SupportedBrokers
+        request, client_actions.Authenticate | client_actions.Ping | client_actions.SupportedBrokers
     ):
         raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first")

@@ -19,7 +19,7 @@ from brokerpool.errors import SettingsError
 from brokerpool.event_journal import Journal
 from brokerpool.feed.sending_permission import Permission
 from brokerpool.feed.upstream_interface import Upstream
-from brokerpool.gateway.account_services import AccountServices
+from brokerpool.gateway.account_assembly import AccountServices
 from brokerpool.gateway.assembly import account_services, within_exchanges
 from brokerpool.gateway.feed_status_server import FeedStatusServer
 from brokerpool.gateway.gateway_database import Persistence

@@ -9,10 +9,10 @@ from typing import TypeAlias, TypeVar
 
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.upstream_interface import Answer, Upstream
-from brokerpool.gateway import client_replies, client_requests, feed_status
+from brokerpool.gateway import client_actions, client_replies, feed_status
 from brokerpool.gateway.audience import DEEP, MODES, Key, Subscriber
+from brokerpool.gateway.client_actions import Entry
 from brokerpool.gateway.client_replies import Outcome
-from brokerpool.gateway.client_requests import Entry
 from brokerpool.gateway.deep_books import DeepBooks, Lacking
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusal_log import RefusalLog
@@ -98,7 +98,7 @@ class Subscriptions:
         demand = self._upstream.demand
         return demand.count(self._owner) + sum(not demand.holds(self._owner, i) for i in self._asked)
 
-    def subscribe(self, request: client_requests.Subscribe) -> Steps:
+    def subscribe(self, request: client_actions.Subscribe) -> Steps:
         """Take what there is room for, in the order of the list."""
         reply = client_replies.Subscribed(request, self._upstream.depth_levels, self._upstream.name)
         levels = self._deep_books.levels(request.depth if request.mode is Mode.DEPTH else 0)
@@ -127,7 +127,7 @@ class Subscriptions:
             yield None
             self._send_known(some)
 
-    def unsubscribe(self, request: client_requests.Unsubscribe) -> Iterator[None]:
+    def unsubscribe(self, request: client_actions.Unsubscribe) -> Iterator[None]:
         """Give up what is named, whether it is held or not."""
         reply = client_replies.Unsubscribed(request, self._upstream.name)
         for part in _slices(request.entries):
@@ -137,7 +137,7 @@ class Subscriptions:
                 yield
         yield from self._send(reply.reply())
 
-    def unsubscribe_all(self, request: client_requests.UnsubscribeAll) -> Iterator[None]:
+    def unsubscribe_all(self, request: client_actions.UnsubscribeAll) -> Iterator[None]:
         """Give up everything, and name it."""
         reply = client_replies.Unsubscribed(request, self._upstream.name)
         for part in _slices(self._upstream.demand.instruments(self._owner)):
@@ -152,7 +152,7 @@ class Subscriptions:
         self._left = True
         return self._release_all()
 
-    def tell(self, request: client_requests.ListSubscriptions) -> Iterator[None]:
+    def tell(self, request: client_actions.ListSubscriptions) -> Iterator[None]:
         """Name what the client holds, in the order in which it came."""
         reply = client_replies.SubscriptionList(request, self._upstream.name)
         demand = self._upstream.demand
@@ -165,7 +165,7 @@ class Subscriptions:
     # -- wants --------------------------------------------------------------------------------------------
 
     def _want(
-        self, instruments: list[Instrument], request: client_requests.Subscribe
+        self, instruments: list[Instrument], request: client_actions.Subscribe
     ) -> Generator[Answer, None, tuple[Sequence[Instrument], Refused]]:
         """Subscribe to what there is room for; return that, and why not to the others."""
         room, code, message = self._room()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from brokerpool.monitor.health_reasons import Code, Condition
-from brokerpool.monitor.health_verdict import Reason
+from brokerpool.monitor.health_timing import Reason
 
 #: What is away for less is not over: a condition that comes and goes is told once, and not again and again.
 SETTLED_SECONDS = 30.0

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from brokerpool.gateway.rest.stream import json_response
-from brokerpool.monitor.health_verdict import Verdict
+from brokerpool.monitor.health_timing import Verdict
 
 
 class ReasonTold(msgspec.Struct, omit_defaults=True):

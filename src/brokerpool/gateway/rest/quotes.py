@@ -17,7 +17,7 @@ from brokerpool.gateway.rest.answers import DepthAnswer, MultiQuotesAnswer, Quot
 from brokerpool.gateway.rest.api_docs import answered
 from brokerpool.gateway.rest.dependencies import Market
 from brokerpool.gateway.rest.failures import InvalidSymbol, RequestRefusedError
-from brokerpool.gateway.rest.requests import MultiQuotesRequest, Pair, SymbolRequest
+from brokerpool.gateway.rest.request_models import MultiQuotesRequest, Pair, SymbolRequest
 from brokerpool.gateway.rest.stream import json_response, rows_response, sliced
 from brokerpool.http.broker_api import Quoted
 from brokerpool.instruments import Instrument

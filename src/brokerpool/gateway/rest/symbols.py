@@ -24,7 +24,7 @@ from brokerpool.gateway.rest.answers import (
 from brokerpool.gateway.rest.api_docs import answered
 from brokerpool.gateway.rest.dependencies import Market, unknown
 from brokerpool.gateway.rest.failures import FaultyRequestError
-from brokerpool.gateway.rest.requests import (
+from brokerpool.gateway.rest.request_models import (
     ApiKey,
     Exchange,
     ExpiryRequest,

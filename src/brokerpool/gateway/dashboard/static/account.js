@@ -1,7 +1,7 @@
 // The account at the broker, its instrument list, and the keys that the gateway has stored.
 
 import { byId, facts, rows, write } from "./elements.js";
-import { age, count, moment } from "./figures.js";
+import { age, count, moment } from "./number_format.js";
 import { loginFacts, several } from "./accounts.js";
 import { block } from "./resources.js";
 

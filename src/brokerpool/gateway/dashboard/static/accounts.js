@@ -1,7 +1,7 @@
 // The accounts of a gateway that has several: how each stands, what it carries, and whose symbols those are.
 
 import { byId, facts, keyed, make, tone, write } from "./elements.js";
-import { count, moment, plural } from "./figures.js";
+import { count, moment, plural } from "./number_format.js";
 
 // Where there is one account, the rest of the page tells all of it.
 export const several = (snapshot) => (snapshot.stats.websocket.accounts ?? []).length > 1;

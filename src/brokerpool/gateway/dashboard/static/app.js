@@ -1,13 +1,13 @@
 // The page as a whole: asks for the key, follows the stream, and draws each moment once.
 
 import { byId, tone, write } from "./elements.js";
-import { Rates, moment, zone } from "./figures.js";
+import { Rates, moment, zone } from "./number_format.js";
 import { Refused, key, listen } from "./gateway.js";
 import { JournalView } from "./journal.js";
 import { drawAccount } from "./account.js";
 import { drawAccounts } from "./accounts.js";
 import { drawCluster } from "./cluster.js";
-import { drawClients, drawSymbols } from "./lists.js";
+import { drawClients, drawSymbols } from "./clients_and_symbols.js";
 import { drawAttention, drawTotals } from "./attention.js";
 import { give } from "./orders.js";
 import { drawDatabase, drawHttp } from "./resources.js";

@@ -1,7 +1,7 @@
 // The totals, and what needs attention now.
 
 import { byId, keyed, make, tone, write } from "./elements.js";
-import { count, moment, percent, plural, rate } from "./figures.js";
+import { count, moment, percent, plural, rate } from "./number_format.js";
 
 const RECENT_MS = 15_000;
 // What is told of an account tells of all its connections.

@@ -1,7 +1,7 @@
 // The cluster that a gateway belongs to: the way to NATS, the feed nodes, and who holds which account.
 
 import { byId, facts, rows, write } from "./elements.js";
-import { age, count, plural, rate } from "./figures.js";
+import { age, count, plural, rate } from "./number_format.js";
 import { block } from "./resources.js";
 
 export function drawCluster(snapshot, rates) {

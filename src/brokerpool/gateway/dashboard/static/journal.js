@@ -1,7 +1,7 @@
 // The journal, newest first; the filter looks at what this page has, at most a thousand entries.
 
 import { byId, make, rows } from "./elements.js";
-import { count, stamp } from "./figures.js";
+import { count, stamp } from "./number_format.js";
 
 const KEPT = 1000;
 const SHOWN = 200;

@@ -1,7 +1,7 @@
 // Orders of the operator: each is confirmed first, and what became of it is said.
 
 import { byId, write } from "./elements.js";
-import { plural } from "./figures.js";
+import { plural } from "./number_format.js";
 import { order } from "./gateway.js";
 
 const WORDS = {

@@ -3,7 +3,7 @@
 
 import { fillMeter, meter, several } from "./accounts.js";
 import { byId, facts, keyed, make, tone, write } from "./elements.js";
-import { age, count, plural, rate } from "./figures.js";
+import { age, count, plural, rate } from "./number_format.js";
 
 const TONES = {
   live: "good",

@@ -1,7 +1,7 @@
 // The HTTP pool, the database and the process; what the gateway does not tell is left out.
 
 import { byId, facts, make } from "./elements.js";
-import { age, bytes, count, percent, rate } from "./figures.js";
+import { age, bytes, count, percent, rate } from "./number_format.js";
 
 // A block with a heading and a list of facts, made once.
 export function block(parent, title) {

@@ -1,7 +1,7 @@
 // One symbol: which connection carries it, for how many, and how old its last tick is.
 
 import { byId, facts, make } from "./elements.js";
-import { age, count, moment } from "./figures.js";
+import { age, count, moment } from "./number_format.js";
 import { ask } from "./gateway.js";
 
 const PAUSE_MS = 200;

@@ -1,4 +1,4 @@
-"""What clients ask in the OpenAlgo client protocol, without I/O; `replies` has the answers."""
+"""What clients ask in the OpenAlgo client protocol, action by action, without I/O; `client_replies` answers."""
 
 from __future__ import annotations
 

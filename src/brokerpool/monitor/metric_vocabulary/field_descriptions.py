@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from brokerpool.feed.states import ConnectionState
-from brokerpool.monitor.health_verdict import Status
+from brokerpool.monitor.health_timing import Status
 from brokerpool.monitor.metric_vocabulary.accounts import ACCOUNTS
 from brokerpool.monitor.metric_vocabulary.broker import BROKER
 from brokerpool.monitor.metric_vocabulary.cluster import CLUSTER, LEASES, NODES

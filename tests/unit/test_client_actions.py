@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway import client_replies, client_requests
-from brokerpool.gateway.client_requests import RequestError, Subscribe
+from brokerpool.gateway import client_actions, client_replies
+from brokerpool.gateway.client_actions import RequestError, Subscribe
 from brokerpool.ticks import Mode
 from tests.unit.client_messages import INFY, subscribe, unsubscribe
 
@@ -56,7 +56,7 @@ def test_the_mode_defaults_to_quote() -> None:
 
 
 def test_type_serves_as_action_when_there_is_no_action() -> None:
-    assert client_requests.parse('{"type":"auth","apikey":"k"}') == client_requests.Authenticate("k")
+    assert client_actions.parse('{"type":"auth","apikey":"k"}') == client_actions.Authenticate("k")
 
 
 def test_m1_an_entry_without_a_mode_takes_the_one_beside_the_list() -> None:
@@ -122,14 +122,14 @@ def test_a_request_with_more_parts_than_so_many_symbols_have_is_refused_with_the
 ) -> None:
     for form in (json.dumps(message), json.dumps(message).encode()):
         with pytest.raises(RequestError) as caught:
-            client_requests.parse(form, most)
+            client_actions.parse(form, most)
         assert caught.value.code is ErrorCode.REQUEST_TOO_LARGE
         assert str(most) in caught.value.message
 
 
 def test_as_many_symbols_as_allowed_fit_with_all_members_that_clients_send() -> None:
     sent = [{**INFY, "mode": 1, "depth": 5}] * 10
-    request = client_requests.parse(
+    request = client_actions.parse(
         json.dumps({"action": "subscribe", "symbols": sent, "mode": 1, "depth": 5}), 10
     )
     assert isinstance(request, Subscribe)
@@ -166,8 +166,8 @@ members = ["action", "type", "symbols", "instruments", "symbol", "exchange", "mo
 @example('{"action":"\\ud800"}')
 def test_whatever_a_client_sends_becomes_a_request_or_a_coded_error(message: str | bytes) -> None:
     try:
-        request = client_requests.parse(message)
+        request = client_actions.parse(message)
     except RequestError as error:
         json.loads(client_replies.error(error.code, error.message))
     else:
-        assert isinstance(request, client_requests.Request)
+        assert isinstance(request, client_actions.Request)

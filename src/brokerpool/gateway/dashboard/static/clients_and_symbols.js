@@ -2,7 +2,7 @@
 
 import { byId, rows, write } from "./elements.js";
 import { several, symbolsAway } from "./accounts.js";
-import { age, count, plural, stamp } from "./figures.js";
+import { age, count, plural, stamp } from "./number_format.js";
 
 export function drawClients(snapshot) {
   const { gateway } = snapshot.stats;
