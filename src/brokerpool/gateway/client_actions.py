@@ -1,4 +1,4 @@
-"""What clients ask in the OpenAlgo client protocol, action by action, without I/O; `client_replies` answers."""
+"""What clients ask in the OpenAlgo client protocol, action by action; `client_replies` answers; no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients are answered in the OpenAlgo client protocol, without I/O; `client_actions` has the requests."""
+"""What clients are answered in the OpenAlgo client protocol, without I/O; `client_actions` has what they ask."""
 
 from __future__ import annotations
 
