@@ -1,4 +1,4 @@
-"""What clients are answered in the OpenAlgo client protocol, without I/O; `client_actions` has what they ask."""
+"""What clients are answered in the OpenAlgo client protocol; no I/O; `client_actions` has the requests."""
 
 from __future__ import annotations
 
