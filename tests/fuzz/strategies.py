@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from brokerpool.simulator.listings import listings
+from brokerpool.simulator.listed_instruments import listings
 from brokerpool.simulator.zerodha import instruments
 from tests.gateway_client import KEY
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.cluster.account_preference import GONE_SECONDS, AccountRoll
+from brokerpool.cluster.demand_answers import Asks
 from brokerpool.cluster.demand_state import Wanted
-from brokerpool.cluster.wants_and_answers import Asks
 from brokerpool.errors import ErrorCode, Refused
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode

@@ -10,7 +10,7 @@ import pytest
 
 from brokerpool import Instrument, PoolListener
 from brokerpool.event_journal import Event
-from brokerpool.feed.incoming import SMALL_BYTES
+from brokerpool.feed.incoming_messages import SMALL_BYTES
 from brokerpool.testing.scripted_feed import _PACKET
 from brokerpool.testing.virtual_loop import run
 from brokerpool.ticks import Mode, Tick

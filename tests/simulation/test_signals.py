@@ -13,7 +13,7 @@ from brokerpool import Instrument, Mode, PoolListener, SymbolState
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.incoming import SMALL_BYTES
+from brokerpool.feed.incoming_messages import SMALL_BYTES
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedWire
 from brokerpool.testing.virtual_loop import run

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from brokerpool import BrokerError, Credentials, ErrorCode
 from brokerpool.brokers.angel.account import AngelFeed
 from brokerpool.brokers.angel.broker import BROKER
-from brokerpool.brokers.angel.session import AngelSession, token_end
+from brokerpool.brokers.angel.login_session import AngelSession, token_end
 from brokerpool.brokers.angel.totp import totp_provider
 from brokerpool.brokers.registry import Access
 from brokerpool.errors import SettingsError

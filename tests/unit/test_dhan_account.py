@@ -15,7 +15,7 @@ from brokerpool.brokers.account import Account
 from brokerpool.brokers.dhan.account import DhanFeed
 from brokerpool.brokers.dhan.broker import BROKER
 from brokerpool.brokers.dhan.codec import DhanWire
-from brokerpool.brokers.dhan.session import DhanSession, credentials, renewal
+from brokerpool.brokers.dhan.login_session import DhanSession, credentials, renewal
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.brokers.registry import Access
 from brokerpool.errors import BrokerError, ErrorCode

@@ -10,7 +10,7 @@ from aiohttp import web
 from brokerpool.brokers.dhan import fetch_instruments, load_instruments
 from brokerpool.brokers.dhan.instruments import DhanDetails
 from brokerpool.brokers.dhan.segments import token
-from brokerpool.brokers.list_file import LoadedInstruments
+from brokerpool.brokers.instrument_list_file import LoadedInstruments
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Instrument, TokenBook
 

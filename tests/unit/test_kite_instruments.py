@@ -160,7 +160,7 @@ def test_a_list_that_cannot_be_used_is_a_clear_error(dump, message):
 
 
 def test_a_gzip_bomb_is_refused_before_it_unfolds(monkeypatch):
-    monkeypatch.setattr("brokerpool.brokers.list_file.MAX_LIST_BYTES", 1_000_000)
+    monkeypatch.setattr("brokerpool.brokers.instrument_list_file.MAX_LIST_BYTES", 1_000_000)
     with pytest.raises(BrokerError, match="more than 1000000 bytes"):
         load(gzip.compress(HEADER.encode() + bytes(50_000_000)))
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import ErrorCode
-from brokerpool.brokers.zerodha.session import KiteSession, redirected_token, token_end
+from brokerpool.brokers.zerodha.login_session import KiteSession, redirected_token, token_end
 from brokerpool.simulator import KiteSimulator
 from tests.broker_login import assert_away_and_no_secret_shown, at, code_of, log_in
 

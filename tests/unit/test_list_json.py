@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.brokers.list_file import Entry, LoadedInstruments
-from brokerpool.brokers.list_json import load_json
+from brokerpool.brokers.instrument_list_file import Entry, LoadedInstruments
+from brokerpool.brokers.instrument_list_json import load_json
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Details, Instrument
 

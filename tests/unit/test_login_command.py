@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from brokerpool import cli
-from brokerpool.brokers.zerodha.session import KiteSession, redirected_token, token_end
+from brokerpool.brokers.zerodha.login_session import KiteSession, redirected_token, token_end
 from brokerpool.commands.login_redirect import Redirect
 from brokerpool.settings import NAMES, DatabaseSettings
 from brokerpool.simulator import KiteSimulator

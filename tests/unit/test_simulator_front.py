@@ -22,7 +22,7 @@ from brokerpool.simulator import FaultOrder, KiteSimulator, Malformation, Malfor
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Grace, Limits, Outcome, Pings, Wire
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.listings import Kind, Listing, Naming
+from brokerpool.simulator.listed_instruments import Kind, Listing, Naming
 from brokerpool.simulator.recording import Header, TapeWriter
 from brokerpool.simulator.registry import brokers, front
 from brokerpool.ticks import Mode

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.history import SESSION_MINUTES, Candle, History
-from brokerpool.simulator.listings import Listing, listings
+from brokerpool.simulator.listed_instruments import Listing, listings
 from brokerpool.simulator.zerodha import instruments, intervals
 from brokerpool.simulator.zerodha.intervals import INTERVALS
 

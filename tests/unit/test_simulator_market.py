@@ -10,7 +10,7 @@ from datetime import date
 import pytest
 
 from brokerpool.simulator.exchange import Market
-from brokerpool.simulator.listings import listings, monthly_expiries
+from brokerpool.simulator.listed_instruments import listings, monthly_expiries
 from brokerpool.simulator.zerodha import instruments
 from brokerpool.simulator.zerodha.instruments import COLUMNS, instruments_csv
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokerpool.simulator.listings import Listing, listings
+from brokerpool.simulator.listed_instruments import Listing, listings
 from brokerpool.simulator.orders import (
     MOST_MODIFICATIONS,
     Order,

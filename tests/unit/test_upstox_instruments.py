@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import BrokerError, ErrorCode
-from brokerpool.brokers.list_file import LoadedInstruments
+from brokerpool.brokers.instrument_list_file import LoadedInstruments
 from brokerpool.brokers.upstox import load_instruments
 from brokerpool.brokers.upstox.symbols import EXCHANGES
 from brokerpool.instruments import EXCHANGES as OPENALGO

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import ErrorCode
-from brokerpool.brokers.upstox.session import UpstoxSession, redirected_code, token_end
+from brokerpool.brokers.upstox.login_session import UpstoxSession, redirected_code, token_end
 from brokerpool.simulator.upstox.broker import UpstoxSimulator
 from tests.broker_login import assert_away_and_no_secret_shown, at, code_of, log_in
 

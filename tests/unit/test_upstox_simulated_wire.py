@@ -16,7 +16,7 @@ from brokerpool.brokers.wire import ControlBatch
 from brokerpool.instruments import Instrument, Token
 from brokerpool.simulator.exchange import Market
 from brokerpool.simulator.fault_switches import Malformation
-from brokerpool.simulator.listings import listings
+from brokerpool.simulator.listed_instruments import listings
 from brokerpool.simulator.upstox import instruments, protobuf
 from brokerpool.simulator.upstox.subscriptions import UpstoxSubscriptions
 from brokerpool.simulator.upstox.wire import UpstoxWire

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from brokerpool.cluster.demand_answers import Asked
 from brokerpool.cluster.demand_state import Wanted
 from brokerpool.cluster.remote_account import RemoteAccount
-from brokerpool.cluster.wants_and_answers import Asked
 from brokerpool.feed.routing_rules import Service, Steadiness
 from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument

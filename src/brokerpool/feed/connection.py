@@ -15,7 +15,7 @@ from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
 from brokerpool.feed.dial_schedule import DialPermit
-from brokerpool.feed.incoming import Incoming
+from brokerpool.feed.incoming_messages import Incoming
 from brokerpool.feed.message_pacing import Outgoing
 from brokerpool.feed.socket_liveness import Liveness, Verdict
 from brokerpool.feed.states import ConnectionState, SymbolState

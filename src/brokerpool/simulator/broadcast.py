@@ -11,7 +11,7 @@ from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.broker_interface import Wire
 from brokerpool.simulator.client_socket import ClientSocket
 from brokerpool.simulator.exchange import Market, Quote
-from brokerpool.simulator.listings import MOST_LISTINGS
+from brokerpool.simulator.listed_instruments import MOST_LISTINGS
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.recording import TapeReader
 from brokerpool.ticks import Mode

@@ -39,7 +39,7 @@ from brokerpool.simulator.fault_switches import FaultOrder, Faults
 from brokerpool.simulator.history import History
 from brokerpool.simulator.http_faults import HttpFaults
 from brokerpool.simulator.http_listener import HttpListener
-from brokerpool.simulator.listings import Naming, listings, with_recorded
+from brokerpool.simulator.listed_instruments import Naming, listings, with_recorded
 from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.recording import TapeReader

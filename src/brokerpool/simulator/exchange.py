@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 
 LEVELS = 5
 EMPTY_DEPTH = (0,) * (2 * LEVELS * 3)

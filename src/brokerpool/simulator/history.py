@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from random import Random
 from typing import NamedTuple
 
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 
 IST = timezone(timedelta(hours=5, minutes=30))
 

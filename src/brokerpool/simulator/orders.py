@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from brokerpool.simulator.history import IST
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 
 #: Ten days of the most orders that the broker takes in one; the next is refused.
 MOST_ORDERS = 50_000

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from brokerpool.brokers.account import DialRefusal, Endpoint, usual_refusal
 from brokerpool.brokers.angel.codec import SmartStreamWire
 from brokerpool.brokers.angel.instruments import LIST_HOST, LIST_READY, fetch_instruments
+from brokerpool.brokers.angel.login_session import FEED_TOKEN
 from brokerpool.brokers.angel.rest import HTTP_URL, AngelRest, bearer
-from brokerpool.brokers.angel.session import FEED_TOKEN
 from brokerpool.brokers.base_account import BaseAccount, text
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from brokerpool.brokers.angel.account import WS_URL, AngelFeed
+from brokerpool.brokers.angel.login_session import FEED_TOKEN, LOGIN_URL, AngelSession
 from brokerpool.brokers.angel.rest import HTTP_URL
-from brokerpool.brokers.angel.session import FEED_TOKEN, LOGIN_URL, AngelSession
 from brokerpool.brokers.angel.totp import PIN, TOTP_SECRET, totp_provider
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider

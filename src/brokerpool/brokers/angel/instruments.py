@@ -7,8 +7,8 @@ import sys
 from brokerpool.brokers.angel.segments import SEGMENTS, token
 from brokerpool.brokers.angel.symbols import Row, named
 from brokerpool.brokers.india_time import utc_seconds
-from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list
-from brokerpool.brokers.list_json import load_json
+from brokerpool.brokers.instrument_list_file import Entry, LoadedInstruments, fetch_list
+from brokerpool.brokers.instrument_list_json import load_json
 from brokerpool.egress import Egress
 from brokerpool.instruments import Details, TokenBook
 

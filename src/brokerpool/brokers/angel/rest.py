@@ -9,8 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from brokerpool.brokers import symbol_spelling
-from brokerpool.brokers.angel import answers
-from brokerpool.brokers.angel.answers import read_data, read_rows
+from brokerpool.brokers.angel import rest_errors
+from brokerpool.brokers.angel.rest_errors import read_data, read_rows
 from brokerpool.brokers.angel.segments import SEGMENTS, token
 from brokerpool.brokers.base_rest import BaseRest, Depth, change, levels, unlike
 from brokerpool.brokers.india_time import INDIA
@@ -193,15 +193,15 @@ class AngelRest(BaseRest):
 
     def refuses(self, answer: RestAnswer) -> bool:
         """Tell a session that has ended, which Angel says with a 200 and a code."""
-        return answers.refuses(answer)
+        return rest_errors.refuses(answer)
 
     def too_fast(self, answer: RestAnswer) -> bool:
         """Tell a 403 for calls that come too fast, which says nothing of the login."""
-        return answers.too_fast(answer)
+        return rest_errors.too_fast(answer)
 
     def fault(self, answer: RestAnswer) -> BrokerError | None:
         """Return Angel's complaint under our code, with its words."""
-        return answers.fault(answer)
+        return rest_errors.fault(answer)
 
     # -- inside -------------------------------------------------------------------------------------------
 

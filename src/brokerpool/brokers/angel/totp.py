@@ -10,7 +10,7 @@ from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.errors import SettingsError
 
 if TYPE_CHECKING:
-    from brokerpool.brokers.angel.session import AngelSession
+    from brokerpool.brokers.angel.login_session import AngelSession
 
 #: The names of the login fields; without both of them nobody logs in but a person.
 PIN, TOTP_SECRET = "pin", "totp_secret"

@@ -10,7 +10,7 @@ from typing import Final
 from brokerpool.brokers import symbol_spelling
 from brokerpool.brokers.dhan.segments import SEGMENTS, token
 from brokerpool.brokers.india_time import utc_seconds
-from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list, load_csv
+from brokerpool.brokers.instrument_list_file import Entry, LoadedInstruments, fetch_list, load_csv
 from brokerpool.egress import Egress
 from brokerpool.instruments import Details, Instrument, TokenBook
 

@@ -6,8 +6,8 @@ import sys
 from functools import lru_cache
 
 from brokerpool.brokers.india_time import utc_seconds
-from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list
-from brokerpool.brokers.list_json import load_json
+from brokerpool.brokers.instrument_list_file import Entry, LoadedInstruments, fetch_list
+from brokerpool.brokers.instrument_list_json import load_json
 from brokerpool.brokers.upstox.symbols import Row, expiry, openalgo_instrument
 from brokerpool.egress import Egress
 from brokerpool.instruments import Details, TokenBook

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from brokerpool.brokers.india_time import utc_seconds
-from brokerpool.brokers.list_file import Entry, LoadedInstruments, fetch_list, load_csv
+from brokerpool.brokers.instrument_list_file import Entry, LoadedInstruments, fetch_list, load_csv
 from brokerpool.brokers.zerodha.rest import HEADERS
 from brokerpool.brokers.zerodha.symbols import openalgo_instrument
 from brokerpool.egress import Egress

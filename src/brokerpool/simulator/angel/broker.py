@@ -18,7 +18,7 @@ from brokerpool.simulator.angel.subscriptions import SmartStreamSubscriptions
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Grace, Limits, Wire
 from brokerpool.simulator.fault_switches import FaultOrder
-from brokerpool.simulator.listings import Naming
+from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.transport import Link, LinkHandler, Refusal, UpgradeRequest
 
 _HOUR = 3600.0

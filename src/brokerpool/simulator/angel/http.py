@@ -17,7 +17,7 @@ from brokerpool.simulator.angel.json_shapes import complaint, success, too_fast
 from brokerpool.simulator.angel.login import AngelLogin
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import SESSION_MINUTES, History
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.traffic_ledger import Ledger
 

@@ -7,7 +7,7 @@ from datetime import date
 
 import msgspec
 
-from brokerpool.simulator.listings import Kind, Listing
+from brokerpool.simulator.listed_instruments import Kind, Listing
 
 NSE, NFO, BSE, BFO, MCX, NCDEX, CDS = 1, 2, 3, 4, 5, 7, 13
 SEGMENTS = {"NSE": NSE, "NFO": NFO, "BSE": BSE, "BFO": BFO, "MCX": MCX, "NCDEX": NCDEX, "CDS": CDS}

@@ -11,7 +11,7 @@ from aiohttp import web
 from brokerpool.simulator.angel.instruments import parts, symbol
 from brokerpool.simulator.exchange import LEVELS, Quote
 from brokerpool.simulator.history import IST, Candle
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 
 #: What a 403 says when calls come too fast, in plain text.
 TOO_FAST = "Access denied because of exceeding access rate"

@@ -23,7 +23,7 @@ from brokerpool.simulator.dhan.depth20 import Depth20Feed
 from brokerpool.simulator.dhan.http import PREFIX, DhanApi
 from brokerpool.simulator.dhan.subscriptions import DhanSubscriptions
 from brokerpool.simulator.dhan.wire import DhanPackets
-from brokerpool.simulator.listings import Naming
+from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest
 
 #: How long a token lives (DhanHQ v2 documentation, authentication).

@@ -20,7 +20,7 @@ from brokerpool.simulator.dhan.instruments import SEGMENTS, instruments_csv
 from brokerpool.simulator.dhan.json_shapes import data_failure, failure, success
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import SESSION_MINUTES, History
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.traffic_ledger import Ledger
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from datetime import date
 
-from brokerpool.simulator.listings import Kind, Listing
+from brokerpool.simulator.listed_instruments import Kind, Listing
 
 IDX_I, NSE_EQ, NSE_FNO, NSE_CURRENCY = 0, 1, 2, 3
 #: The names of segments in requests.

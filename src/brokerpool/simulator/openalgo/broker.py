@@ -15,7 +15,7 @@ from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Grace, Limits, Subscriptions
 from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.fault_switches import FaultOrder
-from brokerpool.simulator.listings import Naming
+from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.simulator.openalgo import instruments, json_shapes, wire
 from brokerpool.simulator.openalgo.http import GROUP, OpenAlgoApi
 from brokerpool.simulator.openalgo.order_routes import OrderDesk

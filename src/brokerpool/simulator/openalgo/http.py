@@ -16,7 +16,7 @@ from aiohttp import web
 
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import SESSION_MINUTES, History
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.openalgo import json_shapes
 from brokerpool.simulator.openalgo.instruments import expiry, instruments_csv, row
 from brokerpool.simulator.openalgo.json_shapes import INTERVALS, RETRY_AFTER, failure, success

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from brokerpool.simulator.listings import Kind, Listing
+from brokerpool.simulator.listed_instruments import Kind, Listing
 
 # strftime("%b") would follow the locale.
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")

@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.openalgo import json_shapes
 from brokerpool.simulator.openalgo.json_shapes import failure, success
 from brokerpool.simulator.orders import Order, OrderBook, OrderChange, OrderError, OrderRequest

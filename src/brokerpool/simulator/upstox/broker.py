@@ -14,7 +14,7 @@ from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Limits, Pings
 from brokerpool.simulator.fault_switches import FaultOrder
-from brokerpool.simulator.listings import Naming
+from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.simulator.upstox import instruments, json_shapes
 from brokerpool.simulator.upstox.addresses import Addresses
 from brokerpool.simulator.upstox.http import UpstoxApi

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import IST, SESSION_MINUTES, History
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.simulator.upstox import json_shapes

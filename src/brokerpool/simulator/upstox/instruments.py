@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from brokerpool.simulator.history import IST
-from brokerpool.simulator.listings import Kind, Listing
+from brokerpool.simulator.listed_instruments import Kind, Listing
 
 _NUMBERS = {"NSE": 1, "NFO": 2, "CDS": 3}
 _INDEX_NUMBER = 4

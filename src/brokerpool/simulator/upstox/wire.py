@@ -8,7 +8,7 @@ from datetime import datetime, time
 from brokerpool.simulator.exchange import LEVELS, Quote
 from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.simulator.history import IST
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.upstox import protobuf
 from brokerpool.simulator.upstox.instruments import key, segment
 from brokerpool.ticks import Mode

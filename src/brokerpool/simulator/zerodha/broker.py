@@ -10,7 +10,7 @@ from aiohttp import web
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Limits, Wire
-from brokerpool.simulator.listings import Naming
+from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.simulator.orders import Order
 from brokerpool.simulator.zerodha import instruments, json_shapes, wire
 from brokerpool.simulator.zerodha.http import KiteApi

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.history import History
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.login_page import finished
 from brokerpool.simulator.orders import Order, OrderBook
 from brokerpool.simulator.request_rates import RequestRates

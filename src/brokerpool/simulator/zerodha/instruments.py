@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from datetime import date
 
-from brokerpool.simulator.listings import Kind, Listing
+from brokerpool.simulator.listed_instruments import Kind, Listing
 
 NSE, NFO, CDS, BCD, INDICES, NCO = 1, 2, 3, 6, 9, 12
 

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.listings import Listing
+from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.orders import Order, OrderBook, OrderChange, OrderError, OrderRequest
 from brokerpool.simulator.zerodha import json_shapes
 from brokerpool.simulator.zerodha.json_shapes import VARIETIES, failure, success

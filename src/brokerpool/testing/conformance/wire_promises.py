@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from brokerpool.brokers.account import Account, DialRefusal
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import Farewell, Signal, SignalKind, Wire
-from brokerpool.feed.incoming import SMALL_BYTES
+from brokerpool.feed.incoming_messages import SMALL_BYTES
 from brokerpool.feed.reconcile_batches import Reconciler
 from brokerpool.instruments import Token
 from brokerpool.testing.conformance.adapter import NOW_MS, Subject, is_dated, read

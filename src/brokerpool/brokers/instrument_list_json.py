@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from brokerpool.brokers.list_file import Entry, LoadedInstruments, enter, unpacked
+from brokerpool.brokers.instrument_list_file import Entry, LoadedInstruments, enter, unpacked
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import TokenBook
 

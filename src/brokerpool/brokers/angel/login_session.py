@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
-from brokerpool.brokers.angel.answers import fault, read_data
 from brokerpool.brokers.angel.rest import HTTP_URL, headers
-from brokerpool.brokers.base_session import BaseSession, in_address
+from brokerpool.brokers.angel.rest_errors import fault, read_data
+from brokerpool.brokers.base_login_session import BaseSession, in_address
 from brokerpool.brokers.india_time import as_read, next_time
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.registry import Holder

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import msgspec
 
+from brokerpool.brokers.base_login_session import BaseSession
 from brokerpool.brokers.base_rest import decoded
-from brokerpool.brokers.base_session import BaseSession
 from brokerpool.brokers.dhan.rest import fault
 from brokerpool.brokers.http_call import Answer
 from brokerpool.brokers.india_time import INDIA, as_read

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlencode
 
+from brokerpool.brokers.base_login_session import BaseSession, User, in_address, not_in_address
 from brokerpool.brokers.base_rest import decoded
-from brokerpool.brokers.base_session import BaseSession, User, in_address, not_in_address
 from brokerpool.brokers.http_call import Answer
 from brokerpool.brokers.india_time import as_read, next_time
 from brokerpool.brokers.login import Credentials

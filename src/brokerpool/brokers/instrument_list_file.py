@@ -160,7 +160,7 @@ def _columns(names: Sequence[str], header: list[str]) -> _Pick:
 
 def _downloader() -> _Download:
     """Load what needs aiohttp, which takes a third of a second: whoever has the list needs none of it."""
-    from brokerpool.brokers.list_download import download
+    from brokerpool.brokers.instrument_list_download import download
 
     return download
 

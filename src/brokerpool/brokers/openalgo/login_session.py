@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from brokerpool.brokers.base_session import BaseSession
+from brokerpool.brokers.base_login_session import BaseSession
 from brokerpool.brokers.http_call import Answer
 from brokerpool.brokers.login import Credentials
 from brokerpool.brokers.openalgo.rest import HEADERS, PREFIX, fault, read_data
