@@ -21,6 +21,8 @@ pytestmark = [
 
 #: What is told is on the page by then, on a slow machine too.
 SEEN_MS = 30_000
+#: And by then it is over what a busy machine had a gateway say of its loop, which holds for a minute.
+CALM_MS = 90_000
 
 
 async def fact(page: Page, name: str, text: str) -> None:
@@ -46,7 +48,7 @@ def test_nodes_leases_and_shards_are_seen_and_nats_that_goes_away_with_what_to_d
                 lease = page.locator("#leases tr[data-key=zerodha] td")
                 await expect(lease.nth(1)).to_have_text(first.said["node"])
                 await expect(lease.nth(4)).to_have_text("0", timeout=SEEN_MS)
-                await expect(page.locator("#attention")).to_contain_text("All is well", timeout=SEEN_MS)
+                await expect(page.locator("#attention")).to_contain_text("All is well", timeout=CALM_MS)
                 for size in ({"width": 1280, "height": 900}, PHONE):
                     await page.set_viewport_size({"width": size["width"], "height": size["height"]})
                     for scheme in ("light", "dark"):

@@ -161,7 +161,7 @@ def test_no_text_of_a_hook_that_sees_secrets_is_logged_nor_the_line_of_its_sourc
 
     run(main)
     assert "provider raised ValueError in hook, " in caplog.text
-    assert "test_user_callbacks.py:" in caplog.text
+    assert "test_callback_isolation.py:" in caplog.text
     assert "password" not in caplog.text
 
 
