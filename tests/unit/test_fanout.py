@@ -201,6 +201,19 @@ def test_messages_of_one_turn_of_the_loop_leave_in_one_write_behind_it() -> None
     asyncio.run(main())
 
 
+def test_a_tick_that_comes_after_a_pause_leaves_before_the_turn_of_the_loop_ends() -> None:
+    async def main() -> None:
+        clock = Clock()
+        fanout = Fanout("zerodha", 0.002, clock)
+        inbox, _ = client(fanout, (INFY, Mode.LTP))
+        clock.now += 0.0011
+        fanout.ticked([tick(1.0)])
+        assert inbox.prices() == [1.0]
+        fanout.close()
+
+    asyncio.run(main())
+
+
 def test_a_long_read_is_flushed_inside_and_not_only_when_it_ends() -> None:
     class Reading(Clock):
         def __call__(self) -> float:

@@ -14,9 +14,10 @@ from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthTick, Tick
 
 #: After a flush that took t seconds the next one waits for this many t (up to the window), so that
-#: writing takes a bounded share of the time and a tick at light load leaves in the turn that brought it.
+#: writing takes a bounded share of the time and a tick at light load leaves at once.
 _REST_PER_COST = 2.0
-#: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn.
+#: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn. Who
+#: has rested for as long again has light load.
 _TIMER_GRAIN = 0.001
 
 
@@ -232,7 +233,9 @@ class Fanout(PoolListener):
         if self._flush_handle is None:
             rest = self._not_before - now
             self._not_after = now + self._window
-            if rest < _TIMER_GRAIN:  # behind all that this turn brings: one write for several messages
+            if rest < -_TIMER_GRAIN:  # nothing came for long: at light load a turn more is half of the delay
+                self.flush()
+            elif rest < _TIMER_GRAIN:  # behind all that this turn brings: one write for several messages
                 self._flush_handle = self._loop.call_soon(self.flush)
             else:
                 self._flush_handle = self._loop.call_later(rest, self.flush)
