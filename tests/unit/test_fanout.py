@@ -221,11 +221,15 @@ def test_a_long_read_is_flushed_inside_and_not_only_when_it_ends() -> None:
             return self.now
 
     async def main() -> None:
-        fanout = Fanout("zerodha", 0.002, Reading())
+        clock = Reading()
+        fanout = Fanout("zerodha", 0.002, clock)
         inbox, _ = client(fanout, (INFY, Mode.LTP))
-        for n in range(100):  # the loop gets no turn in between
+        arrived: list[float] = []
+        for n in range(1000):  # the loop gets no turn in between
+            arrived.append(clock.now)
             fanout.ticked([tick(float(n))])
-        assert len(inbox.frames) > 70, "frames do not pile up behind a read that does not end"
+            waiting = arrived[len(inbox.frames) :]
+            assert not waiting or clock.now - waiting[0] < 0.0025, "no frame waits for longer than the window"
         fanout.close()
 
     asyncio.run(main())

@@ -101,6 +101,27 @@ def test_a_message_larger_than_the_server_takes_is_lost_counted_and_told_and_the
     run(test())
 
 
+def test_a_message_to_who_answers_requests_is_no_request_and_harms_nobody(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            asked: list[bytes] = []
+
+            async def answer(subject: str, payload: bytes) -> bytes:
+                asked.append(payload)
+                return payload
+
+            two.serve("a", answer)
+            await settled(two)
+            one.publish("a", b"told")
+            assert await one.request("a", b"asked", 5) == b"asked"
+            assert asked == [b"asked"], "nobody waits for the other answer"
+            await settled(two)
+            assert await one.request("a", b"again", 5) == b"again"
+            assert (two.connected, two.counts.reconnects, two.counts.lost) == (True, 0, 0)
+
+    run(test())
+
+
 def test_a_request_is_answered_and_without_anybody_ends_at_once(tmp_path: Path) -> None:
     async def test() -> None:
         async with pair(tmp_path) as (_, one, two):

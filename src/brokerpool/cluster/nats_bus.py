@@ -169,6 +169,8 @@ class NatsBus:
             self.publish(message.reply, said)
 
         async def received(message: Msg) -> None:
+            if not message.reply:
+                return  # nobody waits for an answer, and one to nowhere ends the connection
             if len(answering) == _MOST_ANSWERING:
                 self.counts.overrun += 1
                 return

@@ -45,13 +45,12 @@ class Kind(IntEnum):
 #: Rows of this kind or a lower one are ticks.
 TICKS: Final = Kind.DEPTH
 _CLASSES: Final = (Tick, Tick, QuoteTick, DepthTick)
-_KINDS: Final = {Tick: 1, QuoteTick: 2, DepthTick: 3}
 _BOOK: Final = 2  # the last fields of a DepthTick are the two sides of the order book
 
 
 def tick_row(number: int, tick: Tick) -> Row:
     """Return the tick as a row; its first two are the mode and the number of the instrument."""
-    kind, fields = _KINDS[type(tick)], astuple(tick)
+    kind, fields = int(tick.mode), astuple(tick)
     if kind != TICKS:
         return (kind, number) + fields[1:]  # noqa: RUF005  (this is called for every tick, and joins faster)
     buy, sell = fields[-_BOOK:]

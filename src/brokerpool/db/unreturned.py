@@ -44,7 +44,7 @@ class Unreturned:
     def _look_around(self) -> None:
         self._look = None
         now, next_look = asyncio.get_running_loop().time(), min(self._long_hold, _LOOK_SECONDS)
-        holders = list(self._queue.holders())
+        holders = self._queue.holders()
         for ticket in holders:
             age = now - ticket.granted
             if ticket.borrower.gone and not ticket.end_told:
