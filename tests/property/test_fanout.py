@@ -116,7 +116,7 @@ class Everything(RuleBasedStateMachine):
         self.clients: list[Client] = []
 
     async def _fanout(self) -> Fanout:
-        return Fanout("zerodha", 0.002, lambda: self.now)
+        return Fanout("zerodha", 0.002, lambda: self.now, lambda: self.now)
 
     def next(self) -> int:
         self.count += 1

@@ -98,7 +98,7 @@ class GatewayStage:
         self.upstream = LateUpstream(scene.pool)
         self.upstream.answers = False
         self.instruments = scene.feed.instruments
-        self.fanout = Fanout(self.upstream.name, clock=scene.loop.time)
+        self.fanout = Fanout(self.upstream.name, clock=scene.loop.time, processor_clock=scene.loop.time)
         self.upstream.listen(self.fanout)
         self.refusals = RefusalLog()
         self._journal = Journal(wall_clock=scene.loop.wall_clock)

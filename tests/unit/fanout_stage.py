@@ -65,7 +65,8 @@ class Prompt(Fanout):
 def run(test: Callable[[Fanout], Awaitable[None]], clock: Callable[[], float] | None = None) -> None:
     async def main() -> None:
         # Time stands still, so that flushes cost nothing and every tick leaves at once.
-        fanout = Prompt("zerodha", 0.002, clock or Clock())
+        stands = clock or Clock()
+        fanout = Prompt("zerodha", 0.002, stands, stands)
         await test(fanout)
         fanout.close()
 

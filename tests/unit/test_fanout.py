@@ -161,6 +161,26 @@ def test_at_light_load_a_tick_leaves_at_once_and_under_load_frames_leave_togethe
     run(test, clock)
 
 
+def test_frames_do_not_wait_for_what_others_did_with_the_processor_during_a_flush() -> None:
+    class Interrupted(Inbox):
+        def send_frames(self, frames: bytes) -> None:
+            super().send_frames(frames)
+            clock.now += 0.01  # of which this thread had nothing
+
+    async def main() -> None:
+        fanout = Fanout("zerodha", 0.002, clock, Clock())
+        inbox = Interrupted()
+        fanout.add(admitted(fanout, inbox), INFY, Mode.LTP)
+        for price in (1.0, 2.0):
+            fanout.ticked([tick(price)])
+            await asyncio.sleep(0)
+        assert inbox.prices() == [1.0, 2.0]
+        fanout.close()
+
+    clock = Clock()
+    asyncio.run(main())
+
+
 def test_frames_that_were_gathered_leave_also_when_no_further_tick_comes() -> None:
     async def test(fanout: Fanout) -> None:
         for rest in (0.0005, 0.002):
@@ -189,7 +209,7 @@ def test_frames_that_a_client_gets_as_it_leaves_are_counted() -> None:
 
 def test_messages_of_one_turn_of_the_loop_leave_in_one_write_behind_it() -> None:
     async def main() -> None:
-        fanout = Fanout("zerodha", 0.002, Clock())
+        fanout = Fanout("zerodha", 0.002, Clock(), Clock())
         inbox, _ = client(fanout, (INFY, Mode.LTP), (SBIN, Mode.LTP))
         fanout.ticked([tick(1.0)])
         fanout.ticked([tick(2.0), tick(10.0, SBIN)])
@@ -204,7 +224,7 @@ def test_messages_of_one_turn_of_the_loop_leave_in_one_write_behind_it() -> None
 def test_a_tick_that_comes_after_a_pause_leaves_before_the_turn_of_the_loop_ends() -> None:
     async def main() -> None:
         clock = Clock()
-        fanout = Fanout("zerodha", 0.002, clock)
+        fanout = Fanout("zerodha", 0.002, clock, clock)
         inbox, _ = client(fanout, (INFY, Mode.LTP))
         clock.now += 0.0011
         fanout.ticked([tick(1.0)])
@@ -222,7 +242,7 @@ def test_a_long_read_is_flushed_inside_and_not_only_when_it_ends() -> None:
 
     async def main() -> None:
         clock = Reading()
-        fanout = Fanout("zerodha", 0.002, clock)
+        fanout = Fanout("zerodha", 0.002, clock, clock)
         inbox, _ = client(fanout, (INFY, Mode.LTP))
         arrived: list[float] = []
         for n in range(1000):  # the loop gets no turn in between

@@ -58,6 +58,24 @@ def test_messages_arrive_in_the_order_of_their_sender_until_the_subscription_is_
     run(test())
 
 
+def test_small_messages_do_not_overtake_large_ones_that_the_line_takes_piece_by_piece(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            seen: list[int] = []
+            two.subscribe("a", lambda subject, payload: seen.append(int(payload[-8:])))
+            await settled(two)
+            for number in range(60):  # each turn of the loop finds the line in another state
+                one.publish("a", str(number).encode().rjust(1024 * 1024 if number % 6 == 0 else 1, b"0"))
+                if number % 4 == 0:
+                    await asyncio.sleep(0)
+            assert one._client.pending_data_size > 0, "the line takes no more for now"
+            await until(lambda: len(seen) >= 60)
+            assert seen == [*range(60)]
+            assert one.counts.lost == 0
+
+    run(test())
+
+
 async def settled(one: NatsBus) -> None:
     """Return once the server has read all that this bus has sent."""
     with pytest.raises(BusError):

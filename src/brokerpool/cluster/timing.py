@@ -39,8 +39,9 @@ class Timing:
     gateway_life: float = 5.0
     #: Between two signs of life of a gateway.
     gateway_renewal: float = 1.0
-    #: Between two messages of a shard at least: what ticks meanwhile is in the next one.
-    flush: float = 0.001
+    #: Between two messages of a shard at least: what ticks meanwhile is in the next one. Where the broker's
+    #: messages come a millisecond apart each leaves at once; where they come faster they leave together.
+    flush: float = 0.0005
     #: Between two messages of a shard at most.
     keep_alive: float = 0.5
     #: A shard that was silent for so long is dark.

@@ -13,8 +13,8 @@ from brokerpool.gateway.slow_clients import SlowClients
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthTick, Tick
 
-#: After a flush that took t seconds the next one waits for this many t (up to the window), so that
-#: writing takes a bounded share of the time and a tick at light load leaves at once.
+#: After a flush that took t seconds of the processor the next one waits for this many t (up to the window),
+#: so that writing takes a bounded share of it and a tick at light load leaves at once.
 _REST_PER_COST = 2.0
 #: Timers of the event loop are a millisecond coarse; a shorter rest ends with the loop's present turn. Who
 #: has rested for as long again has light load.
@@ -29,13 +29,15 @@ class Fanout(PoolListener):
         broker: str | Callable[[Instrument], str],
         window: float = 0.002,
         clock: Callable[[], float] = time.perf_counter,
+        processor_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         """`broker` is the one that feeds every instrument, or tells which one feeds it now.
 
-        `window` is the longest time in seconds that a frame may wait for others under load.
+        `window` is the longest time in seconds that a frame may wait for others under load. `processor_clock`
+        tells what a flush takes: while others have the processor it stands, and no frame waits the longer.
         """
         self._window = window
-        self._clock = clock
+        self._clock, self._processor_clock = clock, processor_clock
         self._loop = asyncio.get_running_loop()
         of = broker if callable(broker) else lambda _: broker
         self._sharing = AudienceSharing(of, self._flushed)
@@ -197,7 +199,7 @@ class Fanout(PoolListener):
             self._flush_handle = None
         if not self._touched:
             return
-        began = self._clock()
+        began = self._processor_clock()
         # Counted up before writing: a client that is paused by this very flush has had all of it.
         self._turn += 1
         for audience in self._touched_audiences():
@@ -214,8 +216,8 @@ class Fanout(PoolListener):
                 else:
                     subscriber.skipped += count
         self._touched.clear()
-        ended = self._clock()
-        self._not_before = ended + min(self._window, _REST_PER_COST * (ended - began))
+        took = self._processor_clock() - began
+        self._not_before = self._clock() + min(self._window, _REST_PER_COST * took)
 
     def pause(self, subscriber: Subscriber) -> None:
         """Write nothing more to a client whose buffer is full; newer values replace what it misses."""
