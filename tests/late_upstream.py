@@ -14,9 +14,9 @@ from brokerpool.callback_isolation import Fence
 from brokerpool.event_journal import Journal
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.symbol_explanation import AccountStatus
 from brokerpool.feed.upstream_interface import Answer, Inspector
 from brokerpool.ticks import Tick

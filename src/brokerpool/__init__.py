@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from brokerpool.event_journal import Journal
     from brokerpool.feed.gap_filler import Filler
     from brokerpool.feed.gaps import Gap
+    from brokerpool.feed.lifecycle_states import ConnectionState, SymbolState
     from brokerpool.feed.listeners import PoolListener, TickStream
     from brokerpool.feed.pool import WebSocketPool
     from brokerpool.feed.refusals import Subscribed
     from brokerpool.feed.router import Router
     from brokerpool.feed.router_accounts import Route
-    from brokerpool.feed.states import ConnectionState, SymbolState
     from brokerpool.http.broker_api import BrokerApi, Quoted
     from brokerpool.http.call_queue import Lane
     from brokerpool.http.client import BrokerClient
@@ -139,7 +139,7 @@ _HOMES = {
     "feed.refusals": "Subscribed",
     "feed.router": "Router",
     "feed.router_accounts": "Route",
-    "feed.states": "ConnectionState SymbolState",
+    "feed.lifecycle_states": "ConnectionState SymbolState",
     "http.broker_api": "BrokerApi Quoted",
     "http.call_queue": "Lane",
     "http.client": "BrokerClient",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from brokerpool.feed.batch_plan import Plan
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.placement_plan import Plan
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from brokerpool.cluster.lease import Lease, Write
+from brokerpool.cluster.lease_rules import Lease, Write
 from brokerpool.cluster.messages import FORMAT, LeaseValue
 from brokerpool.cluster.timing import SKEW, Timing
 

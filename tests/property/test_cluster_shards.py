@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brokerpool.cluster.messages import Batch, Decoder, Snapshot, encode
 from brokerpool.cluster.shard_batches import Outlets
-from brokerpool.cluster.shard_view import ShardView
+from brokerpool.cluster.shard_receiver import ShardView
 from brokerpool.cluster.tick_codec import stands_row, tick_of, tick_row
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import PoolListener

@@ -16,7 +16,7 @@ from brokerpool.http.ratelimit import (
     RateLimiter,
     RateLimits,
 )
-from brokerpool.http.sliding_window import SlidingSum
+from brokerpool.http.recent_sum import SlidingSum
 
 windows = st.lists(st.builds(RateWindow, st.integers(1, 12), st.floats(0.1, 60)), min_size=1, max_size=3)
 #: What happens after a wait: a call asks, a reservation leaves or is given back, or the broker says 429.

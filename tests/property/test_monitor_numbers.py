@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from brokerpool.commands.connection_table import ConnectionTable
+from brokerpool.commands.top_table import ConnectionTable
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 from tests.gateway_client import KEY, Client, client, gateway, pool_of, received

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool.brokers.capacity import Capacity
+from brokerpool.feed.batch_plan import Plan, Policy
 from brokerpool.feed.demand_replica import planned
 from brokerpool.feed.placement import Placement, fill_first, least_loaded
-from brokerpool.feed.placement_plan import Plan, Policy
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from tests.capacity_rules import mixed, small_rules, weighed

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from brokerpool import Instrument, Mode, Tick
 from brokerpool.brokers.wire import ControlBatch
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
 
 TOKENS = range(4)

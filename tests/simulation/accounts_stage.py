@@ -13,9 +13,9 @@ from typing import Any
 from brokerpool import Instrument, WebSocketPool
 from brokerpool.brokers.capacity import ModeRule
 from brokerpool.brokers.login import Credentials
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.router import Router
 from brokerpool.feed.router_accounts import Route
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import TokenBook
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedDialect, ScriptedFeed, ScriptedWire

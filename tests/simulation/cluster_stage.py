@@ -18,7 +18,7 @@ from brokerpool.cluster.remote_upstream import RemoteUpstream
 from brokerpool.feed.sending_permission import Permission
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedFeed
-from brokerpool.testing.scripted_link import Pipe, ScriptedLink
+from brokerpool.testing.scripted_network import Pipe, ScriptedLink
 from brokerpool.testing.scripted_socket import Socket
 from brokerpool.testing.virtual_loop import VirtualLoop
 from brokerpool.testing.wire_dialect import Heard, Message

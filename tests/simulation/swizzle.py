@@ -18,8 +18,8 @@ from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_schedule import EVICTED_SECONDS, MOST_EVICTED_SECONDS
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.states import SymbolState
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.scripted_feed import ScriptedFeed
 from brokerpool.testing.virtual_loop import VirtualLoop

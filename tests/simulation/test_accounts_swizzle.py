@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from brokerpool import Instrument
+from brokerpool.feed.account_choice import Order, Presence, RoutingTable
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
+from brokerpool.feed.router_homes import RouterPlacement
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.router_placement import RouterPlacement
-from brokerpool.feed.routing_rules import Order, Presence, RoutingTable
 from tests.simulation.accounts_swizzle import rehearse
 from tests.simulation.seeds import Report
 

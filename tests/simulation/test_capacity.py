@@ -10,7 +10,7 @@ import pytest
 
 from brokerpool import ErrorCode, Mode, PoolExhaustedError, WebSocketPool
 from brokerpool.brokers.capacity import Limit, ModeRule
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_broker import Refusal
 from brokerpool.testing.virtual_loop import run

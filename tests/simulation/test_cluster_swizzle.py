@@ -8,9 +8,9 @@ import pytest
 
 from brokerpool import Instrument, Mode
 from brokerpool.cluster.feed_node import FeedNode
-from brokerpool.cluster.lease import Lease, Taken
+from brokerpool.cluster.lease_rules import Lease, Taken
 from brokerpool.cluster.routed_account import RemoteMember
-from brokerpool.cluster.shard_view import ShardView
+from brokerpool.cluster.shard_receiver import ShardView
 from brokerpool.feed.router_delivery import RouterDelivery
 from tests.simulation.cluster_swizzle import rehearse
 from tests.simulation.seeds import Report

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from brokerpool import WebSocketPool
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.symbol_cadence import MUTE_SECONDS
 from brokerpool.instruments import Instrument
 from brokerpool.testing.scripted_broker import ScriptedBroker

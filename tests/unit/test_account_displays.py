@@ -17,9 +17,9 @@ from rich.console import Console, RenderableType
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.commands import explain, plan
-from brokerpool.commands.account_plan import AccountPlan, spread
-from brokerpool.commands.connection_table import ConnectionTable
+from brokerpool.commands.plan_over_accounts import AccountPlan, spread
 from brokerpool.commands.terminal_tables import statistics
+from brokerpool.commands.top_table import ConnectionTable
 from brokerpool.feed.placement import fill_first
 from brokerpool.gateway.dashboard.snapshot import SYMBOLS as SYMBOLS_NAMED
 from brokerpool.gateway.dashboard.snapshot import snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.subscriptions import SILENT_SECONDS, Arrivals
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

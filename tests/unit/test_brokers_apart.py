@@ -25,7 +25,7 @@ EXCEPTIONS: dict[str, set[str]] = {
         "__init__.py",
         "feed/pool_arguments.py",
         "settings/account_reading.py",
-        "settings/pool.py",
+        "settings/websocket_pool.py",
         "simulator/__init__.py",
         "simulator/openalgo/broker.py",
         "sync/instruments.py",

@@ -9,11 +9,11 @@ import pytest
 from brokerpool.cluster.hand_over import following
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.shard_batches import Outlets
-from brokerpool.cluster.shard_view import ShardView
+from brokerpool.cluster.shard_receiver import ShardView
 from brokerpool.cluster.tick_codec import Kind, stands_row
 from brokerpool.feed.gaps import Gap, GapBook
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import QuoteTick, Tick
 

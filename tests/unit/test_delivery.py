@@ -13,8 +13,8 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

@@ -18,7 +18,7 @@ from brokerpool import Credentials, WebSocketPool
 from brokerpool.brokers.dhan.account import DhanFeed
 from brokerpool.brokers.dhan.broker import BROKER
 from brokerpool.brokers.registry import Access
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.simulator import Malformation, Malformed
 from brokerpool.simulator.dhan import wire

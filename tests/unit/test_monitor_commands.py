@@ -22,8 +22,8 @@ import pytest
 from rich.console import Console
 
 from brokerpool import cli
-from brokerpool.commands.connection_table import ORDERS, ConnectionTable
 from brokerpool.commands.terminal_tables import statistics
+from brokerpool.commands.top_table import ORDERS, ConnectionTable
 from brokerpool.errors import ErrorCode
 from tests import preloaded, processes
 from tests.processes import Running

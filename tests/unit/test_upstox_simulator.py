@@ -17,8 +17,8 @@ from websockets.protocol import Event
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator import ExpireToken
 from brokerpool.simulator.upstox.broker import UpstoxSimulator
+from brokerpool.simulator.upstox.faults import UpstoxOrder
 from brokerpool.simulator.upstox.instruments import key
-from brokerpool.simulator.upstox.own_faults import UpstoxOrder
 from tests.rehearsal import until
 
 FEED = "/v3/feed/market-data-feed"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from brokerpool import signals
+from brokerpool import process_signals as signals
 from brokerpool.commands.login import _read
 from brokerpool.commands.options import run
 from brokerpool.market_calendar import MarketHours

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.tick_codec import Kind
 from brokerpool.event_journal import Event, Journal
+from brokerpool.feed.lifecycle_states import ConnectionState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import ConnectionState
 
 #: What a live connection is told to be when news may have been lost, until its account says how it stands.
 _UNHEARD = ConnectionState.STALE.value

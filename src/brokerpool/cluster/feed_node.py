@@ -14,8 +14,8 @@ from brokerpool.cluster import subjects as names
 from brokerpool.cluster.assignment import assigned
 from brokerpool.cluster.bus import Bus, BusError, Entry, Subscription
 from brokerpool.cluster.held_account import HeldAccount, Surroundings
-from brokerpool.cluster.lease import Lease
 from brokerpool.cluster.lease_keeper import LeaseKeeper
+from brokerpool.cluster.lease_rules import Lease
 from brokerpool.cluster.messages import FORMAT, Decoder, DemandSlice, GatewaySign, NodeSign, encode
 from brokerpool.cluster.presence import Presence
 from brokerpool.cluster.subjects import SUBJECTS, Subjects

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.tick_codec import TICKS, Kind
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.ticks import QuoteTick, Tick
 
 #: Batches of a successor that wait for the last one of its predecessor; with more it is no hand-over.

@@ -30,8 +30,8 @@ from brokerpool.cluster.timing import Timing
 from brokerpool.errors import BrokerpoolError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerpool.cluster import market_data_messages as messages
+from brokerpool.cluster import market_data_requests as messages
 from brokerpool.cluster.bus import Bus, Subscription
 from brokerpool.errors import BrokerpoolError, CallRefusedError, ErrorCode
 from brokerpool.http.market_data_interface import MarketDataApi

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.symbol_explanation import AccountStatus, Carrier
 
 #: The version of all formats here; what has another one is not for this program, and is left alone.

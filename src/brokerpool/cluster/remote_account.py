@@ -29,7 +29,7 @@ from brokerpool.cluster.messages import (
     Status,
     encode,
 )
-from brokerpool.cluster.shard_view import Held, ShardView
+from brokerpool.cluster.shard_receiver import Held, ShardView
 from brokerpool.cluster.subjects import NEWS, Subjects
 from brokerpool.cluster.timing import Timing
 from brokerpool.errors import ErrorCode, Refused

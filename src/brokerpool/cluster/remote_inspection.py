@@ -12,9 +12,9 @@ from brokerpool.cluster.remote_accounts import RemoteAccounts
 from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_inspection import route_told
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.instruments import Instrument
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from brokerpool.brokers.rest import Candle, Ohlc
-from brokerpool.cluster import market_data_messages as messages
+from brokerpool.cluster import market_data_requests as messages
 from brokerpool.cluster.bus import Bus, BusError
 from brokerpool.cluster.messages import FORMAT, encode
 from brokerpool.http.broker_api import Quoted

@@ -11,7 +11,7 @@ from brokerpool.cluster.messages import FORMAT, Batch, Snapshot
 from brokerpool.cluster.subjects import NEWS
 from brokerpool.cluster.tick_codec import Kind, Row, gap_row, numbers_row, tick_row
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

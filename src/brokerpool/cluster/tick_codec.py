@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from msgspec.structs import astuple
 
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
 Row: TypeAlias = tuple[Any, ...]

@@ -22,7 +22,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from brokerpool import signals
+from brokerpool import process_signals as signals
 from brokerpool.brokers import registry
 from brokerpool.commands.terminal_tables import pool_line, several_accounts, statistics
 from brokerpool.settings import NAMES

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from brokerpool.commands.connection_table import ConnectionTable
 from brokerpool.commands.gateway_request import RefusedByGateway, answer
 from brokerpool.commands.gateway_target import Target, Url, target
 from brokerpool.commands.keyboard import NextKey, keys
+from brokerpool.commands.top_table import ConnectionTable
 from brokerpool.errors import BrokerpoolError
 
 _NEEDS = ("websocket", "http", "health")

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from brokerpool import signals
+from brokerpool import process_signals as signals
 from brokerpool.cluster.nats_server import NatsServer
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.settings import Settings

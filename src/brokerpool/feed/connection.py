@@ -16,9 +16,9 @@ from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
 from brokerpool.feed.dial_schedule import DialPermit
 from brokerpool.feed.incoming_messages import Incoming
+from brokerpool.feed.lifecycle_states import ConnectionState, SymbolState
 from brokerpool.feed.message_pacing import Outgoing
 from brokerpool.feed.socket_liveness import Liveness, Verdict
-from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument, Token
 from brokerpool.repeated_log_messages import Complaints

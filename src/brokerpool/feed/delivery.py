@@ -14,8 +14,8 @@ from brokerpool.feed.copy_agreement import Agreement
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gaps import Gap, GapBook
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import Listeners, PoolListener
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.symbol_cadence import Cadence
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

@@ -11,16 +11,16 @@ from brokerpool import argument_checks
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
+from brokerpool.feed.account_choice import Service
+from brokerpool.feed.batch_plan import Plan
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.connection_rotation import Order, Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_schedule import DialBudget
+from brokerpool.feed.lifecycle_states import PROGRESS, SymbolState
 from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.placement_plan import Plan
-from brokerpool.feed.routing_rules import Service
-from brokerpool.feed.states import PROGRESS, SymbolState
 from brokerpool.feed.symbol_explanation import Carrier
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode

@@ -9,8 +9,8 @@ from typing import Protocol
 from brokerpool import argument_checks
 from brokerpool.argument_checks import Instruments
 from brokerpool.feed import refusals
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener, Source
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument, TokenBook
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from brokerpool import argument_checks
 from brokerpool.callback_isolation import Fence, check_plain, name_of
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

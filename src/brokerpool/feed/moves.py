@@ -16,8 +16,8 @@ from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_schedule import DialBudget
 from brokerpool.feed.failover import AT_HOME, Failover
+from brokerpool.feed.lifecycle_states import ConnectionState, SymbolState
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode
 

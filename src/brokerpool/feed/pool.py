@@ -18,6 +18,7 @@ from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import Backoff
+from brokerpool.feed.batch_plan import Plan
 from brokerpool.feed.connection_rotation import Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.delivery import Delivery
@@ -28,14 +29,13 @@ from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gap_filler import Filler, Filling
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.instrument_changes import relisting
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener, TickStream, TickStreams
 from brokerpool.feed.placement import POLICIES, Placement
-from brokerpool.feed.placement_plan import Plan
 from brokerpool.feed.pool_arguments import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.pool_inspection import Inspection
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.sending_permission import ALONE, Permission
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Supervision, Watch
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
 from brokerpool.feed.upstream_interface import Answer, answered

@@ -10,14 +10,14 @@ from typing import Any
 from brokerpool import argument_checks
 from brokerpool.brokers.account import Account
 from brokerpool.feed import refusals
+from brokerpool.feed.account_choice import Service
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.dial_schedule import DialBudget
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.routing_rules import Service
-from brokerpool.feed.states import PROGRESS, SymbolState
+from brokerpool.feed.lifecycle_states import PROGRESS, SymbolState
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

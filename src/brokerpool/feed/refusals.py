@@ -13,8 +13,8 @@ from brokerpool.errors import (
     Refused,
     UnknownInstrumentError,
 )
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

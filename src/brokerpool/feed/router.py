@@ -15,20 +15,20 @@ from brokerpool.callback_isolation import Fence
 from brokerpool.errors import ErrorCode, PoolClosedError, PoolExhaustedError, Refused
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
+from brokerpool.feed.account_choice import RoutingTable
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import Listeners, PoolListener, TickStream, TickStreams
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.router_accounts import Member, Route, members
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
+from brokerpool.feed.router_homes import RouterPlacement
 from brokerpool.feed.router_inspection import RouterInspection
 from brokerpool.feed.router_instruments import RouterBook
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.router_placement import RouterPlacement
-from brokerpool.feed.routing_rules import RoutingTable
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.supervision import Watch
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
 from brokerpool.feed.upstream_interface import Answer, answered

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.brokers.wire import ControlBatch
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.reconcile_batches import Reconciler
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode, Tick
 

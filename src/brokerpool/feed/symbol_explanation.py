@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from brokerpool.feed.gaps import Gap
-from brokerpool.feed.states import ConnectionState, SymbolState
+from brokerpool.feed.lifecycle_states import ConnectionState, SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 

@@ -26,7 +26,7 @@ from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_queue import RequestQueue, Steps
 from brokerpool.gateway.stranger_log import StrangerLog
 from brokerpool.gateway.subscriptions import ANSWER_SECONDS, Room, Subscriptions
-from brokerpool.http.sliding_window import SlidingSum
+from brokerpool.http.recent_sum import SlidingSum
 from brokerpool.store.keys import Scope
 from brokerpool.transport import Link, LinkHandler
 from brokerpool.transport.frames import POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER

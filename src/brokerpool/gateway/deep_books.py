@@ -8,8 +8,8 @@ from typing import TypeAlias
 from brokerpool.errors import ErrorCode
 from brokerpool.event_journal import Event
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import ConnectionState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import ConnectionState
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies
 from brokerpool.gateway.fanout import Fanout

@@ -6,8 +6,8 @@ import asyncio
 from itertools import islice
 
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import SymbolState
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies
 from brokerpool.gateway.fanout import Fanout

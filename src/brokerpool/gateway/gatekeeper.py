@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.event_journal import Event, Journal
 from brokerpool.gateway.lockout import Lockout
-from brokerpool.http.sliding_window import SlidingSum
+from brokerpool.http.recent_sum import SlidingSum
 from brokerpool.store.keys import Key, Scope
 
 #: Nothing longer can be a key, so it is not even hashed.

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from brokerpool.feed.lifecycle_states import ConnectionState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import ConnectionState
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies
 from brokerpool.gateway.audience import Outlet

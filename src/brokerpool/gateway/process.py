@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from brokerpool import garbage_collection, signals
+from brokerpool import garbage_collection
+from brokerpool import process_signals as signals
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import SettingsError
 from brokerpool.gateway.assembly import compose

@@ -27,7 +27,7 @@ from brokerpool.http.connection import (
 from brokerpool.http.counters import Tally
 from brokerpool.http.deadlines import Deadlines
 from brokerpool.http.hooks import Hooks
-from brokerpool.http.hosts import Hosts
+from brokerpool.http.host_connections import Hosts
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from brokerpool.brokers.limits import RateWindow
-from brokerpool.http.sliding_window import ROUNDING, SlidingSum
+from brokerpool.http.recent_sum import ROUNDING, SlidingSum
 from brokerpool.retry_after import LONGEST_SECONDS
 
 #: After a hold the calls leave one by one, first at this share of the full rate ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-from brokerpool.http.sliding_window import SlidingSum
+from brokerpool.http.recent_sum import SlidingSum
 from brokerpool.retry_after import retry_after as retry_after
 
 #: Methods whose repetition changes nothing more (RFC 9110, 9.2.2).

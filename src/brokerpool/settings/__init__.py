@@ -15,9 +15,9 @@ from brokerpool.settings.gateway import GatewaySettings
 from brokerpool.settings.gateway_target import TargetSettings
 from brokerpool.settings.http import HttpSettings
 from brokerpool.settings.orders import OrderSettings
-from brokerpool.settings.pool import PoolSettings
 from brokerpool.settings.settings_group import known_names
 from brokerpool.settings.several_accounts import AccountsSettings, NamedAccounts, SeveralAccounts
+from brokerpool.settings.websocket_pool import PoolSettings
 
 __all__ = [
     "NAMES",

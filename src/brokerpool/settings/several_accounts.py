@@ -11,8 +11,8 @@ from brokerpool.settings.accounts import FLAT, SHARED, AccountSettings, account_
 from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.field_types import Words, words
 from brokerpool.settings.orders import OrderSettings
-from brokerpool.settings.pool import PoolSettings
 from brokerpool.settings.settings_group import PREFIX, Group
+from brokerpool.settings.websocket_pool import PoolSettings
 
 
 def _names(text: str) -> str:

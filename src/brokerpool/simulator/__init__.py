@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Refuse,
     )
     from brokerpool.simulator.openalgo.broker import OpenAlgoSimulator
-    from brokerpool.simulator.openalgo.own_faults import OpenAlgoFaults, OpenAlgoOrder
+    from brokerpool.simulator.openalgo.faults import OpenAlgoFaults, OpenAlgoOrder
     from brokerpool.simulator.run import simulate
     from brokerpool.simulator.zerodha.broker import KiteSimulator
 
@@ -62,7 +62,7 @@ _HOMES = {
     "fault_proxy.toxics": "Bandwidth Latency LimitData ResetPeer Slicer SlowClose Timeout Toxic",
     "fault_switches": "BreakHttp ExpireToken FaultOrder Faults Malformation Malformed Mute Refuse",
     "openalgo.broker": "OpenAlgoSimulator",
-    "openalgo.own_faults": "OpenAlgoFaults OpenAlgoOrder",
+    "openalgo.faults": "OpenAlgoFaults OpenAlgoOrder",
     "run": "simulate",
     "zerodha.broker": "KiteSimulator",
 }

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from brokerpool import signals
+from brokerpool import process_signals as signals
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.fault_proxy.toxics import DOWN, parse_all

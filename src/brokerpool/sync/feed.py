@@ -18,10 +18,10 @@ from brokerpool.egress import Egress
 from brokerpool.errors import PoolClosedError
 from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.pool_arguments import NO_FEED, check, check_parts
 from brokerpool.feed.refusals import Subscribed
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.market_calendar import ALWAYS_OPEN, MarketHours
 from brokerpool.sync.loop import LoopThread

@@ -10,8 +10,8 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 from brokerpool.brokers.account import Account
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.pool import WebSocketPool
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_broker import ScriptedBroker
 from brokerpool.testing.virtual_loop import VirtualLoop, until

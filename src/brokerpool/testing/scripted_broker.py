@@ -14,7 +14,7 @@ from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import Farewell
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_feed import ScriptedDialect
-from brokerpool.testing.scripted_link import Pipe, ScriptedLink
+from brokerpool.testing.scripted_network import Pipe, ScriptedLink
 from brokerpool.testing.scripted_socket import Socket
 from brokerpool.testing.traffic_ledger import DialRecord, Ledger, WindowCheck
 from brokerpool.testing.wire_dialect import Dialect

@@ -8,7 +8,7 @@ from typing import Protocol
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.wire import Farewell
 from brokerpool.instruments import Token
-from brokerpool.testing.scripted_link import FarEnd, ScriptedLink
+from brokerpool.testing.scripted_network import FarEnd, ScriptedLink
 from brokerpool.testing.traffic_ledger import Ledger, WindowCheck
 from brokerpool.testing.wire_dialect import Dialect, Heard, Message, Quote
 from brokerpool.ticks import Mode

@@ -17,7 +17,7 @@ from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.gatekeeper import Caller, Gatekeeper
 from brokerpool.gateway.rest.failures import RequestRefusedError, failure
 from brokerpool.gateway.rest.stream import json_response
-from brokerpool.http.sliding_window import SlidingSum
+from brokerpool.http.recent_sum import SlidingSum
 from brokerpool.store.keys import Scope
 
 #: Addresses whose requests are remembered; the one that was silent longest is forgotten first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from brokerpool.feed.states import ConnectionState
+from brokerpool.feed.lifecycle_states import ConnectionState
 from brokerpool.monitor.health_timing import Status
 from brokerpool.monitor.metric_vocabulary.accounts import ACCOUNTS
 from brokerpool.monitor.metric_vocabulary.broker import BROKER

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.angel import instruments, json_shapes, wire
+from brokerpool.simulator.angel.faults import AngelFaults, AngelOrder
 from brokerpool.simulator.angel.http import AngelApi
 from brokerpool.simulator.angel.login import AngelLogin, Tokens
-from brokerpool.simulator.angel.own_faults import AngelFaults, AngelOrder
 from brokerpool.simulator.angel.subscriptions import SmartStreamSubscriptions
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Grace, Limits, Wire

@@ -16,10 +16,10 @@ from brokerpool.simulator.broker_interface import Limits, Pings
 from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.simulator.upstox import instruments, json_shapes
-from brokerpool.simulator.upstox.addresses import Addresses
+from brokerpool.simulator.upstox.dial_addresses import Addresses
+from brokerpool.simulator.upstox.faults import UpstoxFaults, UpstoxOrder
 from brokerpool.simulator.upstox.http import UpstoxApi
 from brokerpool.simulator.upstox.login import DIALOG_PATH, UpstoxLogin
-from brokerpool.simulator.upstox.own_faults import UpstoxFaults, UpstoxOrder
 from brokerpool.simulator.upstox.subscriptions import UpstoxSubscriptions
 from brokerpool.simulator.upstox.wire import UpstoxWire
 from brokerpool.transport import UpgradeRequest

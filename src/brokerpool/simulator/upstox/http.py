@@ -22,11 +22,11 @@ from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.simulator.upstox import json_shapes
-from brokerpool.simulator.upstox.addresses import Addresses
+from brokerpool.simulator.upstox.dial_addresses import Addresses
+from brokerpool.simulator.upstox.faults import UpstoxFaults
 from brokerpool.simulator.upstox.instruments import instruments_json, key, segment
 from brokerpool.simulator.upstox.json_shapes import failure, success
 from brokerpool.simulator.upstox.login import UpstoxLogin
-from brokerpool.simulator.upstox.own_faults import UpstoxFaults
 
 #: Instruments that one request may name (the broker's documentation).
 MOST_KEYS = 500

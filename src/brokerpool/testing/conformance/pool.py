@@ -10,7 +10,7 @@ import pytest
 from brokerpool.brokers.account import Account
 from brokerpool.brokers.wire import Farewell
 from brokerpool.event_journal import Event
-from brokerpool.feed.states import SymbolState
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.testing.conformance.adapter import Subject
 from brokerpool.testing.scenario import Stage
 from brokerpool.testing.scripted_broker import Greeting, Refusal

@@ -7,9 +7,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from brokerpool.feed.account_choice import RoutingTable
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_moves import RouterMoves
-from brokerpool.feed.routing_rules import RoutingTable
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

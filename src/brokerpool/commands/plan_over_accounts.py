@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from brokerpool.brokers.capacity import EMPTY, Capacity
+from brokerpool.feed.batch_plan import Policy
 from brokerpool.feed.placement import Placement
-from brokerpool.feed.placement_plan import Policy
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

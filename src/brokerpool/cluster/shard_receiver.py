@@ -10,8 +10,8 @@ from brokerpool.cluster.hand_over import UNCARRIED, Received, Successor, behind,
 from brokerpool.cluster.messages import Batch, Snapshot
 from brokerpool.cluster.tick_codec import TICKS, Kind, tick_of
 from brokerpool.feed.gaps import GapBook
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.states import SymbolState
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 
