@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brokerpool.cluster.messages import Batch, Decoder, Snapshot, encode
 from brokerpool.cluster.shard_batches import Outlets
-from brokerpool.cluster.shard_receiver import ShardView
+from brokerpool.cluster.shard_receiver import ShardReceiver
 from brokerpool.cluster.tick_codec import stands_row, tick_of, tick_row
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.listeners import PoolListener
@@ -63,7 +63,7 @@ def test_a_gateway_has_each_tick_once_and_in_order_or_is_told_of_the_gap(
 ) -> None:
     random, gateway = Random(seed), _Gateway()
     gaps = GapBook()
-    view = ShardView(gateway, gaps)
+    view = ShardReceiver(gateway, gaps)
     for instrument in _INSTRUMENTS[:3]:
         view.hold(instrument)
     epoch, now, number = 1, 0.0, 0
@@ -122,7 +122,7 @@ def test_a_gateway_has_each_tick_once_and_in_order_or_is_told_of_the_gap(
 
 def test_silence_and_a_lost_message_before_a_silence_show_within_the_time() -> None:
     gateway, outlets = _Gateway(), Outlets(1, 1)
-    view = ShardView(gateway, GapBook())
+    view = ShardReceiver(gateway, GapBook())
     infy = _INSTRUMENTS[0]
     view.hold(infy)
     view.look(0.0, 1.5)
@@ -144,7 +144,7 @@ def test_silence_and_a_lost_message_before_a_silence_show_within_the_time() -> N
 
 def test_the_last_trade_that_comes_again_after_a_gap_ends_it_and_is_told_once() -> None:
     gateway, outlets = _Gateway(), Outlets(1, 1)
-    view = ShardView(gateway, GapBook())
+    view = ShardReceiver(gateway, GapBook())
     infy = _INSTRUMENTS[0]
     view.hold(infy)
     view.look(0.0, 1.5)

@@ -10,7 +10,7 @@ from brokerpool import Instrument
 from brokerpool.feed.account_choice import Order, Presence, RoutingTable
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
-from brokerpool.feed.router_homes import RouterPlacement
+from brokerpool.feed.router_homes import RouterHomes
 from brokerpool.feed.router_moves import RouterMoves
 from tests.simulation.accounts_swizzle import rehearse
 from tests.simulation.seeds import Report
@@ -98,16 +98,16 @@ def test_a_router_that_breaks_before_it_makes_is_caught(monkeypatch: pytest.Monk
 
 
 def test_a_router_that_refuses_what_would_fit_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    enter = RouterPlacement._enter
+    enter = RouterHomes._enter
 
-    def lazy(self: RouterPlacement, instruments: Sequence[Instrument], *rest):
+    def lazy(self: RouterHomes, instruments: Sequence[Instrument], *rest):
         members, self._members = self._members, self._members[:1]
         try:
             return enter(self, instruments, *rest)
         finally:
             self._members = members
 
-    monkeypatch.setattr(RouterPlacement, "_enter", lazy)
+    monkeypatch.setattr(RouterHomes, "_enter", lazy)
     caught("is refused, and")
 
 

@@ -10,7 +10,7 @@ from brokerpool import Instrument, Mode
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.lease_rules import Lease, Taken
 from brokerpool.cluster.routed_account import RemoteMember
-from brokerpool.cluster.shard_receiver import ShardView
+from brokerpool.cluster.shard_receiver import ShardReceiver
 from brokerpool.feed.router_delivery import RouterDelivery
 from tests.simulation.cluster_swizzle import rehearse
 from tests.simulation.seeds import Report
@@ -83,17 +83,17 @@ def test_a_symbol_whose_ticks_pass_from_two_accounts_is_caught(monkeypatch: pyte
 
 
 def test_a_gateway_that_keeps_a_lost_message_to_itself_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ShardView, "_miss", lambda self, batches: None)
+    monkeypatch.setattr(ShardReceiver, "_miss", lambda self, batches: None)
     caught("are lost outside of any gap", "after the last fault", at=19)
 
 
 def test_a_gateway_that_passes_a_doubled_message_on_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard = ShardView.heard
+    heard = ShardReceiver.heard
 
     def twice(self, batch, now):
         if self._whole and batch.rows and batch.sequence == self._sequence:
             self._sequence -= 1
         heard(self, batch, now)
 
-    monkeypatch.setattr(ShardView, "heard", twice)
+    monkeypatch.setattr(ShardReceiver, "heard", twice)
     caught("comes twice", "is opened inside", "that was not open", at=7)

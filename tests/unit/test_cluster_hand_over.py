@@ -9,7 +9,7 @@ import pytest
 from brokerpool.cluster.hand_over import following
 from brokerpool.cluster.messages import Batch
 from brokerpool.cluster.shard_batches import Outlets
-from brokerpool.cluster.shard_receiver import ShardView
+from brokerpool.cluster.shard_receiver import ShardReceiver
 from brokerpool.cluster.tick_codec import Kind, stands_row
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.lifecycle_states import SymbolState
@@ -84,7 +84,7 @@ class Node:
 class Stage:
     def __init__(self) -> None:
         self.seen = Seen()
-        self.view = ShardView(self.seen, GapBook())
+        self.view = ShardReceiver(self.seen, GapBook())
         self.view.hold(INFY)
         self.view.hold(TCS)
         self.old, self.new = Node(1), Node(2)

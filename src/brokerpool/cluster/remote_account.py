@@ -29,7 +29,7 @@ from brokerpool.cluster.messages import (
     Status,
     encode,
 )
-from brokerpool.cluster.shard_receiver import Held, ShardView
+from brokerpool.cluster.shard_receiver import Held, ShardReceiver
 from brokerpool.cluster.subjects import NEWS, Subjects
 from brokerpool.cluster.timing import Timing
 from brokerpool.errors import ErrorCode, Refused
@@ -73,7 +73,7 @@ class Observer(Protocol):
 class _Shard:
     """A shard that is listened to."""
 
-    def __init__(self, view: ShardView) -> None:
+    def __init__(self, view: ShardReceiver) -> None:
         self.view = view
         self.subscription: Subscription | None = None
         self.asking: asyncio.Task[None] | None = None
@@ -95,7 +95,7 @@ class RemoteAccount:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._wanted = WrittenDemand(around.gateway)
-        self._shards = [_Shard(ShardView(around.listener, around.gaps)) for _ in range(around.shards)]
+        self._shards = [_Shard(ShardReceiver(around.listener, around.gaps)) for _ in range(around.shards)]
         self._news = NewsView(around.listener, around.journal)
         #: What it is asked for, and what it said to that; to be read only.
         self.asks = Asks()

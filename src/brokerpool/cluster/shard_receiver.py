@@ -41,7 +41,7 @@ class Held:
         self.broker = ""
 
 
-class ShardView:
+class ShardReceiver:
     """Passes on what a shard's batches tell of the symbols that are held here, to one listener.
 
     A batch that is missing, a holder's end and silence open a gap of every symbol held, from its last tick;

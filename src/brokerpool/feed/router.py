@@ -25,7 +25,7 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.router_accounts import Member, Route, members
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
-from brokerpool.feed.router_homes import RouterPlacement
+from brokerpool.feed.router_homes import RouterHomes
 from brokerpool.feed.router_inspection import RouterInspection
 from brokerpool.feed.router_instruments import RouterBook
 from brokerpool.feed.router_moves import RouterMoves
@@ -71,7 +71,7 @@ class Router:
         self._table = table = RoutingTable(len(self._members))
         self._delivery = RouterDelivery(self._members, table, self._listeners, self.journal, wall_clock)
         self._moves = RouterMoves(self._members, table, self._delivery, self.journal, grace=grace)
-        self._placement = RouterPlacement(self._members, table, self._moves)
+        self._placement = RouterHomes(self._members, table, self._moves)
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
         self.inspection = RouterInspection(
             self._members, table, self._delivery, self._moves, self._demand, self._fence

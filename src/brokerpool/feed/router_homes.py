@@ -14,7 +14,7 @@ from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
 
-class RouterPlacement:
+class RouterHomes:
     """Gives each symbol its home: the first account, by preference, that may serve it, lists it and has room.
 
     Guests make room for symbols at home, as they do inside of a pool. An account that is out keeps places for
