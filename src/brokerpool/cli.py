@@ -100,7 +100,7 @@ def serve(
     The first line on stdout is JSON with ws_url and http_url, once clients are accepted; logs go to
     stderr. SIGTERM and Ctrl-C drain and exit 0.
     """
-    from brokerpool.gateway import process
+    from brokerpool.gateway import gateway_process
     from brokerpool.monitor.logs import configure
 
     settings = _settings(env_file, config)
@@ -116,7 +116,7 @@ def serve(
     try:
         run(
             settings,
-            process.run(
+            gateway_process.run(
                 settings,
                 files,
                 lambda: Settings.load(env_file=env_file_or_default(env_file), config=config),

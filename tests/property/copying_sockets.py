@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import strategies as st
 
-from brokerpool.feed.copy_agreement import Agreement
+from brokerpool.feed.compared_copies import Agreement
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, QuoteTick, Tick

@@ -21,7 +21,7 @@ from brokerpool.errors import (
     PoolClosedError,
 )
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
-from brokerpool.gateway.orders.order_calls import (
+from brokerpool.gateway.orders.order_paths import (
     PREFIX,
     OrderCall,
     answer,

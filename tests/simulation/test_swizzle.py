@@ -11,9 +11,9 @@ import pytest
 
 from brokerpool import Instrument, WebSocketPool
 from brokerpool.feed.batch_plan import Planner
+from brokerpool.feed.connection_load import Occupancy
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.reconcile_batches import Reconciler
-from brokerpool.feed.slot_contents import Occupancy
 from brokerpool.instruments import Token
 from tests.simulation.seeds import Report
 from tests.simulation.swizzle import rehearse

@@ -21,7 +21,7 @@ from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.http.client import BrokerClient
-from brokerpool.monitor.process import open_fds
+from brokerpool.monitor.process_resources import open_fds
 from brokerpool.monitor.prometheus_text import Exposition
 from tests.gateway_client import client, gateway
 from tests.rehearsal import until
@@ -138,5 +138,5 @@ def test_a_file_that_is_opened_is_one_more(monkeypatch: pytest.MonkeyPatch) -> N
             def stat(self, **_: Any) -> Any:
                 return os.stat_result((0,) * 10)
 
-        monkeypatch.setattr("brokerpool.monitor.process._FDS", Old("/proc/self/fd"))
+        monkeypatch.setattr("brokerpool.monitor.process_resources._FDS", Old("/proc/self/fd"))
         check()

@@ -77,7 +77,9 @@ def test_it_finds_what_a_fresh_one_finds(folder: Path, command: tuple[str, ...],
 
 
 def test_it_has_made_the_imports_before_it_began(folder: Path) -> None:
-    (folder / "loaded.py").write_text("import sys; print('brokerpool.gateway.process' in sys.modules)")
+    (folder / "loaded.py").write_text(
+        "import sys; print('brokerpool.gateway.gateway_process' in sys.modules)"
+    )
     done = preloaded.run([sys.executable, folder / "loaded.py"], cwd=folder, capture_output=True, text=True)
     assert done.stdout == "True\n", done
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.nats_bus import NatsBus
+from brokerpool.cluster.nodes_and_holders import Directory
 
 
 def cluster_statistics(

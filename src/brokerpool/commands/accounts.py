@@ -17,7 +17,7 @@ from brokerpool.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from brokerpool.cluster.bus import Bus
-    from brokerpool.cluster.directory import Directory
+    from brokerpool.cluster.nodes_and_holders import Directory
 
 #: What the signs of all who live take to come: two of a feed node's, one of a gateway's.
 LOOK_SECONDS = 1.2
@@ -112,8 +112,8 @@ def _with_directory(
 
 
 async def _work(settings: ClusterSettings, work: Callable[[Bus, Directory], Awaitable[None]]) -> None:
-    from brokerpool.cluster.directory import Directory
     from brokerpool.cluster.nats_bus import NatsBus
+    from brokerpool.cluster.nodes_and_holders import Directory
 
     bus = NatsBus(settings, "brokerpool accounts")
     await bus.open()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from brokerpool.callback_isolation import Fence
 from brokerpool.event_journal import Event, Journal
+from brokerpool.feed.compared_copies import Agreement
 from brokerpool.feed.connection import Connection
-from brokerpool.feed.copy_agreement import Agreement
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gaps import Gap, GapBook

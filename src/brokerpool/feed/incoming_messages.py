@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from brokerpool.brokers.wire import Signal, Wire
 from brokerpool.callback_isolation import Fence, name_of
-from brokerpool.feed.large_messages import Backlog, Message
+from brokerpool.feed.large_message_slices import Backlog, Message
 from brokerpool.feed.socket_liveness import Liveness
 from brokerpool.feed.subscriptions import Subscriptions
 from brokerpool.instruments import Instrument

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from brokerpool.cluster.account_preference import Roll
-from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.nats_bus import NatsBus
 from brokerpool.cluster.node_name import node_name
+from brokerpool.cluster.nodes_and_holders import Directory
 from brokerpool.cluster.remote_market_data import RemoteMarketData
 from brokerpool.cluster.remote_upstream import RemoteUpstream
 from brokerpool.cluster.statistics import cluster_statistics

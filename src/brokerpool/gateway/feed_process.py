@@ -23,9 +23,9 @@ from brokerpool.gateway.account_assembly import AccountServices
 from brokerpool.gateway.assembly import account_services, within_exchanges
 from brokerpool.gateway.feed_status_server import FeedStatusServer
 from brokerpool.gateway.gateway_database import Persistence
+from brokerpool.gateway.gateway_process import check, follow, until_stopped
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
-from brokerpool.gateway.process import check, follow, until_stopped
 from brokerpool.gateway.reload import SettingsWatch
 from brokerpool.gateway.started_account import StartedAccount, started
 from brokerpool.settings import Settings

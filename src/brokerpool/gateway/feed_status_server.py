@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from brokerpool.brokers.login import Login
-from brokerpool.cluster.directory import Directory
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.nats_bus import NatsBus
+from brokerpool.cluster.nodes_and_holders import Directory
 from brokerpool.cluster.statistics import cluster_statistics
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Journal

@@ -19,7 +19,7 @@ from brokerpool.monitor.condition_log import ConditionLog
 from brokerpool.monitor.event_loop_lag import LagMonitor
 from brokerpool.monitor.health_reasons import Code, Facts
 from brokerpool.monitor.health_timing import Health, Status, Verdict
-from brokerpool.monitor.process import open_fds, rss_bytes
+from brokerpool.monitor.process_resources import open_fds, rss_bytes
 
 logger = logging.getLogger("brokerpool.gateway")
 

@@ -8,7 +8,6 @@ from brokerpool.settings.broker import BrokerSettings
 from brokerpool.settings.client_access import AccessSettings
 from brokerpool.settings.cluster import ClusterSettings
 from brokerpool.settings.database import DatabaseSettings
-from brokerpool.settings.description import Described, describe
 from brokerpool.settings.egress import EgressSettings
 from brokerpool.settings.field_types import words
 from brokerpool.settings.gateway import GatewaySettings
@@ -16,6 +15,7 @@ from brokerpool.settings.gateway_target import TargetSettings
 from brokerpool.settings.http import HttpSettings
 from brokerpool.settings.orders import OrderSettings
 from brokerpool.settings.settings_group import known_names
+from brokerpool.settings.settings_in_words import Described, describe
 from brokerpool.settings.several_accounts import AccountsSettings, NamedAccounts, SeveralAccounts
 from brokerpool.settings.websocket_pool import PoolSettings
 

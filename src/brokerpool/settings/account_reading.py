@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from brokerpool.brokers import registry
 from brokerpool.settings.accounts import FLAT, NAME, SHARED, AccountSettings
-from brokerpool.settings.description import describe
 from brokerpool.settings.field_types import words
 from brokerpool.settings.settings_errors import fault, stranger
+from brokerpool.settings.settings_in_words import describe
 
 #: The key of the tables in TOML.
 TABLES = "accounts"

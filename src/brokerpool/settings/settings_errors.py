@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from brokerpool.settings.description import describe
+from brokerpool.settings.settings_in_words import describe
 
 
 def fault(group: type[BaseModel], detail: ErrorDetails, shown: str = "") -> str:

@@ -20,9 +20,9 @@ from pydantic_settings import (
 from brokerpool.errors import SettingsError
 from brokerpool.settings import account_reading
 from brokerpool.settings.accounts import FLAT
-from brokerpool.settings.description import describe
 from brokerpool.settings.platform_variables import without_links
 from brokerpool.settings.settings_errors import fault, sentence, stranger
+from brokerpool.settings.settings_in_words import describe
 
 #: Names that no other system uses already start with this, so a misspelt one can be told from a stranger's.
 PREFIX = "BROKERPOOL_"

@@ -14,9 +14,9 @@ from typing import Any
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Event, Journal
 from brokerpool.gateway.gatekeeper import Caller
-from brokerpool.gateway.orders import order_calls
+from brokerpool.gateway.orders import order_paths
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
-from brokerpool.gateway.orders.order_calls import OrderCall
+from brokerpool.gateway.orders.order_paths import OrderCall
 from brokerpool.gateway.rest.failures import RequestRefusedError
 from brokerpool.http.call_queue import Lane
 from brokerpool.http.client import BrokerClient
@@ -96,13 +96,13 @@ class OrderCarrier:
                     retry_after=1,
                 )
             response = await self._client.request(call.method, call.path, **self._options(passage))
-            end, said = order_calls.outcome(response.status), str(response.status)
+            end, said = order_paths.outcome(response.status), str(response.status)
             return response
         except asyncio.CancelledError:
             end = "unknown" if passage.sent_at and not call.asks else "withdrawn"
             raise
         except BrokerpoolError as error:
-            end, said = order_calls.unanswered(error), error.code.name
+            end, said = order_paths.unanswered(error), error.code.name
             raise
         finally:
             self._queries -= queries

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brokerpool.errors import BrokerpoolError
-from brokerpool.gateway.orders import order_calls
+from brokerpool.gateway.orders import order_paths
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
 from brokerpool.gateway.orders.forwarding import OrderCarrier, Passage
 from brokerpool.gateway.rest.dependencies import address
@@ -42,7 +42,7 @@ class OrderEndpoints:
             await self._otherwise(scope, receive, send)
             return
         request = Request(scope, receive)
-        call = order_calls.order_call(request.method, scope["path"])
+        call = order_paths.order_call(request.method, scope["path"])
         try:
             posted = request.method == "POST"
             content = KeyedBody(await request.body()) if posted else KeyedQuery(scope["query_string"])
@@ -58,7 +58,7 @@ class OrderEndpoints:
         try:
             answer = await self._carried(passage, receive)
         except BrokerpoolError as error:
-            status, told = order_calls.answer(error, passage.call, passage.tag, passage.sent_at)
+            status, told = order_paths.answer(error, passage.call, passage.tag, passage.sent_at)
             wait = getattr(told, "retry_after", None)
             return json_response(told, status, {"Retry-After": str(wait)} if isinstance(wait, int) else None)
         if answer is None:
@@ -91,7 +91,7 @@ def _is_call(scope: Scope) -> bool:
         and scope["method"] in ("GET", "POST")
         # A path that was sent in another spelling means what its reader makes of it.
         and scope.get("raw_path", b"").rstrip(b"/") == scope["path"].encode()
-        and order_calls.well_formed(scope["path"])
+        and order_paths.well_formed(scope["path"])
     )
 
 
