@@ -11,7 +11,7 @@ import pytest
 
 from brokerpool import Instrument, WebSocketPool
 from brokerpool.feed.batch_plan import Planner
-from brokerpool.feed.connection_load import Occupancy
+from brokerpool.feed.carried_modes import Occupancy
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.reconcile_batches import Reconciler
 from brokerpool.instruments import Token

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from brokerpool.feed.connection_load import Draft, Occupancy, Step
+from brokerpool.feed.carried_modes import Draft, Occupancy, Step
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.feed.batch_plan import Plan, Planner, Policy, Tiers
-from brokerpool.feed.connection_load import Occupancy, Step
+from brokerpool.feed.carried_modes import Occupancy, Step
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
