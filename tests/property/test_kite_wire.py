@@ -51,7 +51,7 @@ def quotes(draw: st.DrawFn) -> Quote:
     quote.volume, quote.buy_total, quote.sell_total = draw(_COUNTERS), draw(_COUNTERS), draw(_COUNTERS)
     quote.oi, quote.oi_high, quote.oi_low = draw(_COUNTERS), draw(_COUNTERS), draw(_COUNTERS)
     quote.last_trade_time = draw(_COUNTERS)
-    quote.depth = draw(_DEPTHS)
+    quote.levels = draw(_DEPTHS)
     return quote
 
 
@@ -112,7 +112,7 @@ def quote_of(tick: Tick, token: int) -> Quote:
         quote.oi, quote.oi_high, quote.oi_low = tick.oi, tick.oi_day_high, tick.oi_day_low
         rows = [(level.quantity, units(level.price), level.orders) for level in tick.buy + tick.sell]
         if rows:
-            quote.depth = tuple(itertools.chain.from_iterable(rows))
+            quote.levels = tuple(itertools.chain.from_iterable(rows))
     return quote
 
 

@@ -51,7 +51,7 @@ class Depth20Dialect(Dialect):
 
 def _quote(quote: Quote) -> MarketQuote:
     paise = quote.price * 100
-    return MarketQuote(int(quote.token), ltp=paise, depth=(1, paise, 1) * 10)
+    return MarketQuote(int(quote.token), ltp=paise, levels=(1, paise, 1) * 10)
 
 
 def feed(symbols: int = 12, **given: Any) -> DhanFeed:

@@ -222,7 +222,7 @@ def test_what_is_spoilt_is_counted_by_the_pool_and_the_next_book_comes_through()
 
 
 def test_messages_can_be_spoilt() -> None:
-    quote = Quote(7 << 8 | NSE_EQ, depth=(1, 500, 1) * 10)
+    quote = Quote(7 << 8 | NSE_EQ, levels=(1, 500, 1) * 10)
     packets = Depth20Packets()
     record = packets.record(quote, Mode.DEPTH)
     cut = packets.malformed(Malformation.TRUNCATED, [record])

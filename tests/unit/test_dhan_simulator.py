@@ -236,7 +236,7 @@ def test_ticks_of_a_message_may_be_several_and_frames_can_be_spoilt() -> None:
 def test_a_full_packet_is_trimmed_to_what_a_lower_mode_is_told() -> None:
     packets = wire.DhanPackets()
     quote = Quote(1594 << 8 | 1, 157_370, 7, 157_037, 1_192_471, 3, 4, 156_915, 157_500, 156_105)
-    quote.oi, quote.last_trade_time, quote.depth = 5, 1_795_501_800, tuple(range(1, 31))
+    quote.oi, quote.last_trade_time, quote.levels = 5, 1_795_501_800, tuple(range(1, 31))
     full = packets.record(quote, Mode.DEPTH)
     assert [packets.trimmed(full, mode) for mode in Mode] == [packets.record(quote, mode) for mode in Mode]
     assert list(packets.packets(full * 2 + full[:-1])) == [full, full]

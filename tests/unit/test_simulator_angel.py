@@ -83,7 +83,7 @@ def quote_of(told: dict[str, Any]) -> Quote:
         last_trade_time=told.get("last_traded_timestamp", 0),
         oi=told.get("open_interest", 0),
         exchange_time=told["exchange_timestamp"] // 1000,
-        depth=tuple(
+        levels=tuple(
             value for level in levels for value in (level["quantity"], level["price"], level["no of orders"])
         ),
     )

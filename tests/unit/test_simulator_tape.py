@@ -21,7 +21,7 @@ INFY, NIFTY, RELIANCE, STRANGER = 408065, 256265, 738561, 77_777_665
 
 
 def full(token: int, ltp: int) -> bytes:
-    return record(Quote(token, ltp, depth=tuple(range(30))), Mode.DEPTH)
+    return record(Quote(token, ltp, levels=tuple(range(30))), Mode.DEPTH)
 
 
 def recorded_tape(path: Path) -> Path:

@@ -57,7 +57,7 @@ def quote_from(tick: Mapping[str, Any], packet: bytes) -> Quote:
     quote.exchange_time = epoch(tick.get("exchange_timestamp"))
     if "depth" in tick:
         levels = tick["depth"]["buy"] + tick["depth"]["sell"]
-        quote.depth = tuple(
+        quote.levels = tuple(
             number
             for level in levels
             for number in (level["quantity"], units(level["price"]), level["orders"])

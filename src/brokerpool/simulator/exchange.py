@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
+from typing import TypeAlias
 
 from brokerpool.simulator.listed_instruments import Listing
 
 LEVELS = 5
 EMPTY_DEPTH = (0,) * (2 * LEVELS * 3)
+
+#: Ten levels, bids first, as lots, distance from the last price in ticks, and orders.
+Shape: TypeAlias = tuple[tuple[int, int, int], ...]
 
 #: What 32 unsigned bits hold, which is all that a counter has on some wires.
 _COUNTER_LIMIT = 2**32
@@ -39,8 +43,6 @@ class Quote:
     oi_high: int = 0
     oi_low: int = 0
     exchange_time: int = 0
-    #: Five bids, then five asks, each as quantity, price, orders; a level without orders is three zeros.
-    depth: tuple[int, ...] = EMPTY_DEPTH
     #: From the close.
     change: int = 0
 
@@ -48,6 +50,28 @@ class Quote:
     is_index: bool = False
     #: Units of a price in a rupee.
     unit: int = 100
+
+    #: Of a price, and of a quantity.
+    tick: int = 1
+    lot: int = 1
+    #: How the book stands around the last price; a book without orders has none.
+    shape: Shape = ()
+    #: What `depth` is; None while nobody has asked for it.
+    levels: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def depth(self) -> tuple[int, ...]:
+        """Five bids, then five asks, each as quantity, price, orders; a level without orders is three zeros.
+
+        Made when it is asked for: most feeds have no book, and of most trades nobody is told.
+        """
+        if self.levels is None:
+            self.levels = _depth(self) if self.shape else EMPTY_DEPTH
+        return self.levels
+
+    def stand(self, shape: Shape) -> None:
+        """Let the book be of this shape, around the present last price."""
+        self.shape, self.levels = shape, None
 
 
 class _Instrument:
@@ -65,6 +89,7 @@ class _Instrument:
         quote = self.quote = Quote(
             listing.token, opening, open=opening, high=opening, low=opening, close=close, unit=listing.unit
         )
+        quote.tick, quote.lot = tick, self.lot
         quote.is_index = listing.kind == "INDEX"
         quote.change = opening - close
         quote.exchange_time = now
@@ -99,7 +124,7 @@ class Market:
         self._instruments = [_Instrument(listing, self._rng, now) for listing in listings]
         for instrument in self._instruments:
             if not instrument.quote.is_index:
-                instrument.quote.depth = _depth(instrument, self._shapes[0])
+                instrument.quote.stand(self._shapes[0])
         self.quotes: Mapping[int, Quote] = {i.quote.token: i.quote for i in self._instruments}
         if len(self.quotes) != len(listings):
             raise ValueError(f"{len(listings) - len(self.quotes)} listings have the token of another one")
@@ -122,7 +147,7 @@ class Market:
             _move(instrument, bits, now)
             if not quote.is_index:
                 _trade(instrument, bits >> 4, now)
-                quote.depth = _depth(instrument, shapes[(bits >> 8) % _SHAPES])
+                quote.stand(shapes[(bits >> 8) % _SHAPES])
             yield quote
 
 
@@ -162,8 +187,7 @@ def _trade(instrument: _Instrument, bits: int, now: int) -> None:
             quote.oi_low = quote.oi
 
 
-def _shape(rng: Random) -> tuple[tuple[int, int, int], ...]:
-    """Return ten levels as lots, distance from the last price in ticks, and orders."""
+def _shape(rng: Random) -> Shape:
     levels: list[tuple[int, int, int]] = []
     for side in (-1, 1):
         distance = 0 if side == 1 else 1
@@ -174,10 +198,10 @@ def _shape(rng: Random) -> tuple[tuple[int, int, int], ...]:
     return tuple(levels)
 
 
-def _depth(instrument: _Instrument, shape: tuple[tuple[int, int, int], ...]) -> tuple[int, ...]:
-    ltp, tick, lot = instrument.quote.ltp, instrument.tick, instrument.lot
+def _depth(quote: Quote) -> tuple[int, ...]:
+    ltp, tick, lot = quote.ltp, quote.tick, quote.lot
     depth: list[int] = []
-    for lots, distance, orders in shape:
+    for lots, distance, orders in quote.shape:
         price = ltp + distance * tick
         depth += (lots * lot, price, orders) if price > 0 else (0, 0, 0)
     return tuple(depth)
