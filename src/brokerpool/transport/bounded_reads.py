@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from picows import WSMsgType, WSTransport
+
+from brokerpool.transport.frame_runs import FrameRuns
 
 #: What picows reads at once until the handshake is done, in bytes: frames may come with it.
 HANDSHAKE_BYTES = 2 * 1024
@@ -24,6 +25,10 @@ class Portion(NamedTuple):
     turn_bytes: int
     #: Once so many seconds are over, what comes is put aside for the next turn.
     seconds: float
+
+
+#: What a turn takes from who was dialled: as much as aiofastnet reads, if that is not for long.
+DIALLED = Portion(read_bytes=8 * 1024, turn_bytes=256 * 1024, seconds=0.004)
 
 
 class BoundedReads(asyncio.BufferedProtocol):
@@ -101,6 +106,25 @@ class BoundedReads(asyncio.BufferedProtocol):
         """Let the time of a turn begin."""
         self._late_at = perf_counter() + self._seconds
 
+    def with_runs(
+        self,
+        sizes: Collection[int],
+        *,
+        free: Callable[[], bool],
+        take: Callable[[memoryview, int, int], None],
+    ) -> FrameRuns:
+        """Have messages of these sizes that are read together taken at once; see FrameRuns."""
+        runs = FrameRuns(
+            buffer=self._buffer,
+            updated=self._updated,
+            sizes=sizes,
+            read_bytes=self._read_bytes,
+            free=free,
+            take=take,
+        )
+        self._buffer, self._updated = runs.get_buffer, runs.buffer_updated
+        return runs
+
     def get_buffer(self, sizehint: int) -> memoryview:
         buffer = self._buffer(sizehint)[: self._most]
         self._room = len(buffer)
@@ -134,33 +158,3 @@ class BoundedReads(asyncio.BufferedProtocol):
     def _turn_over(self) -> None:
         self._in_turn = 0
         self._most = self._read_bytes
-
-
-def read_on(tcp: asyncio.Transport) -> None:
-    """Read from a paused transport again; not to be called while it reads.
-
-    After a pause aiofastnet 1.2 reads the socket before it has read what it holds of a TLS stream: that waits
-    until more comes, and fails when its buffer is full.
-    """
-    tcp.resume_reading()
-    if (read_held := getattr(tcp, "_retry_ssl_read", None)) is not None:
-        read_held()
-
-
-def forget_the_end_of(transport: WSTransport) -> None:
-    """See to it that why a dialled connection ended is no exception that nobody has retrieved.
-
-    picows keeps it for whoever awaits the end. Here the handler is told, and nobody does.
-    """
-    waiting = transport.wait_disconnected()
-    ended: asyncio.Future[None] = waiting.send(None)
-    ended.add_done_callback(lambda future: future.cancelled() or future.exception())
-    waiting.close()
-
-
-class PicowsLog(logging.LoggerAdapter[logging.Logger]):
-    """Writes what picows logs, except that a peer broke the protocol, which it would call an error."""
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401
-        if not str(msg).startswith("WS parser error"):
-            super().log(level, msg, *args, **kwargs)

@@ -18,7 +18,8 @@ from brokerpool.egress import Egress
 from brokerpool.errors import SettingsError
 from brokerpool.retry_after import retry_after
 from brokerpool.transport.bounded_reads import HANDSHAKE_BYTES
-from brokerpool.transport.open_websocket import Link, LinkHandler, picows_logger
+from brokerpool.transport.open_websocket import Link, LinkHandler
+from brokerpool.transport.picows_workarounds import picows_logger
 
 #: A broker's message may carry a whole instrument universe; more than this is a fault.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024

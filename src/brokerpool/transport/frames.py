@@ -51,6 +51,17 @@ class ProtocolError(Exception):
         self.reason = reason
 
 
+def read_close(payload: bytes) -> tuple[int, str]:
+    """Return code and reason of a close frame; raises ProtocolError for a wrong code, and what is no text."""
+    code = int.from_bytes(payload[:2]) if payload else NO_CODE
+    if payload and not may_be_sent(code):
+        raise ProtocolError(PROTOCOL_ERROR, f"close code {code}")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        raise ProtocolError(INVALID_TEXT, "the reason of a close is not UTF-8") from None
+
+
 class MessageAssembler:
     """Puts data frames together to whole messages, never holding more than `max_bytes`."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from brokerpool.transport.bounded_reads import BoundedReads, PicowsLog, Portion, forget_the_end_of, read_on
+from brokerpool.transport.bounded_reads import DIALLED, BoundedReads, Portion
+from brokerpool.transport.frame_runs import FrameRuns
 from brokerpool.transport.frames import (
     ABNORMAL,
     BINARY,
@@ -22,17 +23,13 @@ from brokerpool.transport.frames import (
     TEXT,
     MessageAssembler,
     ProtocolError,
-    may_be_sent,
+    read_close,
 )
+from brokerpool.transport.picows_workarounds import forget_the_end_of, read_on
 from brokerpool.untrusted_text import escaped
 
 logger = logging.getLogger("brokerpool.transport")
-#: What picows has to say; its two lines for every connection that comes and goes are left out.
-picows_logger = PicowsLog(logging.getLogger("brokerpool.transport.picows"))
-picows_logger.setLevel(logging.WARNING)
 
-#: What a turn takes from who was dialled: as much as aiofastnet reads, if that is not for long.
-DIALLED = Portion(read_bytes=8 * 1024, turn_bytes=256 * 1024, seconds=0.004)
 #: The clock is looked at after so many frames.
 _FRAMES_BETWEEN_LOOKS = 64
 _BINARY = WSMsgType.BINARY
@@ -60,6 +57,12 @@ class LinkHandler:
     def binary(self, message: bytes | memoryview) -> None:
         """One whole binary message; a memoryview is valid only during the call."""
 
+    def run(self, frames: memoryview, head: int, size: int) -> None:
+        """Binary messages of one `size` in their frames, each behind `head` bytes; valid during the call.
+
+        Said only to who asked for it with `Link.take_runs`.
+        """
+
     def control_frame(self, *, answered: bool) -> None:
         """A ping, which was `answered`, or the answer to one of ours: a sign of life and no data."""
 
@@ -86,12 +89,12 @@ class Link(WSListener):
         self._heard: tuple[int, str] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self._abandoned = False
-        # What a peer may have under way when it is told that the link closes: a message of full length.
         self._most_while_closing = max_message_bytes + _UNDER_WAY_BYTES
         self._read_since_close = 0
         self._behind = False  # more than the high-water mark waits to be written
         self._resting = False  # nothing is read until the next turn
         self._reads: BoundedReads
+        self._runs: FrameRuns | None = None
         # Frames that may be handed over before the clock is looked at; none while the link closes, its owner
         # has paused it, or a message is under way.
         self._straight_on = 0
@@ -131,8 +134,7 @@ class Link(WSListener):
     @property
     def address(self) -> str:
         """The other end's address without its port, empty when it is not known."""
-        name = self._tcp.get_extra_info("peername") if self._transport else None
-        return str(name[0]) if isinstance(name, tuple) else ""
+        return self.peer.rpartition(":")[0]
 
     @property
     def buffered(self) -> int:
@@ -183,14 +185,17 @@ class Link(WSListener):
         """
         self._reads.after = callback
 
+    def take_runs(self, sizes: Collection[int]) -> None:
+        """Have binary messages of these sizes that are read together told as `run`; call it in `opened`."""
+        self._runs = self._reads.with_runs(sizes, free=self._free_for_runs, take=self._handler.run)
+
     def limit_buffer(self, high_water_bytes: int) -> None:
         """Set how much may wait before `paused` is called; `resumed` follows at a quarter of it."""
         self._tcp.set_write_buffer_limits(high=high_water_bytes, low=high_water_bytes // 4)
 
     def limit_socket_buffer(self, size_bytes: int) -> None:
         """Cap what the kernel holds back for a slow peer: it cannot be conflated any more."""
-        sock = self._tcp.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size_bytes)
+        self._tcp.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size_bytes)
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Begin the close handshake; the TCP connection is dropped when it takes over two seconds."""
@@ -225,6 +230,8 @@ class Link(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         # The broker's ticks: a million a minute, so that this asks for nothing twice, and copies nothing.
+        if self._runs is not None:
+            self._runs.clean = not frame.tail_size
         self._straight_on -= 1
         if (
             self._straight_on >= 0
@@ -243,8 +250,8 @@ class Link(WSListener):
                 text = frame.get_payload_as_utf8_text()
             except UnicodeDecodeError:
                 self._fail(ProtocolError(INVALID_TEXT, "text is not UTF-8"))
-            else:
-                self._handler.text(text)
+                return
+            self._handler.text(text)
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             if self._closing is None:
                 self._fail(ProtocolError(PROTOCOL_ERROR, "reserved bits set without an extension"))
@@ -276,6 +283,9 @@ class Link(WSListener):
     @property
     def _tcp(self) -> asyncio.Transport:
         return cast("WSTransport", self._transport).underlying_transport
+
+    def _free_for_runs(self) -> bool:
+        return self._straight_on > 0 and not self._reads.held and not self._reads.late
 
     def _read_while_closing(self, nbytes: int) -> None:
         transport = cast("WSTransport", self._transport)
@@ -350,14 +360,10 @@ class Link(WSListener):
             self._handler.binary(message)
 
     def _take_close(self, payload: bytes) -> None:
-        code = int.from_bytes(payload[:2]) if payload else NO_CODE
-        if payload and not may_be_sent(code):
-            self._fail(ProtocolError(PROTOCOL_ERROR, f"close code {code}"))
-            return
         try:
-            reason = payload[2:].decode()
-        except UnicodeDecodeError:
-            self._fail(ProtocolError(INVALID_TEXT, "the reason of a close is not UTF-8"))
+            code, reason = read_close(payload)
+        except ProtocolError as violation:
+            self._fail(violation)
             return
         self._heard = (code, escaped(reason))
         if self._closing is None:

@@ -31,7 +31,8 @@ from brokerpool.transport.listening import (
     lengthen_backlog,
     listen_on,
 )
-from brokerpool.transport.open_websocket import CLOSE_SECONDS, Link, LinkHandler, picows_logger
+from brokerpool.transport.open_websocket import CLOSE_SECONDS, Link, LinkHandler
+from brokerpool.transport.picows_workarounds import picows_logger
 
 _BACKLOG = 1024
 
