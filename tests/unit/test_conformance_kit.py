@@ -12,13 +12,16 @@ import pytest
 
 from brokerpool import Instrument, Mode, Tick
 from brokerpool.brokers.account import DialRefusal
+from brokerpool.brokers.dhan.account import DhanFeed
+from brokerpool.brokers.dhan.codec import DhanWire
 from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Login
-from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind
+from brokerpool.brokers.wire import ControlBatch, Farewell, MessageRun, Signal, SignalKind
 from brokerpool.instruments import Token
 from brokerpool.testing.conformance import AdapterConformance
 from brokerpool.ticks import QuoteTick
 from examples.own_broker import LIMITS_TABLE, AcmeFeed, AcmeWire
+from tests.unit import test_dhan_conformance
 from tests.unit import test_own_broker as sound
 
 PROMISES = [name for name in dir(AdapterConformance) if name.startswith("test_")]
@@ -67,7 +70,7 @@ def broken(adapter: AdapterConformance) -> set[str]:
 
 def test_an_adapter_that_is_sound_breaks_nothing() -> None:
     assert broken(Spoilt()) == set()
-    assert len(PROMISES) == 19
+    assert len(PROMISES) == 20
 
 
 # -- limits and account -----------------------------------------------------------------------------------
@@ -292,6 +295,30 @@ def named(given: object) -> str | None:
         return None
     kinds = (type(given), given.wire, given.feed)
     return next((k.__name__ for k in kinds if k not in (Spoilt, AcmeWire, AcmeFeed)), "?")
+
+
+class Hasty(DhanWire):
+    """Forgets the last of the messages that were read together."""
+
+    def run(self, run: MessageRun, routes: Routes, received_ms: int) -> list[Tick]:
+        return super().run(run, routes, received_ms)[:-1]
+
+
+class ReadsTogether(test_dhan_conformance.TestDhan):
+    """A broker that sends each packet in a message of its own, with another wire."""
+
+    __test__ = False
+    examples = 5
+
+    def account(self) -> DhanFeed:
+        account = super().account()
+        account.wire = Hasty  # type: ignore[method-assign]
+        return account
+
+
+def test_messages_that_read_otherwise_together_are_found() -> None:
+    with pytest.raises(AssertionError, match="one by one"):
+        ReadsTogether().test_messages_that_are_read_together_read_the_same_as_alone()
 
 
 @pytest.mark.parametrize(("adapter", "promises"), SPOILT, ids=named)

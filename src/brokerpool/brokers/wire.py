@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -75,6 +75,22 @@ class Farewell(Enum):
     CREDENTIALS = "credentials"
 
 
+class MessageRun(NamedTuple):
+    """Binary messages of one size that were read together, each behind the bytes of its frame's head."""
+
+    #: All of it, valid only during the call that it is given to.
+    frames: memoryview
+    #: Bytes before each message, which a `struct` can pass over.
+    head: int
+    #: Bytes of each message.
+    size: int
+
+    def messages(self) -> Iterator[memoryview]:
+        """Yield one after the other."""
+        for begin in range(self.head, len(self.frames), self.head + self.size):
+            yield self.frames[begin : begin + self.size]
+
+
 class Wire(Protocol):
     """The messages of one socket: pure, and private to that socket, so that it may keep state.
 
@@ -86,6 +102,8 @@ class Wire(Protocol):
     skipped: dict[str, int]
     #: What the broker said besides ticks, in order; whoever reads them takes them out.
     signals: list[Signal]
+    #: How long the messages are that carry one packet each, where a `run` of them is read at less cost.
+    run_sizes: Collection[int] = ()
 
     def hello(self) -> Sequence[str | bytes]:
         """Return what has to be said first on a new socket; nothing when it is live at once.
@@ -118,6 +136,10 @@ class Wire(Protocol):
         no tick stands in `signals`; this never raises, whatever the bytes are. No tick may be a heartbeat.
         """
         ...
+
+    def run(self, run: MessageRun, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
+        """Return the ticks of messages of one of the `run_sizes`, as `binary` does of one after the other."""
+        return [tick for message in run.messages() for tick in self.binary(message, routes, received_ms)]
 
     def text(self, message: str, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
         """Return the ticks of one text message, as `binary` does."""

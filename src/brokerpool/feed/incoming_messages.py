@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from brokerpool.brokers.wire import Signal, Wire
+from brokerpool.brokers.wire import MessageRun, Signal, Wire
 from brokerpool.callback_isolation import Fence, name_of
 from brokerpool.feed.large_message_slices import Backlog, Message
 from brokerpool.feed.socket_liveness import Liveness
@@ -81,12 +81,18 @@ class Incoming(LinkHandler):
 
     def opened(self, link: Link) -> None:
         self._link = link
+        if self._wire.run_sizes:
+            link.take_runs(self._wire.run_sizes)
 
     def binary(self, message: bytes | memoryview) -> None:
         if len(message) <= SMALL_BYTES and not self._waiting:
             self._gather(self._wire.binary, message)
         else:
             self._set_aside(bytes(message))
+
+    def run(self, frames: memoryview, head: int, size: int) -> None:
+        # While a message waits the link is paused, and has no runs.
+        self._gather(self._wire.run, MessageRun(frames, head, size))
 
     def text(self, message: str) -> None:
         if len(message) <= SMALL_BYTES and not self._waiting:
@@ -114,7 +120,7 @@ class Incoming(LinkHandler):
         self._hand_on()
         self._backlog.put(self._wire.parts if len(message) > SMALL_BYTES else _whole, message, self._link)
 
-    def _gather(self, read: Callable[..., list[Tick]], message: Message) -> None:
+    def _gather(self, read: Callable[..., list[Tick]], message: Message | MessageRun) -> None:
         """Read a short message; where each is one tick, a list of many costs little more than one."""
         if not self._gathered:
             self._read_at, self._received_ms = self._monotonic(), int(self._wall_clock() * 1000)
@@ -152,9 +158,12 @@ class Incoming(LinkHandler):
         except BaseException as error:  # it costs this message, and not the socket
             self._fence.caught(name_of(read), error)
 
-    def _without_ticks(self, message: Message, now: float) -> None:
+    def _without_ticks(self, message: Message | MessageRun, now: float) -> None:
         self._liveness.heard(now)
-        self.heartbeats += not isinstance(message, str)
+        if isinstance(message, MessageRun):
+            self.heartbeats += sum(1 for _ in message.messages())
+        else:
+            self.heartbeats += not isinstance(message, str)
 
     def _ticked(self, ticks: list[Tick], now: float) -> None:
         self._liveness.ticked(now)

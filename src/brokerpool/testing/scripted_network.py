@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 
 from brokerpool.testing.wire_dialect import Heard, Message
@@ -130,6 +130,9 @@ class ScriptedLink(Link):
 
     def resume_reading(self) -> None:
         self.reading_paused = False
+
+    def take_runs(self, sizes: Collection[int]) -> None:
+        """Messages come one by one here."""
 
     def after_read(self, callback: Callable[[], None]) -> None:
         callback()  # each message is a read of its own

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from math import floor
 from typing import Any, TypeAlias
 
 import msgspec
 
 from brokerpool.brokers.angel import segments
-from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Signal, SignalKind, Wire
+from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, MessageRun, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -20,22 +19,20 @@ from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 _LTP = struct.Struct("<27s8xqq")
 _QUOTE = struct.Struct(_LTP.format + "qqqdd32s")
 # A level of the book begins with the flag of its side, and the packet ends with four prices of the year.
-_SNAP = struct.Struct(
-    _QUOTE.format + "qq8x" + "2xqqh" + "hqqh" + "2xqqh" * 2 + "hqqh" * 2 + "2xqqh" * 4 + "32x"
-)
+_SNAP = struct.Struct(_QUOTE.format + "qq8x" + "hqqh" * 10 + "32x")
 _OHLC = struct.Struct("<qqqq")
 _DEPTH_20_BYTES = 443
 
-_unpack_ltp, _unpack_quote, _unpack_snap = _LTP.unpack, _QUOTE.unpack, _SNAP.unpack
-
+_Row: TypeAlias = tuple[Any, ...]
+_Reader: TypeAlias = Callable[
+    ["SmartStreamWire", Iterable[_Row], Mapping[Token, Instrument], int, list[Tick]], None
+]
+#: How a packet is laid out, its layout behind the head of a frame by the size of that, and who reads it.
+_Kind: TypeAlias = tuple[struct.Struct, Mapping[int, struct.Struct], _Reader]
 _Levels: TypeAlias = tuple[DepthLevel, ...]
 #: What the packets of one instrument share: the four prices as they come, its token, the divisor, the prices,
 #: the close as it came.
 _Day: TypeAlias = tuple[bytes, str, int, float, float, float, float, int]
-
-# Where the low bytes of the flags stand. The documentation has bids first, official clients go by the flags:
-# those of the second, fifth and sixth level tell that order from offers first and from both in turns.
-_FLAGS = slice(147, 347, 20)
 
 #: Integers, because int / int is both exact and quicker than int / float.
 _DIVISORS = tuple(10_000_000 if segment == segments.CURRENCIES else 100 for segment in range(256))
@@ -80,6 +77,7 @@ class SmartStreamWire(Wire):
         self._names: dict[bytes, tuple[str, int]] = {}
         self._days: dict[bytes, _Day] = {}
         self._full_days: dict[bytes, _Day] = {}
+        self.run_sizes = _KINDS
 
     def heartbeat(self) -> str:
         """Return the text that Angel wants every 30 s, and answers with `pong`."""
@@ -112,27 +110,56 @@ class SmartStreamWire(Wire):
         Never raises: what is left out is counted in `skipped`, so also the 443 bytes of a 20-level book,
         which have no price.
         """
-        size = len(payload)
-        try:
-            if size == 51:
-                name, at, last = _unpack_ltp(payload)
+        ticks: list[Tick] = []
+        kind = _KINDS.get(len(payload))
+        if kind is None:
+            self.skipped["depth_20" if len(payload) == _DEPTH_20_BYTES else "unknown_length"] += 1
+        else:
+            layout, _, read = kind
+            read(self, (layout.unpack(payload),), routes, received_ms, ticks)
+        return ticks
+
+    def run(self, run: MessageRun, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
+        """Return the ticks of packets of one mode, at the cost of long messages, which Angel has none of."""
+        ticks: list[Tick] = []
+        _, behind_head, read = _KINDS[run.size]
+        read(self, behind_head[run.head].iter_unpack(run.frames), routes, received_ms, ticks)
+        return ticks
+
+    # -- packets ------------------------------------------------------------------------------------------
+
+    def _read_ltp(
+        self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
+    ) -> None:
+        names = self._names
+        for name, at, last in rows:
+            try:
                 try:
-                    token, divisor = self._names[name]
+                    token, divisor = names[name]
                 except KeyError:
                     token, divisor = self._name(name)
-                return [Tick(routes[token], last / divisor, at if at > 0 else received_ms)]
-            if size == 123:
-                name, at, last, quantity, average, volume, buys, sells, ohlc = _unpack_quote(payload)
+                ticks.append(Tick(routes[token], last / divisor, at if at > 0 else received_ms))
+            except KeyError:
+                self.skipped["unknown_token"] += 1
+            except ValueError:
+                self.skipped["malformed"] += 1
+
+    def _read_quote(
+        self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
+    ) -> None:
+        days, most = self._days, _TOO_MANY
+        for name, at, last, quantity, average, volume, buys, sells, ohlc in rows:
+            try:
                 try:
-                    seen, token, divisor, open_, high, low, close, raw_close = self._days[name]
+                    seen, token, divisor, open_, high, low, close, raw_close = days[name]
                 except KeyError:
                     seen = None
                 if seen != ohlc:
-                    _, token, divisor, open_, high, low, close, raw_close = _day(self._days, name, 2, ohlc)
-                if buys < 0.0 or sells < 0.0 or buys >= _TOO_MANY or sells >= _TOO_MANY:
+                    _, token, divisor, open_, high, low, close, raw_close = _day(days, name, 2, ohlc)
+                if not (0.0 <= buys < most and 0.0 <= sells < most):
                     raise ValueError("a sum of quantities")
                 change = last - raw_close
-                return [
+                ticks.append(
                     QuoteTick(
                         routes[token],
                         last / divisor,
@@ -146,79 +173,83 @@ class SmartStreamWire(Wire):
                         average / divisor,
                         change / divisor,
                         change * 100 / raw_close if raw_close else 0.0,
-                        floor(buys),
-                        floor(sells),
+                        int(buys),
+                        int(sells),
                     )
-                ]
-            if size == 379:
-                return [self._snap(payload, routes, received_ms)]
-            self.skipped["depth_20" if size == _DEPTH_20_BYTES else "unknown_length"] += 1
-        except KeyError:
-            self.skipped["unknown_token"] += 1
-        except (ValueError, OverflowError):
-            self.skipped["malformed"] += 1
-        return []
+                )
+            except KeyError:
+                self.skipped["unknown_token"] += 1
+            except ValueError:
+                self.skipped["malformed"] += 1
 
-    # -- packets ------------------------------------------------------------------------------------------
-
-    def _snap(
-        self, payload: bytes | memoryview, routes: Mapping[Token, Instrument], received_ms: int
-    ) -> DepthTick:
+    def _read_snap(
+        self, rows: Iterable[_Row], routes: Mapping[Token, Instrument], received_ms: int, ticks: list[Tick]
+    ) -> None:
+        days, most, level = self._full_days, _TOO_MANY, DepthLevel
         # Spelled out: with a loop over the ten levels the packet would cost half as much again.
         # fmt: off
-        (
+        for (
             name, at, last, quantity, average, volume, buys, sells, ohlc, traded_at, oi,
-            q0, p0, n0, f1, q1, p1, n1, q2, p2, n2, q3, p3, n3, f4, q4, p4, n4,
-            f5, q5, p5, n5, q6, p6, n6, q7, p7, n7, q8, p8, n8, q9, p9, n9,
-        ) = _unpack_snap(payload)
-        # fmt: on
-        try:
-            seen, token, divisor, open_, high, low, close, raw_close = self._full_days[name]
-        except KeyError:
-            seen = None
-        if seen != ohlc:
-            _, token, divisor, open_, high, low, close, raw_close = _day(self._full_days, name, 3, ohlc)
-        if buys < 0.0 or sells < 0.0 or buys >= _TOO_MANY or sells >= _TOO_MANY:
-            raise ValueError("a sum of quantities")
-        change = last - raw_close
-        bids: _Levels = (
-            DepthLevel(p0 / divisor, q0, n0),
-            DepthLevel(p1 / divisor, q1, n1),
-            DepthLevel(p2 / divisor, q2, n2),
-            DepthLevel(p3 / divisor, q3, n3),
-            DepthLevel(p4 / divisor, q4, n4),
-        )
-        offers: _Levels = (
-            DepthLevel(p5 / divisor, q5, n5),
-            DepthLevel(p6 / divisor, q6, n6),
-            DepthLevel(p7 / divisor, q7, n7),
-            DepthLevel(p8 / divisor, q8, n8),
-            DepthLevel(p9 / divisor, q9, n9),
-        )
-        if f5 or f1 != 1 or f4 != 1:
-            bids, offers = _sides(bytes(payload)[_FLAGS], bids + offers)
-        return DepthTick(
-            routes[token],
-            last / divisor,
-            at if at > 0 else received_ms,
-            open_,
-            high,
-            low,
-            close,
-            volume,
-            quantity,
-            average / divisor,
-            change / divisor,
-            change * 100 / raw_close if raw_close else 0.0,
-            floor(buys),
-            floor(sells),
-            traded_at * 1000 if 0 < traded_at < _SECONDS else max(0, traded_at),
-            oi,
-            0,
-            0,
-            bids,
-            offers,
-        )
+            f0, q0, p0, n0, f1, q1, p1, n1, f2, q2, p2, n2, f3, q3, p3, n3, f4, q4, p4, n4,
+            f5, q5, p5, n5, f6, q6, p6, n6, f7, q7, p7, n7, f8, q8, p8, n8, f9, q9, p9, n9,
+        ) in rows:
+            # fmt: on
+            try:
+                try:
+                    seen, token, divisor, open_, high, low, close, raw_close = days[name]
+                except KeyError:
+                    seen = None
+                if seen != ohlc:
+                    _, token, divisor, open_, high, low, close, raw_close = _day(days, name, 3, ohlc)
+                if not (0.0 <= buys < most and 0.0 <= sells < most):
+                    raise ValueError("a sum of quantities")
+                change = last - raw_close
+                bids: _Levels = (
+                    level(p0 / divisor, q0, n0),
+                    level(p1 / divisor, q1, n1),
+                    level(p2 / divisor, q2, n2),
+                    level(p3 / divisor, q3, n3),
+                    level(p4 / divisor, q4, n4),
+                )
+                offers: _Levels = (
+                    level(p5 / divisor, q5, n5),
+                    level(p6 / divisor, q6, n6),
+                    level(p7 / divisor, q7, n7),
+                    level(p8 / divisor, q8, n8),
+                    level(p9 / divisor, q9, n9),
+                )
+                # The documentation has bids first, official clients go by the flags: these three tell that
+                # order from offers first and from both in turns.
+                if f5 or f1 != 1 or f4 != 1:
+                    bids, offers = _sides((f0, f1, f2, f3, f4, f5, f6, f7, f8, f9), bids + offers)
+                ticks.append(
+                    DepthTick(
+                        routes[token],
+                        last / divisor,
+                        at if at > 0 else received_ms,
+                        open_,
+                        high,
+                        low,
+                        close,
+                        volume,
+                        quantity,
+                        average / divisor,
+                        change / divisor,
+                        change * 100 / raw_close if raw_close else 0.0,
+                        int(buys),
+                        int(sells),
+                        traded_at * 1000 if 0 < traded_at < _SECONDS else max(0, traded_at),
+                        oi,
+                        0,
+                        0,
+                        bids,
+                        offers,
+                    )
+                )
+            except KeyError:
+                self.skipped["unknown_token"] += 1
+            except ValueError:
+                self.skipped["malformed"] += 1
 
     def _name(self, name: bytes) -> tuple[str, int]:
         # What a packet names is looked up by its bytes as they come.
@@ -284,9 +315,25 @@ def _by_mode(modes: Iterable[tuple[Token, Mode]]) -> Iterable[tuple[Mode, list[T
     return sorted(found.items())
 
 
-def _sides(flags: bytes, levels: _Levels) -> tuple[_Levels, _Levels]:
+def _sides(flags: Sequence[int], levels: _Levels) -> tuple[_Levels, _Levels]:
     """Return bids and offers by their flags; an index, which has no book, has none of either."""
     if not any(level.quantity or level.price for level in levels):
         return (), ()
     bids = tuple(level for level, flag in zip(levels, flags, strict=True) if flag)
     return bids, tuple(level for level, flag in zip(levels, flags, strict=True) if not flag)
+
+
+def _kind(layout: struct.Struct, read: _Reader) -> tuple[int, _Kind]:
+    # Frames of up to 125 bytes have a head of two bytes, longer ones of four.
+    behind_head = {head: struct.Struct(f"<{head}x{layout.format[1:]}") for head in (2, 4)}
+    return layout.size, (layout, behind_head, read)
+
+
+# By the length of a message, which tells the mode.
+_KINDS = dict(
+    (
+        _kind(_LTP, SmartStreamWire._read_ltp),
+        _kind(_QUOTE, SmartStreamWire._read_quote),
+        _kind(_SNAP, SmartStreamWire._read_snap),
+    )
+)

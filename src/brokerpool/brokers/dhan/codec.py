@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from brokerpool.brokers.dhan.disconnects import farewell, words
 from brokerpool.brokers.dhan.float_prices import ROUND, UNITS, rupees
 from brokerpool.brokers.dhan.subscribe_messages import requests
-from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
+from brokerpool.brokers.wire import ControlBatch, Farewell, MessageRun, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 
@@ -55,6 +55,8 @@ _Row: TypeAlias = tuple[Any, ...]
 #: and the percent of it in a rupee.
 _Session: TypeAlias = tuple[bytes, int, float, float, float, float, float, float, float]
 _Reader: TypeAlias = Callable[["DhanWire", Iterable[_Row], Mapping[Token, Instrument], int, list[Tick]], bool]
+#: A packet's size, its layout, who reads it, and the layout behind the head of a frame by the size of that.
+_Kind: TypeAlias = tuple[int, struct.Struct, _Reader, Mapping[int, struct.Struct]]
 
 
 class _NoPriceError(Exception):
@@ -74,6 +76,7 @@ class DhanWire(Wire):
         self._quote_sessions: dict[int, _Session] = {}
         self._full_sessions: dict[int, _Session] = {}
         self._farewell = Farewell.LOST
+        self.run_sizes = (_TICKER.size, _QUOTE.size, _FULL.size)
 
     def requests(self, batch: ControlBatch) -> list[str]:
         """Return the messages of a batch; a mode ends under the code under which it began."""
@@ -114,7 +117,7 @@ class DhanWire(Wire):
                 if reader is None:
                     offset = self._other(payload, offset, routes)
                     continue
-                stride, layout, read = reader
+                stride, layout, read, _ = reader
                 if size < offset + 2 * stride:
                     read(self, (layout.unpack_from(payload, offset),), routes, received_ms, ticks)
                     offset += stride
@@ -126,6 +129,23 @@ class DhanWire(Wire):
                 offset += count * stride
         except struct.error:
             self.skipped["truncated"] += 1
+        return ticks
+
+    def run(self, run: MessageRun, routes: Mapping[Token, Instrument], received_ms: int) -> list[Tick]:
+        """Return the ticks of messages that are as long as one packet, at the cost of a long message."""
+        ticks: list[Tick] = []
+        frames, stride = run.frames, run.head + run.size
+        while frames:
+            size, _, read, behind_head = _READERS.get(_head_at(frames, run.head)[0] & _KIND_MASK, _NO_READER)
+            count = 1
+            if size == run.size:
+                rows = behind_head[run.head].iter_unpack(frames)
+                if read(self, rows, routes, received_ms, ticks):
+                    break
+                count = len(frames) // stride - 1 - length_hint(rows)
+            else:
+                ticks += self.binary(frames[run.head : stride], routes, received_ms)
+            frames = frames[count * stride :]
         return ticks
 
     def _other(self, payload: bytes | memoryview, begin: int, routes: Mapping[Token, Instrument]) -> int:
@@ -327,12 +347,20 @@ class DhanWire(Wire):
         self._full_sessions.pop(int(token) << 24 | _FULL_KIND, None)
 
 
-# By kind: the size of a packet, how to unpack it, and who reads it.
-_READERS: dict[int, tuple[int, struct.Struct, _Reader]] = {
-    _TICKER_KIND: (_TICKER.size, _TICKER, DhanWire._read_ticker),
-    _QUOTE_KIND: (_QUOTE.size, _QUOTE, DhanWire._read_quote),
-    _FULL_KIND: (_FULL.size, _FULL, DhanWire._read_full),
+def _reader(layout: struct.Struct, read: _Reader) -> _Kind:
+    # Frames of up to 125 bytes have a head of two bytes, longer ones of four.
+    behind_head = {head: struct.Struct(f"<{head}x{layout.format[1:]}") for head in (2, 4)}
+    return layout.size, layout, read, behind_head
+
+
+# By kind.
+_READERS = {
+    _TICKER_KIND: _reader(_TICKER, DhanWire._read_ticker),
+    _QUOTE_KIND: _reader(_QUOTE, DhanWire._read_quote),
+    _FULL_KIND: _reader(_FULL, DhanWire._read_full),
 }
+#: Of what is no tick.
+_NO_READER = _reader(struct.Struct("<"), DhanWire._read_ticker)
 
 
 def _packet_end(message: bytes | memoryview, begin: int) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from brokerpool.brokers.account import Account, DialRefusal
 from brokerpool.brokers.limits import FeedLimits
-from brokerpool.brokers.wire import Farewell, Signal, SignalKind, Wire
+from brokerpool.brokers.wire import Farewell, MessageRun, Signal, SignalKind, Wire
 from brokerpool.feed.incoming_messages import SMALL_BYTES
 from brokerpool.feed.reconcile_batches import Reconciler
 from brokerpool.instruments import Token
@@ -19,6 +19,7 @@ from brokerpool.testing.conformance.adapter import NOW_MS, Subject, is_dated, re
 from brokerpool.testing.virtual_loop import run
 from brokerpool.testing.wire_dialect import Dialect, Message, Quote, served_mode
 from brokerpool.ticks import Mode, Tick
+from brokerpool.transport.frames import BINARY, server_frame
 
 #: Ticks of one part of a long message; the contract says 250 or so.
 _MOST_IN_PART = 1000
@@ -111,6 +112,32 @@ class WirePromises(Subject):
                 assert ticks == read(whole, message, routes), "a long message reads otherwise in parts"
                 most = max(map(len, parts))
                 assert most <= _MOST_IN_PART, f"a part of a long message has {most} ticks; 250 are right"
+
+    def test_messages_that_are_read_together_read_the_same_as_alone(self) -> None:
+        account = self.account()
+        routes, samples = self.players(account), [s for s in self.samples() if isinstance(s, bytes)]
+        for size in account.wire().run_sizes:
+            of_size = [sample for sample in samples if len(sample) == size]
+            assert of_size, f"no message of the broker's has the {size} bytes that the wire reads together"
+            message = st.sampled_from(of_size)
+            any_bytes = st.binary(min_size=size, max_size=size)
+
+            @self._tried
+            @given(
+                st.lists(
+                    message | st.builds(_changed, message, st.randoms()) | any_bytes, min_size=1, max_size=6
+                )
+            )
+            def reads(messages: list[bytes]) -> None:
+                together, alone = account.wire(), account.wire()
+                ticks = together.run(_run_of(messages), routes, NOW_MS)
+                single = [tick for message in messages for tick in read(alone, message, routes)]
+                assert ticks == single, f"{messages!r} are read as {ticks}, one by one as {single}"
+                for what in ("skipped", "signals"):
+                    told, due = getattr(together, what), getattr(alone, what)
+                    assert told == due, f"{what} are {told} after {messages!r}, one by one {due}"
+
+            reads()
 
     def test_what_the_broker_says_besides_ticks_is_a_signal(self) -> None:
         account, dialect = self.account(), self.dialect()
@@ -232,6 +259,20 @@ def _mutated(message: Message, random: Random) -> Message:
         else:
             message = message[:begin] + message[again : again + 3] * count + message[end:]
     return message
+
+
+def _run_of(messages: list[bytes]) -> MessageRun:
+    frames = [server_frame(message, BINARY) for message in messages]
+    size = len(messages[0])
+    return MessageRun(memoryview(b"".join(frames)), len(frames[0]) - size, size)
+
+
+def _changed(message: bytes, random: Random) -> bytes:
+    """Return the message with a few of its bytes replaced."""
+    changed = bytearray(message)
+    for _ in range(random.randint(1, 4)):
+        changed[random.randrange(len(changed))] = random.randrange(256)
+    return bytes(changed)
 
 
 def _check(wire: Wire, message: Message, ticks: object, instruments: set[object]) -> None:
