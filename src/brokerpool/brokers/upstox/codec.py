@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from math import isfinite
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from brokerpool.brokers.upstox.messages import DecodeError, Entry, FeedResponse
+from brokerpool.brokers.upstox.quote_rows import read_quote, start_of_row
 from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
@@ -37,32 +38,26 @@ _encode = msgspec.json.Encoder().encode
 _OF_LTPC = ("ltp", "close", "change", "change_percent", "last_trade_quantity", "last_trade_time")
 _OF_BARS = ("open", "high", "low")
 _OF_BOOK = ("buy", "sell")
-_PARTS = ("ltpc", "bars", "book")
 _OF_NUMBERS = ("volume", "avg_trade_price", "total_buy_quantity", "total_sell_quantity", "oi")
-
-
-class _Unread(NamedTuple):
-    """A whole row whose book nobody has asked for yet."""
-
-    instrument: Instrument
-    market: _Message
-    at: int
 
 
 class UpstoxWire(Wire):
     """Reads and writes the messages of one socket; a token is an instrument key, as in NSE_EQ|INE002A01018.
 
     A full feed may leave parts out that are as they were; what was last told of each symbol stands for them.
-    The book that comes with it is left unread where a quote is wanted, for it costs more than all the rest.
+    Where a quote is wanted, the book that comes with it is left unread, for it costs more than all the rest:
+    the row is kept as it came until somebody asks for its book.
     """
 
     def __init__(self) -> None:
         self.skipped = dict.fromkeys(("unknown_token", "no_price", "unknown_feed", "malformed"), 0)
         self.signals: list[Signal] = []
         self._modes: dict[Token, str] = {}
-        self._last: dict[Token, DepthTick | _Unread] = {}
-        #: What is wanted with its quote and no more.
+        #: What was told of each symbol; bytes are a whole row whose book nobody has asked for yet.
+        self._last: dict[Token, DepthTick | bytes] = {}
+        #: What is wanted with its quote and no more, and the same by the beginning of its usual row.
         self._quotes: set[Token] = set()
+        self._starts: dict[bytes, Token] = {}
         self._requests = 0
 
     # -- what is sent -------------------------------------------------------------------------------------
@@ -75,10 +70,10 @@ class UpstoxWire(Wire):
         for token in batch.drop:
             self._modes.pop(token, None)
             self._last.pop(token, None)
-        self._quotes.difference_update(batch.drop)
+            self._note_mode(token, None)
         for method, wanted in (("sub", batch.add), ("change_mode", batch.remode)):
             for token, mode in wanted.items():
-                (self._quotes.add if mode is Mode.QUOTE else self._quotes.discard)(token)
+                self._note_mode(token, mode)
             named = [(_MODE_NAMES[mode], token) for token, mode in wanted.items()]
             changed = sorted((name, token) for name, token in named if self._modes.get(token) != name)
             for name, group in groupby(changed, key=lambda pair: pair[0]):
@@ -88,6 +83,15 @@ class UpstoxWire(Wire):
                     self._last.pop(token, None)  # the new mode begins with a whole feed
                 messages.append(self._message(method, tokens, name))
         return messages
+
+    def _note_mode(self, token: Token, mode: Mode | None) -> None:
+        start = start_of_row(str(token))
+        if mode is Mode.QUOTE:
+            self._quotes.add(token)
+            self._starts[start] = token
+        else:
+            self._quotes.discard(token)
+            self._starts.pop(start, None)
 
     def _message(self, method: str, tokens: Sequence[Token], mode: str = "") -> bytes:
         self._requests += 1
@@ -131,11 +135,21 @@ class UpstoxWire(Wire):
             self.skipped["malformed"] += 1
             return []
         at = message.current_ts or received_ms
+        starts, last = self._starts, self._last
         ticks: list[Tick] = []
         for raw in message.feeds:
             try:
-                row = _parse_row(raw)
-                tick = self._tick(row.key, row.feed, routes, at)
+                if starts and len(raw) > 1:
+                    start = raw[1] + 3  # bytes of `start_of_row`: the key with its tag and length, and a tag
+                    token = starts.get(raw[:start])
+                    instrument = None if token is None else routes.get(token)
+                    if token is not None and instrument is not None:
+                        quote = read_quote(raw, start, instrument, at)
+                        if quote is not None:
+                            last[token] = raw
+                            ticks.append(quote)
+                            continue
+                tick = self._tick(raw, routes, at)
             except (DecodeError, ValueError, OverflowError):  # the others: of what is no number
                 self.skipped["malformed"] += 1
             else:
@@ -145,7 +159,9 @@ class UpstoxWire(Wire):
             self.signals.append(_market_status(message.market_info))
         return ticks
 
-    def _tick(self, token: str, feed: _Message, routes: Mapping[Token, Instrument], at: int) -> Tick | None:
+    def _tick(self, raw: bytes, routes: Mapping[Token, Instrument], at: int) -> Tick | None:
+        row = _parse_row(raw)
+        token, feed = row.key, row.feed
         instrument = routes.get(token)
         if instrument is None:
             self.skipped["unknown_token"] += 1
@@ -159,11 +175,12 @@ class UpstoxWire(Wire):
         full = feed.full
         if full.HasField("market"):
             market = full.market
-            if token in self._quotes and all(map(market.HasField, _PARTS)):
+            has = market.HasField
+            if token in self._quotes and has("ltpc") and has("bars") and has("book"):
                 quote = QuoteTick(*_market_quote(instrument, market, at))
                 if not self._is_price(quote.ltp):
                     return None
-                self._last[token] = _Unread(instrument, market, at)
+                self._last[token] = raw
                 return quote
             tick = _market_tick(instrument, market, at)
             absent = _absent(market, tick)
@@ -173,8 +190,8 @@ class UpstoxWire(Wire):
         if absent:
             last = self._last.get(token)
             if last is not None:
-                if isinstance(last, _Unread):
-                    last = _market_tick(*last)
+                if isinstance(last, bytes):
+                    last = _market_tick(instrument, _parse_row(last).feed.full.market, at)
                 tick = msgspec.structs.replace(tick, **{name: getattr(last, name) for name in absent})
         if not self._is_price(tick.ltp):
             return None
