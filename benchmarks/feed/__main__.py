@@ -30,7 +30,7 @@ def _table(title: str, of: Benchmark, rows: Sequence[Row], judged: Callable[[Row
             verdict = "[green]met[/]" if row.ratio >= of.target else "[red]missed[/]"
         table.add_row(
             row.what,
-            str(row.packets),
+            str(row.packets) if row.together == 1 else f"{row.packets}, {row.together} messages at once",
             f"{row.ours:.3f}",
             f"{row.official:.3f}",
             f"[bold]{row.ratio:.1f}x[/]",
@@ -44,10 +44,12 @@ def _measured(broker: str, rounds: int, console: Console) -> bool:
     of = benchmark(broker)
 
     def judged(row: Row) -> bool:
-        return row.packets == of.judged_size
+        return (row.packets, row.together) == (of.judged_size, of.together)
 
     decoded = decoding(broker, of, rounds)
     size = f"messages of {of.judged_size} packet{'s' if of.judged_size > 1 else ''}"
+    if of.together > 1:
+        size += f", {of.together} at once"
     title = f"Decoding {broker}: CPU per packet (target: {of.target:g}x in {size})"
     console.print(_table(title, of, decoded, judged))
     if of.cases:

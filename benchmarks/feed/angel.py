@@ -71,5 +71,6 @@ BENCHMARK = Benchmark(
     frames=frames,
     wire=SmartStreamWire,
     routes=ROUTES,
+    together=20,
     cases=(Case("snap", 1, 20_000), Case("quote", 1, 40_000), Case("ltp", 1, 40_000)),
 )

@@ -47,6 +47,8 @@ class Benchmark(NamedTuple):
     frames: Frames
     wire: Callable[[], Wire]
     routes: Mapping[Token, Instrument]
+    #: How many messages a read of a busy feed has, where the wire takes several at once: these are judged.
+    together: int = 1
     #: What is received over loopback as well; nothing where the official client has no `receive`.
     cases: Sequence[Case] = ()
 

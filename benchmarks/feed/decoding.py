@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from benchmarks.feed.benchmark import Benchmark, peer_command
 from benchmarks.feed.timing import cpu_of
+from brokerpool.brokers.wire import MessageRun
+from brokerpool.ticks import Tick
+from brokerpool.transport.frames import BINARY, server_frame
 
 RECEIVED_MS = 1_790_000_000_123
 
@@ -23,6 +26,8 @@ class Row(NamedTuple):
     packets: int
     ours: float
     official: float
+    #: Messages that our side was given at once, as they are read.
+    together: int = 1
 
     @property
     def ratio(self) -> float:
@@ -36,35 +41,51 @@ def decoding(broker: str, benchmark: Benchmark, rounds: int) -> list[Row]:
         for mode in benchmark.modes:
             for size in benchmark.sizes:
                 count = max(8, 1000 // size) if size < 3000 else 4
-                rows.append(
-                    _compared(benchmark, peer, mode, size, benchmark.frames(mode, size, count), rounds)
-                )
+                frames = benchmark.frames(mode, size, count)
+                rows += [
+                    _compared(benchmark, peer, mode, size, frames, together, rounds)
+                    for together in sorted({1, benchmark.together})
+                ]
     return rows
 
 
 def _compared(
-    benchmark: Benchmark, peer: _Peer, mode: str, size: int, frames: Sequence[bytes], rounds: int
+    benchmark: Benchmark,
+    peer: _Peer,
+    mode: str,
+    size: int,
+    frames: Sequence[bytes],
+    together: int,
+    rounds: int,
 ) -> Row:
     wire, routes = benchmark.wire(), benchmark.routes
 
-    def decode(message: memoryview) -> object:
+    def decode(message: memoryview) -> list[Tick]:
         return wire.binary(message, routes, RECEIVED_MS)
 
-    views = [memoryview(frame) for frame in frames]
+    def decode_run(read: memoryview) -> list[Tick]:
+        return wire.run(MessageRun(read, head, len(frames[0])), routes, RECEIVED_MS)
+
+    head = len(server_frame(frames[0], BINARY)) - len(frames[0])
+    reads = [server_frame(frame, BINARY) for frame in frames] if together > 1 else frames
+    views = [memoryview(b"".join(reads[at : at + together])) for at in range(0, len(reads), together)]
+    decoded = decode_run if together > 1 else decode
     packets = len(frames) * size
-    made = sum(len(wire.binary(view, routes, RECEIVED_MS)) for view in views)
+    made = sum(len(decoded(view)) for view in views)
     theirs = peer.takes(frames)
     if made != packets or theirs != packets:
         raise SystemExit(f"{mode}: of {packets} packets we read {made} ({wire.skipped}), the peer {theirs}")
     ours: list[float] = []
     official: list[float] = []
     for number in range(rounds + 1):
-        turns = cpu_of(decode, views), peer.turn()
+        turns = cpu_of(decoded, views), peer.turn()
         if number:  # the first round warms caches and memory
             ours.append(turns[0])
             official.append(turns[1])
     per_packet = 1e6 / packets
-    return Row(mode, size, statistics.median(ours) * per_packet, statistics.median(official) * per_packet)
+    return Row(
+        mode, size, statistics.median(ours) * per_packet, statistics.median(official) * per_packet, together
+    )
 
 
 class _Peer:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from benchmarks.feed.benchmark import Benchmark, Case, benchmark, peer_command
 from benchmarks.feed.decoding import Row
+from brokerpool.brokers.wire import MessageRun
 from brokerpool.transport import Link, LinkHandler, Refusal, UpgradeRequest, dial, serve
 from brokerpool.transport.frames import BINARY, server_frame
 
@@ -103,6 +104,12 @@ class _Counter(LinkHandler):
 
     def opened(self, link: Link) -> None:
         self.started = time.process_time()
+        if self._wire.run_sizes:
+            link.take_runs(self._wire.run_sizes)
+
+    def run(self, frames: memoryview, head: int, size: int) -> None:
+        run = MessageRun(frames, head, size)
+        self.packets += len(self._wire.run(run, self._routes, time.time_ns() // 1_000_000))
 
     def binary(self, message: bytes | memoryview) -> None:
         self.packets += len(self._wire.binary(message, self._routes, time.time_ns() // 1_000_000))
