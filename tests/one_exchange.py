@@ -48,11 +48,14 @@ def shapes(second: str, each: int) -> tuple[Shape, Shape]:
 class Exchange:
     """The brokers, whose clients see the same trades; which these were is kept."""
 
-    def __init__(self, brokers: Sequence[SimulatedBroker], limits: Sequence[Shape], rate: float) -> None:
-        """The exchange has `rate` trades a second."""
+    def __init__(
+        self, brokers: Sequence[SimulatedBroker], limits: Sequence[Shape], rate: float, interval: float
+    ) -> None:
+        """The exchange has `rate` trades a second, and tells of them every `interval` seconds."""
         self.brokers = brokers
         self.shapes = limits
         self.rate = rate
+        self.interval = interval
         #: By how many trades the first broker is behind, where there are several.
         self.lag = 0
         #: By symbol, the day's volume after each trade: it rises with each, so it numbers them.
@@ -87,7 +90,7 @@ class Exchange:
         late, *others = self.brokers
         behind = 0
         while True:
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(self.interval)
             ticks = metronome.due(time.monotonic())
             for broker in reversed(others):
                 await broker.step(ticks)
@@ -135,7 +138,11 @@ async def twins(
 
 @asynccontextmanager
 async def exchange(
-    folder: Path, accounts: Sequence[tuple[str, Shape]], symbols: int, rate: float
+    folder: Path,
+    accounts: Sequence[tuple[str, Shape]],
+    symbols: int,
+    rate: float,
+    interval: float = INTERVAL_SECONDS,
 ) -> AsyncIterator[Exchange]:
     """Run simulated brokers of one exchange; they are the accounts of the folder's FILE, in this order."""
     limits = [shape for _, shape in accounts]
@@ -152,7 +159,7 @@ async def exchange(
             with (folder / FILE).open("a") as file:
                 file.write(f"max_symbols_per_websocket = {shape.symbols_each}\n")
                 file.write(f"max_websocket_connections = {shape.connections}\n")
-        several = Exchange(brokers, limits, rate)
+        several = Exchange(brokers, limits, rate, interval)
         trading = asyncio.create_task(several.trade())
         try:
             yield several

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from brokerpool.brokers.upstox.feed_rows import feed_rows
 from brokerpool.brokers.upstox.messages import DecodeError, Entry, FeedResponse
 from brokerpool.brokers.upstox.quote_rows import read_quote, start_of_row
 from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
@@ -108,17 +109,20 @@ class UpstoxWire(Wire):
         """Return a message of more than 100 rows as several."""
         if isinstance(message, str):
             return (message,)
-        try:
-            whole = _parse(message)
-        except DecodeError:
-            return (message,)  # `binary` counts it
-        rows = whole.feeds
+        cut = feed_rows(message)
+        if cut is None:
+            try:
+                whole = _parse(message)
+            except DecodeError:
+                return (message,)  # `binary` counts it
+            if whole.HasField("market_info"):
+                return (message,)  # which comes once, and without rows
+            cut = whole.feeds, whole.current_ts
+        rows, at = cut
         if len(rows) <= _MOST_IN_PART:
             return (message,)
         return (
-            FeedResponse(
-                feeds=rows[start : start + _MOST_IN_PART], current_ts=whole.current_ts
-            ).SerializeToString()
+            FeedResponse(feeds=rows[start : start + _MOST_IN_PART], current_ts=at).SerializeToString()
             for start in range(0, len(rows), _MOST_IN_PART)
         )
 
@@ -129,15 +133,24 @@ class UpstoxWire(Wire):
 
         A message that is no protobuf is counted once, a row that is none costs itself.
         """
-        try:
-            message = _parse(bytes(payload))
-        except DecodeError:
-            self.skipped["malformed"] += 1
-            return []
-        at = message.current_ts or received_ms
+        payload = bytes(payload)
+        cut = feed_rows(payload)
+        if cut is None:
+            try:
+                message = _parse(payload)
+            except DecodeError:
+                self.skipped["malformed"] += 1
+                return []
+            if message.HasField("market_info"):
+                self.signals.append(_market_status(message.market_info))
+            cut = message.feeds, message.current_ts
+        rows, at = cut
+        return self._ticks(rows, routes, at or received_ms)
+
+    def _ticks(self, rows: Iterable[bytes], routes: Mapping[Token, Instrument], at: int) -> list[Tick]:
         starts, last = self._starts, self._last
         ticks: list[Tick] = []
-        for raw in message.feeds:
+        for raw in rows:
             try:
                 if starts and len(raw) > 1:
                     start = raw[1] + 3  # bytes of `start_of_row`: the key with its tag and length, and a tag
@@ -155,8 +168,6 @@ class UpstoxWire(Wire):
             else:
                 if tick is not None:
                     ticks.append(tick)
-        if message.HasField("market_info"):
-            self.signals.append(_market_status(message.market_info))
         return ticks
 
     def _tick(self, raw: bytes, routes: Mapping[Token, Instrument], at: int) -> Tick | None:
