@@ -15,14 +15,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.nats_server import NatsServer
-from brokerpool.cluster.timing import Timing
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.fault_switches import FaultOrder
-from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
 from brokerpool.simulator.registry import front
 from brokerpool.simulator.run import write_account
+from brokerpool.simulator.tick_rate import INTERVAL_SECONDS, Metronome
 from tests import processes, rehearsal
 from tests.one_exchange import Trader, trader
 from tests.processes import Running

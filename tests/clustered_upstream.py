@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from brokerpool import WebSocketPool
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.feed_node import FeedNode
 from brokerpool.cluster.messages import FORMAT, LeaseValue, encode
 from brokerpool.cluster.remote_upstream import RemoteUpstream
 from brokerpool.cluster.subjects import LEASES, lease_key
-from brokerpool.cluster.timing import Timing
 from brokerpool.gateway.server import Gateway
 from tests.virtual_bus import VirtualBus, VirtualServer
 

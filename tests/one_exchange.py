@@ -19,9 +19,9 @@ import msgspec
 from brokerpool.brokers.limits import FeedLimits, RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
-from brokerpool.simulator.metronome import INTERVAL_SECONDS, Metronome
 from brokerpool.simulator.registry import front
 from brokerpool.simulator.run import write_account
+from brokerpool.simulator.tick_rate import INTERVAL_SECONDS, Metronome
 from tests import processes
 from tests.faults.observer import Observer
 from tests.gateway_client import masked, raw_client

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UnknownInstrumentError,
     )
     from brokerpool.event_journal import Journal
-    from brokerpool.feed.gap_filler import Filler
+    from brokerpool.feed.gap_snapshots import Filler
     from brokerpool.feed.gaps import Gap
     from brokerpool.feed.lifecycle_states import ConnectionState, SymbolState
     from brokerpool.feed.listeners import PoolListener, TickStream
@@ -132,7 +132,7 @@ _HOMES = {
         "UnknownInstrumentError"
     ),
     "event_journal": "Journal",
-    "feed.gap_filler": "Filler",
+    "feed.gap_snapshots": "Filler",
     "feed.gaps": "Gap",
     "feed.listeners": "PoolListener TickStream",
     "feed.pool": "WebSocketPool",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.nats_server import program
-from brokerpool.cluster.timing import Timing
 from tests.cluster import Size, cluster, ended, gapped, ticking, ticks_on, until
 
 pytestmark = [

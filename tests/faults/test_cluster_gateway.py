@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.nats_server import program
-from brokerpool.cluster.timing import Timing
 from tests.cluster import cluster, ticking, until
 
 pytestmark = [

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from brokerpool.brokers import registry
-from brokerpool.simulator.metronome import INTERVAL_SECONDS
+from brokerpool.simulator.tick_rate import INTERVAL_SECONDS
 from tests import processes
 from tests.every_broker import BROKERS, FIRST
 from tests.one_exchange import (

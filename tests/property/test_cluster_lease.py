@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from brokerpool.cluster.durations import SKEW, Timing
 from brokerpool.cluster.lease_rules import Lease, Write
 from brokerpool.cluster.messages import FORMAT, LeaseValue
-from brokerpool.cluster.timing import SKEW, Timing
 
 TIMING = Timing()
 

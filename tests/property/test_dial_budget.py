@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.feed.backoff import PROVEN_SECONDS
-from brokerpool.feed.dial_schedule import (
+from brokerpool.feed.dial_permits import (
     EVICTED_SECONDS,
     FOLLOW_SECONDS,
     MOST_EVICTED_SECONDS,

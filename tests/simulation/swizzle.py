@@ -17,7 +17,7 @@ from brokerpool.brokers.capacity import EMPTY, Limit, ModeRule
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.dial_schedule import EVICTED_SECONDS, MOST_EVICTED_SECONDS
+from brokerpool.feed.dial_permits import EVICTED_SECONDS, MOST_EVICTED_SECONDS
 from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.placement import Placement
 from brokerpool.testing.scripted_broker import ScriptedBroker

@@ -15,7 +15,7 @@ from tests.simulation.cluster_witness import GatewayWitness
 
 #: Whoever is cut off is told so within this, and has everything again within it.
 TOLD_SECONDS = 5.0
-#: What the way back takes by the clocks of the cluster itself, see `cluster.timing`.
+#: What the way back takes by the clocks of the cluster itself, see `cluster.durations`.
 BACK_SECONDS = 1.5
 #: After so long without an answer to its pings a line is given up; and what a virtual bus takes to connect.
 PINGS_SECONDS, RECONNECT_SECONDS = 3 * PING_SECONDS, 1.0

@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.commands import explain, plan
-from brokerpool.commands.plan_over_accounts import AccountPlan, spread
+from brokerpool.commands.account_spread import AccountPlan, spread
 from brokerpool.commands.terminal_tables import statistics
 from brokerpool.commands.top_table import ConnectionTable
 from brokerpool.feed.placement import fill_first

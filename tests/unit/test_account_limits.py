@@ -12,7 +12,7 @@ from brokerpool.brokers.login import Credentials, Login
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import account_limits as account_module
 from brokerpool.feed.account_limits import AccountLimits
-from brokerpool.feed.dial_schedule import DialPermit
+from brokerpool.feed.dial_permits import DialPermit
 from tests.clock import Clock
 from tests.logins import NOW, Provider, run, turns
 from tests.rehearsal import until

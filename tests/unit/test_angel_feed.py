@@ -30,7 +30,7 @@ from brokerpool.brokers.registry import Access
 from brokerpool.errors import PoolExhaustedError
 from brokerpool.instruments import TokenBook
 from brokerpool.simulator.angel.broker import AngelSimulator
-from brokerpool.simulator.angel.faults import AngelOrder
+from brokerpool.simulator.angel.fault_switches import AngelOrder
 from brokerpool.simulator.fault_switches import ExpireToken, Refuse
 from tests.rehearsal import until
 

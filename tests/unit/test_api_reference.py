@@ -84,7 +84,7 @@ def package() -> Object | Alias:
 
 
 def test_a_default_is_shown_and_what_the_constructor_works_out_is_not(package: Object | Alias) -> None:
-    assert str(package["feed.gap_filler.Filler.batch"].value) == "500"
+    assert str(package["feed.gap_snapshots.Filler.batch"].value) == "500"
     assert package["feed.pool.WebSocketPool.journal"].value is None
 
 

@@ -13,10 +13,10 @@ from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.brokers.zerodha import ZerodhaRest
 from brokerpool.event_journal import Journal
-from brokerpool.feed import gap_filler as module
+from brokerpool.feed import gap_snapshots as module
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.delivery import Delivery
-from brokerpool.feed.gap_filler import Filler, Filling
+from brokerpool.feed.gap_snapshots import Filler, Filling
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.account_assembly import quote_filler
 from brokerpool.instruments import Instrument, TokenBook

@@ -20,7 +20,7 @@ from brokerpool import (
 from brokerpool.brokers import login as login_module
 from brokerpool.brokers import retry_pacing
 from brokerpool.errors import BrokerError, CallFailedError
-from brokerpool.http import hooks as hooks_module
+from brokerpool.http import user_hooks as hooks_module
 from tests.http_server import Reply, broker_and_client
 from tests.rehearsal import instruments, until
 from tests.unit.test_broker_api import broker_and_api

@@ -145,7 +145,7 @@ def test_one_symbol_that_falls_mute_is_told_and_the_others_and_their_socket_stay
 def test_a_filler_gives_snapshots_for_holes_within_its_budget_and_the_gap_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("brokerpool.feed.gap_filler.YOUNG_SECONDS", 0.3)
+    monkeypatch.setattr("brokerpool.feed.gap_snapshots.YOUNG_SECONDS", 0.3)
     asked: list[tuple[float, list[Instrument]]] = []
 
     async def snapshots(wanted: Sequence[Instrument]) -> list[Tick]:
@@ -181,7 +181,7 @@ def test_a_filler_gives_snapshots_for_holes_within_its_budget_and_the_gap_says_s
 def test_a_snapshot_closes_the_gap_of_a_symbol_that_is_served_again_and_does_not_trade(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("brokerpool.feed.gap_filler.YOUNG_SECONDS", 0.3)
+    monkeypatch.setattr("brokerpool.feed.gap_snapshots.YOUNG_SECONDS", 0.3)
 
     async def snapshots(wanted: Sequence[Instrument]) -> list[Tick]:
         return [Tick(i, 99.5, 1) for i in wanted]

@@ -61,7 +61,7 @@ def events(pool: WebSocketPool, event: str) -> list[tuple[str, int]]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A home that has been back for half a second may take its symbols home again."""
-    monkeypatch.setattr("brokerpool.feed.moves.PROVEN_SECONDS", 0.5)
+    monkeypatch.setattr("brokerpool.feed.symbol_moves.PROVEN_SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("soon")
@@ -234,7 +234,7 @@ class _EvictingFeed(ZerodhaFeed):
 def test_an_eviction_is_never_answered_by_a_dial_and_the_symbols_move_to_the_sockets_that_are_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("brokerpool.feed.dial_schedule.EVICTED_SECONDS", 3.0)
+    monkeypatch.setattr("brokerpool.feed.dial_permits.EVICTED_SECONDS", 3.0)
 
     async def main() -> None:
         async with no_task_dies(), KiteSimulator(symbols=30, rate=300) as broker:

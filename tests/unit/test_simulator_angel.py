@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from brokerpool.brokers.angel.instruments import load_instruments
 from brokerpool.simulator.angel import wire
 from brokerpool.simulator.angel.broker import AngelSimulator
-from brokerpool.simulator.angel.faults import AngelOrder, DeadCode
+from brokerpool.simulator.angel.fault_switches import AngelOrder, DeadCode
 from brokerpool.simulator.angel.instruments import joined, parts
 from brokerpool.simulator.angel.subscriptions import SmartStreamSubscriptions
 from brokerpool.simulator.broker_interface import Grace, Outcome

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from brokerpool.simulator.metronome import Metronome
+from brokerpool.simulator.tick_rate import Metronome
 
 
 def started(rate: float) -> Metronome:

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from brokerpool.simulator import FaultOrder, Malformation, Malformed, Mute, OpenAlgoOrder, OpenAlgoSimulator
-from brokerpool.simulator.openalgo.faults import Variety
+from brokerpool.simulator.openalgo.fault_switches import Variety
 from brokerpool.simulator.recording import Header, TapeWriter
 from tests.unit.openalgo_client import (
     INFY,

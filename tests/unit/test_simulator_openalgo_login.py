@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from brokerpool.simulator import FaultOrder, OpenAlgoOrder
-from brokerpool.simulator.openalgo.faults import OpenAlgoFaults
+from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults
 from brokerpool.simulator.openalgo.session import OpenAlgoSession, Server
 from tests.unit.openalgo_client import DEADLINE, INFY, broker, logged_in, post, stranger, tick
 from tests.unit.simulator_client import run, until

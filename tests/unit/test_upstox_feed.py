@@ -35,7 +35,7 @@ from brokerpool.feed.listeners import PoolListener
 from brokerpool.gateway.assembly import compose
 from brokerpool.settings import Settings
 from brokerpool.simulator.upstox.broker import UpstoxSimulator
-from brokerpool.simulator.upstox.faults import UpstoxOrder
+from brokerpool.simulator.upstox.fault_switches import UpstoxOrder
 from brokerpool.transport import DialError, LinkHandler, dial
 from tests.capacity_rules import RULES
 from tests.rehearsal import Prompt, until

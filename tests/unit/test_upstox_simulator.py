@@ -17,7 +17,7 @@ from websockets.protocol import Event
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator import ExpireToken
 from brokerpool.simulator.upstox.broker import UpstoxSimulator
-from brokerpool.simulator.upstox.faults import UpstoxOrder
+from brokerpool.simulator.upstox.fault_switches import UpstoxOrder
 from brokerpool.simulator.upstox.instruments import key
 from tests.rehearsal import until
 

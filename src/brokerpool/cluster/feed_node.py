@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 from brokerpool.cluster import subjects as names
 from brokerpool.cluster.assignment import assigned
 from brokerpool.cluster.bus import Bus, BusError, Entry, Subscription
+from brokerpool.cluster.durations import SHARDS, Timing
 from brokerpool.cluster.held_account import HeldAccount, Surroundings
 from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.lease_rules import Lease
 from brokerpool.cluster.messages import FORMAT, Decoder, DemandSlice, GatewaySign, NodeSign, encode
 from brokerpool.cluster.presence import Presence
 from brokerpool.cluster.subjects import SUBJECTS, Subjects
-from brokerpool.cluster.timing import SHARDS, Timing
 from brokerpool.feed.sending_permission import Permission
 from brokerpool.feed.upstream_interface import Upstream
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from brokerpool.cluster.bus import Bus, Subscription
 from brokerpool.cluster.demand_merge import DemandMerge, Refusals
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.instrument_list_parts import BookParts
 from brokerpool.cluster.messages import (
     FORMAT,
@@ -26,7 +27,6 @@ from brokerpool.cluster.messages import (
 from brokerpool.cluster.shard_batches import Outlets, Told
 from brokerpool.cluster.subjects import Subjects
 from brokerpool.cluster.tick_codec import Kind, Row, stands_row
-from brokerpool.cluster.timing import Timing
 from brokerpool.errors import BrokerpoolError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.gaps import Gap

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from brokerpool.cluster.bus import BusError, Entry, Store
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.lease_rules import Lease, Write
 from brokerpool.cluster.messages import Decoder, LeaseValue, encode
 from brokerpool.cluster.subjects import lease_key
-from brokerpool.cluster.timing import Timing
 
 logger = logging.getLogger("brokerpool.cluster")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from brokerpool.cluster.durations import SKEW, Timing
 from brokerpool.cluster.messages import FORMAT, LeaseValue
-from brokerpool.cluster.timing import SKEW, Timing
 
 
 class Write(NamedTuple):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from brokerpool.cluster.account_preference import AccountRoll, Roll
 from brokerpool.cluster.bus import Bus, Entry, Subscription
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.messages import Decoder, GatewaySign, LeaseValue, NodeSign
 from brokerpool.cluster.presence import Presence
 from brokerpool.cluster.subjects import GATEWAYS, LEASES, NODES, lease_key, wish_key
-from brokerpool.cluster.timing import Timing
 from brokerpool.errors import BrokerpoolError, ErrorCode
 
 _node_sign, _gateway_sign, _lease = Decoder(NodeSign), Decoder(GatewaySign), Decoder(LeaseValue)

@@ -13,6 +13,7 @@ from brokerpool.cluster.account_events_view import NewsView
 from brokerpool.cluster.bus import Bus, BusError, Subscription
 from brokerpool.cluster.demand_answers import Asks
 from brokerpool.cluster.demand_state import Wanted, WrittenDemand, hashed
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.instrument_list_parts import RemoteBook, whole_list
 from brokerpool.cluster.messages import (
     FORMAT,
@@ -31,7 +32,6 @@ from brokerpool.cluster.messages import (
 )
 from brokerpool.cluster.shard_receiver import Held, ShardReceiver
 from brokerpool.cluster.subjects import NEWS, Subjects
-from brokerpool.cluster.timing import Timing
 from brokerpool.errors import ErrorCode, Refused
 from brokerpool.event_journal import Journal
 from brokerpool.feed.gaps import GapBook

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from brokerpool.cluster.durations import Timing
 from brokerpool.cluster.pending_wants import PendingWants, Want
 from brokerpool.cluster.remote_placement import RemotePlacement
-from brokerpool.cluster.timing import Timing
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.listeners import PoolListener

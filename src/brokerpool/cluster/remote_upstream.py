@@ -15,6 +15,7 @@ from brokerpool import argument_checks
 from brokerpool.callback_isolation import Fence
 from brokerpool.cluster import subjects as names
 from brokerpool.cluster.bus import Bus, BusError
+from brokerpool.cluster.durations import SHARDS, Timing
 from brokerpool.cluster.messages import (
     FORMAT,
     Decoder,
@@ -28,7 +29,6 @@ from brokerpool.cluster.remote_accounts import RemoteAccounts
 from brokerpool.cluster.remote_demand import RemoteDemand
 from brokerpool.cluster.remote_inspection import RemoteInspection
 from brokerpool.cluster.subjects import SUBJECTS, Subjects
-from brokerpool.cluster.timing import SHARDS, Timing
 from brokerpool.errors import BrokerpoolError, ErrorCode, PoolClosedError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals

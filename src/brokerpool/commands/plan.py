@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from brokerpool.commands.account_spread import AccountPlan, spread
 from brokerpool.commands.gateway_request import RefusedByGateway, answer
 from brokerpool.commands.gateway_target import Url, target
 from brokerpool.commands.options import FAULT, Config, EnvFile, env_file_or_default, warn
-from brokerpool.commands.plan_over_accounts import AccountPlan, spread
 from brokerpool.errors import BrokerpoolError
 from brokerpool.instruments import Instrument
 from brokerpool.settings import AccountSettings, AccountsSettings, NamedAccounts, words

@@ -11,7 +11,7 @@ from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Login
 from brokerpool.callback_isolation import Fence
 from brokerpool.event_journal import Event, Journal
-from brokerpool.feed.dial_schedule import FOLLOW_SECONDS, DialBudget, DialPermit
+from brokerpool.feed.dial_permits import FOLLOW_SECONDS, DialBudget, DialPermit
 from brokerpool.feed.login_renewal import Renewal
 from brokerpool.feed.sending_permission import ALONE, Permission
 from brokerpool.feed.sliding_window_pacer import ReservingPacer

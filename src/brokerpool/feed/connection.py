@@ -14,7 +14,7 @@ from brokerpool.event_journal import Event
 from brokerpool.feed.account_limits import AccountLimits
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.dial import DIAL_SECONDS, Dial, Failure, attempt
-from brokerpool.feed.dial_schedule import DialPermit
+from brokerpool.feed.dial_permits import DialPermit
 from brokerpool.feed.incoming_messages import Incoming
 from brokerpool.feed.lifecycle_states import ConnectionState, SymbolState
 from brokerpool.feed.message_pacing import Outgoing

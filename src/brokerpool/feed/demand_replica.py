@@ -17,11 +17,11 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.connection_rotation import Order, Rotation
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.dial_schedule import DialBudget
+from brokerpool.feed.dial_permits import DialBudget
 from brokerpool.feed.lifecycle_states import PROGRESS, SymbolState
-from brokerpool.feed.moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.feed.placement import Placement
 from brokerpool.feed.symbol_explanation import Carrier
+from brokerpool.feed.symbol_moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.instruments import Instrument, Token
 from brokerpool.ticks import Mode
 

@@ -26,7 +26,7 @@ from brokerpool.feed.demand import Demand
 from brokerpool.feed.demand_replica import Replica, holding, planned
 from brokerpool.feed.dial import Dial, dialling
 from brokerpool.feed.first_ticks import arrived
-from brokerpool.feed.gap_filler import Filler, Filling
+from brokerpool.feed.gap_snapshots import Filler, Filling
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.instrument_changes import relisting
 from brokerpool.feed.lifecycle_states import SymbolState

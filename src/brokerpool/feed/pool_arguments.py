@@ -8,7 +8,7 @@ from brokerpool import argument_checks
 from brokerpool.brokers.account import Account
 from brokerpool.brokers.capacity import Capacity
 from brokerpool.egress import Egress
-from brokerpool.feed.gap_filler import Filler
+from brokerpool.feed.gap_snapshots import Filler
 from brokerpool.feed.placement import POLICIES
 from brokerpool.market_calendar import MarketHours
 

@@ -15,7 +15,7 @@ from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.demand_replica import Replica
-from brokerpool.feed.dial_schedule import DialBudget
+from brokerpool.feed.dial_permits import DialBudget
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.lifecycle_states import PROGRESS, SymbolState
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner

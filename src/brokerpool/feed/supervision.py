@@ -10,7 +10,7 @@ from brokerpool.callback_isolation import Fence, name_of
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand_replica import Replica
-from brokerpool.feed.gap_filler import Filling
+from brokerpool.feed.gap_snapshots import Filling
 from brokerpool.instruments import Instrument
 from brokerpool.market_calendar import MarketHours
 

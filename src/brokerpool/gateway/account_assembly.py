@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence, Sized
 
 from brokerpool.brokers.account import FullAccount
 from brokerpool.brokers.rest import RestCodec
-from brokerpool.feed.gap_filler import Filler, Snapshots
+from brokerpool.feed.gap_snapshots import Filler, Snapshots
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.sending_permission import ALONE, Permission
 from brokerpool.gateway.orders.forwarding import ORDER_CONNECTIONS

@@ -34,7 +34,7 @@ from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.clients import ClientTold, clients, clients_told
-from brokerpool.gateway.rest.cors import Cors
+from brokerpool.gateway.rest.cors_headers import Cors
 from brokerpool.gateway.rest.explain_endpoint import explanations
 from brokerpool.gateway.rest.health_endpoints import health
 from brokerpool.gateway.rest.http_connection import Connection

@@ -26,12 +26,12 @@ from brokerpool.http.connection import (
 )
 from brokerpool.http.counters import Tally
 from brokerpool.http.deadlines import Deadlines
-from brokerpool.http.hooks import Hooks
 from brokerpool.http.host_connections import Hosts
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.refusals import Refusals
 from brokerpool.http.response import Response
 from brokerpool.http.retry import Attempt, Outcome, RetryBudget, RetryPolicy, retry_after
+from brokerpool.http.user_hooks import Hooks
 from brokerpool.running_loop import clock
 from brokerpool.wait_queue import Waiting
 

@@ -23,11 +23,11 @@ from brokerpool.http.call_queue import Lane, Queue, Ticket
 from brokerpool.http.coalesce import Batcher, Keys, SharedCalls
 from brokerpool.http.connection import Connection
 from brokerpool.http.encoding import Body
-from brokerpool.http.hooks import Carried, Hooks, Reconcile
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.http.response import Response
 from brokerpool.http.retry import RetryPolicy
 from brokerpool.http.tls import verifying
+from brokerpool.http.user_hooks import Carried, Hooks, Reconcile
 from brokerpool.running_loop import clock, running
 
 T = TypeVar("T")

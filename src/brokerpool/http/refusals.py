@@ -19,9 +19,9 @@ from brokerpool.http.call import Call
 from brokerpool.http.call_queue import Queue
 from brokerpool.http.connection import AnswerTooLarge, AttemptFailed, ProxyRefused, UntrustedHost
 from brokerpool.http.counters import Tally
-from brokerpool.http.hooks import Hooks
 from brokerpool.http.ratelimit import RateLimiter
 from brokerpool.http.retry import Outcome
+from brokerpool.http.user_hooks import Hooks
 
 
 class Refusals:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Refuse,
     )
     from brokerpool.simulator.openalgo.broker import OpenAlgoSimulator
-    from brokerpool.simulator.openalgo.faults import OpenAlgoFaults, OpenAlgoOrder
+    from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults, OpenAlgoOrder
     from brokerpool.simulator.run import simulate
     from brokerpool.simulator.zerodha.broker import KiteSimulator
 

@@ -12,8 +12,8 @@ from brokerpool.simulator.broker_interface import Wire
 from brokerpool.simulator.client_socket import ClientSocket
 from brokerpool.simulator.exchange import Market, Quote
 from brokerpool.simulator.listed_instruments import MOST_LISTINGS
-from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.recording import TapeReader
+from brokerpool.simulator.tick_rate import Metronome
 from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.simulator")

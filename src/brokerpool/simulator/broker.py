@@ -40,11 +40,11 @@ from brokerpool.simulator.history import History
 from brokerpool.simulator.http_faults import HttpFaults
 from brokerpool.simulator.http_listener import HttpListener
 from brokerpool.simulator.listed_instruments import Naming, listings, with_recorded
-from brokerpool.simulator.metronome import Metronome
 from brokerpool.simulator.orders import OrderBook
 from brokerpool.simulator.recording import TapeReader
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.socket_listener import SocketListener
+from brokerpool.simulator.tick_rate import Metronome
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.transport import LinkHandler, Refusal, UpgradeRequest
 

@@ -12,8 +12,8 @@ from brokerpool.http import client as asynchronous
 from brokerpool.http.call import Json, Options, Params
 from brokerpool.http.call_queue import Lane
 from brokerpool.http.encoding import Body
-from brokerpool.http.hooks import RECONCILE_SECONDS
 from brokerpool.http.response import Response
+from brokerpool.http.user_hooks import RECONCILE_SECONDS
 from brokerpool.sync.shutdown import Twin
 
 

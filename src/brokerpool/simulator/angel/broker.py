@@ -11,7 +11,7 @@ from aiohttp import web
 
 from brokerpool.brokers.limits import RateWindow
 from brokerpool.simulator.angel import instruments, json_shapes, wire
-from brokerpool.simulator.angel.faults import AngelFaults, AngelOrder
+from brokerpool.simulator.angel.fault_switches import AngelFaults, AngelOrder
 from brokerpool.simulator.angel.http import AngelApi
 from brokerpool.simulator.angel.login import AngelLogin, Tokens
 from brokerpool.simulator.angel.subscriptions import SmartStreamSubscriptions

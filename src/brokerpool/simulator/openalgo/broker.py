@@ -17,7 +17,7 @@ from brokerpool.simulator.fault_proxy.toxics import Toxic
 from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.simulator.openalgo import instruments, json_shapes, wire
-from brokerpool.simulator.openalgo.faults import OpenAlgoFaults, OpenAlgoOrder, Variety
+from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults, OpenAlgoOrder, Variety
 from brokerpool.simulator.openalgo.http import GROUP, OpenAlgoApi
 from brokerpool.simulator.openalgo.order_routes import OrderDesk
 from brokerpool.simulator.openalgo.session import OpenAlgoSession, Server

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from brokerpool.simulator.broker_interface import Outcome
 from brokerpool.simulator.openalgo import wire
-from brokerpool.simulator.openalgo.faults import OpenAlgoFaults
+from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults
 from brokerpool.ticks import Mode
 
 #: The broker's user, who is nobody.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from brokerpool.simulator.exchange import LEVELS, Quote
 from brokerpool.simulator.fault_switches import Malformation
 from brokerpool.simulator.listed_instruments import Listing
-from brokerpool.simulator.openalgo.faults import OpenAlgoFaults
+from brokerpool.simulator.openalgo.fault_switches import OpenAlgoFaults
 from brokerpool.ticks import Mode
 
 _NOBODY = "NOBODY"

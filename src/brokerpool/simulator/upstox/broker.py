@@ -17,7 +17,7 @@ from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.simulator.upstox import instruments, json_shapes
 from brokerpool.simulator.upstox.dial_addresses import Addresses
-from brokerpool.simulator.upstox.faults import UpstoxFaults, UpstoxOrder
+from brokerpool.simulator.upstox.fault_switches import UpstoxFaults, UpstoxOrder
 from brokerpool.simulator.upstox.http import UpstoxApi
 from brokerpool.simulator.upstox.login import DIALOG_PATH, UpstoxLogin
 from brokerpool.simulator.upstox.subscriptions import UpstoxSubscriptions

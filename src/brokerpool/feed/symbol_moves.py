@@ -14,7 +14,7 @@ from brokerpool.feed.connection import Connection, ConnectionObserver
 from brokerpool.feed.connection_rotation import Order
 from brokerpool.feed.connections import Connections
 from brokerpool.feed.demand import Demand
-from brokerpool.feed.dial_schedule import DialBudget
+from brokerpool.feed.dial_permits import DialBudget
 from brokerpool.feed.failover import AT_HOME, Failover
 from brokerpool.feed.lifecycle_states import ConnectionState, SymbolState
 from brokerpool.feed.placement import Placement
