@@ -17,7 +17,7 @@ from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.instruments import Instrument
-from brokerpool.store import history_tables, key_table, logins
+from brokerpool.store import history_rows, key_rows, logins
 from brokerpool.store.keys import Key, Scope
 from brokerpool.store.store import Store
 from brokerpool.store.write_backlog import Batch, Row
@@ -168,7 +168,7 @@ def test_a_slow_look_at_the_keys_does_not_bring_a_revoked_one_back(
     async def main() -> None:
         async with opened(url) as store:
             text = await store.create_key("strategy")
-            read, arrived, go_on = key_table.valid, asyncio.Event(), asyncio.Event()
+            read, arrived, go_on = key_rows.valid, asyncio.Event(), asyncio.Event()
 
             async def slow(pool: DatabasePool) -> list[Key]:
                 found = await read(pool)
@@ -176,10 +176,10 @@ def test_a_slow_look_at_the_keys_does_not_bring_a_revoked_one_back(
                 await go_on.wait()
                 return found
 
-            monkeypatch.setattr(key_table, "valid", slow)
+            monkeypatch.setattr(key_rows, "valid", slow)
             looking = asyncio.create_task(store._read_keys())
             await arrived.wait()
-            monkeypatch.setattr(key_table, "valid", read)
+            monkeypatch.setattr(key_rows, "valid", read)
             await store.revoke_key("strategy")
             go_on.set()
             await looking
@@ -200,9 +200,9 @@ def test_a_batch_that_is_written_twice_is_in_the_history_once(url: str) -> None:
 
     async def main() -> None:
         async with opened(url) as store:
-            await history_tables.write(store._pool, batch)
-            await history_tables.write(store._pool, batch)
-            assert [len(await store.history(kind)) for kind in history_tables.TABLES] == [1, 1, 1]
+            await history_rows.write(store._pool, batch)
+            await history_rows.write(store._pool, batch)
+            assert [len(await store.history(kind)) for kind in history_rows.TABLES] == [1, 1, 1]
 
     asyncio.run(main())
 
@@ -265,7 +265,7 @@ def test_a_demand_that_stood_under_several_accounts_is_one_and_moves_to_one(url:
 def test_of_too_large_a_demand_the_first_instruments_are_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history_tables, "SAVED_INSTRUMENTS", 1)
+    monkeypatch.setattr(history_rows, "SAVED_INSTRUMENTS", 1)
 
     async def main() -> None:
         url = f"sqlite:///{tmp_path / 'store.db'}"
@@ -311,7 +311,7 @@ def test_journal_statistics_and_calls_are_kept_once_each(url: str) -> None:
 
 
 def test_history_that_is_too_old_or_too_much_goes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_tables, "KEPT_ROWS", 5)
+    monkeypatch.setattr(history_rows, "KEPT_ROWS", 5)
     clock = WallClock()
 
     async def main() -> None:
@@ -324,7 +324,7 @@ def test_history_that_is_too_old_or_too_much_goes(url: str, monkeypatch: pytest.
                 store.note_statistics({"old": False})
         async with opened(url, wall_clock=clock) as store:
             async with store._pool.begin() as conn:
-                await history_tables.clear(conn, int(clock.now * 1000))
+                await history_rows.clear(conn, int(clock.now * 1000))
             assert await store.history("http_calls") == [], "calls are kept for a week"
             kept = await store.history("pool_statistics")
             assert [row["statistics"] for row in kept] == [{"old": False}] * 6

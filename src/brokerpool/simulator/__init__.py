@@ -62,7 +62,7 @@ _HOMES = {
     "fault_proxy.toxics": "Bandwidth Latency LimitData ResetPeer Slicer SlowClose Timeout Toxic",
     "fault_switches": "BreakHttp ExpireToken FaultOrder Faults Malformation Malformed Mute Refuse",
     "openalgo.broker": "OpenAlgoSimulator",
-    "openalgo.faults": "OpenAlgoFaults OpenAlgoOrder",
+    "openalgo.fault_switches": "OpenAlgoFaults OpenAlgoOrder",
     "run": "simulate",
     "zerodha.broker": "KiteSimulator",
 }

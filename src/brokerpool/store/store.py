@@ -19,7 +19,7 @@ from brokerpool.db.url import shown
 from brokerpool.event_journal import Event, Journal
 from brokerpool.instruments import Instrument
 from brokerpool.settings import DatabaseSettings
-from brokerpool.store import history_tables, key_table, logins
+from brokerpool.store import history_rows, key_rows, logins
 from brokerpool.store.keys import Key, KeyRing, Scope
 from brokerpool.store.upgrade import upgrade
 from brokerpool.store.vault import Vault
@@ -76,7 +76,7 @@ class Store:
         self._wall_clock = wall_clock
         self._run = secrets.token_hex(16)
         self._numbers = itertools.count(1)
-        self._writer = Writer(functools.partial(history_tables.write, pool))
+        self._writer = Writer(functools.partial(history_rows.write, pool))
         self._journal: Journal | None = None
         self._journal_seen, self._journal_run = 0, ""
         self._looking: asyncio.Task[None] | None = None
@@ -142,7 +142,7 @@ class Store:
         """Return the valid key that the text is and note its use; None for any other. Never waits."""
         key = self.keys.check(text)
         if key is not None:
-            change = functools.partial(key_table.note_use, key_id=key.id, at_ms=self._now())
+            change = functools.partial(key_rows.note_use, key_id=key.id, at_ms=self._now())
             self._writer.put(("used", key.id), "last_used", change)
         return key
 
@@ -152,7 +152,7 @@ class Store:
         Raises ValueError for a bad name; StoreError with KEY_NAME_TAKEN, TOO_MANY_KEYS, or DB_....
         """
         with self._told("creating a key"):
-            text = await key_table.create(self._pool, name, frozenset(scopes), self._now())
+            text = await key_rows.create(self._pool, name, frozenset(scopes), self._now())
             await self._read_keys()
         return text
 
@@ -162,13 +162,13 @@ class Store:
         Raises StoreError with KEY_NOT_FOUND, or DB_....
         """
         with self._told("revoking a key"):
-            await key_table.revoke(self._pool, name, self._now())
+            await key_rows.revoke(self._pool, name, self._now())
             await self._read_keys()
 
     async def list_keys(self) -> list[Key]:
         """Return all keys, revoked ones too, oldest first. Raises StoreError with DB_...."""
         with self._told("reading the keys"):
-            return await key_table.every(self._pool)
+            return await key_rows.every(self._pool)
 
     # -- logins -----------------------------------------------------------------------------------------
 
@@ -229,9 +229,9 @@ class Store:
         What was kept for the accounts in `instead_of` goes as well. Of more than 20,000 instruments the first
         ones are kept.
         """
-        kept = dict(itertools.islice(wanted.items(), history_tables.SAVED_INSTRUMENTS))
+        kept = dict(itertools.islice(wanted.items(), history_rows.SAVED_INSTRUMENTS))
         change = functools.partial(
-            history_tables.save_demand, account=account, wanted=kept, instead_of=tuple(instead_of)
+            history_rows.save_demand, account=account, wanted=kept, instead_of=tuple(instead_of)
         )
         return self._writer.put(("demand", account), "demand", change)
 
@@ -241,7 +241,7 @@ class Store:
         Raises StoreError with DB_....
         """
         with self._told("reading the saved demand"):
-            return await history_tables.saved_demand(self._pool, accounts)
+            return await history_rows.saved_demand(self._pool, accounts)
 
     def follow(self, journal: Journal) -> None:
         """Keep the entries of this journal, those that are in it already too."""
@@ -267,7 +267,7 @@ class Store:
         Raises StoreError with DB_....
         """
         with self._told("reading the history"):
-            return await history_tables.read(self._pool, kind, since_ms=since_ms, limit=limit)
+            return await history_rows.read(self._pool, kind, since_ms=since_ms, limit=limit)
 
     @property
     def fault(self) -> str:
@@ -309,7 +309,7 @@ class Store:
             self._read_journal()
             if loop.time() - self._cleared_at > CLEAR_SECONDS:
                 self._cleared_at = loop.time()
-                change = functools.partial(history_tables.clear, now_ms=self._now())
+                change = functools.partial(history_rows.clear, now_ms=self._now())
                 self._writer.put("clearing", "clearing", change)
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -332,7 +332,7 @@ class Store:
     async def _read_keys(self) -> None:
         # A slow read that began before a revocation must not bring the key back after it.
         read = next(self._reads)
-        keys = await key_table.valid(self._pool)
+        keys = await key_rows.valid(self._pool)
         if read > self._newest_read:
             self._newest_read = read
             self.keys.replace(keys)

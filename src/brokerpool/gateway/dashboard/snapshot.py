@@ -16,7 +16,7 @@ from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest.clients import ClientTold
 from brokerpool.gateway.rest.health_endpoints import told
 from brokerpool.monitor.health_timing import Status, Verdict
-from brokerpool.store.key_table import LONGEST_NAME
+from brokerpool.store.key_rows import LONGEST_NAME
 from brokerpool.store.keys import Key
 from brokerpool.untrusted_text import remembered
 

@@ -16,7 +16,7 @@ from brokerpool.simulator.broker_interface import Limits, Pings
 from brokerpool.simulator.fault_switches import FaultOrder
 from brokerpool.simulator.listed_instruments import Naming
 from brokerpool.simulator.upstox import instruments, json_shapes
-from brokerpool.simulator.upstox.dial_addresses import Addresses
+from brokerpool.simulator.upstox.dial_codes import Addresses
 from brokerpool.simulator.upstox.fault_switches import UpstoxFaults, UpstoxOrder
 from brokerpool.simulator.upstox.http import UpstoxApi
 from brokerpool.simulator.upstox.login import DIALOG_PATH, UpstoxLogin

@@ -22,7 +22,7 @@ from brokerpool.simulator.listed_instruments import Listing
 from brokerpool.simulator.request_rates import RequestRates
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.simulator.upstox import json_shapes
-from brokerpool.simulator.upstox.dial_addresses import Addresses
+from brokerpool.simulator.upstox.dial_codes import Addresses
 from brokerpool.simulator.upstox.fault_switches import UpstoxFaults
 from brokerpool.simulator.upstox.instruments import instruments_json, key, segment
 from brokerpool.simulator.upstox.json_shapes import failure, success
