@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.fanout import Fanout
+from brokerpool.gateway.subscriber_groups import Subscriber
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthTick, Mode, QuoteTick, Tick
 from brokerpool.transport.frames import server_frame

@@ -7,8 +7,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from brokerpool.gateway.audience import Key, Subscriber
 from brokerpool.gateway.fanout import Fanout
+from brokerpool.gateway.subscriber_groups import Key, Subscriber
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, Mode, QuoteTick, Tick
 from brokerpool.transport.frames import server_frame

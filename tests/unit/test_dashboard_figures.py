@@ -6,9 +6,9 @@ import asyncio
 
 from brokerpool import Instrument, Mode, Tick
 from brokerpool.errors import ErrorCode
-from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusal_log import SIZE, RefusalLog
+from brokerpool.gateway.subscriber_groups import Subscriber
 from tests.gateway_client import gateway, raw_client
 from tests.rehearsal import until
 

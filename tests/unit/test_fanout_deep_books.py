@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from brokerpool.gateway.audience import DEEP, Subscriber
 from brokerpool.gateway.fanout import Fanout
+from brokerpool.gateway.subscriber_groups import DEEP, Subscriber
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, Mode
 from brokerpool.transport.frames import server_frame

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.fanout import Fanout
+from brokerpool.gateway.subscriber_groups import Subscriber
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 from brokerpool.transport.frames import server_frame

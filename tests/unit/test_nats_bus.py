@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -72,6 +73,34 @@ def test_small_messages_do_not_overtake_large_ones_that_the_line_takes_piece_by_
             await until(lambda: len(seen) >= 60)
             assert seen == [*range(60)]
             assert one.counts.lost == 0
+
+    run(test())
+
+
+def test_what_is_told_in_one_turn_leaves_in_one_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with pair(tmp_path) as (_, one, two):
+            seen: list[bytes] = []
+            two.subscribe("a.*", lambda subject, payload: seen.append(payload))
+            await settled(two)
+            await settled(one)
+            line: Any = one._client._transport._io_writer.transport  # type: ignore[union-attr]
+            written: list[bytes] = []
+            write = line.write
+
+            def noting(_: object, data: bytes) -> None:
+                written.append(bytes(data))
+                write(data)
+
+            monkeypatch.setattr(type(line), "write", noting)
+            for shard in range(4):
+                one.publish(f"a.{shard}", bytes([shard]))
+            assert not written
+            await until(lambda: len(seen) == 4)
+            told = [data for data in written if data.startswith(b"PUB a.")]
+            assert [data.count(b"PUB a.") for data in told] == [4]
 
     run(test())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator
 
-from brokerpool.gateway.audience import Audience, Key, Subscriber, Topic
+from brokerpool.gateway.subscriber_groups import Audience, Key, Subscriber, Topic
 from brokerpool.instruments import Instrument
 
 #: A client whose subscriptions have been left alone for this long may share another's buffer.

@@ -12,7 +12,6 @@ from brokerpool.brokers import registry
 from brokerpool.errors import AccessError, ErrorCode
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_actions, client_replies
-from brokerpool.gateway.audience import Subscriber
 from brokerpool.gateway.client_actions import RequestError
 from brokerpool.gateway.clients import Clients, client_name
 from brokerpool.gateway.connection_slots import ConnectionSlots
@@ -25,6 +24,7 @@ from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_queue import RequestQueue, Steps
 from brokerpool.gateway.stranger_log import StrangerLog
+from brokerpool.gateway.subscriber_groups import Subscriber
 from brokerpool.gateway.subscriptions import ANSWER_SECONDS, Room, Subscriptions
 from brokerpool.http.recent_sum import SlidingSum
 from brokerpool.store.keys import Scope

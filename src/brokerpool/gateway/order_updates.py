@@ -14,7 +14,7 @@ from brokerpool.feed.lifecycle_states import ConnectionState
 from brokerpool.feed.listeners import PoolListener
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway import client_replies
-from brokerpool.gateway.audience import Outlet
+from brokerpool.gateway.subscriber_groups import Outlet
 from brokerpool.transport.frames import server_frame
 
 logger = logging.getLogger("brokerpool.gateway")

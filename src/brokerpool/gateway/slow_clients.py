@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from brokerpool.gateway.audience import MODES, Subscriber, Topic
+from brokerpool.gateway.subscriber_groups import MODES, Subscriber, Topic
 from brokerpool.instruments import Instrument
 
 #: Symbols of which a client that was slow gets the newest values in one write: about a millisecond.

@@ -10,13 +10,13 @@ from typing import TypeAlias, TypeVar
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.feed.upstream_interface import Answer, Upstream
 from brokerpool.gateway import client_actions, client_replies, feed_status
-from brokerpool.gateway.audience import DEEP, MODES, Key, Subscriber
 from brokerpool.gateway.client_actions import Entry
 from brokerpool.gateway.client_replies import Outcome
 from brokerpool.gateway.deep_books import DeepBooks, Lacking
 from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.request_queue import Steps
+from brokerpool.gateway.subscriber_groups import DEEP, MODES, Key, Subscriber
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

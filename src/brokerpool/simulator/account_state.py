@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from brokerpool.simulator.audience import Audience
 from brokerpool.simulator.broker_interface import Grace, Subscriptions, Wire
 from brokerpool.simulator.fault_switches import Faults
+from brokerpool.simulator.token_listeners import Audience
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link
