@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.fanout.load_process import LoadError
 from benchmarks.feed.benchmark import Benchmark, Case, benchmark, brokers
 from benchmarks.feed.decoding import Row, decoding
 from benchmarks.feed.receiving import receive, receiving, send
@@ -82,7 +83,7 @@ def main() -> int:
     console = Console()
     try:
         met = [_measured(broker, arguments.rounds, console) for broker in arguments.brokers or brokers()]
-    except CannotMakeError as error:
+    except (CannotMakeError, LoadError) as error:
         sys.exit(f"benchmarks.feed: {error}")
     return 0 if all(met) else 1
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from benchmarks.fanout.meters import on_core
+from benchmarks.fanout.peers import Cores
 from benchmarks.feed.benchmark import Benchmark, peer_command
 from benchmarks.feed.timing import cpu_of
 from brokerpool.brokers.wire import MessageRun
@@ -35,9 +37,14 @@ class Row(NamedTuple):
 
 
 def decoding(broker: str, benchmark: Benchmark, rounds: int) -> list[Row]:
-    """Measure every mode and size; raises SystemExit where a packet was left out by either side."""
+    """Measure every mode and size; raises SystemExit where a packet was left out by either side.
+
+    Each has a core of its own: on one that they share, the caches are the other's whenever a turn begins,
+    and some runs would have them so and others not. Raises LoadError where there is one core.
+    """
     rows = []
-    with _peer(broker) as peer:
+    cores = Cores.of_this_machine()
+    with _peer(broker, cores.load) as peer, on_core(cores.serving):
         for mode in benchmark.modes:
             for size in benchmark.sizes:
                 count = max(8, 1000 // size) if size < 3000 else 4
@@ -114,10 +121,12 @@ class _Peer:
 
 
 @contextmanager
-def _peer(broker: str) -> Iterator[_Peer]:
-    with subprocess.Popen(
-        peer_command(broker), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+def _peer(broker: str, core: int) -> Iterator[_Peer]:
+    with on_core(core):
+        process = subprocess.Popen(
+            peer_command(broker), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    with process:
         try:
             yield _Peer(process)
         finally:
