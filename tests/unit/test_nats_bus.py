@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -61,18 +62,36 @@ def test_messages_arrive_in_the_order_of_their_sender_until_the_subscription_is_
 
 def test_small_messages_do_not_overtake_large_ones_that_the_line_takes_piece_by_piece(tmp_path: Path) -> None:
     async def test() -> None:
-        async with pair(tmp_path) as (_, one, two):
+        async with pair(tmp_path) as (server, one, two):
             seen: list[int] = []
             two.subscribe("a", lambda subject, payload: seen.append(int(payload[-8:])))
             await settled(two)
-            for number in range(60):  # each turn of the loop finds the line in another state
-                one.publish("a", str(number).encode().rjust(1024 * 1024 if number % 6 == 0 else 1, b"0"))
-                if number % 4 == 0:
-                    await asyncio.sleep(0)
-            assert one._client.pending_data_size > 0, "the line takes no more for now"
-            await until(lambda: len(seen) >= 60)
-            assert seen == [*range(60)]
+            numbers = itertools.count()
+
+            async def tell(size: int) -> None:
+                one.publish("a", str(next(numbers)).encode().rjust(size, b"0"))
+                await asyncio.sleep(0)
+
+            process = server.process
+            assert process is not None
+            process.send_signal(signal.SIGSTOP)
+            try:
+                for _ in range(60):
+                    for size in (1024 * 1024, 1, 1):
+                        await tell(size)
+                    if one._client.pending_data_size:
+                        break
+                assert one._client.pending_data_size, "the line takes no more"
+                for _ in range(5):
+                    await tell(1)
+            finally:
+                process.send_signal(signal.SIGCONT)
+            for size in (1, 1024 * 1024, 1):
+                await tell(size)
+            count = next(numbers)
             assert one.counts.lost == 0
+            await until(lambda: len(seen) >= count)
+            assert seen == [*range(count)]
 
     run(test())
 
