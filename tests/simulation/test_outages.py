@@ -170,3 +170,29 @@ def test_nobody_dials_before_retry_after_has_passed() -> None:
         run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
     print(f"{SEEDS} storms of 429 with Retry-After 7: no dial came sooner than after {min(earliest):.2f} s")
     assert min(earliest) >= 7  # the broker's own ledger has checked every dial besides
+
+
+@pytest.mark.parametrize("login", [False, True], ids=["the operator's word", "a new token"])
+def test_good_news_wake_a_connection_that_rests_by_itself_while_others_are_live(login: bool) -> None:
+    restored: list[float] = []
+
+    async def main(seed: int) -> None:
+        async with stage(seed, limits=KITE_WINDOWS) as scene:
+            await everything_live(scene)
+            scene.broker.down = "refused"
+            scene.broker.sockets[0].kill()
+            await asyncio.sleep(600)
+            assert len(scene.broker.sockets) == SOCKETS - 1, "the others stand"
+            scene.broker.heal()
+            if login:
+                scene.broker.issue("day-2")
+                scene.feed.login.renew(Credentials("day-2"))
+            else:
+                scene.pool.renew()
+            restored.append(await scene.until(lambda: len(scene.broker.sockets) == SOCKETS, 90))
+            await scene.until(scene.all_live, 30)
+
+    for seed in range(SEEDS):
+        run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
+    print(f"{SEEDS} connections in a rest of up to 60 s: dialled {max(restored):.1f} s after it at most")
+    assert max(restored) <= 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -11,6 +12,7 @@ from brokerpool.brokers.limits import FeedLimits
 from brokerpool.brokers.login import Login
 from brokerpool.callback_isolation import Fence
 from brokerpool.event_journal import Event, Journal
+from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.dial_permits import FOLLOW_SECONDS, DialBudget, DialPermit
 from brokerpool.feed.login_renewal import Renewal
 from brokerpool.feed.sending_permission import ALONE, Permission
@@ -52,6 +54,8 @@ class AccountLimits:
         self._line: deque[asyncio.Future[DialPermit | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._follows: dict[int, asyncio.TimerHandle] = {}
+        #: Set when somebody says that all is well, and another one from then on.
+        self._forgiven = asyncio.Event()
         self._usable = asyncio.Event()
         self._usable.set()
         self._version = login.version
@@ -113,8 +117,17 @@ class AccountLimits:
         """A socket that still has its permit was thrown out for another one of the account."""
         self.budget.evict(permit, self._loop.time())
 
+    async def rest(self, backoff: Backoff) -> None:
+        """Wait until a connection may try again, at most until somebody says that all is well."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(backoff.next()):
+                await self._forgiven.wait()
+                backoff.reset()
+
     def forgive(self) -> None:
         """Dial as if nothing had happened: somebody says that all is well."""
+        self._forgiven.set()
+        self._forgiven = asyncio.Event()
         self.budget.forgive()
         self._admit()
 

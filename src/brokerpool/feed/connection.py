@@ -214,7 +214,7 @@ class Connection:
                 self._account.withdraw(permit)
             # In doubt the account spaces the dials, one at a time for all of its connections.
             if not (self._account.budget.doubt or self._account.login.refused):
-                await asyncio.sleep(self._backoff.next())
+                await self._account.rest(self._backoff)
 
     async def _dial_once(self, permit: DialPermit) -> Link | None:
         """Dial, and return the socket that is open now; without one the account is told why."""
