@@ -20,7 +20,10 @@ from brokerpool.commands import explain, plan
 from brokerpool.commands.account_spread import AccountPlan, spread
 from brokerpool.commands.terminal_tables import statistics
 from brokerpool.commands.top_table import ConnectionTable
+from brokerpool.feed.account_choice import Presence, Way
+from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.placement import fill_first
+from brokerpool.feed.router_inspection import route_told
 from brokerpool.gateway.dashboard.snapshot import SYMBOLS as SYMBOLS_NAMED
 from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.instruments import Instrument
@@ -158,6 +161,7 @@ def test_explain_tells_which_account_serves_a_symbol_where_its_home_is_and_why()
             assert "account:      zerodha" in at_home
             assert "Its account is zerodha." in at_home[0]
             await lost(two, 3)
+            await until(lambda: two.router.state(Instrument("NSE", name)) is SymbolState.LIVE, seconds=10)
             told = await get(f"/explain/NSE:{name}")
             assert told["account"] == "desk2"
             away = list(explain.lines(told))
@@ -169,6 +173,28 @@ def test_explain_tells_which_account_serves_a_symbol_where_its_home_is_and_why()
             ]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("home", "feeding", "told"),
+    [
+        (Presence(out_since=5.0), 0, "home, which is out; guest has it from its first tick there on."),
+        (Presence(out_since=5.0), 1, "home, which is out; until then it comes from guest."),
+        (Presence(refused=True), 0, "home, which refused it; guest has it from its first tick there on."),
+        (Presence(refused=True), 1, "home, which refused it; until then it comes from guest."),
+        (Presence(served_since=0.0), 0, "home; guest carries it as well while home may be out again."),
+        (
+            Presence(out_since=5.0, served_since=9.0),
+            1,
+            "home, which is back, and has it again once that lasts; until then it comes from guest.",
+        ),
+    ],
+)
+def test_where_a_symbol_is_and_goes_is_told_by_how_its_home_stands(
+    home: Presence, feeding: int, told: str
+) -> None:
+    way = Way(home=0, feeding=feeding, mode=Mode.LTP, priority=0, guest=1, at_home=home)
+    assert route_told(way, ["home", "guest"]) == f"Its account is {told}"
 
 
 def test_explain_of_one_account_has_no_line_of_accounts() -> None:

@@ -210,10 +210,14 @@ def route_told(way: Way, names: Sequence[str]) -> str:
             return f"Its account is {home}."
         return f"Its account is {home}, which is out; no other one that lists it works and has room."
     guest = names[way.guest]
+    out = way.at_home.served_since is None
+    why = "is out" if out else "is back, and has it again once that lasts"
+    if way.at_home.refused:
+        why = "refused it"
     if way.feeding == way.guest:
-        back = "is back, and has it again once that lasts" if way.at_home.served_since else "is out"
-        why = "refused it" if way.at_home.refused else back
         return f"Its account is {home}, which {why}; until then it comes from {guest}."
+    if out:
+        return f"Its account is {home}, which {why}; {guest} has it from its first tick there on."
     return f"Its account is {home}; {guest} carries it as well while {home} may be out again."
 
 
