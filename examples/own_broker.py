@@ -31,7 +31,7 @@ import msgspec
 
 from brokerpool import Credentials, Instrument, Login, Mode, QuoteTick, Tick, TokenBook, WebSocketPool
 from brokerpool.brokers.account import Account, Endpoint
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.wire import LONGEST_TEXT, ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Token
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.limits_file import FeedLimits, RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.exchange import Quote
 from brokerpool.simulator.registry import front

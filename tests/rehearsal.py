@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from brokerpool import Instrument, Mode, TokenBook, WebSocketPool, ZerodhaFeed
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.simulator.zerodha.broker import KiteSimulator
 
 KITE_MODES = {"ltp": Mode.LTP, "quote": Mode.QUOTE, "full": Mode.DEPTH}

@@ -6,7 +6,7 @@ from brokerpool.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from brokerpool import sync as sync
-    from brokerpool.brokers.limits import RateWindow
+    from brokerpool.brokers.limits_file import RateWindow
     from brokerpool.brokers.login import Credentials, Login
     from brokerpool.brokers.rest import Candle, Ohlc
     from brokerpool.brokers.zerodha import ZerodhaFeed, ZerodhaRest, fetch_instruments
@@ -118,7 +118,7 @@ __all__ = [  # noqa: RUF022  (grouped by topic, not by the alphabet)
 #: The names of each module. They are loaded when they are asked for: ticks alone do without the HTTP client
 #: (aiohttp) and the database (SQLAlchemy).
 _HOMES = {
-    "brokers.limits": "RateWindow",
+    "brokers.limits_file": "RateWindow",
     "brokers.login": "Credentials Login",
     "brokers.rest": "Candle Ohlc",
     "brokers.zerodha": "ZerodhaFeed ZerodhaRest fetch_instruments",

@@ -17,8 +17,8 @@ from playwright.async_api import Page
 from brokerpool.db.pool import DatabasePool
 from brokerpool.monitor import health_reasons, health_timing
 from brokerpool.simulator.fault_switches import FaultOrder
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Scope
-from brokerpool.store.store import Store
 from tests.browser.chromium import DESKTOP, PHONE, page_of
 from tests.cluster import cluster
 from tests.gateway_client import Client, client, gateway, pool_of

@@ -14,13 +14,13 @@ from playwright.async_api import Page, expect
 
 from brokerpool.brokers.zerodha import ZerodhaFeed
 from brokerpool.db.pool import DatabasePool
-from brokerpool.gateway.health_monitor import DatabaseState
 from brokerpool.gateway.instrument_refresh import InstrumentRefresh
+from brokerpool.gateway.process_health import DatabaseState
 from brokerpool.gateway.server import Gateway
 from brokerpool.instruments import TokenBook
 from brokerpool.monitor import health_reasons, health_timing
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Scope
-from brokerpool.store.store import Store
 from tests.browser.chromium import PHONE, needs_chromium
 from tests.browser.test_dashboard import CONTRAST, SEEN_MS, sees, watched
 from tests.gateway_client import pool_of

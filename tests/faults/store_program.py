@@ -14,7 +14,7 @@ from brokerpool.brokers.login import Credentials
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import StoreError
 from brokerpool.event_journal import Event, Journal
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="
 

@@ -18,7 +18,7 @@ import yaml
 
 from brokerpool.brokers.login import Credentials
 from brokerpool.settings import DatabaseSettings
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests import processes
 from tests.faults.observer import observing
 from tests.faults.prometheus import (

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from brokerpool.db.pool import DatabasePool
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests import preloaded, processes
 from tests.faults.observer import observing
 from tests.postgres import DIALECTS, database

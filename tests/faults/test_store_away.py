@@ -18,8 +18,8 @@ from sqlalchemy.engine import Engine
 
 from brokerpool.db.pool import DatabasePool
 from brokerpool.instruments import Instrument
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import new_key
-from brokerpool.store.store import Store
 from brokerpool.ticks import Mode
 from tests.measuring import turns
 from tests.postgres import DIALECTS, administer, database

@@ -22,7 +22,7 @@ from brokerpool.brokers.login import Credentials
 from brokerpool.db.error_classification import meaning
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import ErrorCode, StoreError
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests.database import PASSWORD
 from tests.postgres import DIALECTS, administer, database, server
 

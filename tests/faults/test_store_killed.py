@@ -14,7 +14,7 @@ import pytest
 
 from brokerpool.brokers.login import Credentials
 from brokerpool.db.pool import DatabasePool
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests import preloaded
 from tests.faults.store_program import SECRET_KEY
 from tests.postgres import DIALECTS, database

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokerpool import BrokerApi, BrokerError, CallRefusedError, ErrorCode
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.simulator.registry import front
 from tests.every_broker import BROKERS, account
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from brokerpool import Instrument, TokenBook, ZerodhaFeed
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.gateway.assembly import compose
 from brokerpool.gateway.server import Gateway
 from brokerpool.settings import Settings

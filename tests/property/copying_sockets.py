@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import strategies as st
 
-from brokerpool.feed.compared_copies import Agreement
 from brokerpool.feed.deduplication import Deduplication
+from brokerpool.feed.redundancy_progress import Agreement
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthLevel, DepthTick, QuoteTick, Tick
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from brokerpool.feed.account_choice import (
+from brokerpool.feed.routing_table import (
     HOLD_SECONDS,
     MOST_HOLD_SECONDS,
     RELAPSE_SECONDS,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.feed.backoff import Backoff
 from brokerpool.feed.sliding_window_pacer import Allowance, Pacer, ReservingPacer
 from brokerpool.testing.scripted_feed import LIMITS

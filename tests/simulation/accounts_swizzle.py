@@ -13,8 +13,8 @@ from random import Random
 
 from brokerpool import Instrument, Mode
 from brokerpool.errors import SubscriptionError
-from brokerpool.feed.account_choice import RoutingTable
 from brokerpool.feed.backoff import CAP_SECONDS, PROVEN_SECONDS
+from brokerpool.feed.routing_table import RoutingTable
 from tests.simulation.accounts_stage import Account, Accounts, account, over
 from tests.simulation.accounts_witness import AccountsWitness
 from tests.simulation.seeds import Report, for_a_while, play_seeds, played

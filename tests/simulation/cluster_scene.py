@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from brokerpool import Instrument, Mode
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.testing.virtual_loop import VirtualLoop
 from tests.simulation.cluster_stage import (
     ACCOUNT,

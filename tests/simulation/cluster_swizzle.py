@@ -15,7 +15,7 @@ from functools import partial
 from random import Random
 
 from brokerpool import Instrument, Mode
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.instruments import Token
 from brokerpool.testing.virtual_loop import VirtualLoop
 from tests.simulation.cluster_stage import (

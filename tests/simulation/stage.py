@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, TypeAlias
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.login import Provider
 from brokerpool.testing import scenario
 from brokerpool.testing.scripted_feed import ScriptedFeed

@@ -14,7 +14,7 @@ from typing import Any
 
 from brokerpool import Instrument, Mode, PoolExhaustedError, WebSocketPool
 from brokerpool.brokers.capacity import EMPTY, Limit, ModeRule
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.login import Credentials
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_permits import EVICTED_SECONDS, MOST_EVICTED_SECONDS

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from brokerpool import Instrument
-from brokerpool.feed.account_choice import Order, Presence, RoutingTable
+from brokerpool.feed.account_placement import AccountPlacement
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
-from brokerpool.feed.router_homes import RouterHomes
 from brokerpool.feed.router_moves import RouterMoves
+from brokerpool.feed.routing_table import Order, Presence, RoutingTable
 from tests.simulation.accounts_swizzle import rehearse
 from tests.simulation.seeds import Report
 
@@ -98,16 +98,16 @@ def test_a_router_that_breaks_before_it_makes_is_caught(monkeypatch: pytest.Monk
 
 
 def test_a_router_that_refuses_what_would_fit_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    enter = RouterHomes._enter
+    enter = AccountPlacement._enter
 
-    def lazy(self: RouterHomes, instruments: Sequence[Instrument], *rest):
+    def lazy(self: AccountPlacement, instruments: Sequence[Instrument], *rest):
         members, self._members = self._members, self._members[:1]
         try:
             return enter(self, instruments, *rest)
         finally:
             self._members = members
 
-    monkeypatch.setattr(RouterHomes, "_enter", lazy)
+    monkeypatch.setattr(AccountPlacement, "_enter", lazy)
     caught("is refused, and")
 
 

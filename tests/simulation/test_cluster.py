@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from brokerpool import BrokerpoolError, Instrument, Mode
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.cluster.bus import BusError
 from brokerpool.cluster.lease_keeper import LeaseKeeper
 from brokerpool.cluster.subjects import LEASES, NODES, wish_key

@@ -15,7 +15,7 @@ from brokerpool import Instrument
 from brokerpool.cluster.remote_placement import RemotePlacement
 from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.errors import ErrorCode, Refused
-from brokerpool.feed.account_choice import Way
+from brokerpool.feed.routing_table import Way
 from brokerpool.testing.virtual_loop import run
 from tests.simulation.cluster_scene import SYMBOLS, ClusterScene, cluster
 from tests.simulation.cluster_witness import GatewayWitness

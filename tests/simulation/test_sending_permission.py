@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from brokerpool import Mode
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.feed.sending_permission import Permission
 from brokerpool.testing.virtual_loop import run
 from tests.simulation.stage import stage

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokerpool import Instrument, Mode, PoolListener, SymbolState
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.wire import ControlBatch, Signal, SignalKind
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.incoming_messages import SMALL_BYTES

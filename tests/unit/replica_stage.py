@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from brokerpool import Credentials, Instrument, Mode, PoolListener, SymbolState, TokenBook, WebSocketPool
 from brokerpool.brokers.account import Account, Endpoint
-from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.limits_file import FeedLimits, RateWindow
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, Wire
 from brokerpool.event_journal import Event

@@ -19,8 +19,8 @@ from websockets.asyncio.client import connect
 from brokerpool.db.pool import DatabasePool
 from brokerpool.gateway.server import Gateway
 from brokerpool.simulator import KiteSimulator
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Scope
-from brokerpool.store.store import Store
 from tests.gateway_client import KEY, Client, client, gateway
 from tests.rehearsal import until
 

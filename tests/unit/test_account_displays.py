@@ -20,10 +20,10 @@ from brokerpool.commands import explain, plan
 from brokerpool.commands.account_spread import AccountPlan, spread
 from brokerpool.commands.terminal_tables import statistics
 from brokerpool.commands.top_table import ConnectionTable
-from brokerpool.feed.account_choice import Presence, Way
 from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.placement import fill_first
 from brokerpool.feed.router_inspection import route_told
+from brokerpool.feed.routing_table import Presence, Way
 from brokerpool.gateway.dashboard.snapshot import SYMBOLS as SYMBOLS_NAMED
 from brokerpool.gateway.dashboard.snapshot import snapshot
 from brokerpool.instruments import Instrument

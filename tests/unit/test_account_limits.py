@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import account_limits as account_module

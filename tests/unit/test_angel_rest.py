@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brokerpool import BrokerError, Candle, Credentials, ErrorCode, Instrument, Login, TokenBook
 from brokerpool.brokers.angel.rest import AngelRest
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.http.response import Response
 from brokerpool.instruments import Details

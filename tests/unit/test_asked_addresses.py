@@ -9,7 +9,7 @@ import pytest
 
 from brokerpool import BrokerApi, Credentials, Login
 from brokerpool.brokers.account import Account, Endpoint
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.rest import RestRequest
 from brokerpool.brokers.zerodha import ZerodhaRest
 from brokerpool.callback_isolation import Fence

@@ -23,7 +23,7 @@ SHARED = [ROOT / "tests" / "faults", ROOT / "benchmarks", ROOT / "tests" / "ever
 EXCEPTIONS: dict[str, set[str]] = {
     "zerodha": {
         "__init__.py",
-        "feed/pool_arguments.py",
+        "feed/pool_argument_checks.py",
         "settings/account_reading.py",
         "settings/websocket_pool.py",
         "simulator/__init__.py",

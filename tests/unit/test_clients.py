@@ -16,8 +16,8 @@ from brokerpool.db.pool import DatabasePool
 from brokerpool.event_journal import Event, Journal
 from brokerpool.gateway.clients import LONGEST_AGENT, TOLD_A_MINUTE, Clients
 from brokerpool.gateway.server import SLOWEST
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Scope
-from brokerpool.store.store import Store
 from tests.gateway_client import KEY, Client, client, gateway, pool_of
 from tests.rehearsal import until
 

@@ -9,7 +9,7 @@ from datetime import date
 from random import Random
 from typing import Any
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.openalgo import OpenAlgoBook, OpenAlgoFeed
 from brokerpool.brokers.wire import SignalKind
 from brokerpool.brokers.zerodha.account import ZerodhaFeed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from brokerpool import Credentials, Instrument, Mode, TokenBook
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.registry import Access
 from brokerpool.instruments import Token
 from brokerpool.testing import AdapterConformance, Dialect, Heard, Quote

@@ -14,7 +14,7 @@ from brokerpool import Instrument, Mode, Tick
 from brokerpool.brokers.account import DialRefusal
 from brokerpool.brokers.dhan.account import DhanFeed
 from brokerpool.brokers.dhan.codec import DhanWire
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.wire import ControlBatch, Farewell, MessageRun, Signal, SignalKind
 from brokerpool.instruments import Token

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests.database import PASSWORD, PostgresServer
 from tests.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.rehearsal import until

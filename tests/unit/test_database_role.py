@@ -17,7 +17,7 @@ from brokerpool import DatabasePool, DatabaseUnavailableError, ErrorCode
 from brokerpool.db import server_role
 from brokerpool.db.error_classification import meaning
 from brokerpool.event_journal import Journal
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests.database import PASSWORD, PostgresServer
 from tests.rehearsal import until
 

@@ -16,7 +16,7 @@ from brokerpool.brokers.dhan.account import DhanFeed
 from brokerpool.brokers.dhan.broker import BROKER
 from brokerpool.brokers.dhan.codec import DhanWire
 from brokerpool.brokers.dhan.login_session import DhanSession, credentials, renewal
-from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.limits_file import FeedLimits, RateWindow
 from brokerpool.brokers.registry import Access
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import TokenBook

@@ -16,7 +16,7 @@ from brokerpool.instruments import Instrument, Token, TokenBook
 from brokerpool.simulator.dhan import depth20_wire, wire
 from brokerpool.simulator.exchange import Quote as MarketQuote
 from brokerpool.testing.conformance import AdapterConformance
-from brokerpool.testing.conformance.adapter import NOW_MS, read
+from brokerpool.testing.conformance.adapter_under_test import NOW_MS, read
 from brokerpool.testing.wire_dialect import Dialect, Heard, Message, Quote
 from brokerpool.ticks import DepthTick, Mode
 

@@ -15,7 +15,7 @@ from brokerpool.brokers.dhan.account import HTTP_URL, DhanFeed
 from brokerpool.brokers.dhan.instruments import DhanDetails
 from brokerpool.brokers.dhan.rest import DhanRest
 from brokerpool.brokers.dhan.segments import token
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.rest import Candle
 from brokerpool.errors import BrokerError, ErrorCode
 from brokerpool.instruments import Details, Instrument, TokenBook

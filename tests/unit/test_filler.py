@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.brokers.rest import RestLimits
 from brokerpool.brokers.zerodha import ZerodhaRest

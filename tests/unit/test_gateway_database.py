@@ -25,7 +25,7 @@ from brokerpool.gateway.saved_demand import OWNER
 from brokerpool.gateway.server import Gateway
 from brokerpool.gateway.stored_login import StoredLogin
 from brokerpool.settings import Settings
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests import preloaded, processes
 from tests.gateway_client import KEY, client, gateway
 from tests.rehearsal import served, until

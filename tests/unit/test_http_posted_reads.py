@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from brokerpool import BrokerApi, Credentials, DepthTick, Instrument, Lane, Login, Tick
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.rest import Candle, Ohlc, RestAnswer, RestCodec, RestLimits, RestRequest
 from brokerpool.errors import BrokerError, OutcomeUnknown
 from tests.http_server import Reply, ScriptedBroker, Seen, broker_and_client

@@ -8,7 +8,7 @@ import pytest
 
 from brokerpool import Credentials
 from brokerpool.brokers.account import Account
-from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.limits_file import FeedLimits, RateWindow
 from brokerpool.brokers.zerodha import KiteWire, ZerodhaFeed
 from brokerpool.instruments import Instrument, TokenBook
 from brokerpool.transport import DialError, LinkHandler, Refusal, UpgradeRequest, dial, serve

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerpool import BrokerError, Candle, Credentials, ErrorCode, Instrument, Login, TokenBook, ZerodhaRest
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.rest import RestLimits, RestRequest
 from brokerpool.http.response import Response
 from brokerpool.instruments import Details

@@ -18,7 +18,7 @@ from brokerpool.brokers.zerodha.login_session import KiteSession, redirected_tok
 from brokerpool.commands.login_redirect import Redirect
 from brokerpool.settings import NAMES, DatabaseSettings
 from brokerpool.simulator import KiteSimulator
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests.beside import beside
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="

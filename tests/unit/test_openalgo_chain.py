@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from brokerpool import BrokerApi, DepthTick, Mode, QuoteTick, SymbolState, Tick, WebSocketPool
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.openalgo import OpenAlgoFeed
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.listeners import PoolListener

@@ -13,7 +13,7 @@ import pytest
 
 from brokerpool import Credentials, DepthTick, Instrument, Mode, SymbolState, Tick, WebSocketPool
 from brokerpool.brokers.account import Account
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.openalgo import OpenAlgoBook, OpenAlgoFeed
 from brokerpool.brokers.registry import Access, broker
 from brokerpool.feed.gaps import Gap

@@ -14,8 +14,8 @@ import pytest
 
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import BrokerpoolError, ErrorCode, SettingsError
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Scope
-from brokerpool.store.store import Store
 from tests.gateway_client import KEY, gateway
 from tests.http_server import Reply, Seen
 from tests.order_stage import UPSTREAM_KEY, Ledger, passing

@@ -14,8 +14,8 @@ import aiohttp
 from brokerpool.db.pool import DatabasePool
 from brokerpool.gateway.order_updates import LONGEST_UPDATE, MOST_WAITING, OrderUpdates
 from brokerpool.simulator.zerodha.broker import KiteSimulator
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Scope
-from brokerpool.store.store import Store
 from tests.gateway_client import Client, client, gateway
 from tests.rehearsal import until
 

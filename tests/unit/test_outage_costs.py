@@ -16,7 +16,7 @@ import pytest
 
 from brokerpool import Credentials, Instrument, Mode, SymbolState, TokenBook, WebSocketPool
 from brokerpool.brokers.account import Account, Endpoint
-from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.limits_file import FeedLimits, RateWindow
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.wire import ControlBatch, Signal, Wire
 from brokerpool.event_journal import Event

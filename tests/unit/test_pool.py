@@ -22,7 +22,7 @@ from brokerpool import (
     WebSocketPool,
     ZerodhaFeed,
 )
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from tests.measuring import work
 from tests.rehearsal import demanded, instruments, rehearsal, served, until
 

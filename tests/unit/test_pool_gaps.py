@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from brokerpool import Filler, Gap, Instrument, PoolListener, SymbolState, Tick, WebSocketPool
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.market_calendar import MarketHours
 from brokerpool.simulator.fault_switches import Mute, Refuse
 from brokerpool.simulator.zerodha.broker import KiteSimulator

@@ -123,7 +123,7 @@ IDLERS = {
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """Return the warnings, but for those of the gateway's own health: a busy machine, a certificate's end."""
-    return [r for r in caplog.records if r.levelno >= logging.WARNING and r.module != "health_monitor"]
+    return [r for r in caplog.records if r.levelno >= logging.WARNING and r.module != "process_health"]
 
 
 @pytest.mark.parametrize("over_tls", [False, True])

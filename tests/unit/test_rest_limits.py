@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.rest import RestLimits
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.simulator import FaultOrder, OpenAlgoSimulator, Refuse
 from brokerpool.simulator.fault_switches import RefuseDial
 from tests.unit.openalgo_client import INFY, ORDER, post, stranger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brokerpool.brokers.login import Credentials, Login
-from brokerpool.gateway.health_monitor import unusable
+from brokerpool.gateway.process_health import unusable
 
 NOW = 1_790_000_000.0
 

@@ -18,8 +18,8 @@ from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.event_journal import Event, Journal
 from brokerpool.instruments import Instrument
 from brokerpool.store import history_rows, key_rows, logins
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Key, Scope
-from brokerpool.store.store import Store
 from brokerpool.store.write_backlog import Batch, Row
 from brokerpool.ticks import Mode
 from tests.postgres import DIALECTS, database
@@ -210,7 +210,7 @@ def test_a_batch_that_is_written_twice_is_in_the_history_once(url: str) -> None:
 def test_a_gateway_that_watches_gets_a_login_that_another_process_stored(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brokerpool.store.store.LOGIN_SECONDS", 0.02)
+    monkeypatch.setattr("brokerpool.store.gateway_store.LOGIN_SECONDS", 0.02)
 
     async def main() -> None:
         async with opened(url) as gateway, opened(url) as command:

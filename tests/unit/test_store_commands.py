@@ -20,7 +20,7 @@ import pytest
 from brokerpool.brokers.login import Credentials
 from brokerpool.errors import ErrorCode
 from brokerpool.settings import DatabaseSettings
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from tests import command_line
 
 SECRET_KEY = "Zm9yIHRlc3RzIG9ubHksIG5vdCBhIHNlY3JldCBrZXk="

@@ -22,8 +22,8 @@ from sqlalchemy.engine import Engine
 from brokerpool.db.pool import DatabasePool
 from brokerpool.errors import ErrorCode, StoreError
 from brokerpool.instruments import Instrument
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.schema import metadata
-from brokerpool.store.store import Store
 from brokerpool.store.upgrade import VERSION_TABLE, _scripts, revision, upgrade
 from brokerpool.store.vault import Vault
 from brokerpool.ticks import Mode

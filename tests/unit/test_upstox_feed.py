@@ -26,7 +26,7 @@ from brokerpool import (
 )
 from brokerpool.brokers.account import Account, DialRefusal
 from brokerpool.brokers.http_call import Answer
-from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.limits_file import FeedLimits, RateWindow
 from brokerpool.brokers.registry import Access, broker
 from brokerpool.brokers.rest import RestAnswer, RestRequest
 from brokerpool.brokers.upstox import UpstoxFeed, UpstoxWire

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brokerpool import BrokerApi, BrokerError, Credentials, ErrorCode, Instrument, Login
 from brokerpool.brokers.http_call import Answer
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.rest import Ohlc
 from brokerpool.brokers.upstox import UpstoxFeed, UpstoxRest
 from brokerpool.instruments import TokenBook

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.simulator import ExpireToken
 from brokerpool.simulator.upstox.broker import UpstoxSimulator
 from brokerpool.simulator.upstox.fault_switches import UpstoxOrder

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.http.call_queue import Lane, Queue, Ticket
 from brokerpool.http.ratelimit import RateLimiter, RateLimits
 from brokerpool.testing.virtual_loop import run

@@ -7,7 +7,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.rest import RestAnswer, RestCodec, RestRequest
 from brokerpool.brokers.wire import Wire

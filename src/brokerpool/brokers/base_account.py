@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokerpool.brokers.account import FullAccount
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import NamedTuple, Protocol
 
 from brokerpool.brokers.account import FullAccount
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.egress import Egress
 from brokerpool.errors import SettingsError

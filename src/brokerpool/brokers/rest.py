@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.login import Credentials, Login
 from brokerpool.errors import BrokerError
 from brokerpool.instruments import Instrument

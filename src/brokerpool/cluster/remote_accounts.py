@@ -12,12 +12,12 @@ from brokerpool.cluster.remote_account import RemoteAccount, Surroundings
 from brokerpool.cluster.remote_placement import RemotePlacement
 from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.event_journal import Event
-from brokerpool.feed.account_choice import RoutingTable
 from brokerpool.feed.gaps import GapBook
 from brokerpool.feed.listeners import Listeners
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
 from brokerpool.feed.router_instruments import Listing, RouterBook
 from brokerpool.feed.router_moves import RouterMoves
+from brokerpool.feed.routing_table import RoutingTable
 from brokerpool.instruments import Instrument, TokenBook
 
 logger = logging.getLogger("brokerpool.cluster")

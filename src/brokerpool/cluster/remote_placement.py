@@ -8,9 +8,9 @@ from math import inf
 
 from brokerpool.cluster.routed_account import RemoteMember
 from brokerpool.errors import ErrorCode, Refused
-from brokerpool.feed.account_choice import RoutingTable, Way
 from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.router_moves import RouterMoves
+from brokerpool.feed.routing_table import RoutingTable, Way
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from brokerpool.cluster.demand_answers import Asked
 from brokerpool.cluster.demand_state import Wanted
 from brokerpool.cluster.remote_account import RemoteAccount
-from brokerpool.feed.account_choice import Service, Steadiness
 from brokerpool.feed.lifecycle_states import SymbolState
+from brokerpool.feed.routing_table import Service, Steadiness
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 

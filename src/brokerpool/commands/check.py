@@ -12,7 +12,7 @@ from brokerpool.errors import BrokerpoolError, ErrorCode, SettingsError
 from brokerpool.gateway.certificate import Certificate
 from brokerpool.settings import AccountSettings, Settings
 from brokerpool.store import checkup
-from brokerpool.store.store import Store
+from brokerpool.store.gateway_store import Store
 from brokerpool.transport.listening import listen_on, url_host
 
 

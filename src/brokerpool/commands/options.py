@@ -12,7 +12,7 @@ import typer
 from brokerpool.settings import AccountsSettings, DatabaseSettings, PoolSettings
 
 if TYPE_CHECKING:
-    from brokerpool.store.store import Store
+    from brokerpool.store.gateway_store import Store
 
 FAULT = 1
 SETTINGS_FAULT = 2
@@ -68,7 +68,7 @@ def run(settings: DatabaseSettings, work: Coroutine[Any, Any, T]) -> T:
 
 def with_store(settings: DatabaseSettings, work: Callable[[Store], Awaitable[T]]) -> T:
     """Open the store, which upgrades the database, do the work with it, and close it."""
-    from brokerpool.store.store import Store  # `--help` stays quick
+    from brokerpool.store.gateway_store import Store  # `--help` stays quick
 
     async def opened() -> T:
         async with Store.of(settings) as store:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from brokerpool.feed.compared_copies import Agreement
+from brokerpool.feed.redundancy_progress import Agreement
 from brokerpool.ticks import DepthTick, QuoteTick, Tick
 
 #: How many of the ticks that passed are remembered, and how many are kept of a socket that is not in step.

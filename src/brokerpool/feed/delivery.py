@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from brokerpool.callback_isolation import Fence
 from brokerpool.event_journal import Event, Journal
-from brokerpool.feed.compared_copies import Agreement
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.deduplication import Deduplication
 from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import Listeners, PoolListener
+from brokerpool.feed.redundancy_progress import Agreement
 from brokerpool.feed.symbol_cadence import Cadence
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

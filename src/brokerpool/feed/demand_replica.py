@@ -11,7 +11,6 @@ from brokerpool import argument_checks
 from brokerpool.errors import BrokerpoolError, ErrorCode
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
-from brokerpool.feed.account_choice import Service
 from brokerpool.feed.batch_plan import Plan
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.connection_rotation import Order, Rotation
@@ -20,6 +19,7 @@ from brokerpool.feed.demand import Demand
 from brokerpool.feed.dial_permits import DialBudget
 from brokerpool.feed.lifecycle_states import PROGRESS, SymbolState
 from brokerpool.feed.placement import Placement
+from brokerpool.feed.routing_table import Service
 from brokerpool.feed.symbol_explanation import Carrier
 from brokerpool.feed.symbol_moves import Evacuation, Leaving, Moves, MovesObserver
 from brokerpool.instruments import Instrument, Token

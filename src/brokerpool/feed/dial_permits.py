@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.feed.backoff import PROVEN_SECONDS, Backoff
 from brokerpool.feed.sliding_window_pacer import Pacer
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeAlias
 
 from brokerpool import argument_checks
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.callback_isolation import HookFailed, name_of
 from brokerpool.errors import BrokerpoolError
 from brokerpool.feed.backoff import Backoff

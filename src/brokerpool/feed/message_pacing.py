@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.wire import ControlBatch, Wire
 from brokerpool.callback_isolation import Fence
 from brokerpool.feed.sliding_window_pacer import Allowance, ReservingPacer

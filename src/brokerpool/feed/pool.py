@@ -32,7 +32,7 @@ from brokerpool.feed.instrument_changes import relisting
 from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener, TickStream, TickStreams
 from brokerpool.feed.placement import POLICIES, Placement
-from brokerpool.feed.pool_arguments import COPIES, NO_FEED, check, check_parts
+from brokerpool.feed.pool_argument_checks import COPIES, NO_FEED, check, check_parts
 from brokerpool.feed.pool_inspection import Inspection
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.sending_permission import ALONE, Permission

@@ -10,7 +10,6 @@ from typing import Any
 from brokerpool import argument_checks
 from brokerpool.brokers.account import Account
 from brokerpool.feed import refusals
-from brokerpool.feed.account_choice import Service
 from brokerpool.feed.connection import Connection
 from brokerpool.feed.delivery import Delivery
 from brokerpool.feed.demand import Demand
@@ -18,6 +17,7 @@ from brokerpool.feed.demand_replica import Replica
 from brokerpool.feed.dial_permits import DialBudget
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.lifecycle_states import PROGRESS, SymbolState
+from brokerpool.feed.routing_table import Service
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick

@@ -15,7 +15,7 @@ from brokerpool.callback_isolation import Fence
 from brokerpool.errors import ErrorCode, PoolClosedError, PoolExhaustedError, Refused
 from brokerpool.event_journal import Event, Journal
 from brokerpool.feed import refusals
-from brokerpool.feed.account_choice import RoutingTable
+from brokerpool.feed.account_placement import AccountPlacement
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.first_ticks import arrived
 from brokerpool.feed.gaps import Gap
@@ -25,10 +25,10 @@ from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.feed.router_accounts import Member, Route, members
 from brokerpool.feed.router_delivery import RouterDelivery, Tap
-from brokerpool.feed.router_homes import RouterHomes
 from brokerpool.feed.router_inspection import RouterInspection
 from brokerpool.feed.router_instruments import RouterBook
 from brokerpool.feed.router_moves import RouterMoves
+from brokerpool.feed.routing_table import RoutingTable
 from brokerpool.feed.supervision import Watch
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation
 from brokerpool.feed.upstream_interface import Answer, answered
@@ -71,7 +71,7 @@ class Router:
         self._table = table = RoutingTable(len(self._members))
         self._delivery = RouterDelivery(self._members, table, self._listeners, self.journal, wall_clock)
         self._moves = RouterMoves(self._members, table, self._delivery, self.journal, grace=grace)
-        self._placement = RouterHomes(self._members, table, self._moves)
+        self._placement = AccountPlacement(self._members, table, self._moves)
         #: Where single symbols are and what ails them; to be asked by people, not for every tick.
         self.inspection = RouterInspection(
             self._members, table, self._delivery, self._moves, self._demand, self._fence

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from brokerpool import argument_checks
-from brokerpool.feed.account_choice import Service, Steadiness
 from brokerpool.feed.pool import WebSocketPool
 from brokerpool.feed.router_instruments import Listing
+from brokerpool.feed.routing_table import Service, Steadiness
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode, Tick
 

@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from brokerpool.event_journal import Event, Journal
-from brokerpool.feed.account_choice import Order, RoutingTable, Way, order
 from brokerpool.feed.gaps import Gap, GapBook
 from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import Listeners, PoolListener
 from brokerpool.feed.router_accounts import RoutedAccount
+from brokerpool.feed.routing_table import Order, RoutingTable, Way, order
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Tick
 

@@ -9,7 +9,6 @@ from itertools import filterfalse, islice
 from typing import Any
 
 from brokerpool.callback_isolation import Fence
-from brokerpool.feed.account_choice import RoutingTable, Way
 from brokerpool.feed.demand import Demand
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.lifecycle_states import PROGRESS, SymbolState
@@ -17,6 +16,7 @@ from brokerpool.feed.pool_inspection import told
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_delivery import RouterDelivery
 from brokerpool.feed.router_moves import RouterMoves
+from brokerpool.feed.routing_table import RoutingTable, Way
 from brokerpool.feed.symbol_explanation import AccountStatus, Explanation, Guest, LoginStatus, Owner
 from brokerpool.instruments import Instrument
 

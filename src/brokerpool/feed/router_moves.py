@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from brokerpool.event_journal import Event, Journal
-from brokerpool.feed.account_choice import FAILOVER_SECONDS, Due, RoutingTable, Way, due
 from brokerpool.feed.router_accounts import RoutedAccount
 from brokerpool.feed.router_delivery import RouterDelivery
+from brokerpool.feed.routing_table import FAILOVER_SECONDS, Due, RoutingTable, Way, due
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.gateway.audience_sharing import AudienceSharing
+from brokerpool.gateway.equal_subscriptions import AudienceSharing
 from brokerpool.gateway.slow_clients import SlowClients
 from brokerpool.gateway.subscriber_groups import Audience, Key, Subscriber, Topic
 from brokerpool.instruments import Instrument

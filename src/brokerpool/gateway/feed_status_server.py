@@ -21,8 +21,8 @@ from brokerpool.gateway.connection_slots import ConnectionSlots
 from brokerpool.gateway.feed_node_statistics import held_connections
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.gateway_database import Persistence
-from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
+from brokerpool.gateway.process_health import DatabaseState, ProcessHealth
 from brokerpool.gateway.rest import Access, RestServer, serve_rest
 from brokerpool.gateway.rest.admission import Admission
 from brokerpool.gateway.rest.health_endpoints import health
@@ -61,7 +61,7 @@ class FeedStatusServer:
         self._apis = AccountApis(each, lambda instrument: "")
         self._journal = journal
         self._directory = Directory(bus)
-        self._health = HealthMonitor(
+        self._health = ProcessHealth(
             lambda: [account.upstream for account in node.held.values()],
             self._websocket,
             lists,

@@ -15,8 +15,8 @@ from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.saved_demand import GRACE_SECONDS, SavedDemand
 from brokerpool.instruments import Instrument
 from brokerpool.settings import AccountSettings, Settings
+from brokerpool.store.gateway_store import Store
 from brokerpool.store.keys import Key
-from brokerpool.store.store import Store
 from brokerpool.ticks import Mode
 
 logger = logging.getLogger("brokerpool.gateway")

@@ -26,10 +26,10 @@ from brokerpool.gateway.fanout import Fanout
 from brokerpool.gateway.feed_status import FeedStatus
 from brokerpool.gateway.gatekeeper import Gatekeeper, KeyLimits
 from brokerpool.gateway.gateway_database import Persistence
-from brokerpool.gateway.health_monitor import DatabaseState, HealthMonitor
 from brokerpool.gateway.instrument_lists import InstrumentLists
 from brokerpool.gateway.order_updates import OrderUpdates
 from brokerpool.gateway.orders.forwarding import NOTHING, OrderCarrier
+from brokerpool.gateway.process_health import DatabaseState, ProcessHealth
 from brokerpool.gateway.refusal_log import RefusalLog
 from brokerpool.gateway.rest import Access, Market, RestServer, application, serve_rest
 from brokerpool.gateway.rest.admission import Admission
@@ -119,7 +119,7 @@ class Gateway:
         )
         self._origin_rules = self._origin_rules_of(settings.websocket_host)
         self._review: asyncio.TimerHandle | None = None
-        self._health = HealthMonitor(
+        self._health = ProcessHealth(
             lambda: [upstream],
             lambda: upstream.get_pool_stats()["websocket"],
             self.instruments,

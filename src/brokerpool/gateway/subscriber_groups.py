@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol, TypeAlias
 
-from brokerpool.gateway.tick_frames import DeepFrameWriter, FrameWriter
+from brokerpool.gateway.tick_json import DeepFrameWriter, FrameWriter
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import DepthTick, Mode, Tick
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.http.recent_sum import ROUNDING, SlidingSum
 from brokerpool.retry_after import LONGEST_SECONDS
 

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Self
 from aiohttp import web
 from msgspec import UNSET
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.brokers.wire import Farewell
 from brokerpool.simulator.account_state import Venue
 from brokerpool.simulator.broadcast import MarketBroadcast, TapeBroadcast

@@ -20,7 +20,7 @@ from brokerpool.feed import pool as asynchronous
 from brokerpool.feed.gaps import Gap
 from brokerpool.feed.lifecycle_states import SymbolState
 from brokerpool.feed.listeners import PoolListener
-from brokerpool.feed.pool_arguments import NO_FEED, check, check_parts
+from brokerpool.feed.pool_argument_checks import NO_FEED, check, check_parts
 from brokerpool.feed.refusals import Subscribed
 from brokerpool.instruments import Instrument
 from brokerpool.market_calendar import ALWAYS_OPEN, MarketHours

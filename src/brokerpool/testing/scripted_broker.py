@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Self
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.wire import Farewell
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_feed import ScriptedDialect

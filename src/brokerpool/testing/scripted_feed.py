@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from brokerpool.brokers.account import Account, Endpoint
-from brokerpool.brokers.limits import FeedLimits, RateWindow
+from brokerpool.brokers.limits_file import FeedLimits, RateWindow
 from brokerpool.brokers.login import Credentials, Login, Provider
 from brokerpool.brokers.wire import ControlBatch, Farewell, Signal, SignalKind, Wire
 from brokerpool.instruments import Instrument, Token, TokenBook

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.wire import Farewell
 from brokerpool.instruments import Token
 from brokerpool.testing.scripted_network import FarEnd, ScriptedLink

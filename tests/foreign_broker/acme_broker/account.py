@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from brokerpool.brokers.account import Endpoint, FullAccount
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Login
 from brokerpool.brokers.registry import Access
 from brokerpool.instruments import Instrument, TokenBook

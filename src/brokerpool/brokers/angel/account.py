@@ -10,7 +10,7 @@ from brokerpool.brokers.angel.instruments import LIST_HOST, LIST_READY, fetch_in
 from brokerpool.brokers.angel.login_session import FEED_TOKEN
 from brokerpool.brokers.angel.rest import HTTP_URL, AngelRest, bearer
 from brokerpool.brokers.base_account import BaseAccount, text
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook

@@ -8,7 +8,7 @@ from brokerpool.brokers.angel.account import WS_URL, AngelFeed
 from brokerpool.brokers.angel.login_session import FEED_TOKEN, LOGIN_URL, AngelSession
 from brokerpool.brokers.angel.rest import HTTP_URL
 from brokerpool.brokers.angel.totp import PIN, TOTP_SECRET, totp_provider
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.registry import Access, Broker
 

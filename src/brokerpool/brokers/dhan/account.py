@@ -10,7 +10,7 @@ from brokerpool.brokers.dhan.codec import DhanWire
 from brokerpool.brokers.dhan.depth20 import DEPTH_URL, DhanDepth20, beside
 from brokerpool.brokers.dhan.instruments import LIST_READY, LIST_URL, fetch_instruments
 from brokerpool.brokers.dhan.rest import DhanRest
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.egress import Egress
 from brokerpool.instruments import TokenBook

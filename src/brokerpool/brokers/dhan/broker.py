@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from brokerpool.brokers.dhan.account import HTTP_URL, WS_URL, DhanFeed
 from brokerpool.brokers.dhan.login_session import LOGIN_URL, DhanSession, credentials, renewal
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.registry import Access, Broker
 

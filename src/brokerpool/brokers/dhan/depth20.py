@@ -9,7 +9,7 @@ from brokerpool.brokers.account import Account, Endpoint
 from brokerpool.brokers.base_account import with_query
 from brokerpool.brokers.dhan.depth20_codec import Depth20Wire
 from brokerpool.brokers.dhan.segments import NUMBERS
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Login
 from brokerpool.instruments import Details, Instrument, Token, TokenBook, named
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from brokerpool.brokers.account import Endpoint
 from brokerpool.brokers.base_account import BaseAccount, text
 from brokerpool.brokers.india_time import utc_seconds
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.openalgo.codec import OpenAlgoWire
 from brokerpool.brokers.openalgo.instruments import fetch_instruments

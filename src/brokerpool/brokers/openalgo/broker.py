@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.openalgo.account import HTTP_URL, WS_URL, OpenAlgoFeed
 from brokerpool.brokers.openalgo.login_session import OpenAlgoSession
 from brokerpool.brokers.registry import Access, Broker

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from brokerpool.brokers.account import DialRefusal, Endpoint
 from brokerpool.brokers.base_account import BaseAccount
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.rest import RestAnswer, RestRequest
 from brokerpool.brokers.upstox.codec import UpstoxWire

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.registry import Access, Broker
 from brokerpool.brokers.upstox.account import HTTP_URL, UpstoxFeed
 from brokerpool.brokers.upstox.login_session import UpstoxSession

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerpool.brokers.account import Endpoint
 from brokerpool.brokers.base_account import BaseAccount, text, with_query
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.login import Credentials, Provider
 from brokerpool.brokers.zerodha.codec import KiteWire
 from brokerpool.brokers.zerodha.instruments import LIST_READY, fetch_instruments

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.registry import Access, Broker
 from brokerpool.brokers.zerodha.account import HTTP_URL, WS_URL, ZerodhaFeed
 from brokerpool.brokers.zerodha.login_session import LOGIN_URL, KiteSession

@@ -17,8 +17,8 @@ from brokerpool.gateway.dashboard.broadcast import Broadcast, Stream
 from brokerpool.gateway.dashboard.pages import SECURITY_HEADERS, Pages
 from brokerpool.gateway.dashboard.snapshot import explained
 from brokerpool.gateway.gatekeeper import Caller
-from brokerpool.gateway.rest.dependencies import address
 from brokerpool.gateway.rest.failures import RequestRefusedError
+from brokerpool.gateway.rest.market_data_access import address
 from brokerpool.gateway.rest.request_authorization import Access
 from brokerpool.instruments import Instrument
 from brokerpool.store.keys import Scope

@@ -20,7 +20,6 @@ from brokerpool.gateway.allowed_origins import RequestOrigin
 from brokerpool.gateway.rest import api_docs
 from brokerpool.gateway.rest.bodies import Bodies
 from brokerpool.gateway.rest.clients import ClientTold
-from brokerpool.gateway.rest.dependencies import Market, address
 from brokerpool.gateway.rest.failures import (
     Failure,
     FaultyRequestError,
@@ -30,6 +29,7 @@ from brokerpool.gateway.rest.failures import (
     faulty,
 )
 from brokerpool.gateway.rest.history import history
+from brokerpool.gateway.rest.market_data_access import Market, address
 from brokerpool.gateway.rest.operator_endpoints import operations
 from brokerpool.gateway.rest.quotes import quotes
 from brokerpool.gateway.rest.request_authorization import AccessMiddleware

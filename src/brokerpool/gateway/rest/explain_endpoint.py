@@ -13,8 +13,8 @@ from brokerpool.errors import ErrorCode
 from brokerpool.feed.symbol_explanation import Explanation, Owner
 from brokerpool.feed.upstream_interface import Upstream
 from brokerpool.gateway.clients import Clients, client_number
-from brokerpool.gateway.rest.dependencies import unknown
 from brokerpool.gateway.rest.failures import RequestRefusedError
+from brokerpool.gateway.rest.market_data_access import unknown
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.instruments import Instrument
 

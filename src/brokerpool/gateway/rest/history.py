@@ -17,8 +17,8 @@ from brokerpool.errors import CallFailedError, ErrorCode
 from brokerpool.gateway.rest import answers
 from brokerpool.gateway.rest.answers import HistoryAnswer, IntervalsAnswer
 from brokerpool.gateway.rest.api_docs import answered
-from brokerpool.gateway.rest.dependencies import Market
 from brokerpool.gateway.rest.failures import FaultyRequestError, RequestRefusedError
+from brokerpool.gateway.rest.market_data_access import Market
 from brokerpool.gateway.rest.request_models import ApiKey, Day, HistoryRequest, Interval, Keyed
 from brokerpool.gateway.rest.stream import json_response, rows_response, text_lines
 from brokerpool.instruments import Instrument

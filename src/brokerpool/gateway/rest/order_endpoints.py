@@ -14,8 +14,8 @@ from brokerpool.errors import BrokerpoolError
 from brokerpool.gateway.orders import order_paths
 from brokerpool.gateway.orders.api_key import KeyedBody, KeyedQuery
 from brokerpool.gateway.orders.forwarding import OrderCarrier, Passage
-from brokerpool.gateway.rest.dependencies import address
 from brokerpool.gateway.rest.failures import FaultyRequestError, faulty
+from brokerpool.gateway.rest.market_data_access import address
 from brokerpool.gateway.rest.request_authorization import Access
 from brokerpool.gateway.rest.stream import json_response
 from brokerpool.http.response import Response

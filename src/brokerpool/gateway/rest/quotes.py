@@ -15,8 +15,8 @@ from brokerpool.errors import ErrorCode
 from brokerpool.gateway.rest import answers
 from brokerpool.gateway.rest.answers import DepthAnswer, MultiQuotesAnswer, QuoteAnswer, QuoteResult
 from brokerpool.gateway.rest.api_docs import answered
-from brokerpool.gateway.rest.dependencies import Market
 from brokerpool.gateway.rest.failures import InvalidSymbol, RequestRefusedError
+from brokerpool.gateway.rest.market_data_access import Market
 from brokerpool.gateway.rest.request_models import MultiQuotesRequest, Pair, SymbolRequest
 from brokerpool.gateway.rest.stream import json_response, rows_response, sliced
 from brokerpool.http.broker_api import Quoted

@@ -22,8 +22,8 @@ from brokerpool.gateway.rest.answers import (
     SymbolAnswer,
 )
 from brokerpool.gateway.rest.api_docs import answered
-from brokerpool.gateway.rest.dependencies import Market, unknown
 from brokerpool.gateway.rest.failures import FaultyRequestError
+from brokerpool.gateway.rest.market_data_access import Market, unknown
 from brokerpool.gateway.rest.request_models import (
     ApiKey,
     Exchange,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.simulator.angel import instruments, json_shapes, wire
 from brokerpool.simulator.angel.fault_switches import AngelFaults, AngelOrder
 from brokerpool.simulator.angel.http import AngelApi

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from brokerpool.brokers.limits import RateWindow
+from brokerpool.brokers.limits_file import RateWindow
 from brokerpool.simulator.broker import SimulatedBroker
 from brokerpool.simulator.broker_interface import Grace, Limits, Subscriptions
 from brokerpool.simulator.fault_proxy.toxics import Toxic

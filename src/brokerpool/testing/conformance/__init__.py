@@ -1,6 +1,6 @@
 """The promises that every adapter keeps, as tests; pytest and hypothesis have to be installed."""
 
-from brokerpool.testing.conformance.pool import PoolPromises
+from brokerpool.testing.conformance.pool_promises import PoolPromises
 from brokerpool.testing.conformance.wire_promises import WirePromises
 
 __all__ = ["AdapterConformance"]

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brokerpool.brokers.account import Account, DialRefusal
-from brokerpool.brokers.limits import FeedLimits
+from brokerpool.brokers.limits_file import FeedLimits
 from brokerpool.brokers.wire import Farewell, MessageRun, Signal, SignalKind, Wire
 from brokerpool.feed.incoming_messages import SMALL_BYTES
 from brokerpool.feed.reconcile_batches import Reconciler
 from brokerpool.instruments import Token
-from brokerpool.testing.conformance.adapter import NOW_MS, Subject, is_dated, read
+from brokerpool.testing.conformance.adapter_under_test import NOW_MS, Subject, is_dated, read
 from brokerpool.testing.virtual_loop import run
 from brokerpool.testing.wire_dialect import Dialect, Message, Quote, served_mode
 from brokerpool.ticks import Mode, Tick

@@ -37,7 +37,7 @@ class DatabaseState(NamedTuple):
     opened: bool = True
 
 
-class HealthMonitor:
+class ProcessHealth:
     """Looks after one gateway or feed node from the moment at which it is made until `stop`."""
 
     def __init__(

@@ -11,7 +11,7 @@ from brokerpool.brokers.account import Account
 from brokerpool.brokers.wire import Farewell
 from brokerpool.event_journal import Event
 from brokerpool.feed.lifecycle_states import SymbolState
-from brokerpool.testing.conformance.adapter import Subject
+from brokerpool.testing.conformance.adapter_under_test import Subject
 from brokerpool.testing.scenario import Stage
 from brokerpool.testing.scripted_broker import Greeting, Refusal
 from brokerpool.ticks import Mode

@@ -7,14 +7,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from brokerpool.feed.account_choice import RoutingTable
 from brokerpool.feed.router_accounts import Member
 from brokerpool.feed.router_moves import RouterMoves
+from brokerpool.feed.routing_table import RoutingTable
 from brokerpool.instruments import Instrument
 from brokerpool.ticks import Mode
 
 
-class RouterHomes:
+class AccountPlacement:
     """Gives each symbol its home: the first account, by preference, that may serve it, lists it and has room.
 
     Guests make room for symbols at home, as they do inside of a pool. An account that is out keeps places for
