@@ -7,7 +7,6 @@ their names one worker would have all scenes, and the others be done long before
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -26,21 +25,28 @@ T = TypeVar("T", bound=Located)
 _SCENES = {"browser", "faults"}
 
 
+#: Of each share, in which its scenes are begun: none is to be left for the end.
+_BEGUN = 0.9
+
+
 def mixed(items: Sequence[T], workers: int) -> list[T]:
     """Return them in as many even shares, as workers get them: scenes between the files of the others.
 
-    The scenes of a share are begun in its first four fifths, so that none is left for the end.
+    The scenes of a share are spread over its first nine tenths: most of a run is waiting, and where all of
+    it came first, all that computes would have to be done after it, by two processors.
     """
     scenes = [item for item in items if item.path.parent.name in _SCENES]
     others = [item for item in items if item.path.parent.name not in _SCENES]
     order: list[T] = []
     for worker in range(workers):
-        waiting = deque(scenes[worker::workers])
+        waiting = scenes[worker::workers]
         share = others[len(others) * worker // workers : len(others) * (worker + 1) // workers]
         files = [[*file] for _, file in groupby(share, key=lambda item: item.path)]
-        at_once = math.ceil(1.25 * len(waiting) / max(1, len(files)))
-        for file in files:
+        begun = 0
+        for number, file in enumerate(files, 1):
             order += file
-            order += [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
-        order += waiting
+            due = math.ceil(len(waiting) * number / len(files) / _BEGUN)
+            order += waiting[begun:due]
+            begun = due
+        order += waiting[begun:]
     return order

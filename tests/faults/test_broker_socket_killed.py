@@ -32,7 +32,7 @@ async def _killing(stage: Stage, *, measured: bool) -> tuple[Observer, int, list
     async with observing(stage.gateway.said["ws_url"], stage.key, [stage.rows]) as (observer,):
         await until(lambda: len(observer.last) == symbols, seconds=20)
         observer.reset()
-        await asyncio.sleep(2 if measured else 0)
+        await asyncio.sleep(1 if measured else 0)
         before = [d for delays in observer.delays_ms.values() for d in delays]
         observer.reset()
         killed = (await stage.seen("sockets"))[stage.connections // 2]

@@ -123,8 +123,8 @@ def test_time_outs_that_race_with_releases_strand_nobody() -> None:
         async with broker_and_client(pool_maxsize=1, max_wait=60) as (broker, client):
             broker.script = lambda seen: Reply(delay=0.004)
             refused = 0
-            for n in range(150):
-                limit = 0.003 + 0.025 * n / 150  # spread around the time that a call and its wait take
+            for n in range(100):
+                limit = 0.003 + 0.025 * n / 100  # spread around the time that a call and its wait take
                 paths = ["/held", *["/"] * 3, "/last"]
                 limits = [10, *[limit] * 3, 10]
                 calls = [
@@ -137,7 +137,7 @@ def test_time_outs_that_race_with_releases_strand_nobody() -> None:
                 refused += sum(isinstance(r, BaseException) for r in results)
                 assert client.stats()["active_connections"] == 0
                 assert not any(client.stats()["queued"].values())
-            assert 50 < refused < 450, "the race did take place"
+            assert 33 < refused < 300, "the race did take place"
 
     asyncio.run(main())
 
