@@ -198,6 +198,6 @@ def read_quote(row: bytes, start: int, instrument: Instrument, at: int) -> Quote
         average,
         change,
         percent,
-        int(buys),
-        int(sells),
+        buys.__trunc__(),
+        sells.__trunc__(),
     )
