@@ -181,7 +181,7 @@ def test_good_news_wake_a_connection_that_rests_by_itself_while_others_are_live(
             await everything_live(scene)
             scene.broker.down = "refused"
             scene.broker.sockets[0].kill()
-            await asyncio.sleep(600)
+            await asyncio.sleep(300)
             assert len(scene.broker.sockets) == SOCKETS - 1, "the others stand"
             scene.broker.heal()
             if login:
@@ -192,7 +192,7 @@ def test_good_news_wake_a_connection_that_rests_by_itself_while_others_are_live(
             restored.append(await scene.until(lambda: len(scene.broker.sockets) == SOCKETS, 90))
             await scene.until(scene.all_live, 30)
 
-    for seed in range(SEEDS):
+    for seed in range(SEEDS // 3):
         run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
-    print(f"{SEEDS} connections in a rest of up to 60 s: dialled {max(restored):.1f} s after it at most")
+    print(f"{len(restored)} connections in a rest of up to 60 s: dialled {max(restored):.1f} s after it at most")
     assert max(restored) <= 5
