@@ -194,5 +194,5 @@ def test_good_news_wake_a_connection_that_rests_by_itself_while_others_are_live(
 
     for seed in range(SEEDS // 3):
         run(lambda seed=seed: main(seed))  # type: ignore[misc]  # mypy: a default is no type
-    print(f"{len(restored)} connections in a rest of up to 60 s: dialled {max(restored):.1f} s after it at most")
+    print(f"{len(restored)} rests of up to 60 s: dialled {max(restored):.1f} s after it at most")
     assert max(restored) <= 5

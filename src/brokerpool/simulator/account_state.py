@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from brokerpool.simulator.broker_interface import Grace, Subscriptions, Wire
 from brokerpool.simulator.fault_switches import Faults
@@ -13,9 +13,6 @@ from brokerpool.simulator.token_listeners import Audience
 from brokerpool.simulator.traffic_ledger import Ledger
 from brokerpool.ticks import Mode
 from brokerpool.transport import Link
-
-if TYPE_CHECKING:
-    from brokerpool.simulator.client_socket import ClientSocket
 
 
 class Source(Protocol):
@@ -28,6 +25,22 @@ class Source(Protocol):
     def last_record(self, token: int, mode: Mode) -> bytes | None:
         """Return the last known packet of a token in a mode, None when there is none yet."""
         ...
+
+
+class OpenSocket(Hashable, Protocol):
+    """One socket of the account."""
+
+    number: int
+    link: Link | None
+
+    def put(self, token: int, record: bytes) -> None: ...
+    def flush(self) -> None: ...
+    def tell(self, message: bytes, concerns: Callable[[Subscriptions], bool]) -> None: ...
+    def hold(self, held: bool) -> None: ...
+    def end(self, words: bytes | None, code: int, reason: str) -> None: ...
+    def beat(self, now: float, interval: float) -> float: ...
+    def report(self) -> dict[str, Any]: ...
+    def say(self, text: bytes) -> None: ...
 
 
 @dataclass(slots=True)
@@ -48,10 +61,10 @@ class Venue:
     silence: Grace | None = None
     #: What a new socket is told first.
     greeting: Callable[[], Sequence[bytes]] = tuple
-    audience: Audience[ClientSocket] = field(default_factory=Audience)
-    sockets: dict[int, ClientSocket] = field(default_factory=dict)
+    audience: Audience[OpenSocket] = field(default_factory=Audience)
+    sockets: dict[int, OpenSocket] = field(default_factory=dict)
     #: Sockets whose client has more to read than is kept for it.
-    full: set[ClientSocket] = field(default_factory=set)
+    full: set[OpenSocket] = field(default_factory=set)
     #: Set while every socket can take more.
     room: asyncio.Event = field(default_factory=asyncio.Event)
     #: Until this time of the loop nobody is served.

@@ -7,9 +7,8 @@ import contextlib
 import logging
 from typing import Protocol
 
-from brokerpool.simulator.account_state import Venue
+from brokerpool.simulator.account_state import OpenSocket, Venue
 from brokerpool.simulator.broker_interface import Wire
-from brokerpool.simulator.client_socket import ClientSocket
 from brokerpool.simulator.exchange import Market, Quote
 from brokerpool.simulator.listed_instruments import MOST_LISTINGS
 from brokerpool.simulator.recording import TapeReader
@@ -64,7 +63,7 @@ class MarketBroadcast:
     def trade(self, venue: Venue, ticks: int) -> None:
         """Let the market trade and send what it says: one frame for every socket that listens."""
         listeners_of, record, second = venue.audience.listeners, self._wire.record, self.second
-        reached: set[ClientSocket] = set()
+        reached: set[OpenSocket] = set()
         for quote in self._market.advance(ticks):
             if second is not None:
                 second.traded(quote)
@@ -135,7 +134,7 @@ class TapeBroadcast:
 
     def play(self, venue: Venue, message: bytes) -> None:
         """Send the packets of one recorded frame, each in the mode that its listeners want."""
-        wire, reached = self._wire, set[ClientSocket]()
+        wire, reached = self._wire, set[OpenSocket]()
         for packet in wire.packets(message):
             token = wire.packet_token(packet)
             if token is None:

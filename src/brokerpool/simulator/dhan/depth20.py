@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from brokerpool.simulator.account_state import Venue
+from brokerpool.simulator.account_state import OpenSocket, Venue
 from brokerpool.simulator.client_socket import ClientSocket, DismissedSocket
 from brokerpool.simulator.dhan import wire
 from brokerpool.simulator.dhan.depth20_wire import Depth20Packets, disconnect
@@ -79,7 +79,7 @@ class Depth20Feed:
             self._ledger,
             snapshot,
         )
-        self._reached: set[ClientSocket] = set()
+        self._reached: set[OpenSocket] = set()
 
     # -- where the books come from ------------------------------------------------------------------------
 
