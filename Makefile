@@ -28,7 +28,7 @@ test: style ## linters, types and every test, as any user in any folder; ARGS="t
 # Collected once before: else each of the workers would compile for itself what all of them import.
 together: $(VENV)/.test
 	@$(BIN)/pytest --collect-only -qq >$(VENV)/collected.txt || { cat $(VENV)/collected.txt; false; }
-	$(BIN)/pytest -m "not alone" -n 6 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not alone" -n 7 --dist worksteal $(SKIPS) || [ $$? -eq 5 ]
 else
 # What somebody works on: those tests, collected once, one after the other, and nothing else.
 test: $(VENV)/.test
