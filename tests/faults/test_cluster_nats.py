@@ -91,7 +91,7 @@ def test_who_is_cut_off_from_nats_in_either_direction_or_both_is_missed_in_time_
             for streams in (["upstream"], ["downstream"], ["upstream", "downstream"]):
                 async with stage.clients(SIZE.clients, *gateways, each=SIZE.each) as clients:
                     concerned = clients if cut_off == "feed" else clients[::2]
-                    # What the clients before them gave up may be away until these have it again, which is told.
+                    # What those before them gave up may be away until these have it again, which is told.
                     heard = {client: len(client.symbol_news("stale")) for client in clients}
                     back = asyncio.Event()
                     for stream in streams:
